@@ -1,0 +1,101 @@
+"""`pelagia sample` and `pelagia dataset`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pelagia import console
+from pelagia.commands.common import Out, show_dataset
+from pelagia.errors import InputError
+
+
+def sample(
+    out: Annotated[Path, typer.Argument(help="Folder to make; must not exist yet.")],
+    images: Annotated[int, typer.Option(min=1, help="How many images to draw.")] = 1800,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed is another cruise, with stations of its own.")] = 0,
+) -> None:
+    """Draw a small survey of synthetic organisms to try things on.
+
+    \b
+    OUT/images/         the crops, a folder a station
+    OUT/manifest.csv    station, position, depth, time, volume of each
+    OUT/truth.csv       the same and what each one is
+    OUT/taxonomy.yaml   its classes
+    """
+    from pelagia.sample import draw_survey
+
+    with console.progress_bar("drawing") as update:
+        survey = draw_survey(out, images=images, seed=seed, progress=lambda done: update(done, images))
+    console.counts_table(survey.counts, ("class", "images"))
+    console.say(f"{survey.images} images of {survey.stations} stations in {survey.root}")
+
+
+def dataset_import(
+    src: Annotated[
+        Path, typer.Argument(help="Folder of class folders, of a manifest's images, or of an EcoTaxa export.")
+    ],
+    out: Out,
+    manifest: Annotated[
+        Path | None, typer.Option(help="CSV with the columns path (relative to SRC) and class.")
+    ] = None,
+    group_column: Annotated[str | None, typer.Option(help="Column that a split must not cut, such as station.")] = None,
+    class_column: Annotated[
+        str | None, typer.Option(help="Column of labels; class, label or category by default.")
+    ] = None,
+    taxonomy: Annotated[Path | None, typer.Option(help="Taxonomy YAML; made from the class names by default.")] = None,
+    status: Annotated[list[str] | None, typer.Option(help="EcoTaxa statuses to take; validated by default.")] = None,
+    licence: Annotated[str, typer.Option(help="Licence of the images, as an SPDX identifier.")] = "",
+    conflicts: Annotated[
+        str, typer.Option(help="One image under two classes: refuse, or drop all its copies.")
+    ] = "refuse",
+    seed: Annotated[int, typer.Option(min=0, help="Of the split into train, val and test.")] = 0,
+) -> None:
+    """Make a dataset: every image checked, duplicates found, split by group.
+
+    \b
+    pelagia dataset import crops/ --out datasets/crops
+    pelagia dataset import crops/ --manifest crops/labels.csv --group-column station --out datasets/crops
+    pelagia dataset import ecotaxa_export/ --out datasets/zooscan
+    """
+    from pelagia.importers import import_dataset
+    from pelagia.taxonomy import load_taxonomy
+
+    if conflicts not in ("refuse", "drop"):
+        raise InputError(f"--conflicts takes refuse or drop, not '{conflicts}'")
+    with console.progress_bar("checking images") as update:
+        made = import_dataset(
+            src,
+            out,
+            manifest=manifest,
+            group_column=group_column,
+            class_column=class_column,
+            taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
+            statuses=frozenset(status or ["validated"]),
+            licence=licence,
+            conflicts=conflicts,  # type: ignore[arg-type]  # checked above
+            seed=seed,
+            progress=update,
+        )
+    show_dataset(made)
+
+
+def dataset_show(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) -> None:
+    """Print a dataset's classes, splits, groups and what was left out."""
+    from pelagia.dataset import Dataset
+
+    show_dataset(Dataset.read(dataset))
+
+
+def dataset_check(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) -> None:
+    """Compare a dataset with itself: every file, hash, class and group. Exits with 3 where something is wrong."""
+    from pelagia.dataset import check
+
+    faults = check(dataset)
+    for fault in faults:
+        console.say(fault)
+    if faults:
+        raise typer.Exit(3)
+    console.say(f"{dataset} is whole")

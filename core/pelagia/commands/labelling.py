@@ -1,0 +1,120 @@
+"""`pelagia studio` and `pelagia label`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pelagia import console
+from pelagia.commands.common import Out, needs, show_dataset
+
+Project = Annotated[str, typer.Option(help="Title of the Label Studio project.")]
+Url = Annotated[str | None, typer.Option(help="Address of the server; by default LABEL_STUDIO_URL, then your own.")]
+
+
+def studio_start(
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Port; the next free one from 8080 by default.")
+    ] = None,
+) -> None:
+    """Start Label Studio in the background and print its address and login. A second start finds the first."""
+    needs("labeling", "studio start")
+    from pelagia_labeling.server import start_studio
+
+    with console.waiting("starting Label Studio (about half a minute)"):
+        studio = start_studio(port=port)
+    console.say(f"Label Studio {studio.version} runs at {studio.url}")
+    console.say(f"  log in as  {studio.user}")
+    console.say(f"  password   {studio.password}")
+    console.say(f"  its data   {studio.home}")
+    console.say("Stop it with `pelagia studio stop`; the labels stay.")
+
+
+def studio_stop() -> None:
+    """Stop the Label Studio that `studio start` started."""
+    needs("labeling", "studio stop")
+    from pelagia_labeling.server import stop_studio
+
+    console.say("Label Studio is stopped; its labels are kept" if stop_studio() else "Label Studio was not running")
+
+
+def studio_doctor(url: Url = None) -> None:
+    """Find what is wrong with a Label Studio and say how to mend it. Exits with 6 where something is."""
+    needs("labeling", "studio doctor")
+    from pelagia_labeling.doctor import examine
+
+    checks = examine(url)
+    for check in checks:
+        console.say(f"{'ok  ' if check.ok else 'BAD ' if check.ok is False else 'skip'}  {check.name}: {check.found}")
+        if check.ok is False:
+            console.say(f"      {check.remedy}")
+    if any(check.ok is False for check in checks):
+        raise typer.Exit(6)
+
+
+def label_push(
+    src: Annotated[Path, typer.Argument(help="Folder of images, or a CSV manifest with a column path.")],
+    project: Project,
+    taxonomy: Annotated[Path, typer.Option(help="Taxonomy YAML: the classes to choose from.")],
+    predictions: Annotated[Path | None, typer.Option(help="Survey whose predictions are shown as pre-labels.")] = None,
+    url: Url = None,
+) -> None:
+    """Bring images into a Label Studio project. A second push adds nothing twice.
+
+    The token is read from LABEL_STUDIO_API_KEY or from the private file of `pelagia studio start`.
+    """
+    needs("labeling", "label push")
+    from pelagia.taxonomy import load_taxonomy
+    from pelagia_labeling.connection import connect
+    from pelagia_labeling.push import push
+
+    classes = load_taxonomy(taxonomy)
+    with console.progress_bar("pushing") as update:
+        report = push(connect(url), src, project, classes, predictions=predictions, progress=update)
+    for path, reason in report.bad:
+        console.note(f"left out: {path}: {reason}")
+    console.say(f"{report.added} images added, {report.present} were there already, {len(report.bad)} cannot be used")
+    if predictions:
+        console.say(f"{report.predictions_added} predictions attached")
+    console.say(f"label them at {report.url}")
+
+
+def label_submit(
+    labels: Annotated[Path, typer.Argument(help="CSV with the columns path and class.")],
+    project: Project,
+    class_column: Annotated[str, typer.Option(help="Column of labels.")] = "class",
+    url: Url = None,
+) -> None:
+    """Submit labels that were made elsewhere, as the account of the token. Tasks that have a label keep it."""
+    needs("labeling", "label submit")
+    from pelagia_labeling.annotate import submit_csv
+    from pelagia_labeling.connection import connect
+
+    with console.progress_bar("submitting") as update:
+        report = submit_csv(connect(url), project, labels, class_column=class_column, progress=update)
+    console.say(
+        f"{report.submitted} labels submitted, {report.present} tasks had one, {report.unknown} paths are no task"
+    )
+
+
+def label_pull(
+    project: Project,
+    out: Out,
+    group_column: Annotated[
+        str | None, typer.Option(help="Column that a split must not cut; found by default.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the split into train, val and test.")] = 0,
+    url: Url = None,
+) -> None:
+    """Make a dataset of what people submitted; skipped, unsure and disputed images are left out and counted."""
+    needs("labeling", "label pull")
+    from pelagia_labeling.connection import connect
+    from pelagia_labeling.pull import pull
+
+    with console.progress_bar("pulling") as update:
+        report = pull(connect(url), project, out, group_column=group_column, seed=seed, progress=update)
+    for path, votes in report.disputed:
+        console.note(f"disputed, left out: {path} ({votes})")
+    show_dataset(report.dataset)

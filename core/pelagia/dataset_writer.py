@@ -1,0 +1,248 @@
+"""Candidates -> a dataset folder: every image checked, duplicates and contradictions found, splits assigned.
+
+Invariant: the folder appears when it is complete. Whatever is left out is counted in `dataset.yaml` and listed with its
+reason in `dropped.csv`.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pelagia import __version__
+from pelagia.dataset import (
+    DROPPED_FILE,
+    Dataset,
+    DatasetMeta,
+    Record,
+    SplitMeta,
+    class_counts,
+    fingerprint,
+    write_tables,
+)
+from pelagia.errors import DatasetError, did_you_mean, some
+from pelagia.files import new_folder, printable, sha256_of
+from pelagia.preprocess import ImageError, decode
+from pelagia.splits import assign_splits
+from pelagia.taxonomy import Taxonomy, taxonomy_of_names
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An image that an importer offers, with the label that somebody gave it.
+
+    Attributes:
+        file: the encoded image.
+        class_name: its label.
+        source: where it came from, such as its path in the folder that was imported.
+        group: what a split must not cut; empty: the image is a group of its own.
+        annotators: who labelled it, separated by ``;``.
+        agreement: share of the annotators who gave this label, 0..1, as text; empty where one person did.
+        extra: the survey's own columns.
+    """
+
+    file: Path
+    class_name: str
+    source: str
+    group: str = ""
+    annotators: str = ""
+    agreement: str = ""
+    licence: str = ""
+    extra: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    candidate: Candidate
+    sha256: str = ""
+    width: int = 0
+    height: int = 0
+    fault: str = ""
+
+
+Dropped = tuple[str, str, str]
+"""Source, reason, detail."""
+
+
+def write_dataset(
+    out: Path,
+    candidates: Sequence[Candidate],
+    *,
+    source: dict[str, Any],
+    taxonomy: Taxonomy | None = None,
+    split: SplitMeta | None = None,
+    conflicts: Literal["refuse", "drop"] = "refuse",
+    left_out: dict[str, int] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Dataset:
+    """Makes the dataset folder ``out``.
+
+    Args:
+        candidates: what to put in; undecodable and repeated images are left out and listed.
+        source: what `dataset.yaml` says of the origin.
+        taxonomy: its classes must include every candidate's; made from the class names where None.
+        split: fractions, seed and the name of the column that groups came from.
+        conflicts: what to do with one image under two classes: refuse the import, or drop all its copies.
+        left_out: counts of what the importer itself left out, reason -> images.
+        progress: called with the number of images checked since the last call.
+
+    Raises:
+        InputError: ``out`` exists.
+        DatasetError: no usable image, a class that the taxonomy lacks, or an image under two classes.
+    """
+    name = printable(out.absolute().name)
+    taxonomy = _check_classes(candidates, taxonomy, name)
+    split = split or SplitMeta()
+    with new_folder(out, "dataset") as folder:
+        checked = _check_images(candidates, progress)
+        kept, dropped = _sift(checked, conflicts)
+        if not kept:
+            raise DatasetError(f"none of the {len(candidates)} images can be used: {_reasons(dropped)}")
+        records = _records(kept, split)
+        _copy_images(folder, kept, records)
+        counts = Counter(left_out or {}) + Counter(reason for _, reason, _ in dropped)
+        meta = DatasetMeta(
+            name=name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created_by=f"pelagia {__version__}",
+            source=source,
+            split=split,
+            fingerprint=fingerprint(records),
+            images=len(records),
+            counts=class_counts(records, taxonomy.names),
+            left_out=dict(sorted(counts.items())),
+            taxonomy=taxonomy,
+        )
+        write_tables(folder, meta, records)
+        if dropped:
+            _write_dropped(folder / DROPPED_FILE, dropped)
+    return Dataset.read(out)
+
+
+def _check_classes(candidates: Sequence[Candidate], taxonomy: Taxonomy | None, name: str) -> Taxonomy:
+    found = Counter(candidate.class_name for candidate in candidates)
+    if not found:
+        raise DatasetError("there is no labelled image to import")
+    if taxonomy is None:
+        return taxonomy_of_names(name, found)
+    unknown = sorted(set(found) - set(taxonomy.names))
+    if unknown:
+        listed = some(f"'{entry}' ({found[entry]} images){did_you_mean(entry, taxonomy.names)}" for entry in unknown)
+        raise DatasetError(
+            f"the taxonomy '{taxonomy.name}' has no class {listed}: add it there, or leave those images out"
+        )
+    return taxonomy
+
+
+def _check_images(candidates: Sequence[Candidate], progress: Callable[[int], None]) -> list[_Checked]:
+    checked = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for one in pool.map(_check_image, candidates):
+            checked.append(one)
+            progress(1)
+    return checked
+
+
+def _check_image(candidate: Candidate) -> _Checked:
+    try:
+        data = candidate.file.read_bytes()
+        height, width = decode(data).shape[:2]
+    except FileNotFoundError:
+        return _Checked(candidate, fault="missing: there is no such file")
+    except OSError as error:
+        return _Checked(candidate, fault=f"unreadable: {error.strerror}")
+    except ImageError as error:
+        return _Checked(candidate, fault=f"{error.reason}: {error}")
+    return _Checked(candidate, sha256_of(data), width, height)
+
+
+def _sift(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], list[Dropped]]:
+    """What is kept, in order, and what is not and why. The first of several equal images is kept."""
+    by_content: dict[str, list[_Checked]] = defaultdict(list)
+    dropped: list[Dropped] = []
+    for one in checked:
+        if one.fault:
+            reason, _, detail = one.fault.partition(": ")
+            dropped.append((one.candidate.source, reason, detail))
+        else:
+            by_content[one.sha256].append(one)
+    kept: list[_Checked] = []
+    contradictions: list[str] = []
+    for copies in by_content.values():
+        classes = sorted({one.candidate.class_name for one in copies})
+        if len(classes) > 1:
+            contradictions.append(" = ".join(f"{one.candidate.source} ({one.candidate.class_name})" for one in copies))
+            detail = f"the same image is under {', '.join(classes)}"
+            dropped += [(one.candidate.source, "conflict", detail) for one in copies]
+            continue
+        kept.append(copies[0])
+        dropped += [(one.candidate.source, "duplicate", f"of {copies[0].candidate.source}") for one in copies[1:]]
+    if contradictions and conflicts == "refuse":
+        raise DatasetError(
+            f"{len(contradictions)} image(s) are filed under two classes: {some(contradictions, 3)}; "
+            "correct the labels, or leave all copies out with --conflicts drop"
+        )
+    return kept, dropped
+
+
+def _records(kept: Sequence[_Checked], split: SplitMeta) -> list[Record]:
+    classes = [one.candidate.class_name for one in kept]
+    groups = [one.candidate.group or one.sha256[:16] for one in kept]
+    splits = assign_splits(classes, groups, split.fractions, split.seed)
+    return [
+        Record(
+            path=_path_of(one),
+            sha256=one.sha256,
+            width=one.width,
+            height=one.height,
+            class_name=one.candidate.class_name,
+            group=group,
+            split=side,
+            annotators=one.candidate.annotators,
+            agreement=one.candidate.agreement,
+            source=one.candidate.source,
+            licence=one.candidate.licence,
+            extra=one.candidate.extra,
+        )
+        for one, group, side in zip(kept, groups, splits, strict=True)
+    ]
+
+
+def _path_of(one: _Checked) -> str:
+    file = one.candidate.file
+    suffix = f".{slug(file.suffix.lower())}" if file.suffix else ""
+    return f"images/{slug(one.candidate.class_name)}/{slug(file.stem)}-{one.sha256[:8]}{suffix}"
+
+
+def slug(name: str) -> str:
+    """``name`` as a file name that every system takes: letters, digits, ``.``, ``_``, ``-``; 80 characters at most."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:80] or "_"
+
+
+def _copy_images(folder: Path, kept: Sequence[_Checked], records: Sequence[Record]) -> None:
+    for one, record in zip(kept, records, strict=True):
+        target = folder / record.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(one.candidate.file, target)
+
+
+def _write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("source", "reason", "detail"))
+        writer.writerows(dropped)
+
+
+def _reasons(dropped: Sequence[Dropped]) -> str:
+    counts = Counter(reason for _, reason, _ in dropped).most_common()
+    source, _, detail = dropped[0]
+    return ", ".join(f"{count} {reason}" for reason, count in counts) + f" (first: {source}: {detail})"

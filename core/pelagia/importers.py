@@ -1,0 +1,203 @@
+"""What is labelled elsewhere -> candidates for a dataset: class folders, a CSV manifest, an EcoTaxa export.
+
+Each importer is one function that returns its candidates and what it left out; `import_dataset` chooses it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from pelagia.config import read_text, validate
+from pelagia.dataset import COLUMNS, Dataset, SplitMeta
+from pelagia.dataset_writer import Candidate, write_dataset
+from pelagia.errors import DatasetError, InputError, did_you_mean
+from pelagia.files import printable
+from pelagia.sources import list_images, read_manifest
+from pelagia.taxonomy import Taxonomy
+
+CLASS_COLUMNS = ("class", "label", "category")
+ECOTAXA_FILE, ECOTAXA_CLASS, ECOTAXA_STATUS = "img_file_name", "object_annotation_category", "object_annotation_status"
+ECOTAXA_GROUP = "sample_id"
+
+
+@dataclass(frozen=True)
+class Import:
+    """What an importer found. ``group_column`` is the column that groups came from, if any."""
+
+    candidates: list[Candidate]
+    source: dict[str, Any]
+    group_column: str | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+def import_dataset(
+    src: Path,
+    out: Path,
+    *,
+    manifest: Path | None = None,
+    group_column: str | None = None,
+    class_column: str | None = None,
+    taxonomy: Taxonomy | None = None,
+    statuses: frozenset[str] = frozenset({"validated"}),
+    licence: str = "",
+    conflicts: Literal["refuse", "drop"] = "refuse",
+    fractions: tuple[float, float, float] | None = None,
+    seed: int = 0,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Dataset:
+    """Makes the dataset ``out`` from ``src``.
+
+    Args:
+        src: a folder of class folders, the folder of a manifest's images, or an EcoTaxa export (TSV beside images).
+        manifest: CSV with a column ``path`` relative to ``src`` and a class column.
+        group_column: the column whose values a split must not cut, such as station.
+        class_column: the manifest's column of labels; ``class``, ``label`` or ``category`` by default.
+        statuses: EcoTaxa annotation statuses to take.
+        progress: called with (images checked, all images).
+
+    Raises:
+        InputError, DatasetError: as `write_dataset`, and where ``src`` or ``manifest`` is wrong.
+    """
+    if not src.is_dir():
+        fault = "not a folder" if src.exists() else "not there"
+        raise InputError(f"{src} is {fault}: name the folder that holds the images")
+    tables = sorted(src.glob("ecotaxa*.tsv"))
+    if manifest is not None:
+        found = from_manifest(src, manifest, group_column, class_column)
+    elif tables:
+        found = from_ecotaxa(src, tables, group_column or ECOTAXA_GROUP, statuses)
+    else:
+        if group_column:
+            raise InputError(f"--group-column {group_column} needs --manifest: folders of classes have no columns")
+        found = from_class_folders(src)
+    candidates = [replace(one, licence=licence) for one in found.candidates] if licence else found.candidates
+    shares = {"fractions": fractions} if fractions else {}
+    split = validate({"group_column": found.group_column, "seed": seed, **shares}, SplitMeta, "the split")
+    done, total = 0, len(candidates)
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress(done, total)
+
+    return write_dataset(
+        out,
+        candidates,
+        source=found.source,
+        taxonomy=taxonomy,
+        split=split,
+        conflicts=conflicts,
+        left_out=found.left_out,
+        progress=advance,
+    )
+
+
+def from_class_folders(src: Path) -> Import:
+    """One folder a class; deeper folders belong to their first."""
+    candidates = []
+    loose = 0
+    for image in list_images([src]):
+        class_name, slash, _ = image.path.partition("/")
+        if not slash:
+            loose += 1
+            continue
+        candidates.append(Candidate(image.file, class_name, image.path))
+    if not candidates:
+        raise DatasetError(
+            f"{src} has {loose} images and no folder of a class: put the images of a class into a folder of its name, "
+            "or give their labels with --manifest"
+        )
+    source = {"kind": "class_folders", "folder": printable(src.name)}
+    return Import(candidates, source, left_out={"no_class": loose} if loose else {})
+
+
+def from_manifest(src: Path, manifest: Path, group_column: str | None, class_column: str | None) -> Import:
+    """A CSV of paths relative to ``src``, labels, and any other columns, which are carried along."""
+    images = list(read_manifest(manifest, root=src))
+    columns = list(images[0].columns)
+    class_column = class_column or next((name for name in CLASS_COLUMNS if name in columns), None)
+    for column, option in ((class_column, "--class-column"), (group_column, "--group-column")):
+        if column is not None and column not in columns:
+            meant, known = did_you_mean(column, columns), ", ".join(columns)
+            raise InputError(f"{manifest} has no column '{column}'{meant} ({option}); it has: {known}")
+    if class_column is None:
+        known = ", ".join(CLASS_COLUMNS)
+        raise InputError(f"{manifest} has no column of labels ({known}): name it with --class-column")
+    candidates = []
+    unlabelled = 0
+    for image in images:
+        extra = dict(image.columns)
+        class_name = extra.pop(class_column).strip()
+        if not class_name:
+            unlabelled += 1
+            continue
+        group = image.columns[group_column].strip() if group_column else ""
+        candidates.append(Candidate(image.file, class_name, image.path, group=group, extra=_own_columns(extra)))
+    source = {"kind": "manifest", "folder": printable(src.name), "manifest": printable(manifest.name)}
+    return Import(candidates, source, group_column, {"no_class": unlabelled} if unlabelled else {})
+
+
+def from_ecotaxa(src: Path, tables: list[Path], group_column: str, statuses: frozenset[str]) -> Import:
+    """EcoTaxa's TSV export: the second line may hold the types; `img_file_name` names the images beside it."""
+    candidates = []
+    left_out: Counter[str] = Counter()
+    for table in tables:
+        for row in _ecotaxa_rows(table, group_column):
+            status = row[ECOTAXA_STATUS]
+            class_name = row[ECOTAXA_CLASS].strip()
+            if status not in statuses:
+                left_out[f"status_{status or 'none'}"] += 1
+            elif not class_name:
+                left_out["no_class"] += 1
+            else:
+                name = row[ECOTAXA_FILE].replace("\\", "/")
+                extra = _own_columns({key: row[key] for key in _ECOTAXA_KEPT if row.get(key)})
+                annotator = row.get("object_annotation_person_name", "")
+                candidates.append(
+                    Candidate(table.parent / name, class_name, name, row[group_column], annotator, extra=extra)
+                )
+    if not candidates:
+        found = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "no object at all"
+        raise DatasetError(f"no object of {src} has the status {' or '.join(sorted(statuses))} ({found}): see --status")
+    return Import(candidates, {"kind": "ecotaxa", "folder": printable(src.name)}, group_column, dict(left_out))
+
+
+_ECOTAXA_KEPT = (
+    "object_id",
+    "object_lat",
+    "object_lon",
+    "object_date",
+    "object_time",
+    "object_depth_min",
+    "object_depth_max",
+    "object_annotation_status",
+    "object_annotation_date",
+    "sample_id",
+    "acq_id",
+)
+
+
+def _ecotaxa_rows(table: Path, group_column: str) -> list[dict[str, str]]:
+    text = io.StringIO(read_text(table, "EcoTaxa table"), newline="")
+    reader = csv.DictReader(text, delimiter="\t", restval="", strict=True)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise InputError(f"{table}, after line {reader.line_num}: {error}") from None
+    columns = list(reader.fieldnames or [])
+    for column in (ECOTAXA_FILE, ECOTAXA_CLASS, ECOTAXA_STATUS, group_column):
+        if column not in columns:
+            meant = did_you_mean(column, columns)
+            raise InputError(f"{table} has no column '{column}'{meant}: is it an EcoTaxa export?")
+    return rows[1:] if rows and rows[0][ECOTAXA_FILE].strip() in ("[t]", "[f]") else rows
+
+
+def _own_columns(columns: dict[str, str]) -> dict[str, str]:
+    """The survey's columns under names that do not collide with the dataset's own."""
+    return {f"survey_{name}" if name in COLUMNS else name: value for name, value in columns.items() if name}

@@ -1,0 +1,172 @@
+"""The MODEL: one .onnx file that needs nothing beside it, the metadata inside, and its only definition.
+
+Graph: input ``image``, uint8, N x size x size x 3, RGB, 0..255, exactly what `pelagia.preprocess.load` gives; output
+``probabilities``, float32, N x classes, each row summing to 1. N is free. The graph casts, normalises, runs the network
+and applies the temperature and the softmax itself.
+
+Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`; after it, under `DIGEST_KEY` and last in the
+file, the SHA-256 of all bytes before that entry. A file that was changed or damaged after its export is refused, and so
+is one whose weights lie in a second file.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from pelagia.config import Strict
+from pelagia.errors import ModelError
+from pelagia.files import new_file, sha256_of
+from pelagia.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
+from pelagia.preprocess import PreprocessSpec
+from pelagia.taxonomy import Taxonomy
+
+METADATA_KEY = "pelagia"
+DIGEST_KEY = "pelagia_sha256"
+INPUT_NAME = "image"
+OUTPUT_NAME = "probabilities"
+TOLERANCE = 1e-4
+"""Largest difference of a probability that counts as the same answer."""
+
+
+class Decision(Strict):
+    """The rule that turns probabilities into a class: the likeliest one, if it reaches ``min_probability``."""
+
+    rule: Literal["argmax"] = "argmax"
+    min_probability: float = Field(default=0.0, ge=0, le=1)
+
+
+class ReferenceImage(Strict):
+    """An image of the validation split, encoded as it was found, and what the trainer's network says of it."""
+
+    name: str
+    sha256: str
+    base64: str
+    probabilities: tuple[float, ...]
+
+    @field_validator("base64")
+    @classmethod
+    def _decodable(cls, text: str) -> str:
+        try:
+            base64.b64decode(text, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"not base64: {error}") from None
+        return text
+
+    @property
+    def data(self) -> bytes:
+        return base64.b64decode(self.base64)
+
+    @classmethod
+    def of(cls, name: str, data: bytes, probabilities: tuple[float, ...]) -> ReferenceImage:
+        encoded = base64.b64encode(data).decode()
+        return cls(name=name, sha256=sha256_of(data), base64=encoded, probabilities=probabilities)
+
+
+class Parity(Strict):
+    """What the export gate measured: the trained network against this file in ONNX Runtime."""
+
+    images: int
+    batch_sizes: tuple[int, ...]
+    top1_disagreements: int
+    max_probability_difference: float
+
+
+class ModelMetadata(Strict):
+    """Everything that a user of the file needs to know, and what its figures rest on."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    created: str = Field(description="ISO 8601, UTC")
+    pelagia_version: str
+    licence: str = Field(default="", description="of the weights; empty where nobody said")
+    taxonomy: Taxonomy
+    preprocess: PreprocessSpec
+    normalisation: dict[str, tuple[float, float, float]] = Field(description="mean and std in the graph, on 0..1")
+    temperature: float = Field(default=1.0, gt=0, description="divides the logits in the graph")
+    decision: Decision = Decision()
+    validation_confusion: tuple[tuple[int, ...], ...] = Field(description="counts; rows: labels; columns: predictions")
+    metrics: dict[str, float] = Field(default={})
+    dataset: dict[str, Any] = Field(description="name, fingerprint and counts of the dataset")
+    training: dict[str, Any] = Field(description="the config of the training run")
+    parity: Parity
+    references: tuple[ReferenceImage, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _one_probability_a_class(self) -> ModelMetadata:
+        for reference in self.references:
+            if len(reference.probabilities) != len(self.classes):
+                found, wanted = len(reference.probabilities), len(self.classes)
+                raise ValueError(f"'{reference.name}' has {found} probabilities, and there are {wanted} classes")
+        return self
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.taxonomy.names
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model that was read and validated, but not loaded into a runtime."""
+
+    path: Path
+    data: bytes
+    sha256: str
+    metadata: ModelMetadata
+
+    @classmethod
+    def read(cls, path: Path) -> ModelFile:
+        """Reads an .onnx file of ours.
+
+        Raises:
+            ModelError: there is none, it is not ONNX, not ours, changed or damaged, of another schema, or its weights
+                lie elsewhere.
+        """
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            raise ModelError(f"there is no model at {path}: make one with `pelagia export RUN --out {path}`") from None
+        except OSError as error:
+            raise ModelError(f"cannot read the model {path}: {error.strerror}") from None
+        try:
+            entries = read_metadata(data)
+            external = has_external_data(data)
+        except NotOnnxError as error:
+            raise ModelError(f"{path} is not an ONNX file, or is damaged ({error}): copy it again") from None
+        if METADATA_KEY not in entries:
+            raise ModelError(
+                f"{path} is not a model of Pelagia's: it carries no classes and no preprocessing; "
+                "export one with `pelagia export`"
+            )
+        if external:
+            raise ModelError(f"{path} keeps weights in a second file: export it again with `pelagia export`")
+        digest = entries.get(DIGEST_KEY, "")
+        if not data.endswith(tail := with_metadata(b"", DIGEST_KEY, digest)) or digest != sha256_of(data[: -len(tail)]):
+            raise ModelError(f"{path} was changed or damaged after it was exported: copy or export it again")
+        return cls(path, data, sha256_of(data), _parse(entries[METADATA_KEY], path))
+
+
+def _parse(text: str, path: Path) -> ModelMetadata:
+    try:
+        return ModelMetadata.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if first["loc"] == ("schema_version",):
+            raise ModelError(
+                f"{path} has the metadata schema {first['input']}, this Pelagia reads 1: "
+                "update Pelagia, or export the model again"
+            ) from None
+        place = ".".join(str(step) for step in first["loc"]) or METADATA_KEY
+        raise ModelError(f"the metadata of {path} are damaged ({place}: {first['msg']}): copy the file again") from None
+
+
+def write_model(path: Path, graph: bytes, metadata: ModelMetadata) -> None:
+    """Writes the .onnx file ``path`` from a serialised ModelProto without our metadata; atomic."""
+    content = with_metadata(graph, METADATA_KEY, metadata.model_dump_json())
+    with new_file(path) as file:
+        file.write(with_metadata(content, DIGEST_KEY, sha256_of(content)))

@@ -1,0 +1,102 @@
+"""Reads and writes the metadata of an .onnx file without the onnx package, which a field laptop has no use for.
+
+An ONNX file is one protobuf message, ModelProto (onnx/onnx.proto): ``graph`` is field 7 and ``metadata_props``, key and
+value pairs, field 14. GraphProto holds its ``initializer`` tensors in field 5; TensorProto says in field 14
+(``data_location``) whether its data lie in another file. The protobuf encoding is that of
+protobuf.dev/programming-guides/encoding. Field 14 is repeated, so metadata are added by appending to the file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+_GRAPH, _METADATA_PROPS, _INITIALIZER, _DATA_LOCATION = 7, 14, 5, 14
+_VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
+_EXTERNAL = 1
+
+
+class NotOnnxError(ValueError):
+    """The bytes are not a ModelProto."""
+
+
+def read_metadata(data: bytes) -> dict[str, str]:
+    """Key and value of every entry of ``metadata_props``. Raises NotOnnxError."""
+    view = memoryview(data)
+    found: dict[str, str] = {}
+    for field, value in _fields(view):
+        if field == _METADATA_PROPS and isinstance(value, memoryview):
+            pair = {number: bytes(part) for number, part in _fields(value) if isinstance(part, memoryview)}
+            try:
+                found[pair.get(1, b"").decode()] = pair.get(2, b"").decode()
+            except UnicodeDecodeError:
+                raise NotOnnxError("a key or value of the metadata is not text") from None
+    return found
+
+
+def with_metadata(data: bytes, key: str, value: str) -> bytes:
+    """The same model with one more entry of ``metadata_props``."""
+    pair = _length_delimited(1, key.encode()) + _length_delimited(2, value.encode())
+    return data + _length_delimited(_METADATA_PROPS, pair)
+
+
+def has_external_data(data: bytes) -> bool:
+    """Whether a weight of the graph lies in another file. Raises NotOnnxError."""
+    for field, graph in _fields(memoryview(data)):
+        if field == _GRAPH and isinstance(graph, memoryview):
+            for part, tensor in _fields(graph):
+                if part == _INITIALIZER and isinstance(tensor, memoryview) and _is_external(tensor):
+                    return True
+    return False
+
+
+def _is_external(tensor: memoryview) -> bool:
+    return any(field == _DATA_LOCATION and value == _EXTERNAL for field, value in _fields(tensor))
+
+
+def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Number and value of each field of a message; a length-delimited one as a view of its bytes."""
+    at = 0
+    while at < len(view):
+        tag, at = _read_varint(view, at)
+        kind = tag & 7
+        if tag >> 3 == 0:
+            raise NotOnnxError(f"a field without a number at byte {at}")
+        if kind == _VARINT:
+            value, at = _read_varint(view, at)
+            yield tag >> 3, value
+            continue
+        if kind == _LENGTH_DELIMITED:
+            length, at = _read_varint(view, at)
+        elif kind in (_FIXED32, _FIXED64):
+            length = 4 if kind == _FIXED32 else 8
+        else:
+            raise NotOnnxError(f"wire type {kind} at byte {at}")
+        if at + length > len(view):
+            raise NotOnnxError(f"a field at byte {at} runs over the end")
+        yield tag >> 3, view[at : at + length]
+        at += length
+
+
+def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while at < len(view) and shift < 70:
+        byte = view[at]
+        value |= (byte & 0x7F) << shift
+        at += 1
+        if byte < 0x80:
+            return value, at
+        shift += 7
+    raise NotOnnxError(f"an unfinished number at byte {at}")
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _length_delimited(field: int, content: bytes) -> bytes:
+    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(len(content)) + content

@@ -1,0 +1,175 @@
+"""Encoded bytes -> the network's input: the ONLY path that decodes and fits an image, in training and in the field.
+
+Invariant: `load(data, spec)` depends on its arguments alone. The trainer, the validation, the export gate and the
+runner all call it with the spec that the model carries, so an image cannot meet two preprocessings. Normalisation is
+not here: it is in the graph.
+
+Arrays are uint8, H x W x 3, RGB, 0..255.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zlib
+from typing import Literal
+
+from pydantic import Field
+
+MAX_PIXELS = 1 << 28
+os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)  # read by OpenCV when it is first imported
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a bad image is reported as a row, not as noise on the terminal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.config import Strict
+
+Image = NDArray[np.uint8]
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # but stuffed bytes, fill bytes and restarts
+_JPEG_END = b"\xd9"
+_RESIZE = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
+
+
+class ImageError(Exception):
+    """An image that cannot be used. Not a PelagiaError: it becomes a row of the results and ends nothing.
+
+    Attributes:
+        reason: one of `REASONS`.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+REASONS = {
+    "missing": "the file is not there",
+    "unreadable": "the file cannot be read (permissions, disk)",
+    "empty": "the file has no bytes",
+    "undecodable": "the bytes are not a whole image of a known format",
+    "too_large": "the image has more pixels than the limit",
+    "unsupported": "the image's pixels are of a kind that is not supported",
+}
+"""The fixed vocabulary of why an image failed."""
+
+
+class PreprocessSpec(Strict):
+    """How an image of any size becomes ``size`` x ``size``. Travels in the model.
+
+    ``letterbox`` keeps the aspect ratio, centres, and fills the rest with the median colour of the image's own border;
+    ``stretch`` does not keep it. OpenCV resizes: ``shrink`` names the filter when the image gets smaller, ``enlarge``
+    when it gets larger (INTER_AREA and INTER_LINEAR).
+    """
+
+    size: int = Field(default=224, ge=16, le=1024, description="side of the square input, in pixels")
+    fit: Literal["letterbox", "stretch"] = "letterbox"
+    shrink: Literal["area", "linear"] = "area"
+    enlarge: Literal["area", "linear"] = "linear"
+    colour: Literal["RGB"] = "RGB"
+
+
+def load(data: bytes, spec: PreprocessSpec) -> Image:
+    """Decodes and fits an encoded image.
+
+    Returns:
+        uint8, ``size`` x ``size`` x 3, RGB, 0..255.
+
+    Raises:
+        ImageError: the bytes are no usable image.
+    """
+    return fit(decode(data), spec)
+
+
+def decode(data: bytes) -> Image:
+    """Pixels of an encoded image, the EXIF orientation of a JPEG, PNG or TIFF applied.
+
+    Of several frames or pages the first is taken. Grey and palette images become RGB; an alpha channel is dropped;
+    16-bit values are divided by 257 and rounded, so that 0..65535 maps to 0..255 whatever the image's own range.
+
+    Returns:
+        uint8, H x W x 3, RGB, 0..255.
+
+    Raises:
+        ImageError: the bytes are no usable image.
+    """
+    if not data:
+        raise ImageError("empty", "the file has no bytes")
+    if data[:2] == b"\xff\xd8":
+        _require_whole_jpeg(data)
+    elif data.startswith(_PNG_SIGNATURE):
+        _require_whole_png(data)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
+    except cv2.error as error:
+        if "pixels" in error.err or "size" in error.err.lower():
+            raise ImageError("too_large", f"more than {MAX_PIXELS} pixels") from None
+        raise ImageError("undecodable", error.err) from None
+    if pixels is None:
+        raise ImageError("undecodable", "not a whole image of a known format")
+    if pixels.dtype == np.uint16:
+        return cv2.convertScaleAbs(pixels, alpha=1 / 257).astype(np.uint8, copy=False)
+    if pixels.dtype != np.uint8:
+        raise ImageError("unsupported", f"pixels of type {pixels.dtype}; 8 and 16 bit are supported")
+    return pixels.astype(np.uint8, copy=False)
+
+
+def _require_whole_jpeg(data: bytes) -> None:
+    """OpenCV fills what a truncated JPEG lacks with grey. What follows its end (a phone's video, say) is no concern."""
+    at = 2
+    while marker := _JPEG_MARKER.search(data, at):
+        if marker[1] == _JPEG_END:
+            return
+        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    raise ImageError("undecodable", "a truncated JPEG: its end is missing")
+
+
+def _require_whole_png(data: bytes) -> None:
+    """OpenCV refuses a damaged PNG too, but libpng then writes to the terminal."""
+    view, at = memoryview(data), len(_PNG_SIGNATURE)
+    while at + 12 <= len(data):
+        kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(view[at : at + 4])
+        if end > len(data):
+            break
+        critical = not kind[0] & 0x20
+        if critical and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
+            raise ImageError("undecodable", f"a damaged PNG: the checksum at byte {end - 4} is wrong")
+        if kind == b"IEND":
+            return
+        at = end
+    raise ImageError("undecodable", "a truncated PNG: its end is missing")
+
+
+def fit(image: Image, spec: PreprocessSpec) -> Image:
+    """Resizes ``image`` (uint8, H x W x 3) to ``size`` x ``size`` x 3 as ``spec`` says."""
+    height, width = image.shape[:2]
+    size = spec.size
+    if spec.fit == "stretch":
+        return _resize(image, size, size, spec)
+    scale = size / max(height, width)
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    resized = _resize(image, new_height, new_width, spec)
+    if new_height == size and new_width == size:
+        return resized
+    canvas = np.empty((size, size, 3), np.uint8)
+    canvas[:] = border_colour(resized)
+    top, left = (size - new_height) // 2, (size - new_width) // 2
+    canvas[top : top + new_height, left : left + new_width] = resized
+    return canvas
+
+
+def border_colour(image: Image) -> Image:
+    """Median of the outermost pixels of a uint8 H x W x 3 image, a channel at a time: uint8, 3."""
+    edge = np.concatenate((image[0], image[-1], image[:, 0], image[:, -1]))
+    middle = len(edge) // 2
+    colour: Image = np.partition(edge, middle, axis=0)[middle]
+    return colour
+
+
+def _resize(image: Image, height: int, width: int, spec: PreprocessSpec) -> Image:
+    smaller = height * width < image.shape[0] * image.shape[1]
+    method = _RESIZE[spec.shrink if smaller else spec.enlarge]
+    return cv2.resize(image, (width, height), interpolation=method).astype(np.uint8, copy=False)

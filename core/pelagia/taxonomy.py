@@ -1,0 +1,152 @@
+"""The classes that a model can give, and the taxa that they point to.
+
+Invariant: one YAML document describes both what biologists click (classes, hotkeys, colours) and what is published
+(taxa, ranks, AphiaIDs of the World Register of Marine Species, WoRMS). It is validated whole: every fault in one
+message. It is embedded in each dataset and each model.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from pydantic import Field, field_validator, model_validator
+
+from pelagia.config import Strict, load_config, validate
+from pelagia.errors import did_you_mean
+
+UNSURE_HOTKEY = "u"
+"""Ticks the "unsure" box in the labelling interface; no class may take it."""
+
+# fmt: off
+_PALETTE = (
+    "#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf", "#bcbd22", "#7f7f7f",
+    "#393b79", "#637939", "#8c6d31", "#843c39", "#7b4173", "#3182bd", "#e6550d", "#31a354", "#756bb1", "#636363",
+)
+# fmt: on
+
+
+class Taxon(Strict):
+    """A node of the tree. ``parent`` names another taxon, or is null at a root."""
+
+    name: str = Field(min_length=1)
+    rank: str = Field(min_length=1, description="taxonRank as in Darwin Core, such as 'order'")
+    parent: str | None = None
+    aphia_id: int | None = Field(default=None, gt=0, description="WoRMS AphiaID")
+
+
+class LabelClass(Strict):
+    """A label that the model can give. ``taxon`` is null for what is not an organism."""
+
+    name: str = Field(min_length=1, max_length=100)
+    title: str | None = Field(default=None, description="what people read; the name by default")
+    taxon: str | None = None
+    hotkey: str | None = Field(default=None, pattern=r"^[a-z0-9]$", description="one lower-case letter or digit")
+    color: str | None = Field(default=None, pattern=r"^#[0-9a-fA-F]{6}$")
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if name != name.strip() or not name.isprintable():
+            raise ValueError(f"{name!r} begins or ends with a space, or holds a control character")
+        return name
+
+
+class Taxonomy(Strict):
+    """Classes in the order of the model's outputs, and the taxa above them."""
+
+    name: str = Field(min_length=1)
+    taxa: tuple[Taxon, ...] = ()
+    classes: tuple[LabelClass, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Taxonomy:
+        faults = [*self._duplicates(), *self._unknown_names(), *self._cycles()]
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+    def _duplicates(self) -> Iterator[str]:
+        for what, values in (
+            ("taxon", [taxon.name for taxon in self.taxa]),
+            ("class", [entry.name for entry in self.classes]),
+            ("hotkey", [entry.hotkey for entry in self.classes if entry.hotkey]),
+            ("aphia_id", [taxon.aphia_id for taxon in self.taxa if taxon.aphia_id]),
+        ):
+            for value, count in Counter(values).items():
+                if count > 1:
+                    yield f"the {what} '{value}' stands {count} times"
+        for entry in self.classes:
+            if entry.hotkey == UNSURE_HOTKEY:
+                yield f"class '{entry.name}': the hotkey '{UNSURE_HOTKEY}' is kept for \"unsure\"; choose another"
+
+    def _unknown_names(self) -> Iterator[str]:
+        known = {taxon.name for taxon in self.taxa}
+        for taxon in self.taxa:
+            if taxon.parent is not None and taxon.parent not in known:
+                yield f"taxon '{taxon.name}': unknown parent '{taxon.parent}'{did_you_mean(taxon.parent, known)}"
+        for entry in self.classes:
+            if entry.taxon is not None and entry.taxon not in known:
+                yield f"class '{entry.name}': unknown taxon '{entry.taxon}'{did_you_mean(entry.taxon, known)}"
+
+    def _cycles(self) -> Iterator[str]:
+        parents = {taxon.name: taxon.parent for taxon in self.taxa}
+        reported: set[str] = set()
+        for start in parents:
+            path: list[str] = []
+            node: str | None = start
+            while node in parents and node not in path and node not in reported:
+                path.append(node)
+                node = parents[node]
+            if node in path:
+                ring = path[path.index(node) :]
+                reported.update(ring)
+                yield f"the taxa {' -> '.join([*ring, ring[0]])} are each other's parents"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Class names in the order of the model's outputs."""
+        return tuple(entry.name for entry in self.classes)
+
+    def lineage(self, class_name: str) -> tuple[Taxon, ...]:
+        """Taxa of a class from the root down; empty where the class has none.
+
+        Raises:
+            KeyError: no such class.
+        """
+        by_name = {taxon.name: taxon for taxon in self.taxa}
+        node = {entry.name: entry.taxon for entry in self.classes}[class_name]
+        path: list[Taxon] = []
+        while node is not None:
+            path.append(by_name[node])
+            node = by_name[node].parent
+        return tuple(reversed(path))
+
+    def restricted_to(self, class_names: Iterable[str]) -> Taxonomy:
+        """The same taxonomy with only these classes; order and taxa kept."""
+        wanted = set(class_names)
+        return self.model_copy(update={"classes": tuple(entry for entry in self.classes if entry.name in wanted)})
+
+
+def load_taxonomy(path: Path) -> Taxonomy:
+    """Reads and validates a taxonomy.
+
+    Raises:
+        ConfigError: any fault in the file, all at once.
+    """
+    return load_config(path, Taxonomy)
+
+
+def taxonomy_of_names(name: str, class_names: Iterable[str]) -> Taxonomy:
+    """A taxonomy without taxa, for data that came with class names alone: sorted, with hotkeys and colours.
+
+    Raises:
+        ConfigError: a name that no class can have.
+    """
+    free = [key for key in "1234567890abcdefghijklmnopqrstvwxyz" if key != UNSURE_HOTKEY]
+    entries = []
+    for index, class_name in enumerate(sorted(set(class_names))):
+        hotkey = free[index] if index < len(free) else None
+        entries.append({"name": class_name, "hotkey": hotkey, "color": _PALETTE[index % len(_PALETTE)]})
+    return validate({"name": name, "classes": entries}, Taxonomy, f"the class names of {name}")

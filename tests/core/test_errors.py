@@ -1,0 +1,68 @@
+import pytest
+
+from pelagia.errors import (
+    ConfigError,
+    DatasetError,
+    InputError,
+    MissingExtra,
+    ModelError,
+    ParityError,
+    PelagiaError,
+    StudioError,
+    SurveyError,
+    TrainingError,
+    did_you_mean,
+    some,
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (PelagiaError, 1),
+        (InputError, 2),
+        (ConfigError, 2),
+        (MissingExtra, 2),
+        (DatasetError, 3),
+        (ModelError, 4),
+        (ParityError, 4),
+        (SurveyError, 5),
+        (StudioError, 6),
+        (TrainingError, 7),
+    ],
+)
+def test_every_error_has_the_exit_code_that_the_tree_draws(error, code):
+    assert issubclass(error, PelagiaError)
+    assert error.exit_code == code
+
+
+def test_one_fault_of_a_config_is_one_line():
+    assert str(ConfigError("a.yaml", ["the key 'x' is missing"])) == "a.yaml: the key 'x' is missing"
+
+
+def test_several_faults_of_a_config_are_listed():
+    error = ConfigError("a.yaml", ["one", "two"])
+    assert str(error) == "a.yaml: 2 faults\n  - one\n  - two"
+    assert error.faults == ("one", "two")
+
+
+def test_a_missing_extra_names_the_command_that_mends_it():
+    assert str(MissingExtra("`pelagia train`", "training", "torch")) == (
+        "`pelagia train` needs the package 'torch', which is not installed: pip install 'pelagia[training]'"
+    )
+
+
+def test_a_close_word_is_suggested():
+    assert did_you_mean("copepd", ["detritus", "copepod"]) == " (did you mean 'copepod'?)"
+
+
+def test_a_far_word_is_not_suggested():
+    assert did_you_mean("whale", ["detritus", "copepod"]) == ""
+
+
+def test_a_long_list_is_cut_and_the_rest_counted():
+    assert some("abcdefg") == "a, b, c, d, e and 2 more"
+
+
+def test_a_short_list_is_whole():
+    assert some(iter("abcde")) == "a, b, c, d, e"

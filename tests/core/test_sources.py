@@ -1,0 +1,273 @@
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from pelagia.errors import InputError
+from pelagia.sources import list_images, read_manifest
+
+KNOWN = ".bmp .jpeg .jpg .png .tif .tiff .webp"
+
+
+def paths(*inputs):
+    return [image.path for image in list_images(inputs)]
+
+
+def fault(action):
+    with pytest.raises(InputError) as caught:
+        list(action())
+    return str(caught.value)
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    def manifest(text):
+        path = tmp_path / "m.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return manifest
+
+
+# Folders
+
+
+def test_a_folder_is_searched_deeply_and_sorted(tmp_path, put):
+    for name in ("b.png", "a/z.jpg", "a/b/c.TIFF", "a.png", "c/1.webp"):
+        put(tmp_path / name)
+    assert paths(tmp_path) == ["a/b/c.TIFF", "a/z.jpg", "a.png", "b.png", "c/1.webp"]
+
+
+def test_only_image_names_are_listed(tmp_path, put):
+    for name in ("a.png", "a.txt", "png", "Thumbs.db", "b.png.part", ".hidden.png", ".cache/c.png", "x.gif"):
+        put(tmp_path / name)
+    assert paths(tmp_path) == ["a.png"]
+
+
+@pytest.mark.parametrize(
+    "name", ["øre 1.png", "a,b;c.png", "-rf.png", "new\nline.png", "quote\"'.png", "#1%20?.png", " lead.png"]
+)
+def test_odd_names_are_names(tmp_path, put, name):
+    put(tmp_path / name)
+    (image,) = list_images([tmp_path])
+    assert image.path == name
+    assert image.read() == (tmp_path / name).read_bytes()
+
+
+def test_a_name_that_is_not_utf8_can_be_read_and_written_down(tmp_path, encode):
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.png", "wb") as file:
+        file.write(encode())
+    (image,) = list_images([tmp_path])
+    assert image.path.encode() == b"caf\\udce9.png"
+    assert image.read() == encode()
+
+
+def test_a_folder_named_like_an_image_is_a_folder(tmp_path, put):
+    put(tmp_path / "x.png" / "a.png")
+    assert paths(tmp_path) == ["x.png/a.png"]
+    assert paths(tmp_path / "x.png") == ["a.png"]
+
+
+def test_a_loop_of_folders_ends(tmp_path, put):
+    put(tmp_path / "a" / "1.png")
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    assert paths(tmp_path) == ["a/1.png"]
+
+
+def test_a_link_to_an_image_is_an_image(tmp_path, put):
+    put(tmp_path / "far" / "1.png", seed=3)
+    (tmp_path / "near").mkdir()
+    (tmp_path / "near" / "2.png").symlink_to(tmp_path / "far" / "1.png")
+    (image,) = list_images([tmp_path / "near"])
+    assert (image.path, image.read()) == ("2.png", (tmp_path / "far" / "1.png").read_bytes())
+
+
+@pytest.mark.parametrize("target", ["nowhere.png", "loop.png"])
+def test_a_dead_link_is_listed_and_cannot_be_read(tmp_path, target):
+    (tmp_path / "loop.png").symlink_to(target)
+    (image,) = list_images([tmp_path])
+    with pytest.raises(OSError, match=r"No such file|Too many levels"):
+        image.read()
+
+
+def test_a_pipe_that_would_never_end_is_passed_over(tmp_path, put):
+    os.mkfifo(tmp_path / "pipe.png")
+    put(tmp_path / "real.png")
+    assert paths(tmp_path) == ["real.png"]
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    assert (
+        fault(lambda: list_images([tmp_path]))
+        == f"there is no image in {tmp_path} (looked for {KNOWN}, in all its folders)"
+    )
+
+
+def test_a_missing_input_is_refused(tmp_path):
+    assert fault(lambda: list_images([tmp_path / "no"])) == f"there is no file or folder at {tmp_path / 'no'}"
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "a.pdf").touch()
+    assert fault(lambda: list_images([tmp_path / "a.pdf"])) == (
+        f"{tmp_path / 'a.pdf'} is neither a folder, nor a .csv manifest, nor an image ({KNOWN})"
+    )
+
+
+def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, as_nobody, put):
+    put(tmp_path / "in" / "secret" / "a.png")
+    (tmp_path / "in" / "secret").chmod(0)
+    with pytest.raises(InputError) as caught:
+        as_nobody(lambda: [image.path for image in list_images([Path("in")])])
+    assert str(caught.value) == "cannot list in/secret: Permission denied"
+
+
+# Several inputs
+
+
+def test_a_single_image_is_named_after_its_file(tmp_path, put):
+    assert paths(put(tmp_path / "a" / "x.png")) == ["x.png"]
+
+
+def test_of_several_inputs_each_path_starts_with_its_input(tmp_path, put):
+    put(tmp_path / "a" / "x.png")
+    put(tmp_path / "b" / "x.png")
+    put(tmp_path / "x.png")
+    assert paths(tmp_path / "a", tmp_path / "b", tmp_path / "x.png") == ["a/x.png", "b/x.png", "x.png"]
+
+
+def test_a_folder_named_like_an_image_keeps_its_prefix(tmp_path, put):
+    put(tmp_path / "a.png" / "x.png")
+    put(tmp_path / "b" / "x.png")
+    assert paths(tmp_path / "a.png", tmp_path / "b") == ["a.png/x.png", "b/x.png"]
+
+
+def test_two_inputs_of_one_name_are_refused(tmp_path, put):
+    put(tmp_path / "a" / "s" / "x.png")
+    put(tmp_path / "b" / "s" / "x.png")
+    assert fault(lambda: list_images([tmp_path / "a" / "s", tmp_path / "b" / "s"])) == (
+        "two inputs are called 's': classify them into surveys of their own"
+    )
+
+
+def test_a_relative_input_is_named_after_its_folder(tmp_path, put, monkeypatch):
+    put(tmp_path / "a" / "x.png")
+    put(tmp_path / "b" / "y.png")
+    monkeypatch.chdir(tmp_path / "a")
+    assert paths(Path("../a"), Path("../b/.")) == ["a/x.png", "b/y.png"]
+    assert paths(Path(), Path("../b")) == ["a/x.png", "b/y.png"]
+    monkeypatch.chdir(tmp_path / "a" / "..")
+    assert paths(Path("a/.."), Path("b"))[-1] == "b/y.png"
+
+
+def test_two_manifests_are_told_apart_by_their_folders(tmp_path, put):
+    for name in "ab":
+        put(tmp_path / name / "x.png")
+        (tmp_path / name / "manifest.csv").write_text("path\nx.png\n")
+    assert paths(tmp_path / "a" / "manifest.csv", tmp_path / "b" / "manifest.csv") == ["a/x.png", "b/x.png"]
+
+
+def test_thousands_of_files_on_the_command_line_are_compared_quickly(tmp_path):
+    many = [tmp_path / f"{index}.png" for index in range(20_000)]
+    before = time.monotonic()
+    assert fault(lambda: list_images([*many, many[7]])) == (
+        "two inputs are called '7.png': classify them into surveys of their own"
+    )
+    assert time.monotonic() - before < 5  # it takes 0.5 s; comparing each with each took a minute
+
+
+# Manifests
+
+
+def test_a_manifest_gives_paths_in_its_order_with_its_columns(manifest):
+    images = list(read_manifest(manifest("path,station,note\nb.png,S1,\na.png,S2,x\n")))
+    assert [(image.path, dict(image.columns)) for image in images] == [
+        ("b.png", {"station": "S1", "note": ""}),
+        ("a.png", {"station": "S2", "note": "x"}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;station\na.png;S,1\nb.png;S2\n",
+        "path\tstation\na.png\tS,1\nb.png\tS2\n",
+        'path,station\na.png,"S,1"\nb.png,S2\n',
+        'path,station\r\na.png,"S,1"\r\nb.png,S2\r\n',
+        'path,station\ra.png,"S,1"\rb.png,S2\r',
+        b'\xef\xbb\xbfpath,station\na.png,"S,1"\nb.png,S2\n',
+        'path,station\n\na.png,"S,1"\n\n\nb.png,S2\n\n',
+        'path,station\na.png,"S,1"\n,\n  ,\nb.png,S2\n,,\n',
+        'path,station,\na.png,"S,1",\nb.png,S2,\n',
+        'path,station\na.png,"S,1"\nb.png,S2',
+        '"path";"station"\n"a.png";"S,1"\nb.png;S2\n',
+        '"path",station\n"a.png","S,1"\n"b.png",S2\n',
+    ],
+)
+def test_a_manifest_may_come_from_any_spreadsheet(manifest, text):
+    images = list(read_manifest(manifest(text)))
+    assert [(image.path, dict(image.columns)) for image in images] == [
+        ("a.png", {"station": "S,1"}),
+        ("b.png", {"station": "S2"}),
+    ]
+
+
+def test_separators_inside_quotes_do_not_count(manifest):
+    (image,) = read_manifest(manifest('path,"depth; min; max; mean"\na.png,5\n'))
+    assert dict(image.columns) == {"depth; min; max; mean": "5"}
+
+
+def test_a_quoted_newline_belongs_to_its_value(manifest):
+    (image,) = read_manifest(manifest('path,note\na.png,"two\nlines"\n'))
+    assert image.columns["note"] == "two\nlines"
+
+
+def test_backslashes_of_windows_become_slashes(manifest, tmp_path):
+    (image,) = read_manifest(manifest("path\nst1\\a.png\n"))
+    assert (image.path, image.file) == ("st1/a.png", tmp_path / "st1" / "a.png")
+
+
+def test_a_short_row_has_empty_values(manifest):
+    (image,) = read_manifest(manifest("path,station,depth\na.png,S1\n"))
+    assert dict(image.columns) == {"station": "S1", "depth": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("path,a\nx.png,1,2\n", ", line 2: more values than the header has columns"),
+        ("path,a,\nx.png,1,2\n", ", line 2: more values than the header has columns"),
+        ("path,a\n,1\n", ", line 2: the column 'path' is empty"),
+        ("path,a\nx.png,1\ny.png,2\nx.png,3\n", ", line 4: 'x.png' stands on line 2 already"),
+        ("path,a\n", " has a header and no rows"),
+        ("path,a\n,\n", " has a header and no rows"),
+        ("", " has no column 'path'; its columns are: none"),
+        ("\n\n", " has no column 'path'; its columns are: none"),
+        ("Path,a\nx.png,1\n", " has no column 'path' (did you mean 'Path'?); its columns are: Path, a"),
+        ("file;a\nx.png;1\n", " has no column 'path'; its columns are: file, a"),
+        ("path,a,a\nx.png,1,2\n", " has two columns 'a': rename or remove one"),
+        ("path,a,path\nx.png,1,y.png\n", " has two columns 'path': rename or remove one"),
+        ('path,a\n"x.png,1\ny.png,2\n', ", after line 1: unexpected end of data"),
+        ('path,a\n"x"y.png,1\n', ", after line 1: ',' expected after '\"'"),
+        ("path,a\nx\0.png,1\n", ", line 2: 'x\\x00.png' is no path"),
+        ("path,a\nx.png," + "9" * 200_000 + "\n", ", after line 1: field larger than field limit (131072)"),
+    ],
+)
+def test_a_wrong_manifest_says_where(manifest, text, message):
+    path = manifest(text)
+    assert fault(lambda: read_manifest(path)) == f"{path}{message}"
+
+
+def test_a_manifest_in_another_encoding_is_refused(manifest):
+    path = manifest("path,a\nøre.png,1\n".encode("latin-1"))
+    assert fault(lambda: read_manifest(path)) == f"{path} is not a manifest: it is not UTF-8 text"
+
+
+def test_a_manifest_may_have_another_root_and_column(manifest, tmp_path):
+    (image,) = read_manifest(manifest("file\na.png\n"), root=tmp_path / "deep", path_column="file")
+    assert image.file == tmp_path / "deep" / "a.png"
+
+
+def test_a_manifest_is_an_input_like_any_other(manifest):
+    assert paths(manifest("path\nb.png\na.png\n")) == ["b.png", "a.png"]
