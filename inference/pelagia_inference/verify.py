@@ -1,0 +1,50 @@
+"""`pelagia model verify`: does this machine get the numbers that the trainer got?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pelagia.errors import ModelError
+from pelagia.files import sha256_of
+from pelagia.model import TOLERANCE, ModelFile
+from pelagia.preprocess import ImageError, load
+from pelagia_inference.session import Session
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Outcome of the self-test over the model's reference images."""
+
+    images: int
+    max_probability_difference: float
+
+
+def verify(model: ModelFile) -> Verification:
+    """Decodes and classifies the reference images inside the model, one at a time, and compares.
+
+    Raises:
+        ModelError: a reference image is damaged, or a probability differs by more than `TOLERANCE`.
+    """
+    session = Session(model)
+    worst = 0.0
+    for reference in model.metadata.references:
+        if sha256_of(reference.data) != reference.sha256:
+            raise ModelError(f"{model.path}: the reference image {reference.name} is damaged: copy the file again")
+        try:
+            pixels = load(reference.data, model.metadata.preprocess)
+        except ImageError as error:
+            raise ModelError(
+                f"{model.path}: the reference image {reference.name} cannot be decoded here: {error}"
+            ) from None
+        found = session.probabilities(pixels[None])[0]
+        difference = float(np.abs(found - np.asarray(reference.probabilities, np.float32)).max())
+        worst = max(worst, difference)
+        if not difference <= TOLERANCE:
+            raise ModelError(
+                f"{model.path}: on the reference image {reference.name} this machine's probabilities differ by "
+                f"{difference:.2g} from the trainer's (allowed: {TOLERANCE:g}): do not trust results from this "
+                "machine; update onnxruntime and opencv-python-headless and try again"
+            )
+    return Verification(len(model.metadata.references), worst)

@@ -1,0 +1,172 @@
+"""A survey: whole, broken off, and fed with what disks at sea hold."""
+
+import csv
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pelagia.errors import InputError, SurveyError
+from pelagia.model import ModelFile
+from pelagia.predictions import Survey
+from pelagia.sample import SampleSurvey
+from pelagia_inference.classify import classify
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_image_becomes_one_row_with_the_manifests_columns(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path
+) -> None:
+    result = classify(model, [survey.manifest], tmp_path / "out")
+    rows, manifest = rows_of(result.csv), rows_of(survey.manifest)
+    assert [row["path"] for row in rows] == sorted(row["path"] for row in manifest)
+    assert {row["status"] for row in rows} == {"ok"}
+    stations = {row["path"]: row["station"] for row in manifest}
+    assert all(row["station"] == stations[row["path"]] for row in rows)
+    assert all(float(row["probability"]) >= float(row["probability_2"]) >= float(row["probability_3"]) for row in rows)
+    assert result.counts.total() == survey.images
+
+
+def test_a_folder_and_its_manifest_give_the_same_classes(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path
+) -> None:
+    by_folder = rows_of(classify(model, [survey.root], tmp_path / "folder").csv)
+    by_manifest = rows_of(classify(model, [survey.manifest], tmp_path / "manifest").csv)
+    assert {row["path"]: row["class"] for row in by_folder} == {row["path"]: row["class"] for row in by_manifest}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_the_number_of_workers_changes_no_byte(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path, workers: int
+) -> None:
+    expected = classify(model, [survey.root], tmp_path / "default").csv.read_bytes()
+    assert classify(model, [survey.root], tmp_path / "other", workers=workers).csv.read_bytes() == expected
+
+
+def test_bad_images_are_rows_with_their_reasons(model: ModelFile, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    whole = cv2.imencode(".jpg", np.full((40, 60, 3), 128, np.uint8))[1].tobytes()
+    (folder / "whole.jpg").write_bytes(whole)
+    (folder / "truncated.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "text.png").write_text("not an image")
+    (folder / "empty.tif").write_bytes(b"")
+    (folder / "gone.png").symlink_to(folder / "nowhere.png")
+    result = classify(model, [folder], tmp_path / "out")
+    found = {row["path"]: (row["status"], row["reason"]) for row in rows_of(result.csv)}
+    assert found == {
+        "whole.jpg": ("ok", ""),
+        "truncated.jpg": ("failed", "undecodable"),
+        "text.png": ("failed", "undecodable"),
+        "empty.tif": ("failed", "empty"),
+        "gone.png": ("failed", "missing"),
+    }
+    assert result.failures == {"undecodable": 2, "empty": 1, "missing": 1}
+
+
+def test_a_manifest_row_without_a_file_is_a_failed_row(model: ModelFile, tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("path,station\nnot/here.jpg,S1\n")
+    [row] = rows_of(classify(model, [tmp_path / "manifest.csv"], tmp_path / "out").csv)
+    assert (row["status"], row["reason"], row["station"]) == ("failed", "missing", "S1")
+
+
+def test_a_second_run_does_nothing_again(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    first = classify(model, [survey.root], tmp_path / "out")
+    before = first.csv.read_bytes()
+    second = classify(model, [survey.root], tmp_path / "out")
+    assert (second.progress.done, second.progress.before) == (0, survey.images)
+    assert second.csv.read_bytes() == before
+
+
+def test_images_that_arrived_later_are_added(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    files = sorted(survey.root.rglob("*.jpg"))[:20]
+    folder.mkdir()
+    for file in files[:10]:
+        shutil.copy(file, folder / file.name)
+    classify(model, [folder], tmp_path / "out")
+    for file in files[10:]:
+        shutil.copy(file, folder / file.name)
+    again = classify(model, [folder], tmp_path / "out")
+    assert (again.progress.before, again.progress.done) == (10, 10)
+    assert len(rows_of(again.csv)) == 20
+
+
+def test_a_survey_of_other_inputs_is_refused(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    classify(model, [survey.root], tmp_path / "out")
+    with pytest.raises(SurveyError, match="was made with another set of settings"):
+        classify(model, [survey.manifest.parent / "images"], tmp_path / "out")
+
+
+def test_a_wrong_input_leaves_no_survey_behind(model: ModelFile, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for wrong, message in (
+        (tmp_path / "none", "there is no file or folder at"),
+        (tmp_path / "empty", "there is no image in"),
+    ):
+        with pytest.raises(InputError, match=message):
+            classify(model, [wrong], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_and_restarted_the_csv_is_that_of_an_unbroken_run(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path
+) -> None:
+    """SIGKILL while it works, five times; each start goes on where the last one stopped."""
+    folder = tmp_path / "images"
+    for copy in range(40):
+        shutil.copytree(survey.root / "images", folder / str(copy))
+    expected = classify(model, [folder], tmp_path / "unbroken").csv.read_bytes()
+    command = [
+        sys.executable,
+        "-m",
+        "pelagia.cli",
+        "classify",
+        str(model.path),
+        str(folder),
+        "--out",
+        str(tmp_path / "broken"),
+    ]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    moments = random.Random(0)
+    kept = [0]
+    for _ in range(5):
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        _wait_for_more_rows(tmp_path / "broken", kept[-1], process)
+        time.sleep(moments.uniform(0, 0.6))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        with Survey.open(tmp_path / "broken") as opened:
+            kept.append(len(opened))
+    assert kept == sorted(kept)
+    assert kept[1] > 0
+    assert not (tmp_path / "broken" / "predictions.csv").exists(), "it was over before it was killed: draw more images"
+    result = classify(model, [folder], tmp_path / "broken")
+    assert result.progress.before == kept[-1]
+    assert result.csv.read_bytes() == expected
+
+
+def _wait_for_more_rows(folder: Path, rows: int, process: "subprocess.Popen[bytes]") -> None:
+    """Until the journal has grown: its write-ahead log is bigger than when it had ``rows`` rows, or 30 s are over."""
+    log = folder / "survey.sqlite-wal"
+    before = log.stat().st_size if log.exists() and rows else 0
+    for _ in range(3000):
+        if process.poll() is not None:
+            raise AssertionError(process.stderr.read().decode() if process.stderr else "ended by itself")
+        if log.exists() and log.stat().st_size > max(before, 40_000):
+            return
+        time.sleep(0.01)
+    raise AssertionError("no row was written in 30 s")

@@ -1,0 +1,52 @@
+"""A dataset of drawn organisms, a network trained on it for two epochs, and its exported model: made once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pelagia.config import load_config
+from pelagia.dataset import Dataset
+from pelagia.importers import import_dataset
+from pelagia.model import ModelFile
+from pelagia.sample import SampleSurvey, draw_survey
+from pelagia.taxonomy import load_taxonomy
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+TINY = ("preprocess.size=32", "train.epochs=2", "train.batch_size=16", "model={backbone: test_resnet}")
+
+
+@pytest.fixture(scope="session")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> SampleSurvey:
+    return draw_survey(tmp_path_factory.mktemp("sample") / "survey", images=240, seed=5)
+
+
+@pytest.fixture(scope="session")
+def dataset(survey: SampleSurvey, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return import_dataset(
+        survey.root,
+        tmp_path_factory.mktemp("dataset") / "drawn",
+        manifest=survey.truth,
+        group_column="station",
+        taxonomy=load_taxonomy(survey.taxonomy),
+    )
+
+
+@pytest.fixture(scope="session")
+def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    from pelagia_training.config import TrainConfig
+    from pelagia_training.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    config = load_config(REPOSITORY / "configs/training/tiny_cpu.yaml", TrainConfig, [f"dataset={dataset.root}", *TINY])
+    train(config, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    from pelagia_training.export import export
+
+    return export(run, tmp_path_factory.mktemp("models") / "tiny.onnx")
