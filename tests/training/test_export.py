@@ -1,0 +1,101 @@
+"""The one file that leaves, and the gate before it."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from pelagia.dataset import Dataset
+from pelagia.errors import DatasetError, InputError, ModelError, ParityError
+from pelagia.files import sha256_of_file
+from pelagia.model import ModelFile
+from pelagia.onnx_file import has_external_data
+from pelagia.preprocess import Image, PreprocessSpec, decode, fit, load
+from pelagia_training.export import export
+
+SPEC = PreprocessSpec(size=32)
+
+
+def another_filter(data: bytes) -> Image:
+    """What a pipeline with another library's default resize would do."""
+    image = decode(data)
+    scale = SPEC.size / max(image.shape[:2])
+    width, height = (max(1, round(side * scale)) for side in (image.shape[1], image.shape[0]))
+    return fit(cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8), SPEC)
+
+
+def swapped_channels(data: bytes) -> Image:
+    return np.ascontiguousarray(load(data, SPEC)[..., ::-1])
+
+
+def stretched(data: bytes) -> Image:
+    return load(data, PreprocessSpec(size=32, fit="stretch"))
+
+
+def test_the_file_is_whole_valid_and_has_a_free_batch_axis(model: ModelFile, dataset: Dataset) -> None:
+    proto = onnx.load_from_string(model.data)
+    onnx.checker.check_model(proto, full_check=True)
+    [image], [probabilities] = proto.graph.input, proto.graph.output
+    assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert image.type.tensor_type.shape.dim[0].dim_param
+    assert [dim.dim_value for dim in image.type.tensor_type.shape.dim[1:]] == [32, 32, 3]
+    assert probabilities.type.tensor_type.shape.dim[0].dim_param
+    assert not has_external_data(model.data)
+    assert [path.name for path in model.path.parent.iterdir()] == [model.path.name]
+
+
+def test_the_metadata_say_what_it_rests_on(model: ModelFile, dataset: Dataset) -> None:
+    data = model.metadata
+    assert data.classes == dataset.class_names
+    assert data.dataset["fingerprint"] == dataset.meta.fingerprint
+    assert data.parity.images == len(dataset.split("val"))
+    assert data.parity.batch_sizes == (1, 8)
+    assert data.parity.max_probability_difference <= 1e-4
+    assert data.training["preprocess"] == data.preprocess.model_dump()
+    assert np.array(data.validation_confusion).shape == (len(data.classes), len(data.classes))
+
+
+@pytest.mark.parametrize(
+    "trainer", [another_filter, swapped_channels, stretched], ids=lambda function: function.__name__
+)
+def test_the_gate_fails_when_the_trainer_preprocessed_differently(run: Path, tmp_path: Path, trainer: object) -> None:
+    with pytest.raises(
+        ParityError, match="the exported model does not give the trainer's answers: .* nothing was written"
+    ):
+        export(run, tmp_path / "model.onnx", load_for_training=trainer)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_gate_passes_with_the_trainers_own_preprocessing(run: Path, tmp_path: Path) -> None:
+    made = export(run, tmp_path / "model.onnx", load_for_training=lambda data: load(data, SPEC))
+    assert made.metadata.parity.top1_disagreements == 0
+
+
+def test_an_existing_model_is_not_overwritten(run: Path, model: ModelFile) -> None:
+    before = sha256_of_file(model.path)
+    with pytest.raises(InputError, match="exists already"):
+        export(run, model.path)
+    assert sha256_of_file(model.path) == before
+
+
+def test_another_dataset_than_the_runs_is_refused(run: Path, tmp_path: Path, dataset: Dataset) -> None:
+    from pelagia.importers import import_dataset
+
+    import_dataset(dataset.root / "images", tmp_path / "other", seed=9)
+    with pytest.raises(DatasetError, match="is not the dataset of this run"):
+        export(run, tmp_path / "model.onnx", dataset=tmp_path / "other")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a training run: make one with `pelagia train CONFIG --out"):
+        export(tmp_path, tmp_path / "model.onnx")
+
+
+def test_an_onnx_file_of_others_is_no_model_of_ours(tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node("Identity", ["x"], ["y"])]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])), tmp_path / "theirs.onnx")
+    with pytest.raises(ModelError, match="is not a model of Pelagia's: it carries no classes"):
+        ModelFile.read(tmp_path / "theirs.onnx")

@@ -1,0 +1,137 @@
+"""A run: what it leaves, and what it refuses."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+
+from pelagia.config import load_config
+from pelagia.dataset import Dataset
+from pelagia.errors import ConfigError, DatasetError, InputError, TrainingError
+from pelagia.importers import import_dataset
+from pelagia_training.config import TrainConfig
+from pelagia_training.run import read_run
+from pelagia_training.train import Step, train
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
+TINY = ("preprocess.size=32", "train.epochs=2", "train.batch_size=16", "model={backbone: test_resnet}")
+
+
+def config(dataset: Path, *overrides: str) -> TrainConfig:
+    return load_config(CONFIG, TrainConfig, [f"dataset={dataset}", *TINY, *overrides])
+
+
+def test_a_run_holds_its_config_its_log_and_its_weights(run: Path, dataset: Dataset) -> None:
+    settings, state = read_run(run)
+    assert settings.train.epochs == 2
+    assert state.status == "finished"
+    assert state.fingerprint == dataset.meta.fingerprint
+    assert 0 <= state.metrics["macro_f1"] <= 1
+    assert np.sum(state.validation_confusion) == len(dataset.split("val"))
+    with (run / "metrics.csv").open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2"]
+    assert any((run / "tensorboard").glob("events.*"))
+    for name in ("best.safetensors", "last.safetensors"):
+        assert all(torch.isfinite(value).all() for value in safetensors.torch.load_file(run / name).values())
+
+
+def test_the_same_seed_gives_the_same_weights(run: Path, dataset: Dataset, tmp_path: Path) -> None:
+    train(config(dataset.root), tmp_path / "again")
+    assert (tmp_path / "again" / "last.safetensors").read_bytes() == (run / "last.safetensors").read_bytes()
+
+
+def test_worker_processes_change_nothing(run: Path, dataset: Dataset, tmp_path: Path) -> None:
+    train(config(dataset.root, "data.workers=2"), tmp_path / "workers")
+    assert (tmp_path / "workers" / "last.safetensors").read_bytes() == (run / "last.safetensors").read_bytes()
+
+
+def test_it_learns(dataset: Dataset, tmp_path: Path) -> None:
+    losses = []
+    train(
+        config(dataset.root, "train.epochs=8", "train.ema_decay=0"),
+        tmp_path / "run",
+        lambda event: losses.append(event.loss) if isinstance(event, Step) and event.validation else None,
+    )
+    assert losses[-1] < losses[0] - 0.1
+
+
+def test_it_stops_when_validation_no_longer_improves(dataset: Dataset, tmp_path: Path) -> None:
+    events: list[str | Step] = []
+    train(
+        config(dataset.root, "train.epochs=30", "train.patience=1", "train.lr=1e-12", "train.warmup_epochs=0"),
+        tmp_path / "run",
+        events.append,
+    )
+    assert any(isinstance(event, str) and event.startswith("stopping: 1 epochs without a better") for event in events)
+
+
+def test_an_existing_run_is_not_overwritten(run: Path, dataset: Dataset) -> None:
+    with pytest.raises(InputError, match="exists already: choose another name, or remove it first"):
+        train(config(dataset.root), run)
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_advice(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(
+        TrainingError, match=r"the loss is no longer a number \(epoch 1, batch \d+\); .*--set train.lr="
+    ):
+        train(config(dataset.root, "train.lr=1e30", "train.warmup_epochs=0", "train.clip_grad=1e30"), tmp_path / "run")
+
+
+def test_a_class_with_one_image_is_refused_with_the_setting_that_leaves_it_out(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    for name in ("copepod", "medusa"):
+        (source / name).mkdir(parents=True)
+        for record in [record for record in dataset.records if record.class_name == name][:12]:
+            shutil.copy(dataset.file(record), source / name)
+    (source / "rare").mkdir()
+    shutil.copy(
+        dataset.file(next(record for record in dataset.records if record.class_name == "detritus")), source / "rare"
+    )
+    import_dataset(source, tmp_path / "dataset")
+    with pytest.raises(
+        DatasetError, match=r"fewer than 2 training images of 'rare' \(1\): .*--set data.exclude=\[rare\]"
+    ):
+        train(config(tmp_path / "dataset"), tmp_path / "run")
+    assert train(config(tmp_path / "dataset", "data.exclude=[rare]"), tmp_path / "run").taxonomy.names == (
+        "copepod",
+        "medusa",
+    )
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("trian.epochs=3", "unknown key 'trian' (did you mean 'train'?)"),
+        ("train.epoch=3", "unknown key 'train.epoch' (did you mean 'train.epochs'?)"),
+        ("train.epochs=many", "train.epochs: input should be a valid integer"),
+        ("train.lr=-1", "train.lr: input should be greater than 0 (found -1)"),
+        ("model.pretrained=true", None),
+    ],
+)
+def test_a_wrong_config_is_refused_with_the_place(override: str, message: str | None) -> None:
+    if message is None:
+        with pytest.raises(ConfigError, match="pretrained and weights exclude each other"):
+            load_config(CONFIG, TrainConfig, [override, "model.weights=x.pth"])
+        return
+    with pytest.raises(ConfigError) as caught:
+        load_config(CONFIG, TrainConfig, [override])
+    assert message.replace("'train.epochs'", "'epochs'") in str(caught.value) or message in str(caught.value)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "configs/training").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_shipped_config_is_valid_and_opens_with_its_command(path: Path) -> None:
+    load_config(path, TrainConfig)
+    first = path.read_text(encoding="utf-8").splitlines()[0]
+    assert first.startswith(f"# pelagia train configs/training/{path.name} --set dataset=DATASET --out ")
+
+
+def test_a_config_without_a_dataset_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="say which dataset to train on: --set dataset=DATASET"):
+        train(load_config(CONFIG, TrainConfig), tmp_path / "run")

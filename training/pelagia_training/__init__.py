@@ -1,0 +1,1 @@
+"""DATASET -> MODEL. The only part that may import torch, timm and albumentations."""

@@ -1,0 +1,87 @@
+"""The schema of `configs/training/*.yaml`. Builders take plain values from it; it enters no class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from pelagia.config import Strict
+from pelagia.preprocess import PreprocessSpec
+
+Rgb = tuple[float, float, float]
+
+
+class NetworkConfig(Strict):
+    """A timm backbone and where its first weights come from."""
+
+    backbone: str = Field(description="a name that timm.list_models() gives")
+    pretrained: bool = Field(default=False, description="weights from timm's hub; needs a network once")
+    weights: Path | None = Field(default=None, description="a local .safetensors, .pth or .pt file")
+    mean: Rgb | None = Field(default=None, description="of the input on 0..1; null: what timm says of the backbone")
+    std: Rgb | None = None
+    drop_rate: float = Field(default=0.0, ge=0, lt=1, description="dropout before the head")
+    options: dict[str, Any] = Field(default={}, description="passed to timm.create_model, such as pad_type: same")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> NetworkConfig:
+        if self.pretrained and self.weights is not None:
+            raise ValueError("pretrained and weights exclude each other: choose timm's hub or a local file")
+        return self
+
+
+class DataConfig(Strict):
+    """Which images, and how many processes augment them."""
+
+    exclude: tuple[str, ...] = Field(default=(), description="classes to leave out")
+    workers: int | Literal["auto"] = Field(
+        default="auto", description="augmenting processes; auto: 0 on a CPU, 8 for a GPU"
+    )
+
+
+class AugmentConfig(Strict):
+    """Random changes of the fitted crop, in training only. Probabilities unless stated."""
+
+    flips: Literal["all", "horizontal", "none"] = Field(default="all", description="plankton has no up; fish have")
+    rotate: float = Field(default=180.0, ge=0, le=180, description="largest angle, degrees")
+    scale: float = Field(default=0.15, ge=0, lt=1, description="largest relative change of size")
+    shift: float = Field(default=0.05, ge=0, lt=1, description="largest shift, as a share of the side")
+    light: float = Field(default=0.2, ge=0, le=1, description="largest relative change of brightness and contrast")
+    colour: float = Field(default=0.0, ge=0, le=1, description="largest relative change of hue and saturation")
+    blur: float = Field(default=0.1, ge=0, le=1)
+    noise: float = Field(default=0.1, ge=0, le=1)
+    jpeg: float = Field(default=0.1, ge=0, le=1)
+    erase: float = Field(default=0.0, ge=0, le=1)
+
+
+class OptimiserConfig(Strict):
+    """AdamW, warm-up and cosine."""
+
+    epochs: int = Field(default=10, ge=1)
+    batch_size: int = Field(default=64, ge=2)
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
+    warmup_epochs: float = Field(default=1.0, ge=0)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    clip_grad: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    ema_decay: float = Field(default=0.998, ge=0, lt=1, description="0: no moving average of the weights")
+    patience: int = Field(default=10, ge=1, description="epochs without a better validation macro-F1 before it stops")
+
+
+class TrainConfig(Strict):
+    """A training run, whole."""
+
+    name: str = Field(min_length=1, description="of the model")
+    licence: str = Field(default="", description="of the weights to be made, as an SPDX identifier")
+    dataset: Path | None = Field(default=None, description="a dataset folder")
+    seed: int = Field(default=0, ge=0)
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto", description="auto: bf16 on a GPU that has it"
+    )
+    preprocess: PreprocessSpec = PreprocessSpec()
+    model: NetworkConfig
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    train: OptimiserConfig = OptimiserConfig()

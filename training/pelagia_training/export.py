@@ -1,0 +1,170 @@
+"""`pelagia export`: a training run -> one .onnx file that has passed the parity gate."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pelagia import __version__
+from pelagia.dataset import Dataset, Record
+from pelagia.errors import DatasetError, ModelError
+from pelagia.files import refuse_existing
+from pelagia.model import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelMetadata, Parity, ReferenceImage, write_model
+from pelagia.onnx_file import has_external_data
+from pelagia.preprocess import Image, load
+from pelagia_inference.session import Session
+from pelagia_inference.verify import verify
+from pelagia_training.config import TrainConfig
+from pelagia_training.network import Deployed, Normalised, build_network
+from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_probabilities
+from pelagia_training.run import BEST_FILE, RunState, read_run
+
+_REFERENCES = 4
+_REFERENCE_BYTES = 64_000
+_LARGEST_MODEL = 2_000_000_000  # protobuf's limit for one message
+
+
+def export(
+    run: Path,
+    out: Path,
+    *,
+    dataset: Path | None = None,
+    load_for_training: Callable[[bytes], Image] | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> ModelFile:
+    """Writes the best weights of ``run`` as the model ``out``, if the parity gate lets it pass.
+
+    Args:
+        dataset: where the run's dataset lies now, if it was moved.
+        load_for_training: the trainer's preprocessing, `pelagia.preprocess.load` by default; another one is how the
+            gate itself is tested.
+
+    Raises:
+        InputError: ``out`` exists, or ``run`` is no finished run.
+        DatasetError: the dataset is gone, or is not the one that was trained on.
+        ParityError: the exported graph and the trained network disagree. Nothing is left behind.
+    """
+    refuse_existing(out, "model")
+    config, state = read_run(run)
+    encoded, records = _validation_images(dataset or state.dataset, state)
+    network = _trained(run, config, state)
+    report("tracing the network")
+    graph = to_onnx(network, config.preprocess.size)
+    report(f"parity gate over {len(encoded)} validation images")
+    expected = trained_probabilities(
+        network, encoded, load_for_training or (lambda data: load(data, config.preprocess))
+    )
+    metadata = _metadata(config, state, _references(encoded, records, expected))
+    candidate = out.with_name(f".{out.name}.unproven")
+    try:
+        write_model(candidate, graph, metadata)
+        parity = check_parity(Session(ModelFile.read(candidate)), encoded, expected)
+        write_model(out, graph, metadata.model_copy(update={"parity": parity}))
+    finally:
+        candidate.unlink(missing_ok=True)
+    model = ModelFile.read(out)
+    verify(model)
+    return model
+
+
+def to_onnx(network: nn.Module, size: int) -> bytes:
+    """``network`` (uint8 N x size x size x 3 -> probabilities) as a serialised ONNX ModelProto, N free.
+
+    Raises:
+        ModelError: too large for one file.
+    """
+    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            network.eval(),
+            (example,),
+            input_names=[INPUT_NAME],
+            output_names=[OUTPUT_NAME],
+            dynamic_shapes=({0: torch.export.Dim("N", min=1, max=4096)},),
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    proto = program.model_proto  # type: ignore[union-attr]
+    if proto.ByteSize() > _LARGEST_MODEL:
+        raise ModelError(
+            f"the network has {proto.ByteSize() / 1e9:.1f} GB of weights, one .onnx file holds 2: "
+            "choose a smaller backbone"
+        )
+    graph: bytes = proto.SerializeToString()
+    if has_external_data(graph):
+        raise ModelError(
+            "the exporter put weights into a second file; please report this with your versions of torch and onnx"
+        )
+    return graph
+
+
+def _validation_images(folder: Path, state: RunState) -> tuple[list[bytes], list[Record]]:
+    """Encoded validation images, spread evenly over the split: at least `GATE_IMAGES`, or all there are."""
+    dataset = Dataset.read(folder)
+    if dataset.meta.fingerprint != state.fingerprint:
+        raise DatasetError(
+            f"{folder} is not the dataset of this run (fingerprint {dataset.meta.fingerprint[:12]}, trained on "
+            f"{state.fingerprint[:12]}): name the right one with --dataset"
+        )
+    records = [record for record in dataset.split("val") if record.class_name in state.taxonomy.names]
+    chosen = np.linspace(0, len(records) - 1, min(len(records), 2 * GATE_IMAGES)).round().astype(int)
+    records = [records[index] for index in chosen]
+    try:
+        return [dataset.file(record).read_bytes() for record in records], records
+    except OSError as error:
+        raise DatasetError(f"cannot read {error.filename}: run `pelagia dataset check {folder}`") from None
+
+
+def _trained(run: Path, config: TrainConfig, state: RunState) -> Deployed:
+    options = config.model.options
+    network = build_network(
+        config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
+    )
+    model = Normalised(network, state.mean, state.std)
+    model.load_state_dict(safetensors.torch.load_file(run / BEST_FILE))
+    return Deployed(model, temperature=1.0)
+
+
+def _references(
+    encoded: Sequence[bytes], records: Sequence[Record], expected: NDArray[np.float32]
+) -> list[ReferenceImage]:
+    """The smallest validation image of each of a few classes, with the trainer's probabilities."""
+    chosen: dict[str, int] = {}
+    for index in sorted(range(len(encoded)), key=lambda index: len(encoded[index])):
+        chosen.setdefault(records[index].class_name, index)
+    small = [index for index in chosen.values() if len(encoded[index]) <= _REFERENCE_BYTES] or list(chosen.values())[:1]
+    return [
+        ReferenceImage.of(records[index].path, encoded[index], tuple(expected[index].tolist()))
+        for index in small[:_REFERENCES]
+    ]
+
+
+def _metadata(config: TrainConfig, state: RunState, references: Sequence[ReferenceImage]) -> ModelMetadata:
+    dataset = {"name": state.dataset_name, "fingerprint": state.fingerprint, "counts": state.counts}
+    return ModelMetadata(
+        name=config.name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        pelagia_version=__version__,
+        licence=config.licence,
+        taxonomy=state.taxonomy,
+        preprocess=config.preprocess,
+        normalisation={"mean": state.mean, "std": state.std},
+        validation_confusion=state.validation_confusion,
+        metrics={f"val_{name}": value for name, value in state.metrics.items()},
+        dataset=dataset,
+        training=config.model_dump(mode="json"),
+        parity=Parity(images=0, batch_sizes=BATCH_SIZES, top1_disagreements=0, max_probability_difference=0.0),
+        references=tuple(references),
+    )

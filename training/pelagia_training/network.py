@@ -1,0 +1,134 @@
+"""A timm backbone with a head for our classes, and the graph that leaves with it."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from pelagia.errors import ConfigError, InputError, did_you_mean, some
+
+Rgb = tuple[float, float, float]
+
+
+def build_network(
+    backbone: str, classes: int, *, pretrained: bool, drop_rate: float, options: Mapping[str, Any]
+) -> nn.Module:
+    """A timm network: float32 N x 3 x H x W, normalised -> logits float32 N x ``classes``.
+
+    Raises:
+        ConfigError: timm does not know the backbone or an option.
+        InputError: the hub's weights cannot be had.
+    """
+    if not timm.is_model(backbone):
+        hint = did_you_mean(backbone, timm.list_models())
+        raise ConfigError("model.backbone", [f"timm {timm.__version__} has no '{backbone}'{hint}"])
+    try:
+        network: nn.Module = timm.create_model(
+            backbone, pretrained=pretrained, num_classes=classes, drop_rate=drop_rate, **options
+        )
+    except TypeError as error:
+        raise ConfigError("model.options", [f"{backbone} does not take them: {error}"]) from None
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"the weights of {backbone} cannot be had from timm's hub: {first}; "
+            "give a local file with --set model.pretrained=false --set model.weights=FILE"
+        ) from None
+    return network
+
+
+def load_weights(network: nn.Module, path: Path) -> list[str]:
+    """Fills ``network`` from a local file; a head of another size is drawn anew, small.
+
+    Returns:
+        Names of the parameters that were drawn anew.
+
+    Raises:
+        InputError: the file is missing or unreadable, or something other than the head does not fit.
+    """
+    state = _read_state(path)
+    own = network.state_dict()
+    config: Any = network.pretrained_cfg
+    heads = config["classifier"] if isinstance(config["classifier"], (list, tuple)) else [config["classifier"]]
+    is_head = {name: any(name.startswith(f"{head}.") for head in heads) for name in {*own, *state}}
+    fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    wrong = [f"{name} is missing" for name in own if name not in state and not is_head[name]]
+    wrong += [f"{name} is not of this network" for name in state if name not in own and not is_head[name]]
+    wrong += [
+        f"{name} is {tuple(value.shape)}, not {tuple(own[name].shape)}"
+        for name, value in state.items()
+        if name in own and name not in fits and not is_head[name]
+    ]
+    if wrong:
+        raise InputError(f"the weights {path} do not fit {config['architecture']}: {some(wrong, 3)}")
+    network.load_state_dict(fits, strict=False)
+    fresh = sorted(set(own) - set(fits))
+    with torch.no_grad():
+        for name in fresh:  # timm's own draw is so wide that the first losses wreck the features
+            own[name].normal_(std=0.01) if own[name].ndim > 1 else own[name].zero_()
+    return fresh
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"there is no weights file at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            return dict(safetensors.torch.load_file(path))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{path} holds no weights that can be read safely: {first}") from None
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} is not a state_dict: expected names and tensors")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def normalisation(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tuple[Rgb, Rgb]:
+    """Mean and standard deviation of the input on 0..1: the given ones, else what timm says of the backbone."""
+    config: Any = network.pretrained_cfg
+    return tuple(mean or config["mean"]), tuple(std or config["std"])
+
+
+class Normalised(nn.Module):
+    """uint8 N x H x W x 3, RGB, 0..255 -> logits float32 N x classes: the network with its normalisation in front."""
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(self, network: nn.Module, mean: Rgb, std: Rgb) -> None:
+        super().__init__()
+        self.network = network
+        deviation = torch.tensor(std)
+        self.register_buffer("scale", (1 / (255 * deviation)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("offset", (torch.tensor(mean) / deviation).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor) -> Tensor:
+        pixels = image.permute(0, 3, 1, 2).to(self.scale.dtype)
+        logits: Tensor = self.network(pixels * self.scale - self.offset)
+        return logits
+
+
+class Deployed(nn.Module):
+    """What is exported: uint8 N x H x W x 3 -> probabilities float32 N x classes."""
+
+    def __init__(self, classifier: Normalised, temperature: float) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.temperature = temperature
+
+    def forward(self, image: Tensor) -> Tensor:
+        return torch.softmax(self.classifier(image) / self.temperature, dim=1)

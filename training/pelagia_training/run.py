@@ -1,0 +1,86 @@
+"""The RUN: a folder that holds a training from its config to its weights.
+
+    config.yaml          the whole config, defaults included
+    run.json             dataset (folder, fingerprint, classes), environment, figures, whether it finished
+    metrics.csv          one row an epoch; tensorboard/ has the same
+    best.safetensors     weights with the best validation macro-F1, the ones that are exported
+    last.safetensors     weights after the last epoch
+
+Invariant: each file is whole at every moment.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import safetensors.torch
+from pydantic import ValidationError
+from torch import Tensor, nn
+
+from pelagia.config import Strict, dump_yaml, load_config
+from pelagia.errors import InputError
+from pelagia.files import new_file, write_text
+from pelagia.taxonomy import Taxonomy
+from pelagia_training.config import TrainConfig
+
+CONFIG_FILE, STATE_FILE, METRICS_FILE = "config.yaml", "run.json", "metrics.csv"
+BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
+
+
+class RunState(Strict):
+    """`run.json`."""
+
+    schema_version: Literal[1] = 1
+    status: Literal["running", "finished"] = "running"
+    dataset: Path
+    dataset_name: str
+    fingerprint: str
+    counts: dict[str, dict[str, int]]
+    taxonomy: Taxonomy
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    environment: dict[str, str]
+    epoch: int = 0
+    best_epoch: int = 0
+    metrics: dict[str, float] = {}
+    validation_confusion: tuple[tuple[int, ...], ...] = ()
+    seconds: float = 0.0
+
+
+def write_config(folder: Path, config: TrainConfig) -> None:
+    """Writes `config.yaml`, defaults included."""
+    write_text(folder / CONFIG_FILE, "# Made by: pelagia train CONFIG --out RUN\n" + dump_yaml(config))
+
+
+def write_state(folder: Path, state: RunState) -> None:
+    """Writes `run.json`."""
+    write_text(folder / STATE_FILE, state.model_dump_json(indent=2) + "\n")
+
+
+def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
+    """Config and state of a run that has weights.
+
+    Raises:
+        InputError: it is no run, it was edited into something else, or it has no weights yet.
+    """
+    if not (folder / STATE_FILE).is_file():
+        raise InputError(f"{folder} is not a training run: make one with `pelagia train CONFIG --out {folder}`")
+    config = load_config(folder / CONFIG_FILE, TrainConfig)
+    try:
+        state = RunState.model_validate(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+    except (ValueError, ValidationError) as error:
+        raise InputError(f"{folder / STATE_FILE} is damaged ({str(error).splitlines()[0]}): train again") from None
+    if not (folder / BEST_FILE).is_file():
+        raise InputError(
+            f"the run {folder} has no weights yet: it stopped before its first epoch was over; train again"
+        )
+    return config, state
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Writes a network's parameters and buffers as safetensors, atomically."""
+    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with new_file(path) as file:
+        file.write(safetensors.torch.save(state))
