@@ -1,0 +1,95 @@
+# Pelagia. `make help` lists what there is; `make demo` runs all of it once.
+# Variables are given on the command line:  make train CONFIG=configs/training/baseline.yaml DATASET=datasets/crops
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format studio studio-stop doctor push pull train evaluate export classify clean
+
+PYTHON  ?= python3
+VENV    := .venv
+STUDIO  := .venv-studio
+BIN     := $(VENV)/bin
+PELAGIA := $(BIN)/pelagia
+UV      := $(shell command -v uv || echo .tools/bin/uv)
+
+CONFIG   ?= configs/training/baseline.yaml
+TAXONOMY ?= configs/taxonomy/sample.yaml
+DATASET  ?= datasets/$(PROJECT)
+PROJECT  ?= pelagia
+RUN      ?= runs/$(basename $(notdir $(CONFIG)))
+MODEL    ?= $(RUN).onnx
+SURVEY   ?= surveys/$(notdir $(basename $(MODEL)))
+SPLIT    ?= test
+SET      ?=
+
+##@ Start here
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: setup ## The whole loop on a small synthetic survey: label, train, export, classify (about 10 minutes)
+	@PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
+
+test: setup ## Run every test, with a real Label Studio and a real browser
+	@$(BIN)/python -m pytest $(ARGS)
+
+setup: $(VENV)/.ready $(STUDIO)/.ready ## Make .venv and .venv-studio (the other commands do it by themselves)
+
+##@ Biologists
+studio: setup ## Start Label Studio in the background
+	@$(PELAGIA) studio start
+
+studio-stop: setup ## Stop it; the labels stay
+	@$(PELAGIA) studio stop
+
+doctor: setup ## Find what is wrong with it
+	@$(PELAGIA) studio doctor
+
+push: setup ## Bring images in: SRC=folder PROJECT=name TAXONOMY=file [PREDICTIONS=survey]
+	@$(PELAGIA) label push $(call need,SRC) --project "$(PROJECT)" --taxonomy $(TAXONOMY) $(if $(PREDICTIONS),--predictions $(PREDICTIONS))
+
+pull: setup ## Make a dataset of the labels: PROJECT=name DATASET=folder
+	@$(PELAGIA) label pull --project "$(PROJECT)" --out $(DATASET)
+
+##@ ML engineers
+train: setup ## Train: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder
+	@$(PELAGIA) train $(CONFIG) --set dataset=$(DATASET) $(foreach pair,$(SET),--set $(pair)) --out $(RUN)
+
+export: setup ## One .onnx file of a run, through the parity gate: RUN=folder MODEL=file
+	@$(PELAGIA) export $(RUN) --out $(MODEL)
+
+evaluate: setup ## Figures on a split: MODEL=file DATASET=folder SPLIT=test
+	@$(PELAGIA) evaluate $(MODEL) $(DATASET) --split $(SPLIT) --out $(RUN)-$(SPLIT)
+
+##@ Field teams
+classify: setup ## Classify images: MODEL=file INPUT="folder ..." SURVEY=folder
+	@$(PELAGIA) classify $(MODEL) $(call need,INPUT) --out $(SURVEY)
+
+##@ Developers
+lint: setup ## ruff, mypy --strict, import-linter
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+format: setup ## Let ruff format and mend what it can
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+clean: ## Remove environments and caches; data, runs and labels stay
+	rm -rf $(VENV) $(STUDIO) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+need = $(if $($(1)),$($(1)),$(error say which: make $@ $(1)=...))
+
+.tools/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@$(PYTHON) -m venv .tools || { echo "error: Python has no venv module: install it (Debian: apt install python3-venv)"; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+# The recipe stamps .ready last, so a broken-off setup is made again.
+$(VENV)/.ready: pyproject.toml constraints.txt | $(UV)
+	@echo "making $(VENV) (5 GB with torch; half a minute on a fast line)"
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	@$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --group dev --editable '.[inference,training,labeling]'
+	@touch $@
+
+$(STUDIO)/.ready: constraints.txt | $(UV)
+	@echo "making $(STUDIO) (Label Studio, 0.8 GB)"
+	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(STUDIO)
+	@$(UV) pip install --quiet --python $(STUDIO) "label-studio==$$(sed -n 's/^label-studio==//p' constraints.txt)"
+	@touch $@

@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# The whole loop on a small synthetic survey, with the commands that a user would type. `make demo` runs it.
+# Everything it makes lies in demo/; a second run starts afresh.
+set -euo pipefail
+
+demo=demo
+project="Pelagia demo"
+export PELAGIA_STUDIO_HOME="$PWD/$demo/studio"
+
+step() { printf '\n\033[1m[%3ds] %s\033[0m\n' "$SECONDS" "$1"; }
+stop() { pelagia studio stop >/dev/null 2>&1 || true; }
+
+if [ -d "$demo" ]; then
+    stop
+    rm -rf "$demo"
+fi
+trap stop EXIT
+mkdir "$demo"
+
+step "Draw a survey: synthetic organisms at a dozen stations"
+pelagia sample "$demo/survey" --images 1800 --seed 1
+
+step "Start Label Studio"
+pelagia studio start
+
+step "Push the images"
+pelagia label push "$demo/survey/manifest.csv" --project "$project" --taxonomy "$demo/survey/taxonomy.yaml"
+
+step "Label them through its API, as a biologist would on the page"
+pelagia label submit "$demo/survey/truth.csv" --project "$project"
+
+step "Pull the labels as a dataset"
+pelagia label pull --project "$project" --group-column station --out "$demo/dataset"
+
+step "Train"
+pelagia train configs/training/tiny_cpu.yaml --set "dataset=$demo/dataset" --out "$demo/run"
+
+step "Export, through the parity gate"
+pelagia export "$demo/run" --out "$demo/model.onnx"
+
+step "Draw a second survey, of stations that nobody has seen, and classify it"
+pelagia sample "$demo/new_survey" --images 600 --seed 2
+pelagia classify "$demo/model.onnx" "$demo/new_survey/manifest.csv" --out "$demo/predictions"
+
+step "Measure the model on those unseen stations"
+pelagia dataset import "$demo/new_survey" --manifest "$demo/new_survey/truth.csv" --group-column station \
+    --taxonomy "$demo/new_survey/taxonomy.yaml" --out "$demo/new_dataset" >/dev/null
+pelagia evaluate "$demo/model.onnx" "$demo/new_dataset" --split all --out "$demo/evaluation"
+
+step "Done"
+cat <<END
+model          $demo/model.onnx           (pelagia model show $demo/model.onnx)
+predictions    $demo/predictions/predictions.csv
+figures        $demo/evaluation/confusion.png, per_class.csv, metrics.json
+training       $demo/run                  (tensorboard --logdir $demo/run)
+labels         PELAGIA_STUDIO_HOME=$PELAGIA_STUDIO_HOME pelagia studio start
+               starts Label Studio again with the labels, and prints its address and login
+END

@@ -1,0 +1,26 @@
+"""The command line as a user meets it: a process of its own, its exit code and what it prints."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+Pelagia = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def pelagia() -> Pelagia:
+    """Runs `pelagia ARGUMENTS` in the repository; ``env`` adds to the environment."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(env or {})}
+        command = [sys.executable, "-m", "pelagia.cli", *map(str, arguments)]
+        return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=900)
+
+    return run
