@@ -1,0 +1,77 @@
+"""Small images, a taxonomy, a connection, and a project name of its own for each test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pelagia.taxonomy import LabelClass, Taxon, Taxonomy
+from pelagia_labeling.connection import Connection, connect
+from pelagia_labeling.project import Task, list_tasks, require_project
+from pelagia_labeling.server import Studio
+
+MakeImages = Callable[..., Path]
+_seeds = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def taxonomy() -> Taxonomy:
+    return Taxonomy(
+        name="plankton",
+        taxa=(Taxon(name="Copepoda", rank="class", aphia_id=1080),),
+        classes=(
+            LabelClass(name="copepod", title="Copepod & nauplius", taxon="Copepoda", hotkey="c", color="#1f77b4"),
+            LabelClass(name="medusa", title="Medusa", hotkey="m", color="#e377c2"),
+            LabelClass(name="detritus", hotkey="d"),
+        ),
+    )
+
+
+@pytest.fixture(scope="session")
+def connection(studio: Studio) -> Connection:
+    return connect(home=studio.home)
+
+
+@pytest.fixture
+def project(request: pytest.FixtureRequest) -> str:
+    """The end of the test's name and a number: 50 characters are all that Label Studio takes."""
+    return f"{request.node.name[-40:]} {next(_seeds)}"
+
+
+def draw(names: Sequence[str], folder: Path, seed: int) -> None:
+    """Writes a different small image under each name; the suffix chooses the format."""
+    rng = np.random.default_rng(seed)
+    for name in names:
+        pixels = rng.integers(0, 256, (20, 16, 3), dtype=np.uint8)
+        done, data = cv2.imencode(Path(name).suffix.lower(), pixels)
+        assert done
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data.tobytes())
+
+
+@pytest.fixture
+def make_images(tmp_path: Path) -> MakeImages:
+    """Makes a folder of images that no other test has: ``make_images("a.png", "b/c.jpg")`` or ``make_images(40)``."""
+
+    def make(*names: str | int, folder: str = "crops") -> Path:
+        wanted = [f"{index:04d}.png" for index in range(int(names[0]))] if isinstance(names[0], int) else names
+        draw([str(name) for name in wanted], tmp_path / folder, next(_seeds))
+        return tmp_path / folder
+
+    return make
+
+
+@pytest.fixture
+def tasks_of(connection: Connection) -> Callable[[str], dict[str, Task]]:
+    """The tasks of a project by the path of their image, with annotations and predictions."""
+
+    def tasks(title: str) -> dict[str, Task]:
+        found = list_tasks(connection, require_project(connection, title), whole=True)
+        return {str(task.data["path"]): task for task in found}
+
+    return tasks
