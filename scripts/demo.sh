@@ -18,13 +18,15 @@ trap stop EXIT
 mkdir "$demo"
 
 step "Draw a survey: synthetic organisms at a dozen stations"
-pelagia sample "$demo/survey" --images 1800 --seed 1
+pelagia sample "$demo/survey" --images 2400 --seed 1
 
 step "Start Label Studio"
 pelagia studio start
 
 step "Push the images"
-pelagia label push "$demo/survey/manifest.csv" --project "$project" --taxonomy "$demo/survey/taxonomy.yaml"
+pelagia label push "$demo/survey/manifest.csv" --project "$project" --taxonomy "$demo/survey/taxonomy.yaml" |
+    tee "$demo/push.txt"
+address=$(sed -n 's/^label them at //p' "$demo/push.txt")
 
 step "Label them through its API, as a biologist would on the page"
 pelagia label submit "$demo/survey/truth.csv" --project "$project"
@@ -53,6 +55,6 @@ model          $demo/model.onnx           (pelagia model show $demo/model.onnx)
 predictions    $demo/predictions/predictions.csv
 figures        $demo/evaluation/confusion.png, per_class.csv, metrics.json
 training       $demo/run                  (tensorboard --logdir $demo/run)
-labels         PELAGIA_STUDIO_HOME=$PELAGIA_STUDIO_HOME pelagia studio start
-               starts Label Studio again with the labels, and prints its address and login
+labels         $address, once Label Studio runs again:
+               PELAGIA_STUDIO_HOME="$PELAGIA_STUDIO_HOME" $(dirname "$(command -v pelagia)")/pelagia studio start
 END

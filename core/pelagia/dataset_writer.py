@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from pelagia import __version__
@@ -218,9 +218,10 @@ def _records(kept: Sequence[_Checked], split: SplitMeta) -> list[Record]:
 
 
 def _path_of(one: _Checked) -> str:
-    file = one.candidate.file
-    suffix = f".{slug(file.suffix.lower())}" if file.suffix else ""
-    return f"images/{slug(one.candidate.class_name)}/{slug(file.stem)}-{one.sha256[:8]}{suffix}"
+    """Named after where it came from: Label Studio names its copies by their hash, which tells nobody anything."""
+    suffix = f".{slug(one.candidate.file.suffix.lower())}" if one.candidate.file.suffix else ""
+    stem = slug(PurePosixPath(one.candidate.source).stem)
+    return f"images/{slug(one.candidate.class_name)}/{stem}-{one.sha256[:8]}{suffix}"
 
 
 def slug(name: str) -> str:

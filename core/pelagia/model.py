@@ -169,4 +169,9 @@ def write_model(path: Path, graph: bytes, metadata: ModelMetadata) -> None:
     """Writes the .onnx file ``path`` from a serialised ModelProto without our metadata; atomic."""
     content = with_metadata(graph, METADATA_KEY, metadata.model_dump_json())
     with new_file(path) as file:
-        file.write(with_metadata(content, DIGEST_KEY, sha256_of(content)))
+        file.write(sealed(content))
+
+
+def sealed(content: bytes) -> bytes:
+    """``content`` with its own SHA-256 as the last entry, by which `ModelFile.read` notices any change."""
+    return with_metadata(content, DIGEST_KEY, sha256_of(content))

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from pelagia.errors import ModelError
 from pelagia.files import sha256_of
-from pelagia.model import METADATA_KEY, ModelFile, ModelMetadata, Parity, ReferenceImage, write_model
+from pelagia.model import METADATA_KEY, ModelFile, ModelMetadata, Parity, ReferenceImage, sealed, write_model
 from pelagia.onnx_file import with_metadata
 from pelagia.preprocess import PreprocessSpec
 from pelagia.taxonomy import taxonomy_of_names
@@ -56,7 +56,7 @@ def refusal(path):
 def rewrite(path, **changes):
     """The model with other metadata: a later entry of the same key wins."""
     document = json.loads(ModelFile.read(path).metadata.model_dump_json()) | changes
-    path.write_bytes(with_metadata(path.read_bytes(), METADATA_KEY, json.dumps(document)))
+    path.write_bytes(sealed(with_metadata(path.read_bytes(), METADATA_KEY, json.dumps(document))))
 
 
 def test_what_is_written_is_read_back(model, metadata):
@@ -111,6 +111,15 @@ def test_a_model_that_was_cut_while_it_was_copied_is_refused(model):
         refusal(model)
 
 
+def test_one_changed_bit_of_a_weight_is_noticed(model):
+    data = bytearray(model.read_bytes())
+    data[10] ^= 1
+    model.write_bytes(bytes(data))
+    assert "damaged" in refusal(model)
+        model
+    ) or "damaged" in refusal(model)
+
+
 def test_weights_in_a_second_file_are_refused(tmp_path, metadata):
     write_model(tmp_path / "m.onnx", graph(external=True), metadata)
     assert refusal(tmp_path / "m.onnx") == " keeps weights in a second file: export it again with `pelagia export`"
@@ -139,7 +148,7 @@ def test_damaged_metadata_name_their_place(model, changes, fault):
 
 
 def test_metadata_that_are_no_json_are_refused(model):
-    model.write_bytes(with_metadata(graph(), METADATA_KEY, "{"))
+    model.write_bytes(sealed(with_metadata(graph(), METADATA_KEY, "{")))
     assert refusal(model) == (
         f"the metadata of {model} are damaged (pelagia: Invalid JSON: EOF while parsing an object at line 1 column 1): "
         "copy the file again"

@@ -25,7 +25,8 @@ def studio_start(
 
     with console.waiting("starting Label Studio (about half a minute)"):
         studio = start_studio(port=port)
-    console.say(f"Label Studio {studio.version} runs at {studio.url}")
+    runs = "was running already" if studio.already_running else "runs"
+    console.say(f"Label Studio {studio.version} {runs} at {studio.url}")
     console.say(f"  log in as  {studio.user}")
     console.say(f"  password   {studio.password}")
     console.say(f"  its data   {studio.home}")
