@@ -127,7 +127,7 @@ def test_killed_at_random_moments_and_restarted_the_csv_is_that_of_an_unbroken_r
 ) -> None:
     """SIGKILL while it works, five times; each start goes on where the last one stopped."""
     folder = tmp_path / "images"
-    for copy in range(40):
+    for copy in range(100):
         shutil.copytree(survey.root / "images", folder / str(copy))
     expected = classify(model, [folder], tmp_path / "unbroken").csv.read_bytes()
     command = [
@@ -146,7 +146,7 @@ def test_killed_at_random_moments_and_restarted_the_csv_is_that_of_an_unbroken_r
     for _ in range(5):
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         _wait_for_more_rows(tmp_path / "broken", kept[-1], process)
-        time.sleep(moments.uniform(0, 0.6))
+        time.sleep(moments.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
         process.wait()
         with Survey.open(tmp_path / "broken") as opened:
