@@ -58,6 +58,7 @@ app = _group(
     export=training.export,
     evaluate=training.evaluate,
     classify=field.classify,
+    bench=field.bench,
 )
 app.callback()(_root)
 app.add_typer(

@@ -6,17 +6,19 @@ at the end, so it is the same whether or not the run was broken off.
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 from pelagia.model import ModelFile
-from pelagia.predictions import Prediction, Survey
+from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
 from pelagia.sources import SourceImage, list_images
-from pelagia_inference.pipeline import BATCH, predict
+from pelagia_inference.pipeline import predict
+from pelagia_inference.setting import Setting, cores, stored_setting
 
 _COMMIT_ROWS = 512
 _COMMIT_SECONDS = 1.0
@@ -37,6 +39,7 @@ class Classified:
     """What a finished run left. ``counts`` and ``failures`` are of the whole survey."""
 
     csv: Path
+    setting: Setting
     progress: Progress
     counts: Counter[str]
     failures: Counter[str]
@@ -47,14 +50,15 @@ def classify(
     inputs: Sequence[Path],
     out: Path,
     *,
-    workers: int = 0,
+    setting: Setting | None = None,
     provider: str = "cpu",
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Classified:
     """Classifies the images of ``inputs`` into the survey folder ``out``, or goes on where an earlier run stopped.
 
     Args:
-        workers: as `predict`.
+        setting: by default that of the survey, where it is continued; else what `pelagia bench --apply` stored; else a
+            session for each core.
         progress: called after each batch.
 
     Raises:
@@ -63,19 +67,30 @@ def classify(
     """
     images = list_images(inputs)
     first = next(images)  # a wrong input is refused before a survey is made for it
-    settings = {"inputs": sorted(path.absolute().name for path in inputs), "batch": BATCH, "provider": provider}
+    setting = setting or _setting(out, model)
+    names = sorted(path.absolute().name for path in inputs)
+    settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": provider}
     with Survey.open_for_writing(
         out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings
     ) as survey:
         run = _Run(survey, progress)
         try:
             for predictions in predict(
-                chain([first], images), model, workers=workers, provider=provider, skip=run.todo
+                chain([first], images), model, setting=setting, provider=provider, skip=run.todo
             ):
                 run.add(predictions)
         finally:
             run.commit()
-        return Classified(survey.write_csv(), run.state(), survey.counts_by_class(), survey.counts_by_reason())
+        return Classified(survey.write_csv(), setting, run.state(), survey.counts_by_class(), survey.counts_by_reason())
+
+
+def _setting(out: Path, model: ModelFile) -> Setting:
+    chosen = stored_setting(model.sha256) or Setting(cores())
+    if not (out / JOURNAL_FILE).exists():
+        return chosen
+    with Survey.open(out) as survey:
+        before = json.loads(survey.meta["settings"])
+    return replace(chosen, batch=before.get("batch", chosen.batch), threads=before.get("threads", chosen.threads))
 
 
 class _Run:

@@ -7,7 +7,6 @@ with a reason; it never ends the run.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,52 +22,47 @@ from pelagia.predictions import Prediction
 from pelagia.preprocess import Image, ImageError, PreprocessSpec, load
 from pelagia.sources import SourceImage
 from pelagia_inference.session import Session
+from pelagia_inference.setting import Setting, cores
 
-BATCH = 8
 _BATCHES_AHEAD = 4
 """Batches in flight for each worker: enough that no worker waits for the next."""
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def predict(
     images: Iterable[SourceImage],
     model: ModelFile,
     *,
-    workers: int = 0,
+    setting: Setting | None = None,
     provider: str = "cpu",
     skip: Callable[[Sequence[SourceImage]], Sequence[SourceImage]] = lambda batch: batch,
 ) -> Iterator[list[Prediction]]:
     """Predictions of ``images``, a batch at a time, in order.
 
     Args:
-        workers: threads that each read, decode and run a session of their own; 0: one a core.
+        setting: by default a worker with a session of its own for each core.
         skip: takes a batch and gives what of it is still to do; batches are cut before it is asked.
 
     Raises:
         ModelError, InputError: as `Session`.
     """
-    workers = workers or cores()
+    setting = setting or Setting(cores())
     stream = iter(images)
-    batches = iter(lambda: list(islice(stream, BATCH)), [])
+    batches = iter(lambda: list(islice(stream, setting.batch)), [])
     local = threading.local()
 
     def work(batch: Sequence[SourceImage]) -> list[Prediction]:
         if not hasattr(local, "session"):
-            local.session = Session(model, provider)
+            local.session = Session(model, provider, setting.threads)
         return _predict_batch(batch, local.session)
 
     pending: deque[Future[list[Prediction]]] = deque()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="pelagia")
+    pool = ThreadPoolExecutor(setting.workers, thread_name_prefix="pelagia")
     try:
         for batch in batches:
             todo = skip(batch)
             if todo:
                 pending.append(pool.submit(work, todo))
-            if len(pending) >= workers * _BATCHES_AHEAD:
+            if len(pending) >= setting.workers * _BATCHES_AHEAD:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -1,7 +1,7 @@
 """One loaded model: uint8 pixels in, probabilities out.
 
-Invariant: a session computes in the thread that calls it (one intra-op thread), so that the caller decides how many
-cores are busy. ONNX Runtime left alone takes every core for every session and goes slower.
+Invariant: a session computes in as many threads as it was told, by default the one that calls it, so that the caller
+decides how many cores are busy. ONNX Runtime left alone takes every core for every session and goes slower.
 """
 
 from __future__ import annotations
@@ -23,18 +23,20 @@ class Session:
     Args:
         model: the file, read and validated.
         provider: a key of `PROVIDERS`.
+        threads: threads that a call computes in; 1 is the calling thread alone.
 
     Raises:
         ModelError: the graph is damaged or has other inputs and outputs than ours.
         InputError: the provider is not installed.
     """
 
-    def __init__(self, model: ModelFile, provider: str = "cpu") -> None:
+    def __init__(self, model: ModelFile, provider: str = "cpu", threads: int = 1) -> None:
         cv2.setNumThreads(1)
         self.model = model
         providers = [_provider(provider)]
         options = ort.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(model.data, options, providers=providers)

@@ -19,6 +19,7 @@ from pelagia.model import ModelFile
 from pelagia.predictions import Survey
 from pelagia.sample import SampleSurvey
 from pelagia_inference.classify import classify
+from pelagia_inference.setting import Setting
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -52,7 +53,7 @@ def test_the_number_of_workers_changes_no_byte(
     model: ModelFile, survey: SampleSurvey, tmp_path: Path, workers: int
 ) -> None:
     expected = classify(model, [survey.root], tmp_path / "default").csv.read_bytes()
-    assert classify(model, [survey.root], tmp_path / "other", workers=workers).csv.read_bytes() == expected
+    assert classify(model, [survey.root], tmp_path / "other", setting=Setting(workers)).csv.read_bytes() == expected
 
 
 def test_bad_images_are_rows_with_their_reasons(model: ModelFile, tmp_path: Path) -> None:

@@ -18,7 +18,13 @@ def classify(
     model: ModelPath,
     inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Folders, images, CSV manifests.")],
     out: Annotated[Path, typer.Option(help="Survey folder; an unfinished one is continued.")],
-    workers: Annotated[int, typer.Option(min=0, help="Threads; 0 is one a core.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Sessions side by side; by default as `bench --apply` found.")
+    ] = 0,
+    batch: Annotated[int, typer.Option(min=0, max=1024, help="Images that a session takes at once.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of a session; sessions x threads should be the cores.")
+    ] = 0,
     provider: Annotated[str, typer.Option(help="cpu, or cuda where onnxruntime-gpu is installed.")] = "cpu",
 ) -> None:
     """Classify images into a survey folder. Broken off, it goes on where it stopped when started again.
@@ -30,12 +36,17 @@ def classify(
     needs("inference", "classify")
     from pelagia.model import ModelFile
     from pelagia_inference.classify import classify as run_classify
+    from pelagia_inference.setting import DEFAULT_BATCH, Setting, cores
 
     file = ModelFile.read(model)
+    given = workers or batch or threads
+    setting = (
+        Setting(workers or max(1, cores() // (threads or 1)), threads or 1, batch or DEFAULT_BATCH) if given else None
+    )
     try:
         with console.progress_bar("classifying") as update:
             result = run_classify(
-                file, inputs, out, workers=workers, provider=provider, progress=lambda at: update(*_line(at))
+                file, inputs, out, setting=setting, provider=provider, progress=lambda at: update(*_line(at))
             )
     except KeyboardInterrupt:
         console.note(f"stopped; what is done is kept in {out}. The same command goes on where it stopped.")
@@ -44,7 +55,7 @@ def classify(
     at = result.progress
     rate = f", {at.done / at.seconds:.0f} images/s" if at.done else ""
     before = f", {at.before} were done before" if at.before else ""
-    console.say(f"{at.done} images in {at.seconds:.1f} s{rate}{before}")
+    console.say(f"{at.done} images in {at.seconds:.1f} s{rate} ({result.setting}){before}")
     for reason, count in result.failures.items():
         console.say(f"failed, {reason}: {count}")
     console.say(f"results: {result.csv}")
@@ -53,6 +64,47 @@ def classify(
 def _line(at: Progress) -> tuple[int, None, str]:
     rate = at.done / at.seconds if at.seconds else 0.0
     return at.done + at.before, None, f"{rate:.0f} images/s, {at.failed} failed"
+
+
+def bench(
+    model: ModelPath,
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(metavar="INPUT...", help="Images; a drawn survey by default.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each measurement runs.")] = 2.0,
+    apply: Annotated[
+        bool, typer.Option("--apply", help="Remember the best setting, for classify on this machine.")
+    ] = False,
+) -> None:
+    r"""Measure what this machine can do with a model, and what the runner gets out of it.
+
+    
+    pelagia bench model.onnx                     on a drawn survey
+    pelagia bench model.onnx crops/ --apply      on your own images; classify then uses the best setting
+    """
+    needs("inference", "bench")
+    from tempfile import TemporaryDirectory
+
+    from pelagia.model import ModelFile
+    from pelagia.sample import draw_survey
+    from pelagia_inference.bench import bench as run_bench
+    from pelagia_inference.setting import cores, store_setting
+
+    file = ModelFile.read(model)
+    with TemporaryDirectory(prefix="pelagia-bench-") as folder:
+        images = inputs or [draw_survey(Path(folder, "drawn")).root]
+        result = run_bench(file, images, seconds=seconds, report=console.note)
+    console.table(
+        ("sessions", "threads", "batch", "network alone, images/s"),
+        [(one.workers, one.threads, one.batch, f"{rate:.0f}") for one, rate in result.network.items()],
+    )
+    console.say(f"decode and fit alone      {result.decode:8.0f} images/s on {cores()} cores")
+    console.say(f"network alone, at best    {result.network[result.best]:8.0f} images/s, {result.best}")
+    console.say(f"ideal of both             {result.ideal:8.0f} images/s")
+    console.say(f"classify, start to CSV    {result.end_to_end:8.0f} images/s over {result.images} images")
+    console.say(f"efficiency                {result.efficiency:8.3f}")
+    if apply:
+        console.say(f"remembered in {store_setting(file.sha256, result.best)}")
 
 
 def model_show(model: ModelPath) -> None:
