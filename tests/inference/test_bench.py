@@ -32,5 +32,7 @@ def test_apply_is_remembered_and_printed_by_classify(
     shown = pelagia("bench", model.path, survey.root, "--seconds", "0.1", "--apply", env=own)
     assert shown.returncode == 0, shown.stderr
     assert f"remembered in {folder / 'bench.json'}" in shown.stdout
-    [best] = [line.split(", ", 1)[1] for line in shown.stdout.splitlines() if line.startswith("network alone, at best")]
+    [best] = [
+        line.split("images/s, ")[1] for line in shown.stdout.splitlines() if line.startswith("network alone, at best")
+    ]
     assert f"({best})" in pelagia("classify", model.path, survey.root, "--out", folder / "out", env=own).stdout
