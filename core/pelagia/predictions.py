@@ -203,12 +203,13 @@ class Survey:
         path, file, message = (printable(text) for text in (one.path, one.file, one.message))
         return path, file, status, one.reason, message, one.sha256, name, probability, blob, columns
 
-    def done(self, paths: Sequence[str]) -> set[str]:
-        """Those of ``paths`` that have a row."""
+    def done(self, paths: Sequence[str], *, ok_only: bool = False) -> set[str]:
+        """Those of ``paths`` that have a row; with ``ok_only``, a row that did not fail."""
+        only = " AND status = 'ok'" if ok_only else ""
         found: set[str] = set()
         for start in range(0, len(paths), 500):
             part = paths[start : start + 500]
-            query = f"SELECT path FROM images WHERE path IN ({','.join('?' * len(part))})"
+            query = f"SELECT path FROM images WHERE path IN ({','.join('?' * len(part))}){only}"
             found.update(path for (path,) in self._select(query, part))
         return found
 
@@ -241,7 +242,8 @@ class Survey:
         """Writes `predictions.csv`, one row an image, by path: the same rows always give the same bytes.
 
         Columns: path, status, class, probability, class_2, probability_2, class_3, probability_3, reason, message, and
-        the manifest's own. Probabilities have six decimals.
+        the manifest's own. Probabilities have six decimals. Text that a spreadsheet would take for a formula is given a
+        leading ``'`` (OWASP, "CSV Injection").
         """
         own = sorted(self._own_columns())
         target = self.folder / CSV_FILE
@@ -255,7 +257,8 @@ class Survey:
             for one in self:
                 carried = [one.columns.get(name, "") for name in own]
                 status = "ok" if one.ok else "failed"
-                writer.writerow([one.path, status, *self._ranked(one, ranks), one.reason, one.message, *carried])
+                cells = [one.path, status, *self._ranked(one, ranks), one.reason, one.message, *carried]
+                writer.writerow([_harmless(cell) for cell in cells])
         return target
 
     def _own_columns(self) -> set[str]:
@@ -267,6 +270,17 @@ class Survey:
             return [""] * (2 * ranks)
         order = np.argsort(-one.probabilities, kind="stable")[:ranks]
         return [text for index in order for text in (self.classes[index], f"{one.probabilities[index]:.6f}")]
+
+
+def _harmless(cell: str) -> str:
+    """``cell``, or with an apostrophe in front where a spreadsheet would run it; numbers stay numbers."""
+    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
 
 
 _MEANINGS = {

@@ -26,12 +26,16 @@ _COMMIT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is. ``done`` counts the rows of this run, ``before`` those that it found in the journal."""
+    """How far a run is. ``done`` counts the rows of this run, ``before`` those that it found in the journal.
+
+    ``current`` is the path of the last image.
+    """
 
     done: int
     failed: int
     before: int
     seconds: float
+    current: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ def classify(
     *,
     setting: Setting | None = None,
     provider: str = "cpu",
+    retry_failed: bool = False,
     progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Classified:
     """Classifies the images of ``inputs`` into the survey folder ``out``, or goes on where an earlier run stopped.
@@ -59,6 +64,7 @@ def classify(
     Args:
         setting: by default that of the survey, where it is continued; else what `pelagia bench --apply` stored; else a
             session for each core.
+        retry_failed: does images again that the journal holds as failed.
         progress: called after each batch.
 
     Raises:
@@ -73,7 +79,7 @@ def classify(
     with Survey.open_for_writing(
         out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings
     ) as survey:
-        run = _Run(survey, progress)
+        run = _Run(survey, retry_failed, progress)
         try:
             for predictions in predict(
                 chain([first], images), model, setting=setting, provider=provider, skip=run.todo
@@ -96,21 +102,24 @@ def _setting(out: Path, model: ModelFile) -> Setting:
 class _Run:
     """Rows on their way into the journal, and the tally of this run."""
 
-    def __init__(self, survey: Survey, report: Callable[[Progress], None]) -> None:
+    def __init__(self, survey: Survey, retry_failed: bool, report: Callable[[Progress], None]) -> None:
         self._survey = survey
+        self._retry_failed = retry_failed
         self._report = report
+        self._current = ""
         self._rows: list[Prediction] = []
         self._done = self._failed = self._before = 0
         self._start = self._committed = time.monotonic()
 
     def todo(self, batch: Sequence[SourceImage]) -> list[SourceImage]:
-        done = self._survey.done([image.path for image in batch])
+        done = self._survey.done([image.path for image in batch], ok_only=self._retry_failed)
         self._before += len(done)
         return [image for image in batch if image.path not in done]
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         self._rows += predictions
         self._done += len(predictions)
+        self._current = predictions[-1].path
         self._failed += sum(not one.ok for one in predictions)
         if len(self._rows) >= _COMMIT_ROWS or time.monotonic() - self._committed > _COMMIT_SECONDS:
             self.commit()
@@ -123,4 +132,4 @@ class _Run:
         self._committed = time.monotonic()
 
     def state(self) -> Progress:
-        return Progress(self._done, self._failed, self._before, time.monotonic() - self._start)
+        return Progress(self._done, self._failed, self._before, time.monotonic() - self._start, self._current)

@@ -99,7 +99,8 @@ def test_odd_names_are_kept_and_written_to_the_csv(tmp_path, path):
         made.add([Prediction(path, f"/in/{path}", "s", probabilities=probabilities(0), columns={"ø": "\n"})])
         with made.write_csv().open(encoding="utf-8", newline="") as file:
             (row,) = csv.DictReader(file)
-    assert row["path"] == path.encode("utf-8", "backslashreplace").decode()
+    guard = "'" if path.startswith("-") else ""
+    assert row["path"] == guard + path.encode("utf-8", "backslashreplace").decode()
     assert row["ø"] == "\n"
 
 

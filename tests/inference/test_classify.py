@@ -1,6 +1,7 @@
 """A survey: whole, broken off, and fed with what disks at sea hold."""
 
 import csv
+import json
 import os
 import random
 import shutil
@@ -9,11 +10,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
+from cli_fixtures import Pelagia
 from pelagia.errors import InputError, SurveyError
 from pelagia.model import ModelFile
 from pelagia.predictions import Survey
@@ -160,14 +163,76 @@ def test_killed_at_random_moments_and_restarted_the_csv_is_that_of_an_unbroken_r
     assert result.csv.read_bytes() == expected
 
 
-def _wait_for_more_rows(folder: Path, rows: int, process: "subprocess.Popen[bytes]") -> None:
+def _wait_for_more_rows(folder: Path, rows: int, process: "subprocess.Popen[Any]") -> None:
     """Until the journal has grown: its write-ahead log is bigger than when it had ``rows`` rows, or 30 s are over."""
     log = folder / "survey.sqlite-wal"
     before = log.stat().st_size if log.exists() and rows else 0
     for _ in range(3000):
         if process.poll() is not None:
-            raise AssertionError(process.stderr.read().decode() if process.stderr else "ended by itself")
+            raise AssertionError(process.stderr.read() if process.stderr else "ended by itself")
         if log.exists() and log.stat().st_size > max(before, 40_000):
             return
         time.sleep(0.01)
     raise AssertionError("no row was written in 30 s")
+
+
+def test_failed_images_are_done_again_when_asked(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    whole = sorted(survey.root.rglob("*.jpg"))[0].read_bytes()
+    (folder / "good.jpg").write_bytes(whole)
+    (folder / "bad.jpg").write_bytes(whole[:100])
+    assert classify(model, [folder], tmp_path / "out").failures == {"undecodable": 1}
+    (folder / "bad.jpg").write_bytes(whole)
+    assert classify(model, [folder], tmp_path / "out").failures == {"undecodable": 1}
+    again = classify(model, [folder], tmp_path / "out", retry_failed=True)
+    assert (again.progress.done, again.progress.before, dict(again.failures)) == (1, 1, {})
+    assert [row["status"] for row in rows_of(again.csv)] == ["ok", "ok"]
+
+
+def test_a_spreadsheet_takes_no_cell_for_a_formula(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    (tmp_path / "=1+2.jpg").write_bytes(sorted(survey.root.rglob("*.jpg"))[0].read_bytes())
+    (tmp_path / "manifest.csv").write_text("path,note,latitude\n=1+2.jpg,@SUM(A1),-12.5\n")
+    [row] = rows_of(classify(model, [tmp_path / "manifest.csv"], tmp_path / "out").csv)
+    assert (row["path"], row["note"], row["latitude"]) == ("'=1+2.jpg", "'@SUM(A1)", "-12.5")
+
+
+def test_the_options_for_scripts(pelagia: Pelagia, model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "bad.jpg").write_bytes(b"no")
+    command = ("classify", model.path, tmp_path / "images", "--out")
+    quiet = pelagia(*command, tmp_path / "quiet", "--quiet", "--strict")
+    assert (quiet.returncode, quiet.stdout) == (8, "")
+    lines = [json.loads(line) for line in pelagia(*command, tmp_path / "json", "--json").stdout.splitlines()]
+    assert lines[-1]["event"] == "finished"
+    assert (lines[-1]["done"], lines[-1]["failed"]) == (1, 1)
+    assert Path(lines[-1]["csv"]).is_file()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
+def test_interrupted_it_names_the_command_that_goes_on(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path, number: int, code: int
+) -> None:
+    folder = tmp_path / "the images"
+    for copy in range(100):
+        shutil.copytree(survey.root / "images", folder / str(copy))
+    command = [
+        sys.executable,
+        "-m",
+        "pelagia.cli",
+        "classify",
+        str(model.path),
+        str(folder),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _wait_for_more_rows(tmp_path / "out", 0, process)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == code, stderr
+    assert "Traceback" not in stderr
+    assert f"It goes on with: pelagia classify {model.path} '{folder}' --out {tmp_path / 'out'}" in stderr
+    with Survey.open(tmp_path / "out") as opened:
+        assert len(opened) > 0

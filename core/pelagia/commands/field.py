@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +16,9 @@ from pelagia import console
 from pelagia.commands.common import ModelPath, needs
 
 if TYPE_CHECKING:
-    from pelagia_inference.classify import Progress
+    from pelagia_inference.classify import Classified, Progress
+
+_SOME_FAILED = 8
 
 
 def classify(
@@ -26,6 +33,10 @@ def classify(
         int, typer.Option(min=0, help="Threads of a session; sessions x threads should be the cores.")
     ] = 0,
     provider: Annotated[str, typer.Option(help="cpu, or cuda where onnxruntime-gpu is installed.")] = "cpu",
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do failed images again.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 8 where any image failed.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Progress and summary as JSON lines on stdout.")] = False,
 ) -> None:
     """Classify images into a survey folder. Broken off, it goes on where it stopped when started again.
 
@@ -43,17 +54,51 @@ def classify(
     setting = (
         Setting(workers or max(1, cores() // (threads or 1)), threads or 1, batch or DEFAULT_BATCH) if given else None
     )
+    words = ["classify", str(model), *map(str, inputs), "--out", str(out)]
     try:
-        with console.progress_bar("classifying") as update:
+        with _shown(quiet, as_json) as update:
             result = run_classify(
-                file, inputs, out, setting=setting, provider=provider, progress=lambda at: update(*_line(at))
+                file, inputs, out, setting=setting, provider=provider, retry_failed=retry_failed, progress=update
             )
-    except KeyboardInterrupt:
-        console.note(f"stopped; what is done is kept in {out}. The same command goes on where it stopped.")
+    except (KeyboardInterrupt, SystemExit):
+        console.note(f"stopped; what is done is kept. It goes on with: {shlex.join(['pelagia', *words])}")
         raise
-    console.counts_table(result.counts, ("class", "images"))
+    if as_json:
+        console.say(json.dumps({"event": "finished", **_as_json(result.progress), "csv": str(result.csv)}))
+    elif not quiet:
+        _summarise(result)
+    if result.failures:
+        console.note(f"try the failed ones again with: {shlex.join(['pelagia', *words, '--retry-failed'])}")
+        if strict:
+            raise typer.Exit(_SOME_FAILED)
+
+
+@contextmanager
+def _shown(quiet: bool, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    """How far a run is: a bar, a JSON line a second, or nothing."""
+    if quiet:
+        yield lambda at: None
+    elif as_json:
+        last = time.monotonic()
+
+        def line(at: Progress) -> None:
+            nonlocal last
+            if time.monotonic() - last >= 1:
+                last = time.monotonic()
+                console.say(json.dumps({"event": "progress", **_as_json(at)}))
+
+        yield line
+    else:
+        with console.progress_bar("classifying") as update:
+            yield lambda at: update(
+                at.done + at.before, None, f"{_rate(at):.0f} images/s, {at.failed} failed, {at.current}"
+            )
+
+
+def _summarise(result: Classified) -> None:
     at = result.progress
-    rate = f", {at.done / at.seconds:.0f} images/s" if at.done else ""
+    console.counts_table(result.counts, ("class", "images"))
+    rate = f", {_rate(at):.0f} images/s" if at.done else ""
     before = f", {at.before} were done before" if at.before else ""
     console.say(f"{at.done} images in {at.seconds:.1f} s{rate} ({result.setting}){before}")
     for reason, count in result.failures.items():
@@ -61,9 +106,13 @@ def classify(
     console.say(f"results: {result.csv}")
 
 
-def _line(at: Progress) -> tuple[int, None, str]:
-    rate = at.done / at.seconds if at.seconds else 0.0
-    return at.done + at.before, None, f"{rate:.0f} images/s, {at.failed} failed"
+def _rate(at: Progress) -> float:
+    return at.done / at.seconds if at.seconds else 0.0
+
+
+def _as_json(at: Progress) -> dict[str, float | int | str]:
+    figures = {"done": at.done, "failed": at.failed, "before": at.before}
+    return {**figures, "seconds": round(at.seconds, 2), "rate": round(_rate(at), 1), "current": at.current}
 
 
 def bench(
