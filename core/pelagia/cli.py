@@ -59,6 +59,7 @@ app = _group(
     evaluate=training.evaluate,
     classify=field.classify,
     bench=field.bench,
+    doctor=field.doctor,
 )
 app.callback()(_root)
 app.add_typer(

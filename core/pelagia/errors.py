@@ -14,8 +14,8 @@ after ``error:`` and exits with the code below; a traceback is therefore always 
     ├── StudioError           6   Label Studio: not running, refuses us, answers nonsense
     └── TrainingError         7   training cannot go on
 
-Exit code 8 is `classify --strict` where images failed; 130 is an interruption (Ctrl-C), 143 a SIGTERM. 1 is anything
-else, such as a disk that cannot be written.
+Exit code 8 is `classify --strict` where images failed; 9 is `doctor` where something is wrong; 130 is an interruption
+(Ctrl-C), 143 a SIGTERM. 1 is anything else, such as a disk that cannot be written.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pelagia_inference.classify import Classified, Progress
 
 _SOME_FAILED = 8
+_NOT_FIT = 9
 
 
 def classify(
@@ -154,6 +155,23 @@ def bench(
     console.say(f"efficiency                {result.efficiency:8.3f}")
     if apply:
         console.say(f"remembered in {store_setting(file.sha256, result.best)}")
+
+
+def doctor(
+    model: Annotated[Path | None, typer.Argument(metavar="MODEL.onnx", help="Prove this model as well.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder where surveys are to go.")] = Path(),
+) -> None:
+    """Look at this machine before it goes to sea, and say what to mend. Exits with 9 where something is wrong."""
+    needs("inference", "doctor")
+    from pelagia_inference.doctor import examine
+
+    checks = examine(out, model)
+    for check in checks:
+        console.say(f"{'ok  ' if check.ok else 'BAD '}  {check.name}: {check.found}")
+        if not check.ok:
+            console.say(f"      {check.remedy}")
+    if not all(check.ok for check in checks):
+        raise typer.Exit(_NOT_FIT)
 
 
 def model_show(model: ModelPath) -> None:

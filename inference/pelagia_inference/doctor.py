@@ -1,0 +1,120 @@
+"""`pelagia doctor`: is this machine fit to classify, and what to mend where it is not."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sqlite3
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import onnxruntime as ort
+
+from pelagia import __version__
+from pelagia.errors import PelagiaError
+from pelagia.model import ModelFile
+from pelagia_inference.session import PROVIDERS
+from pelagia_inference.setting import cores
+from pelagia_inference.verify import verify
+
+_LEAST_DISK = 1e9
+_LEAST_MEMORY = 1e9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at. ``remedy`` is empty where it is well."""
+
+    name: str
+    found: str
+    remedy: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return not self.remedy
+
+
+def examine(folder: Path, model: Path | None = None) -> list[Check]:
+    """Looks at the machine, at the ``folder`` where surveys are to go, and at a model if one is named."""
+    checks: list[Callable[[], Check]] = [
+        _software,
+        _processor,
+        _memory,
+        _providers,
+        lambda: _disk(folder),
+        lambda: _locking(folder),
+    ]
+    if model is not None:
+        checks.append(lambda: _model(model))
+    return [check() for check in checks]
+
+
+def _software() -> Check:
+    versions = f"pelagia {__version__}, Python {platform.python_version()}, ONNX Runtime {ort.__version__}, "
+    return Check("software", f"{versions}OpenCV {cv2.__version__}, {platform.platform(terse=True)}")
+
+
+def _processor() -> Check:
+    features = cv2.getCPUFeaturesLine()
+    found = f"{cores()} cores, {platform.machine()}, OpenCV uses: {features or 'nothing special'}"
+    if platform.machine().lower() in ("x86_64", "amd64") and "AVX2" not in features.replace("*AVX2?", ""):
+        return Check("processor", found, "no AVX2: it works, at a fraction of the speed; a newer laptop would pay")
+    return Check("processor", found)
+
+
+def _memory() -> Check:
+    if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return Check("memory", f"not known on {sys.platform}")
+    free, total = (os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"))
+    found = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB are free"
+    return Check("memory", found, "close other programs: a run takes some 300 MB" if total < _LEAST_MEMORY else "")
+
+
+def _providers() -> Check:
+    installed = [name for name, provider in PROVIDERS.items() if provider in ort.get_available_providers()]
+    remedy = "" if "cpu" in installed else "pip install --force-reinstall 'pelagia[inference]'"
+    return Check("providers", ", ".join(installed), remedy)
+
+
+def _disk(folder: Path) -> Check:
+    present = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    free = shutil.disk_usage(present).free
+    found = f"{free / 1e9:.1f} GB are free at {present}"
+    return Check("disk", found, "free some space, or choose another folder with --out" if free < _LEAST_DISK else "")
+
+
+def _locking(folder: Path) -> Check:
+    """A second writer must be refused: on some network drives it is not, and two runs would mix."""
+    present = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(prefix=".pelagia-doctor-", dir=present) as scratch:
+            journal = Path(scratch, "journal.sqlite")
+            first, second = (sqlite3.connect(journal, timeout=0, isolation_level=None) for _ in range(2))
+            try:
+                first.execute("BEGIN EXCLUSIVE")
+                second.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    return Check("file locking", f"works at {present}")
+                return Check("file locking", f"{error} at {present}", "choose a folder on a local disk")
+            finally:
+                first.close()
+                second.close()
+    except OSError as error:
+        return Check(
+            "file locking", f"cannot write to {present}: {error.strerror}", "choose a folder that you may write"
+        )
+    return Check("file locking", f"two writers at once were let in at {present}", "choose a folder on a local disk")
+
+
+def _model(model: Path) -> Check:
+    try:
+        result = verify(ModelFile.read(model))
+    except PelagiaError as error:
+        return Check("model", str(error), "see above")
+    return Check("model", f"{model} gives the trainer's answers, to {result.max_probability_difference:.2g}")
