@@ -12,13 +12,15 @@ BIN     := $(VENV)/bin
 PELAGIA := $(BIN)/pelagia
 UV      := $(shell command -v uv || echo .tools/bin/uv)
 
+empty :=
+space := $(empty) $(empty)
+
 CONFIG   ?= configs/training/baseline.yaml
 TAXONOMY ?= configs/taxonomy/sample.yaml
-DATASET  ?= datasets/$(PROJECT)
+DATASET  ?= datasets/$(subst $(space),_,$(PROJECT))
 PROJECT  ?= pelagia
 RUN      ?= runs/$(basename $(notdir $(CONFIG)))
 MODEL    ?= $(RUN).onnx
-SURVEY   ?= surveys/$(notdir $(basename $(MODEL)))
 SPLIT    ?= test
 SET      ?=
 
@@ -26,13 +28,14 @@ SET      ?=
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup ## The whole loop on a small synthetic survey: label, train, export, classify (about 10 minutes)
+demo: setup ## The whole loop on a small synthetic survey: label, train, export, classify (about 5 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
 
-test: setup ## Run every test, with a real Label Studio and a real browser
+test: setup $(VENV)/.browser ## Run every test, with a real Label Studio and a real browser
 	@$(BIN)/python -m pytest $(ARGS)
 
 setup: $(VENV)/.ready $(STUDIO)/.ready ## Make .venv and .venv-studio (the other commands do it by themselves)
+	@if [ "$(MAKECMDGOALS)" = setup ]; then echo "ready; now: source $(BIN)/activate, then pelagia --help"; fi
 
 ##@ Biologists
 studio: setup ## Start Label Studio in the background
@@ -45,24 +48,24 @@ doctor: setup ## Find what is wrong with it
 	@$(PELAGIA) studio doctor
 
 push: setup ## Bring images in: SRC=folder PROJECT=name TAXONOMY=file [PREDICTIONS=survey]
-	@$(PELAGIA) label push $(call need,SRC) --project "$(PROJECT)" --taxonomy $(TAXONOMY) $(if $(PREDICTIONS),--predictions $(PREDICTIONS))
+	@$(PELAGIA) label push "$(call need,SRC)" --project "$(PROJECT)" --taxonomy "$(TAXONOMY)" $(if $(PREDICTIONS),--predictions "$(PREDICTIONS)")
 
 pull: setup ## Make a dataset of the labels: PROJECT=name DATASET=folder
-	@$(PELAGIA) label pull --project "$(PROJECT)" --out $(DATASET)
+	@$(PELAGIA) label pull --project "$(PROJECT)" --out "$(DATASET)"
 
 ##@ ML engineers
 train: setup ## Train: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder
-	@$(PELAGIA) train $(CONFIG) --set dataset=$(DATASET) $(foreach pair,$(SET),--set $(pair)) --out $(RUN)
+	@$(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") --out "$(RUN)"
 
 export: setup ## One .onnx file of a run, through the parity gate: RUN=folder MODEL=file
-	@$(PELAGIA) export $(RUN) --out $(MODEL)
+	@$(PELAGIA) export "$(RUN)" --out "$(MODEL)"
 
 evaluate: setup ## Figures on a split: MODEL=file DATASET=folder SPLIT=test
-	@$(PELAGIA) evaluate $(MODEL) $(DATASET) --split $(SPLIT) --out $(RUN)-$(SPLIT)
+	@$(PELAGIA) evaluate "$(MODEL)" "$(DATASET)" --split $(SPLIT) --out "$(RUN)-$(SPLIT)"
 
 ##@ Field teams
 classify: setup ## Classify images: MODEL=file INPUT="folder ..." SURVEY=folder
-	@$(PELAGIA) classify $(MODEL) $(call need,INPUT) --out $(SURVEY)
+	@$(PELAGIA) classify "$(MODEL)" $(call need,INPUT) --out "$(call need,SURVEY)"
 
 ##@ Developers
 lint: setup ## ruff, mypy --strict, import-linter
@@ -76,20 +79,28 @@ clean: ## Remove environments and caches; data, runs and labels stay
 
 need = $(if $($(1)),$($(1)),$(error say which: make $@ $(1)=...))
 
-.tools/bin/uv:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+.PHONY: python
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "error: Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 1; }
+
+.tools/bin/uv: | python
 	@$(PYTHON) -m venv .tools || { echo "error: Python has no venv module: install it (Debian: apt install python3-venv)"; exit 1; }
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
 
 # The recipe stamps .ready last, so a broken-off setup is made again.
-$(VENV)/.ready: pyproject.toml constraints.txt | $(UV)
+$(VENV)/.ready: pyproject.toml constraints.txt | python $(UV)
 	@echo "making $(VENV) (5 GB with torch; half a minute on a fast line)"
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 	@$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --group dev --editable '.[inference,training,labeling]'
 	@touch $@
 
-$(STUDIO)/.ready: constraints.txt | $(UV)
+$(STUDIO)/.ready: constraints-studio.txt | python $(UV)
 	@echo "making $(STUDIO) (Label Studio, 0.8 GB)"
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(STUDIO)
-	@$(UV) pip install --quiet --python $(STUDIO) "label-studio==$$(sed -n 's/^label-studio==//p' constraints.txt)"
+	@$(UV) pip install --quiet --python $(STUDIO) --constraint constraints-studio.txt label-studio
+	@touch $@
+
+# One test needs Chromium. Where none is installed, Playwright fetches its own; without it that test says so and is skipped.
+$(VENV)/.browser: | $(VENV)/.ready
+	@command -v chromium chromium-browser google-chrome >/dev/null || $(BIN)/python -m playwright install chromium || true
 	@touch $@

@@ -61,10 +61,11 @@ def main() -> None:
             after = moments.uniform(0.8, 0.8 + seconds / (options.kills + 1))
             process = start(options.model, images, Path(folder, "broken"))
             time.sleep(after)
-            running = process.poll() is None
+            if process.poll() is not None:
+                sys.exit("it was over before it was killed: more kills than the run has room for")
             process.send_signal(signal.SIGKILL)
             process.wait()
-            print(f"SIGKILL {number + 1} after {after:.2f} s{'' if running else ' (it had ended)'}")
+            print(f"SIGKILL {number + 1} after {after:.2f} s")
         whole_run(options.model, images, Path(folder, "broken"))
         same = Path(folder, "whole/predictions.csv").read_bytes() == Path(folder, "broken/predictions.csv").read_bytes()
         print("the CSV is that of the unbroken run, byte for byte" if same else "THE CSV DIFFERS")

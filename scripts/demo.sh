@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # The whole loop on a small synthetic survey, with the commands that a user would type. `make demo` runs it.
-# Everything it makes lies in demo/; a second run starts afresh.
+# Everything it makes lies in demo/; what an earlier run made is moved aside, labels included.
 set -euo pipefail
 
 demo=demo
 project="Pelagia demo"
+unset LABEL_STUDIO_URL LABEL_STUDIO_API_KEY LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT  # never your institute's server
 export PELAGIA_STUDIO_HOME="$PWD/$demo/studio"
 
 step() { printf '\n\033[1m[%3ds] %s\033[0m\n' "$SECONDS" "$1"; }
@@ -12,7 +13,7 @@ stop() { pelagia studio stop >/dev/null 2>&1 || true; }
 
 if [ -d "$demo" ]; then
     stop
-    rm -rf "$demo"
+    mv "$demo" "$demo-until-$(date +%Y%m%d-%H%M%S)"
 fi
 trap stop EXIT
 mkdir "$demo"
@@ -27,6 +28,7 @@ step "Push the images"
 pelagia label push "$demo/survey/manifest.csv" --project "$project" --taxonomy "$demo/survey/taxonomy.yaml" |
     tee "$demo/push.txt"
 address=$(sed -n 's/^label them at //p' "$demo/push.txt")
+port=$(sed -E 's|.*:([0-9]+)/.*|\1|' <<<"$address")
 
 step "Label them through its API, as a biologist would on the page"
 pelagia label submit "$demo/survey/truth.csv" --project "$project"
@@ -56,5 +58,5 @@ predictions    $demo/predictions/predictions.csv
 figures        $demo/evaluation/confusion.png, per_class.csv, metrics.json
 training       $demo/run                  (tensorboard --logdir $demo/run)
 labels         $address, once Label Studio runs again:
-               PELAGIA_STUDIO_HOME="$PELAGIA_STUDIO_HOME" $(dirname "$(command -v pelagia)")/pelagia studio start
+               PELAGIA_STUDIO_HOME="$PELAGIA_STUDIO_HOME" $(dirname "$(command -v pelagia)")/pelagia studio start --port $port
 END

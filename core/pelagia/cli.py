@@ -19,6 +19,8 @@ import typer
 from pelagia.commands import data, field, labelling, training
 from pelagia.errors import PelagiaError
 
+_STOPPED = (130, 128 + signal.SIGTERM)
+
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -100,6 +102,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         app()
+    except SystemExit as end:
+        if end.code in _STOPPED:
+            typer.echo("stopped", err=True)
+        raise
     except PelagiaError as error:
         _fail(str(error), error.exit_code)
     except BrokenPipeError:
@@ -111,8 +117,12 @@ def main() -> None:
 
 def _disk_fault(error: OSError) -> str:
     what = f" {error.filename}" if error.filename else ""
+    if error.errno in (
+        errno.ENOSPC,
+        getattr(errno, "EDQUOT", None),
+    ):  # copying, the name is that of the source, which is not at fault
+        return "the disk is full: free some space and run the same command again; nothing half-made was left"
     remedies = {
-        errno.ENOSPC: "free some space and run the same command again",
         errno.EACCES: "choose a place that you may write to, or mend its permissions",
         errno.EPERM: "choose a place that you may write to, or mend its permissions",
         errno.EROFS: "the disk is read-only: choose another place",

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pelagia.files import printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -25,12 +27,12 @@ def _console(stderr: bool) -> Console:
 
 def note(text: str) -> None:
     """A line for the person at the terminal."""
-    _console(stderr=True).print(text)
+    _console(stderr=True).print(printable(text))
 
 
 def say(text: str = "") -> None:
     """A line of the result."""
-    _console(stderr=False).print(text)
+    _console(stderr=False).print(printable(text))
 
 
 @contextmanager
@@ -79,7 +81,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
         drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*map(str, row))
+        drawn.add_row(*(printable(str(cell)) for cell in row))
     _console(stderr=False).print(drawn, soft_wrap=False)
 
 

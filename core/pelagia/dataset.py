@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
@@ -131,7 +131,8 @@ class Dataset:
         if found != meta.fingerprint:
             raise DatasetError(
                 f"{root / MANIFEST_FILE} was edited after the dataset was made (fingerprint {found[:12]}, {META_FILE} "
-                f"says {meta.fingerprint[:12]}): restore it, or import a new dataset from the edited manifest"
+                f"says {meta.fingerprint[:12]}): restore it, or make a new dataset of it with "
+                "`pelagia dataset import --manifest`"
             )
         return cls(root, meta, records)
 
@@ -150,7 +151,10 @@ class Dataset:
             raise InputError(f"there is no split '{name}': choose train, val, test or all")
         records = tuple(record for record in self.records if name in (record.split, "all"))
         if not records:
-            raise DatasetError(f"the split '{name}' of {self.root} holds no image")
+            raise DatasetError(
+                f"the split '{name}' of {self.root} holds no image: it has too few groups; import it again with a "
+                "--group-column of more values"
+            )
         return records
 
     def file(self, record: Record) -> Path:
@@ -193,7 +197,8 @@ def _record(row: dict[str, str], where: str) -> Record:
         raise DatasetError(f"{where}: width and height must be whole numbers") from None
     if row["split"] not in SPLITS:
         raise DatasetError(f"{where}: the split must be train, val or test, not '{row['split']}'")
-    if Path(row["path"]).is_absolute() or ".." in Path(row["path"]).parts:
+    path = PureWindowsPath(row["path"])  # the strictest reading: drives and backslashes as well
+    if path.drive or path.root or ".." in path.parts or "\0" in row["path"]:
         raise DatasetError(f"{where}: the path '{row['path']}' leads out of the dataset")
     return Record(
         path=row["path"],
@@ -254,6 +259,13 @@ def check(root: Path) -> list[str]:
 def split_warnings(records: Sequence[Record]) -> list[str]:
     """What a reader of figures made on this dataset must know about its splits, one sentence each."""
     columns = [[getattr(record, name) for record in records] for name in ("class_name", "group", "split")]
+    empty = [split for split in SPLITS if split not in columns[2]]
+    if empty:
+        groups = len(set(columns[1]))
+        return [
+            f"{' and '.join(empty)} hold no image: there are only {groups} group{'s' * (groups != 1)}; "
+            "name a column with more values as --group-column"
+        ]
     return [
         f"class '{name}' has {groups} group{'s' * (groups != 1)}: none of it in {' and '.join(lacking)}"
         for name, (groups, lacking) in thin_classes(*columns).items()

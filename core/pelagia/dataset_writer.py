@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import os
-import re
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -30,7 +29,7 @@ from pelagia.dataset import (
     write_tables,
 )
 from pelagia.errors import DatasetError, did_you_mean, some
-from pelagia.files import new_folder, printable, sha256_of
+from pelagia.files import new_folder, printable, sha256_of, slug
 from pelagia.preprocess import ImageError, decode
 from pelagia.splits import assign_splits
 from pelagia.taxonomy import Taxonomy, taxonomy_of_names
@@ -222,11 +221,6 @@ def _path_of(one: _Checked) -> str:
     suffix = f".{slug(one.candidate.file.suffix.lower())}" if one.candidate.file.suffix else ""
     stem = slug(PurePosixPath(one.candidate.source).stem)
     return f"images/{slug(one.candidate.class_name)}/{stem}-{one.sha256[:8]}{suffix}"
-
-
-def slug(name: str) -> str:
-    """``name`` as a file name that every system takes: letters, digits, ``.``, ``_``, ``-``; 80 characters at most."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:80] or "_"
 
 
 def _copy_images(folder: Path, kept: Sequence[_Checked], records: Sequence[Record]) -> None:

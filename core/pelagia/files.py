@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -52,13 +54,17 @@ def new_folder(path: Path, what: str = "output") -> Iterator[Path]:
     path = path.absolute()
     refuse_existing(path, what)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.parent / f".{path.name}.partial-{uuid.uuid4().hex[:8]}"
+    _sweep(path)
+    partial = path.parent / f"{_partial_of(path)}{os.getpid()}-{uuid.uuid4().hex[:8]}"
     partial.mkdir()
     try:
         yield partial
+        if hasattr(os, "sync"):
+            os.sync()  # one flush for thousands of small files; a power cut then finds the folder whole or absent
         if path.is_dir():
             path.rmdir()
         partial.rename(path)
+        _flush_folder(path.parent)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -78,8 +84,52 @@ def new_file(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+        _flush_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _partial_of(path: Path) -> str:
+    return f".{path.name}.partial-{slug(platform.node())}-"
+
+
+def _sweep(path: Path) -> None:
+    """Removes what processes of this machine that were killed left of ``path``. (On Windows no process can be asked.)"""
+    if os.name != "posix":
+        return
+    start = _partial_of(path)
+    for left in path.parent.iterdir():
+        number = left.name.removeprefix(start).partition("-")[0]
+        if left.name.startswith(start) and number.isdigit() and not _is_alive(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def slug(name: str) -> str:
+    """``name`` as a file name that every system takes: letters, digits, ``.``, ``_``, ``-``; 80 characters at most."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:80] or "_"
+
+
+def _flush_folder(folder: Path) -> None:
+    """Makes a rename in ``folder`` outlive a power cut, where the system lets a folder be opened."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network drives cannot
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:

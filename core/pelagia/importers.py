@@ -18,12 +18,14 @@ from pelagia.dataset import COLUMNS, Dataset, SplitMeta
 from pelagia.dataset_writer import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError, did_you_mean
 from pelagia.files import printable
-from pelagia.sources import list_images, read_manifest
+from pelagia.sources import PATH_COLUMN, SourceImage, list_images, read_manifest
 from pelagia.taxonomy import Taxonomy
 
 CLASS_COLUMNS = ("class", "label", "category")
+_CARRIED = ("annotators", "agreement", "licence")
 ECOTAXA_FILE, ECOTAXA_CLASS, ECOTAXA_STATUS = "img_file_name", "object_annotation_category", "object_annotation_status"
 ECOTAXA_GROUP = "sample_id"
+_ECOTAXA_OWN = (ECOTAXA_FILE, ECOTAXA_CLASS, "object_annotation_person_name", "object_annotation_person_email")
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ def import_dataset(
         fault = "not a folder" if src.exists() else "not there"
         raise InputError(f"{src} is {fault}: name the folder that holds the images")
     tables = sorted(src.glob("ecotaxa*.tsv"))
+    if class_column and manifest is None:
+        raise InputError(f"--class-column {class_column} needs --manifest: only a manifest has columns")
     if manifest is not None:
         found = from_manifest(src, manifest, group_column, class_column)
     elif tables:
@@ -129,18 +133,30 @@ def from_manifest(src: Path, manifest: Path, group_column: str | None, class_col
     if class_column is None:
         known = ", ".join(CLASS_COLUMNS)
         raise InputError(f"{manifest} has no column of labels ({known}): name it with --class-column")
-    candidates = []
-    unlabelled = 0
-    for image in images:
-        extra = dict(image.columns)
-        class_name = extra.pop(class_column).strip()
-        if not class_name:
-            unlabelled += 1
-            continue
-        group = image.columns[group_column].strip() if group_column else ""
-        candidates.append(Candidate(image.file, class_name, image.path, group=group, extra=_own_columns(extra)))
+    if group_column is None and "group" in columns:
+        group_column = "group"
+    ours = set(COLUMNS) <= {PATH_COLUMN, *columns}  # the manifest of a dataset, which somebody edited
+    found = [_from_row(image, class_column, group_column, ours) for image in images]
+    lost = Counter(one for one in found if isinstance(one, str))
+    candidates = [one for one in found if isinstance(one, Candidate)]
     source = {"kind": "manifest", "folder": printable(src.name), "manifest": printable(manifest.name)}
-    return Import(candidates, source, group_column, {"no_class": unlabelled} if unlabelled else {})
+    return Import(candidates, source, group_column, dict(lost))
+
+
+def _from_row(image: SourceImage, class_column: str, group_column: str | None, ours: bool) -> Candidate | str:
+    """A candidate, or why there is none. Of a dataset's own manifest the columns that are found anew are dropped."""
+    extra = dict(image.columns)
+    class_name = extra.pop(class_column).strip()
+    group = image.columns[group_column].strip() if group_column else ""
+    if not class_name:
+        return "no_class"
+    if group_column and not group:
+        return "no_group"  # it may be of a station that stands on the other side of the split
+    source = extra.pop("source") if ours else image.path
+    known = {name: extra.pop(name) for name in _CARRIED if name in extra}
+    if ours:
+        extra = {name: value for name, value in extra.items() if name not in COLUMNS}
+    return Candidate(image.file, class_name, source, group=group, extra=_own_columns(extra), **known)
 
 
 def from_ecotaxa(src: Path, tables: list[Path], group_column: str, statuses: frozenset[str]) -> Import:
@@ -157,7 +173,7 @@ def from_ecotaxa(src: Path, tables: list[Path], group_column: str, statuses: fro
                 left_out["no_class"] += 1
             else:
                 name = row[ECOTAXA_FILE].replace("\\", "/")
-                extra = _own_columns({key: row[key] for key in _ECOTAXA_KEPT if row.get(key)})
+                extra = _own_columns({key: value for key, value in row.items() if key not in _ECOTAXA_OWN and value})
                 annotator = row.get("object_annotation_person_name", "")
                 candidates.append(
                     Candidate(table.parent / name, class_name, name, row[group_column], annotator, extra=extra)
@@ -166,21 +182,6 @@ def from_ecotaxa(src: Path, tables: list[Path], group_column: str, statuses: fro
         found = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "no object at all"
         raise DatasetError(f"no object of {src} has the status {' or '.join(sorted(statuses))} ({found}): see --status")
     return Import(candidates, {"kind": "ecotaxa", "folder": printable(src.name)}, group_column, dict(left_out))
-
-
-_ECOTAXA_KEPT = (
-    "object_id",
-    "object_lat",
-    "object_lon",
-    "object_date",
-    "object_time",
-    "object_depth_min",
-    "object_depth_max",
-    "object_annotation_status",
-    "object_annotation_date",
-    "sample_id",
-    "acq_id",
-)
 
 
 def _ecotaxa_rows(table: Path, group_column: str) -> list[dict[str, str]]:

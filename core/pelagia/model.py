@@ -35,10 +35,9 @@ TOLERANCE = 1e-4
 
 
 class Decision(Strict):
-    """The rule that turns probabilities into a class: the likeliest one, if it reaches ``min_probability``."""
+    """The rule that turns probabilities into a class: the likeliest one."""
 
     rule: Literal["argmax"] = "argmax"
-    min_probability: float = Field(default=0.0, ge=0, le=1)
 
 
 class ReferenceImage(Strict):

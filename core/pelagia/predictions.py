@@ -5,7 +5,7 @@ batch and a second start continues. A survey belongs to one model and one set of
 image is one row, ``ok`` or ``failed`` with a reason of `pelagia.preprocess.REASONS`.
 
 Schema 1
-    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), created, pelagia
+    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia
     images(path PK, file, status, reason, message, sha256, class, probability, probabilities, columns)
         probabilities: float32, little-endian, one a class in the order of meta.classes
         columns: JSON object, the manifest's own columns
@@ -34,6 +34,8 @@ from pelagia.files import new_file, printable
 SCHEMA = "1"
 JOURNAL_FILE = "survey.sqlite"
 CSV_FILE = "predictions.csv"
+TRANSIENT = ("missing", "unreadable")
+"""Reasons that the disk may not give next time, when the drive is back: such rows do not count as done."""
 NEXT_CLASSES = 2
 """How many classes after the first the CSV names."""
 
@@ -91,9 +93,15 @@ class Survey:
 
     @classmethod
     def open_for_writing(
-        cls, folder: Path, *, model_sha256: str, classes: Sequence[str], settings: Mapping[str, Any]
+        cls,
+        folder: Path,
+        *,
+        model_sha256: str,
+        classes: Sequence[str],
+        settings: Mapping[str, Any],
+        origin: str = "",
     ) -> Survey:
-        """Opens a survey to continue it, or makes it.
+        """Opens a survey to continue it, or makes it. ``origin``, where its images lay, is kept of the first time.
 
         Raises:
             SurveyError: it belongs to another model or other settings (the message says what differs), another process
@@ -116,7 +124,11 @@ class Survey:
             if not _has_tables(db):
                 for statement in _TABLES.split(";\n"):
                     db.execute(statement)
-                made = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "pelagia": __version__}
+                made = {
+                    "origin": origin,
+                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "pelagia": __version__,
+                }
                 db.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), *made.items()])
             db.execute("COMMIT")
             survey = cls(folder, db)
@@ -137,6 +149,8 @@ class Survey:
             SurveyError: there is none, or it is damaged or of another schema.
         """
         journal = folder / JOURNAL_FILE
+        if folder.is_file():
+            raise SurveyError(f"{folder} is a file: name the survey's folder, {folder.parent}")
         if not journal.is_file():
             raise SurveyError(
                 f"there is no survey in {folder}: make one with `pelagia classify MODEL.onnx INPUT --out {folder}`"
@@ -204,14 +218,19 @@ class Survey:
         return path, file, status, one.reason, message, one.sha256, name, probability, blob, columns
 
     def done(self, paths: Sequence[str], *, ok_only: bool = False) -> set[str]:
-        """Those of ``paths`` that have a row; with ``ok_only``, a row that did not fail."""
-        only = " AND status = 'ok'" if ok_only else ""
+        """Those of ``paths`` that need not be done again; with ``ok_only``, not those either that failed for good."""
+        only = " AND status = 'ok'" if ok_only else f" AND reason NOT IN {TRANSIENT}"
         found: set[str] = set()
         for start in range(0, len(paths), 500):
             part = paths[start : start + 500]
             query = f"SELECT path FROM images WHERE path IN ({','.join('?' * len(part))}){only}"
             found.update(path for (path,) in self._select(query, part))
         return found
+
+    def hashes(self, paths: Sequence[str]) -> dict[str, str]:
+        """Path -> SHA-256 of those of ``paths`` that were classified."""
+        query = f"SELECT path, sha256 FROM images WHERE status = 'ok' AND path IN ({','.join('?' * len(paths))})"
+        return dict(self._select(query, paths))
 
     def __iter__(self) -> Iterator[Prediction]:
         """All rows, by path."""
@@ -245,7 +264,7 @@ class Survey:
         the manifest's own. Probabilities have six decimals. Text that a spreadsheet would take for a formula is given a
         leading ``'`` (OWASP, "CSV Injection").
         """
-        own = sorted(self._own_columns())
+        own = self._own_columns()
         target = self.folder / CSV_FILE
         ranks = min(1 + NEXT_CLASSES, len(self.classes))
         endings = ["", *(f"_{rank}" for rank in range(2, ranks + 1))]
@@ -261,9 +280,10 @@ class Survey:
                 writer.writerow([_harmless(cell) for cell in cells])
         return target
 
-    def _own_columns(self) -> set[str]:
-        query = "SELECT DISTINCT key FROM images, json_each(images.columns)"
-        return {name for (name,) in self._select(query)}
+    def _own_columns(self) -> list[str]:
+        """The manifest's columns, in its order."""
+        query = "SELECT key FROM images, json_each(images.columns) GROUP BY key ORDER BY MIN(json_each.id), key"
+        return [name for (name,) in self._select(query)]
 
     def _ranked(self, one: Prediction, ranks: int) -> list[str]:
         if one.probabilities is None:
@@ -307,10 +327,10 @@ def _make_folder(folder: Path, journal: Path) -> None:
 
 
 def _connect(journal: Path, mode: str) -> sqlite3.Connection:
-    """A connection that commits when told to; ``mode`` is SQLite's: "ro" reads, "rwc" writes and makes."""
-    address = f"{journal.absolute().as_uri()}?mode={mode}"
+    """A connection that commits when told to; ``mode`` is "ro" to read, "rwc" to write and make."""
+    address = f"{journal.absolute().as_uri()}?mode=ro" if mode == "ro" else str(journal)
     try:
-        return sqlite3.connect(address, uri=True, timeout=1.0, isolation_level=None)
+        return sqlite3.connect(address, uri=mode == "ro", timeout=1.0, isolation_level=None)
     except sqlite3.OperationalError as error:
         raise _explain(error, journal) from None
 

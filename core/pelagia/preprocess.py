@@ -9,21 +9,16 @@ Arrays are uint8, H x W x 3, RGB, 0..255.
 
 from __future__ import annotations
 
-import os
 import re
 import zlib
 from typing import Literal
 
-from pydantic import Field
-
-MAX_PIXELS = 1 << 28
-os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)  # read by OpenCV when it is first imported
-os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a bad image is reported as a row, not as noise on the terminal
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from pelagia import MAX_PIXELS
 from pelagia.config import Strict
 
 Image = NDArray[np.uint8]
@@ -110,6 +105,8 @@ def decode(data: bytes) -> Image:
         raise ImageError("undecodable", error.err) from None
     if pixels is None:
         raise ImageError("undecodable", "not a whole image of a known format")
+    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:  # OpenCV was imported before Pelagia, with its own limit
+        raise ImageError("too_large", f"more than {MAX_PIXELS} pixels")
     if pixels.dtype == np.uint16:
         return cv2.convertScaleAbs(pixels, alpha=1 / 257).astype(np.uint8, copy=False)
     if pixels.dtype != np.uint8:

@@ -11,17 +11,22 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 
+from pelagia.errors import SurveyError
+from pelagia.files import sha256_of
 from pelagia.model import ModelFile
 from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
+from pelagia.preprocess import ImageError
 from pelagia.sources import SourceImage, list_images
 from pelagia_inference.pipeline import predict
+from pelagia_inference.session import Session
 from pelagia_inference.setting import Setting, cores, stored_setting
 
 _COMMIT_ROWS = 512
 _COMMIT_SECONDS = 1.0
+_COMPARED = 256
 
 
 @dataclass(frozen=True)
@@ -71,19 +76,20 @@ def classify(
         InputError: an input is wrong.
         SurveyError: ``out`` belongs to another model or other inputs, is in use, or cannot be written.
     """
-    images = list_images(inputs)
-    first = next(images)  # a wrong input is refused before a survey is made for it
+    for path in inputs:
+        next(list_images([path]))  # a wrong input is refused before a survey is made for it
+    Session(model, provider)  # and so is a provider that is not there
     setting = setting or _setting(out, model)
-    names = sorted(path.absolute().name for path in inputs)
+    names = [path.absolute().name for path in inputs]
+    origin = json.dumps([str(path.absolute()) for path in inputs])
     settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": provider}
     with Survey.open_for_writing(
-        out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings
+        out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
     ) as survey:
+        _require_same_images(survey, inputs, moved=survey.meta.get("origin") != origin)
         run = _Run(survey, retry_failed, progress)
         try:
-            for predictions in predict(
-                chain([first], images), model, setting=setting, provider=provider, skip=run.todo
-            ):
+            for predictions in predict(list_images(inputs), model, setting=setting, provider=provider, skip=run.todo):
                 run.add(predictions)
         finally:
             run.commit()
@@ -97,6 +103,37 @@ def _setting(out: Path, model: ModelFile) -> Setting:
     with Survey.open(out) as survey:
         before = json.loads(survey.meta["settings"])
     return replace(chosen, batch=before.get("batch", chosen.batch), threads=before.get("threads", chosen.threads))
+
+
+def _require_same_images(survey: Survey, inputs: Sequence[Path], *, moved: bool) -> None:
+    """Refuses images that bear the names of those that the survey holds and are others, such as the next memory card.
+
+    The first image found in both is compared by content. Where the inputs lie elsewhere than the first time, there must
+    be one.
+    """
+    if not survey.counts_by_class():
+        return
+    images = list_images(inputs)
+    while batch := list(islice(images, _COMPARED)):
+        known = survey.hashes([image.path for image in batch])
+        for image in batch:
+            if image.path not in known:
+                continue
+            try:
+                found = sha256_of(image.read())
+            except (OSError, ImageError):
+                continue
+            if found != known[image.path]:
+                raise SurveyError(
+                    f"{image.path} is not the image of that name that the survey {survey.folder} holds: "
+                    "these are other images; choose a new --out folder"
+                )
+            return
+    if moved:
+        raise SurveyError(
+            f"the survey {survey.folder} was made of other images ({survey.meta.get('origin')}), and holds none of "
+            "these: choose a new --out folder"
+        )
 
 
 class _Run:

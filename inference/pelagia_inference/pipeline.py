@@ -88,6 +88,8 @@ def _load(image: SourceImage, spec: PreprocessSpec) -> tuple[Prediction, Image |
         reason, message = "missing", "there is no such file"
     except OSError as error:
         reason, message = "unreadable", error.strerror or str(error)
+    except MemoryError:
+        reason, message = "too_large", "it does not fit into the memory of this machine"
     except ImageError as error:
         reason, message = error.reason, str(error)
     return Prediction(image.path, str(image.file), digest, reason, message, columns=image.columns), None

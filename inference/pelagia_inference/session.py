@@ -43,6 +43,8 @@ class Session:
         except Exception as error:  # ONNX Runtime raises classes of its own that share no base but Exception
             first = str(error).splitlines()[0]
             raise ModelError(f"ONNX Runtime cannot load {model.path}: {first}; copy the file again") from None
+        if self._session.get_providers()[0] != providers[0]:
+            raise InputError(f"the provider '{provider}' is installed and does not start: check its driver, or use cpu")
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         size = model.metadata.preprocess.size
         shape = list(inputs[0].shape)[1:]

@@ -97,6 +97,12 @@ def submit_csv(
     tasks = {str(task.data.get("path")): task for task in list_tasks(connection, found, whole=True)}
     pairs = [(tasks[path].id, name) for path, name in wanted.items() if path in tasks and not tasks[path].annotations]
     unknown = sum(path not in tasks for path in wanted)
+    if unknown and unknown == len(wanted):
+        ours, theirs = next(iter(wanted)), next(iter(tasks), "no task at all")
+        raise InputError(
+            f"none of the {unknown} paths of {labels} is a task of '{project}': the first is '{ours}', the project's "
+            f"first is '{theirs}'; push the same folder or manifest that the CSV's paths are relative to"
+        )
     submit_many(connection, pairs, progress=progress)
     return SubmitReport(len(pairs), len(wanted) - unknown - len(pairs), unknown)
 

@@ -176,10 +176,20 @@ def connect(url: str | None = None, token: str | None = None, *, home: Path | No
     address = find_address(url, token, home)
     http = open_http(address)
     version = server_version(http, address)
+    _require_token(address)
     client = _client(http, address)
     with translated(address, "asking who we are"):
         user = client.users.whoami()
     return Connection(address, client, http, str(user.email), version, _document_root(address))
+
+
+def _require_token(address: Address) -> None:
+    """Refuses what cannot be a token, such as one that was copied with something else."""
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", address.token):
+        raise StudioError(
+            f"what {address.token_source} holds is no token: copy one from {address.url}'s page Account & Settings; "
+            "it is one word of letters and digits"
+        )
 
 
 def open_http(address: Address) -> httpx.Client:

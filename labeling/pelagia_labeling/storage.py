@@ -18,9 +18,8 @@ from urllib.parse import quote
 import cv2
 
 from pelagia.config import dump_yaml, load_config, parse_yaml, validate
-from pelagia.dataset_writer import slug
 from pelagia.errors import PelagiaError, StudioError
-from pelagia.files import sha256_of, write_text
+from pelagia.files import sha256_of, slug, write_text
 from pelagia.preprocess import ImageError, decode
 from pelagia.sources import IMAGE_SUFFIXES, SourceImage
 from pelagia.taxonomy import Taxonomy

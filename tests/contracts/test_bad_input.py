@@ -149,14 +149,16 @@ def test_a_damaged_model(pelagia: Pelagia, model: ModelFile, tmp_path: Path) -> 
         refused(pelagia(*command, tmp_path / "damaged.onnx"), 4, "damaged")
 
 
-def test_a_disk_that_cannot_be_written(pelagia: Pelagia, survey: SampleSurvey, model: ModelFile) -> None:
+def test_a_disk_that_cannot_be_written(
+    pelagia: Pelagia, survey: SampleSurvey, dataset: Dataset, model: ModelFile
+) -> None:
     """/proc takes no folder, not even root's."""
     if not sys.platform.startswith("linux"):
         pytest.skip("needs /proc, a file system that nobody can write to")
     for command in (
         ("sample", "/proc/out"),
         ("dataset", "import", survey.root, "--manifest", survey.truth, "--out", "/proc/out"),
-        ("train", TINY_CONFIG, "--out", "/proc/out", "--set", "dataset=/nowhere"),
+        ("train", TINY_CONFIG, "--out", "/proc/out", "--set", f"dataset={dataset.root}"),
         ("classify", model.path, survey.root, "--out", "/proc/out"),
     ):
         result = pelagia(*command)
@@ -167,7 +169,7 @@ def test_a_disk_that_cannot_be_written(pelagia: Pelagia, survey: SampleSurvey, m
 
 @pytest.mark.parametrize(
     "command",
-    [("sample",), ("dataset", "import"), ("train", TINY_CONFIG), ("export",), ("label", "pull", "--project", "x")],
+    [("sample",), ("dataset", "import"), ("train", TINY_CONFIG), ("export",)],
     ids=lambda words: "-".join(words[:2]),
 )
 def test_nothing_is_overwritten(
@@ -184,9 +186,7 @@ def test_nothing_is_overwritten(
     }.get(command[0], ["--out", kept])
     if command[0] == "train":
         arguments += ["--set", f"dataset={dataset.root}"]
-    result = pelagia(*arguments, env={"LABEL_STUDIO_URL": "http://127.0.0.1:9", "LABEL_STUDIO_API_KEY": "x" * 40})
-    assert result.returncode != 0
-    assert "Traceback" not in result.stderr
+    refused(pelagia(*arguments), 2, str(kept))
     assert [path.name for path in kept.iterdir()] == ["mine.txt"]
 
 

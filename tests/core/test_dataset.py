@@ -77,7 +77,10 @@ def test_an_empty_split_is_refused(class_folders, tmp_path):
     made = import_dataset(class_folders, tmp_path / "ds", fractions=(0.5, 0.5, 0))
     with pytest.raises(DatasetError) as caught:
         made.split("test")
-    assert str(caught.value) == f"the split 'test' of {tmp_path / 'ds'} holds no image"
+    assert str(caught.value) == (
+        f"the split 'test' of {tmp_path / 'ds'} holds no image: it has too few groups; import it again with a "
+        "--group-column of more values"
+    )
 
 
 def test_a_missing_dataset_names_the_command_that_makes_one(tmp_path):
@@ -105,7 +108,7 @@ def test_an_edited_manifest_is_noticed(dataset, old, new):
     edit(dataset.root / MANIFEST_FILE, old, new)
     message = refusal(dataset.root)
     assert message.startswith(f"{dataset.root / MANIFEST_FILE} was edited after the dataset was made (fingerprint ")
-    assert message.endswith("restore it, or import a new dataset from the edited manifest")
+    assert message.endswith("restore it, or make a new dataset of it with `pelagia dataset import --manifest`")
 
 
 def test_a_row_that_was_removed_is_noticed(dataset):

@@ -175,9 +175,22 @@ def test_rows_without_a_label_are_counted_and_left_out(labelled, tmp_path):
     assert import_dataset(src, tmp_path / "ds", manifest=manifest).meta.left_out == {"no_class": 2}
 
 
-def test_an_image_without_a_group_is_its_own(labelled):
-    src, manifest = labelled("path,label,station\n0.png,copepod,\n")
-    assert from_manifest(src, manifest, "station", None).candidates[0].group == ""
+def test_an_image_without_a_group_is_left_out_and_counted(labelled):
+    src, manifest = labelled("path,label,station\n0.png,copepod,\n1.png,copepod,S1\n")
+    found = from_manifest(src, manifest, "station", None)
+    assert [one.source for one in found.candidates] == ["1.png"]
+    assert found.left_out == {"no_group": 1}
+
+
+def test_the_edited_manifest_of_a_dataset_keeps_groups_annotators_and_licence(class_folders, tmp_path):
+    first = import_dataset(class_folders, tmp_path / "first", licence="CC-BY-4.0")
+    edited = tmp_path / "first" / "manifest.csv"
+    again = import_dataset(tmp_path / "first", tmp_path / "again", manifest=edited)
+    assert again.meta.split.group_column == "group"
+    assert {(one.sha256, one.group, one.source, one.licence, one.split) for one in again.records} == {
+        (one.sha256, one.group, one.source, one.licence, one.split) for one in first.records
+    }
+    assert all(one.extra == {} for one in again.records)
 
 
 @pytest.mark.parametrize(

@@ -134,7 +134,7 @@ def test_a_model_of_a_later_pelagia_is_refused(model):
     ("changes", "fault"),
     [
         ({"temperature": 0}, "temperature: Input should be greater than 0"),
-        ({"decision": {"min_probability": 2}}, "decision.min_probability: Input should be less than or equal to 1"),
+        ({"decision": {"rule": "guess"}}, "decision.rule: Input should be 'argmax'"),
         ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
         ({"references": []}, "references: Tuple should have at least 1 item after validation, not 0"),
     ],

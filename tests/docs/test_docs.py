@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from pelagia.cli import app
 from pelagia.model import ModelFile
 from pelagia_labeling.server import find_executable, stop_studio
+from studio_fixtures import FOREIGN_VARIABLES
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PAGES = [
@@ -87,9 +88,14 @@ def test_every_link_and_every_named_file_is_there(page: Path) -> None:
         assert (REPOSITORY / target).exists(), target
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_has_a_gap(page: Path) -> None:
+    assert not re.search(r"@@|TODO|TBD", page.read_text(encoding="utf-8"))
+
+
 def test_make_help_lists_every_target() -> None:
     text = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
-    [phony] = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)
+    phony = re.findall(r"^\.PHONY: (.*)$", text, re.MULTILINE)[0]
     shown = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     assert set(re.findall(r"make ([\w-]+)", shown)) == set(phony.split())
 
@@ -101,7 +107,8 @@ def test_every_config_opens_with_a_command(path: Path) -> None:
 
 
 def test_no_pin_names_an_address() -> None:
-    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = (REPOSITORY / name for name in ("constraints.txt", "constraints-studio.txt"))
+    lines = [line for path in pins for line in path.read_text(encoding="utf-8").splitlines()]
     assert all(re.fullmatch(r"[\w.\[\]-]+==[\w.+!]+", line) for line in lines if line and not line.startswith("#"))
 
 
@@ -139,4 +146,4 @@ def pelagia_on_path(tmp_path: Path) -> dict[str, str]:
     script.chmod(0o755)
     named = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}
     named["PELAGIA_LABEL_STUDIO"] = str(find_executable())
-    return {**os.environ, **named}
+    return {name: value for name, value in os.environ.items() if name not in FOREIGN_VARIABLES} | named

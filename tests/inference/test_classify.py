@@ -236,3 +236,69 @@ def test_interrupted_it_names_the_command_that_goes_on(
     assert f"It goes on with: pelagia classify {model.path} '{folder}' --out {tmp_path / 'out'}" in stderr
     with Survey.open(tmp_path / "out") as opened:
         assert len(opened) > 0
+
+
+def copy_some(survey: SampleSurvey, folder: Path, files: slice, names: str = "{}.jpg") -> Path:
+    folder.mkdir(parents=True)
+    for number, file in enumerate(sorted(survey.root.rglob("*.jpg"))[files]):
+        shutil.copy(file, folder / names.format(number))
+    return folder
+
+
+def test_the_next_memory_card_is_not_taken_for_the_last_one(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path
+) -> None:
+    """The same mount point and the same file names, other images."""
+    card = copy_some(survey, tmp_path / "card", slice(0, 5))
+    classify(model, [card], tmp_path / "out")
+    shutil.rmtree(card)
+    copy_some(survey, card, slice(5, 10))
+    with pytest.raises(SurveyError, match=r"0.jpg is not the image of that name that the survey .* holds: "):
+        classify(model, [card], tmp_path / "out")
+
+
+def test_another_cruise_with_a_manifest_of_the_same_name_is_refused(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path
+) -> None:
+    for cruise, part in (("first", slice(0, 5)), ("second", slice(5, 10))):
+        copy_some(survey, tmp_path / cruise, part, f"{cruise}-{{}}.jpg")
+        names = "".join(f"{cruise}-{number}.jpg\n" for number in range(5))
+        (tmp_path / cruise / "manifest.csv").write_text(f"path\n{names}")
+    classify(model, [tmp_path / "first" / "manifest.csv"], tmp_path / "out")
+    with pytest.raises(SurveyError, match="was made of other images .*, and holds none of these"):
+        classify(model, [tmp_path / "second" / "manifest.csv"], tmp_path / "out")
+
+
+def test_a_folder_that_was_moved_goes_on(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    copy_some(survey, tmp_path / "a" / "crops", slice(0, 5))
+    classify(model, [tmp_path / "a" / "crops"], tmp_path / "out")
+    (tmp_path / "a").rename(tmp_path / "b")
+    assert classify(model, [tmp_path / "b" / "crops"], tmp_path / "out").progress.before == 5
+
+
+def test_a_drive_that_was_not_there_is_read_when_it_is_back(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path
+) -> None:
+    copy_some(survey, tmp_path / "drive" / "images", slice(0, 5))
+    (tmp_path / "drive" / "m.csv").write_text("path\n" + "".join(f"images/{number}.jpg\n" for number in range(5)))
+    (tmp_path / "drive" / "images").rename(tmp_path / "unplugged")
+    assert classify(model, [tmp_path / "drive" / "m.csv"], tmp_path / "out").failures == {"missing": 5}
+    (tmp_path / "unplugged").rename(tmp_path / "drive" / "images")
+    assert classify(model, [tmp_path / "drive" / "m.csv"], tmp_path / "out").failures == {}
+
+
+def test_a_typing_error_in_the_second_input_makes_no_survey(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="there is no file or folder at"):
+        classify(model, [survey.root, tmp_path / "tpyo"], tmp_path / "out")
+    with pytest.raises(InputError, match="there is no provider 'gpu'"):
+        classify(model, [survey.root], tmp_path / "out", provider="gpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_manifests_columns_keep_their_order(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    copy_some(survey, tmp_path / "in", slice(0, 1))
+    (tmp_path / "in" / "m.csv").write_text("zone,path,area\n1,0.jpg,2\n")
+    [row] = rows_of(classify(model, [tmp_path / "in" / "m.csv"], tmp_path / "out").csv)
+    assert list(row)[-2:] == ["zone", "area"]

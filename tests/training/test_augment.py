@@ -1,5 +1,6 @@
 """Augmentation: the right kind, and the same for the same seed."""
 
+import pickle
 from pathlib import Path
 
 import cv2
@@ -29,6 +30,11 @@ def test_the_same_seed_gives_the_same_image_and_another_seed_another(image: Imag
 
 def test_a_second_process_would_draw_the_same(image: Image) -> None:
     assert np.array_equal(build_augment(AugmentConfig())(image, 7), build_augment(AugmentConfig())(image, 7))
+
+
+def test_a_process_that_was_not_forked_can_be_given_it(image: Image) -> None:
+    augment = build_augment(AugmentConfig())
+    assert np.array_equal(pickle.loads(pickle.dumps(augment))(image, 7), augment(image, 7))
 
 
 def test_with_everything_off_the_image_stays_as_it_is(image: Image) -> None:

@@ -1,5 +1,7 @@
 """The one file that leaves, and the gate before it."""
 
+import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -99,3 +101,29 @@ def test_an_onnx_file_of_others_is_no_model_of_ours(tmp_path: Path) -> None:
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])), tmp_path / "theirs.onnx")
     with pytest.raises(ModelError, match="is not a model of Pelagia's: it carries no classes"):
         ModelFile.read(tmp_path / "theirs.onnx")
+
+
+def test_a_run_that_broke_off_is_exported_with_a_warning(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    state = (copy / "run.json").read_text()
+    (copy / "run.json").write_text(state.replace('"status": "finished"', '"status": "running"'))
+    said: list[str] = []
+    export(copy, tmp_path / "model.onnx", report=said.append)
+    assert said[0] == "warning: the run broke off after epoch 2 of 2: best so far"
+
+
+@pytest.mark.parametrize("damage", ["cut", "other network", "killed between"])
+def test_weights_that_are_not_the_runs_are_refused_in_one_line(run: Path, tmp_path: Path, damage: str) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    weights, settings, state = (copy / name for name in ("best.safetensors", "config.yaml", "run.json"))
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:5000])
+    elif damage == "other network":
+        settings.write_text(settings.read_text().replace("test_resnet", "test_vit").replace("size: 32", "size: 160"))
+    else:
+        document = json.loads(state.read_text())
+        state.write_text(json.dumps({**document, "best_epoch": document["best_epoch"] + 1}))
+    with pytest.raises(InputError, match="train again") as caught:
+        export(copy, tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "model.onnx").exists()

@@ -15,18 +15,24 @@ from pelagia.preprocess import Image
 from pelagia_training.config import AugmentConfig
 
 Augment = Callable[[Image, int], Image]
+"""(uint8 H x W x 3 RGB, seed) -> an array of the same shape and type."""
+
+
+class _Augment:
+    """A class and not a closure: worker processes that are not forked get it pickled."""
+
+    def __init__(self, config: AugmentConfig) -> None:
+        self._pipeline = A.Compose(_transforms(config))
+
+    def __call__(self, image: Image, seed: int) -> Image:
+        self._pipeline.set_random_seed(seed)
+        changed: Image = self._pipeline(image=image)["image"]
+        return changed
 
 
 def build_augment(config: AugmentConfig) -> Augment:
-    """A function of (uint8 H x W x 3 RGB, seed) that gives an array of the same shape and type."""
-    pipeline = A.Compose(_transforms(config))
-
-    def augment(image: Image, seed: int) -> Image:
-        pipeline.set_random_seed(seed)
-        changed: Image = pipeline(image=image)["image"]
-        return changed
-
-    return augment
+    """The augmentation that a config describes."""
+    return _Augment(config)
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,7 @@ from pelagia.config import Strict
 from pelagia.preprocess import PreprocessSpec
 
 Rgb = tuple[float, float, float]
+Positive = Annotated[float, Field(gt=0)]
 
 
 class NetworkConfig(Strict):
@@ -20,7 +21,7 @@ class NetworkConfig(Strict):
     pretrained: bool = Field(default=False, description="weights from timm's hub; needs a network once")
     weights: Path | None = Field(default=None, description="a local .safetensors, .pth or .pt file")
     mean: Rgb | None = Field(default=None, description="of the input on 0..1; null: what timm says of the backbone")
-    std: Rgb | None = None
+    std: tuple[Positive, Positive, Positive] | None = None
     drop_rate: float = Field(default=0.0, ge=0, lt=1, description="dropout before the head")
     options: dict[str, Any] = Field(default={}, description="passed to timm.create_model, such as pad_type: same")
 
@@ -35,9 +36,7 @@ class DataConfig(Strict):
     """Which images, and how many processes augment them."""
 
     exclude: tuple[str, ...] = Field(default=(), description="classes to leave out")
-    workers: int | Literal["auto"] = Field(
-        default="auto", description="augmenting processes; auto: 0 on a CPU, 8 for a GPU"
-    )
+    workers: int | None = Field(default=None, ge=0, description="augmenting processes; null: 0 on a CPU, 8 for a GPU")
 
 
 class AugmentConfig(Strict):
@@ -75,7 +74,7 @@ class TrainConfig(Strict):
     name: str = Field(min_length=1, description="of the model")
     licence: str = Field(default="", description="of the weights to be made, as an SPDX identifier")
     dataset: Path | None = Field(default=None, description="a dataset folder")
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 on a GPU that has it"

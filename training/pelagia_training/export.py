@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from pelagia import __version__
 from pelagia.dataset import Dataset, Record
-from pelagia.errors import DatasetError, ModelError
+from pelagia.errors import DatasetError, InputError, ModelError
 from pelagia.files import refuse_existing
 from pelagia.model import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelMetadata, Parity, ReferenceImage, write_model
 from pelagia.onnx_file import has_external_data
@@ -24,9 +25,9 @@ from pelagia.preprocess import Image, load
 from pelagia_inference.session import Session
 from pelagia_inference.verify import verify
 from pelagia_training.config import TrainConfig
-from pelagia_training.network import Deployed, Normalised, build_network
+from pelagia_training.network import Deployed, Normalised, build_network, first_line
 from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_probabilities
-from pelagia_training.run import BEST_FILE, RunState, read_run
+from pelagia_training.run import BEST_FILE, CONFIG_FILE, RunState, read_run
 
 _REFERENCES = 4
 _REFERENCE_BYTES = 64_000
@@ -49,12 +50,16 @@ def export(
             gate itself is tested.
 
     Raises:
-        InputError: ``out`` exists, or ``run`` is no finished run.
+        InputError: ``out`` exists, or ``run`` is no run, has no weights, or they are damaged.
         DatasetError: the dataset is gone, or is not the one that was trained on.
         ParityError: the exported graph and the trained network disagree. Nothing is left behind.
     """
     refuse_existing(out, "model")
+    if out.is_dir():
+        raise InputError(f"{out} is a folder: name the file to make, such as {out / 'model.onnx'}")
     config, state = read_run(run)
+    if state.status != "finished":
+        report(f"warning: the run broke off after epoch {state.epoch} of {config.train.epochs}: best so far")
     encoded, records = _validation_images(dataset or state.dataset, state)
     network = _trained(run, config, state)
     report("tracing the network")
@@ -68,12 +73,12 @@ def export(
     try:
         write_model(candidate, graph, metadata)
         parity = check_parity(Session(ModelFile.read(candidate)), encoded, expected)
-        write_model(out, graph, metadata.model_copy(update={"parity": parity}))
+        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}))
+        verify(ModelFile.read(candidate))
+        os.replace(candidate, out)
     finally:
         candidate.unlink(missing_ok=True)
-    model = ModelFile.read(out)
-    verify(model)
-    return model
+    return ModelFile.read(out)
 
 
 def to_onnx(network: nn.Module, size: int) -> bytes:
@@ -112,6 +117,8 @@ def to_onnx(network: nn.Module, size: int) -> bytes:
 
 def _validation_images(folder: Path, state: RunState) -> tuple[list[bytes], list[Record]]:
     """Encoded validation images, spread evenly over the split: at least `GATE_IMAGES`, or all there are."""
+    if not folder.is_dir():
+        raise DatasetError(f"the run's dataset is no longer at {folder}: say where it lies now with --dataset")
     dataset = Dataset.read(folder)
     if dataset.meta.fingerprint != state.fingerprint:
         raise DatasetError(
@@ -133,7 +140,16 @@ def _trained(run: Path, config: TrainConfig, state: RunState) -> Deployed:
         config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
     )
     model = Normalised(network, state.mean, state.std)
-    model.load_state_dict(safetensors.torch.load_file(run / BEST_FILE))
+    try:
+        with safe_open(run / BEST_FILE, "pt") as file:
+            epoch = (file.metadata() or {}).get("epoch")
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"{run / BEST_FILE} is damaged, or {run / CONFIG_FILE} was edited ({first_line(error)}): train again"
+        ) from None
+    if epoch != str(state.best_epoch):
+        raise InputError(f"the run {run} was killed while it wrote its best weights: train again")
     return Deployed(model, temperature=1.0)
 
 
@@ -164,7 +180,7 @@ def _metadata(config: TrainConfig, state: RunState, references: Sequence[Referen
         validation_confusion=state.validation_confusion,
         metrics={f"val_{name}": value for name, value in state.metrics.items()},
         dataset=dataset,
-        training=config.model_dump(mode="json"),
+        training={**config.model_dump(mode="json"), "best_epoch": state.best_epoch, "epochs_done": state.epoch},
         parity=Parity(images=0, batch_sizes=BATCH_SIZES, top1_disagreements=0, max_probability_difference=0.0),
         references=tuple(references),
     )

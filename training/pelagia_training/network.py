@@ -30,21 +30,37 @@ def build_network(
     if not timm.is_model(backbone):
         hint = did_you_mean(backbone, timm.list_models())
         raise ConfigError("model.backbone", [f"timm {timm.__version__} has no '{backbone}'{hint}"])
+    wanted = {"num_classes": classes, "drop_rate": drop_rate, **options}
     try:
-        network: nn.Module = timm.create_model(
-            backbone, pretrained=pretrained, num_classes=classes, drop_rate=drop_rate, **options
-        )
-    except TypeError as error:
-        raise ConfigError("model.options", [f"{backbone} does not take them: {error}"]) from None
-    except (OSError, RuntimeError) as error:
-        if not pretrained:
-            raise
-        first = (str(error).splitlines() or [type(error).__name__])[0]
+        network: nn.Module = timm.create_model(backbone, pretrained=False, **wanted)
+    except Exception as error:  # each of timm's thousand networks has its own way to say that an option is wrong
+        fault = f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}"
+        raise ConfigError("model", [fault]) from None
+    if not pretrained:
+        return network
+    try:
+        network = timm.create_model(backbone, pretrained=True, **wanted)
+    except Exception as error:  # the network, the hub, the disk, or weights that the options do not fit
         raise InputError(
-            f"the weights of {backbone} cannot be had from timm's hub: {first}; "
+            f"the weights of {backbone} cannot be had from timm's hub: {first_line(error)}; "
             "give a local file with --set model.pretrained=false --set model.weights=FILE"
         ) from None
     return network
+
+
+def first_line(error: Exception) -> str:
+    """What a library says of a fault, without the pages that follow."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def require_fit(classifier: Normalised, size: int, backbone: str) -> None:
+    """Raises ConfigError where the network does not take images of ``size`` x ``size``."""
+    try:
+        with torch.no_grad():
+            classifier.eval()(torch.zeros((2, size, size, 3), dtype=torch.uint8))
+    except Exception as error:  # as for building it
+        message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}"
+        raise ConfigError("preprocess.size", [message]) from None
 
 
 def load_weights(network: nn.Module, path: Path) -> list[str]:
@@ -87,14 +103,13 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             return dict(safetensors.torch.load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{path} holds no weights that can be read safely: {first}") from None
+        raise InputError(f"{path} holds no weights that can be read safely: {first_line(error)}") from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} is not a state_dict: expected names and tensors")
-    return {name.removeprefix("module."): value for name, value in state.items()}
+    return {name.removeprefix("module.").removeprefix("network."): value for name, value in state.items()}
 
 
 def normalisation(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tuple[Rgb, Rgb]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pelagia.config import Strict, dump_yaml, load_config
 from pelagia.errors import InputError
-from pelagia.files import new_file, write_text
+from pelagia.files import new_file, refuse_existing, write_text
 from pelagia.taxonomy import Taxonomy
 from pelagia_training.config import TrainConfig
 
@@ -60,7 +60,7 @@ def write_state(folder: Path, state: RunState) -> None:
 
 
 def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
-    """Config and state of a run that has weights.
+    """Config and state of a run that has weights, finished or not.
 
     Raises:
         InputError: it is no run, it was edited into something else, or it has no weights yet.
@@ -79,8 +79,20 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     return config, state
 
 
-def save_weights(path: Path, network: nn.Module) -> None:
-    """Writes a network's parameters and buffers as safetensors, atomically."""
+def refuse_run(folder: Path) -> None:
+    """Raises InputError where ``folder`` exists; says how far it came, where it is a run that broke off."""
+    if (folder / BEST_FILE).is_file() and (folder / STATE_FILE).is_file():
+        config, state = read_run(folder)
+        if state.status != "finished":
+            raise InputError(
+                f"the run {folder} broke off after epoch {state.epoch} of {config.train.epochs}: export what it learnt "
+                f"with `pelagia export {folder} --out MODEL.onnx`, or remove it and train again"
+            )
+    refuse_existing(folder, "run")
+
+
+def save_weights(path: Path, network: nn.Module, epoch: int) -> None:
+    """Writes a network's parameters and buffers as safetensors, with the epoch that they are of, atomically."""
     state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with new_file(path) as file:
-        file.write(safetensors.torch.save(state))
+        file.write(safetensors.torch.save(state, {"epoch": str(epoch)}))

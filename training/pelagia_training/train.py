@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import math
 import platform
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -34,17 +35,24 @@ from torch.utils.tensorboard import SummaryWriter
 from pelagia import __version__
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import ConfigError, DatasetError, TrainingError, did_you_mean, some
-from pelagia.files import refuse_existing
 from pelagia_training.augment import build_augment
 from pelagia_training.config import TrainConfig
 from pelagia_training.data import Shuffled, TrainingImages, load_fitted, targets_of
 from pelagia_training.metrics import Metrics, confusion_matrix, metrics_of
-from pelagia_training.network import Normalised, build_network, load_weights, normalisation
+from pelagia_training.network import (
+    Normalised,
+    build_network,
+    first_line,
+    load_weights,
+    normalisation,
+    require_fit,
+)
 from pelagia_training.run import (
     BEST_FILE,
     LAST_FILE,
     METRICS_FILE,
     RunState,
+    refuse_run,
     save_weights,
     write_config,
     write_state,
@@ -77,19 +85,29 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None) -
         ConfigError, InputError, DatasetError: the config, the weights or the dataset will not do.
         TrainingError: the loss is no longer a number.
     """
-    refuse_existing(out, "run")
+    refuse_run(out)
+    try:
+        return _train(config, out, report)
+    finally:
+        if out.is_dir() and not (out / BEST_FILE).exists():
+            shutil.rmtree(out)  # nothing was learnt yet, and the same command must be able to start again
+
+
+def _train(config: TrainConfig, out: Path, report: Report) -> RunState:
     start = time.monotonic()
     seed_everything(config.seed, verbose=False)
-    fabric = Fabric(accelerator=config.device, devices=1, precision=_precision(config))
-    fabric.launch()
+    fabric = _fabric(config)
 
-    # ---- data
+    # ---- dataset and network
     dataset = _open_dataset(config)
     taxonomy = dataset.meta.taxonomy.restricted_to(set(dataset.class_names) - set(config.data.exclude))
     train_records, val_records = (
         [record for record in dataset.split(split) if record.class_name in taxonomy.names] for split in ("train", "val")
     )
     _require_images(train_records, val_records, taxonomy.names)
+    network, mean, std = _network(config, len(taxonomy.classes), report)
+    model = Normalised(network, mean, std).to(memory_format=torch.channels_last)
+    require_fit(model, config.preprocess.size, config.model.backbone)
     report(f"decoding {len(train_records) + len(val_records)} images of {dataset.root}")
     train_images = load_fitted(dataset, train_records, config.preprocess)
     val_images = load_fitted(dataset, val_records, config.preprocess)
@@ -100,9 +118,7 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None) -
     order = Shuffled(len(images), config.seed)
     loader = fabric.setup_dataloaders(_loader(images, order, config, on_gpu=fabric.device.type == "cuda"))
 
-    # ---- network
-    network, mean, std = _network(config, len(taxonomy.classes), report)
-    model = Normalised(network, mean, std).to(memory_format=torch.channels_last)
+    # ---- optimiser
     optimizer = create_optimizer_v2(model, "adamw", config.train.lr, config.train.weight_decay)
     steps = len(loader)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -150,14 +166,14 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None) -
         state = state.model_copy(update={"epoch": epoch, "seconds": round(time.monotonic() - start, 1)})
         if waited == 0:
             best_f1 = metrics.macro_f1
-            save_weights(out / BEST_FILE, watched)
+            save_weights(out / BEST_FILE, watched, epoch)
             found = {
                 "best_epoch": epoch,
                 "metrics": metrics.headline,
                 "validation_confusion": tuple(map(tuple, confusion.tolist())),
             }
             state = state.model_copy(update=found)
-        save_weights(out / LAST_FILE, watched)
+        save_weights(out / LAST_FILE, watched, epoch)
         write_state(out, state)
         log.write(epoch, total / steps, float(schedule.get_last_lr()[0]), metrics, state.seconds)
         report(Step(epoch, config.train.epochs, steps, steps, total / steps, metrics, best=waited == 0))
@@ -183,6 +199,15 @@ def predict(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
+def _fabric(config: TrainConfig) -> Fabric:
+    try:
+        fabric = Fabric(accelerator=config.device, devices=1, precision=_precision(config))
+        fabric.launch()
+    except Exception as error:  # Lightning has an exception class for each accelerator
+        raise ConfigError("device", [f"'{config.device}' cannot be used here: {first_line(error)}"]) from None
+    return fabric
+
+
 def _open_dataset(config: TrainConfig) -> Dataset:
     if config.dataset is None:
         raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
@@ -198,6 +223,8 @@ def _open_dataset(config: TrainConfig) -> Dataset:
 
 def _require_images(train_records: Sequence[Record], val_records: Sequence[Record], classes: Sequence[str]) -> None:
     """Every class needs two images to learn from, and the val split needs some at all."""
+    if len(classes) < 2:
+        raise DatasetError(f"{len(classes)} of the dataset's classes are left: a classifier needs two")
     counts = Counter(record.class_name for record in train_records)
     thin = [name for name in classes if counts[name] < 2]
     if thin:
@@ -206,14 +233,15 @@ def _require_images(train_records: Sequence[Record], val_records: Sequence[Recor
             f"fewer than 2 training images of {listed}: label more, or leave them out with "
             f"--set data.exclude=[{','.join(thin)}]"
         )
-    if len(classes) < 2:
-        raise DatasetError(f"there is only the class '{classes[0]}': a classifier needs two")
     if not val_records:
-        raise DatasetError("the val split holds no image: import the dataset again with more groups")
+        raise DatasetError(
+            "the val split holds no image: it has too few groups; import the dataset again with a --group-column of "
+            "more values"
+        )
 
 
 def _loader(images: TrainingImages, order: Shuffled, config: TrainConfig, on_gpu: bool) -> DataLoader[Any]:
-    workers = config.data.workers if config.data.workers != "auto" else 8 if on_gpu else 0
+    workers = config.data.workers if config.data.workers is not None else 8 if on_gpu else 0
     size = min(config.train.batch_size, len(images))
     return DataLoader(
         images,

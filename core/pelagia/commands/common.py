@@ -21,7 +21,17 @@ Seed = Annotated[int, typer.Option(min=0, help="Of the split into train, val and
 EXTRAS = {
     "inference": ("onnxruntime",),
     "labeling": ("label_studio_sdk",),
-    "training": ("torch", "timm", "albumentations", "lightning_fabric", "onnxscript", "onnxruntime", "matplotlib"),
+    "training": (
+        "torch",
+        "timm",
+        "albumentations",
+        "lightning_fabric",
+        "safetensors",
+        "tensorboard",
+        "onnxscript",
+        "onnxruntime",
+        "matplotlib",
+    ),
 }
 """What each extra brings, as far as its part imports it."""
 

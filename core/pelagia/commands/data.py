@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pelagia import console
-from pelagia.commands.common import Out, show_dataset
+from pelagia.commands.common import Out, Seed, show_dataset
 from pelagia.errors import InputError
 
 
@@ -51,7 +51,7 @@ def dataset_import(
     conflicts: Annotated[
         str, typer.Option(help="One image under two classes: refuse, or drop all its copies.")
     ] = "refuse",
-    seed: Annotated[int, typer.Option(min=0, help="Of the split into train, val and test.")] = 0,
+    seed: Seed = 0,
 ) -> None:
     """Make a dataset: every image checked, duplicates found, split by group.
 
@@ -63,6 +63,8 @@ def dataset_import(
     from pelagia.importers import import_dataset
     from pelagia.taxonomy import load_taxonomy
 
+    if status and (manifest is not None or not any(src.glob("ecotaxa*.tsv"))):
+        raise InputError("--status is for EcoTaxa exports: there is no ecotaxa*.tsv here to read it from")
     if conflicts not in ("refuse", "drop"):
         raise InputError(f"--conflicts takes refuse or drop, not '{conflicts}'")
     with console.progress_bar("checking images") as update:
@@ -91,8 +93,9 @@ def dataset_show(dataset: Annotated[Path, typer.Argument(help="A dataset folder.
 
 def dataset_check(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) -> None:
     """Compare a dataset with itself: every file, hash, class and group. Exits with 3 where something is wrong."""
-    from pelagia.dataset import check
+    from pelagia.dataset import Dataset, check
 
+    Dataset.read(dataset)
     faults = check(dataset)
     for fault in faults:
         console.say(fault)

@@ -68,6 +68,8 @@ def classify(
         console.say(json.dumps({"event": "finished", **_as_json(result.progress), "csv": str(result.csv)}))
     elif not quiet:
         _summarise(result)
+    if not result.counts:
+        console.note("warning: no image could be classified; is the drive there?")
     if result.failures:
         console.note(f"try the failed ones again with: {shlex.join(['pelagia', *words, '--retry-failed'])}")
         if strict:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pelagia import console
-from pelagia.commands.common import Out, needs, show_dataset
+from pelagia.commands.common import Out, Seed, needs, show_dataset
 
 Project = Annotated[str, typer.Option(help="Title of the Label Studio project.")]
 Url = Annotated[str | None, typer.Option(help="Address of the server; by default LABEL_STUDIO_URL, then your own.")]
@@ -106,7 +106,7 @@ def label_pull(
     group_column: Annotated[
         str | None, typer.Option(help="Column that a split must not cut; found by default.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the split into train, val and test.")] = 0,
+    seed: Seed = 0,
     url: Url = None,
 ) -> None:
     """Make a dataset of what people submitted; skipped, unsure and disputed images are left out and counted."""

@@ -39,7 +39,7 @@ def train(
     console.say(
         f"best validation macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch}), {state.seconds:.0f} s"
     )
-    console.say(f"next: pelagia export {out} --out {settings.name}.onnx")
+    console.say(f"next: pelagia export {out} --out {out.name}.onnx")
 
 
 def export(
