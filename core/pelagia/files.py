@@ -94,8 +94,8 @@ def _partial_of(path: Path) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Removes what processes of this machine that were killed left of ``path``. (On Windows no process can be asked.)"""
-    if os.name != "posix":
+    """Removes what killed processes of this machine left of ``path``."""
+    if os.name != "posix":  # elsewhere a process cannot be asked whether it lives
         return
     start = _partial_of(path)
     for left in path.parent.iterdir():
