@@ -101,20 +101,23 @@ def import_dataset(
 def from_class_folders(src: Path) -> Import:
     """One folder a class; deeper folders belong to their first."""
     candidates = []
-    loose = 0
+    loose = inside = 0
     for image in list_images([src]):
         class_name, slash, _ = image.path.partition("/")
-        if not slash:
+        if not isinstance(image.file, Path):
+            inside += 1
+        elif not slash:
             loose += 1
-            continue
-        candidates.append(Candidate(image.file, class_name, image.path))
+        else:
+            candidates.append(Candidate(image.file, class_name, image.path))
     if not candidates:
         raise DatasetError(
             f"{src} has {loose} images and no folder of a class: put the images of a class into a folder of its name, "
             "or give their labels with --manifest"
         )
     source = {"kind": "class_folders", "folder": printable(src.name)}
-    return Import(candidates, source, left_out={"no_class": loose} if loose else {})
+    left_out = {"no_class": loose, "inside_a_bin": inside}
+    return Import(candidates, source, left_out={reason: count for reason, count in left_out.items() if count})
 
 
 def from_manifest(src: Path, manifest: Path, group_column: str | None, class_column: str | None) -> Import:
@@ -138,7 +141,7 @@ def from_manifest(src: Path, manifest: Path, group_column: str | None, class_col
             unlabelled += 1
             continue
         group = image.columns[group_column].strip() if group_column else ""
-        candidates.append(Candidate(image.file, class_name, image.path, group=group, extra=_own_columns(extra)))
+        candidates.append(Candidate(Path(image.file), class_name, image.path, group=group, extra=_own_columns(extra)))
     source = {"kind": "manifest", "folder": printable(src.name), "manifest": printable(manifest.name)}
     return Import(candidates, source, group_column, {"no_class": unlabelled} if unlabelled else {})
 
