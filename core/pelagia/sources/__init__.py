@@ -17,6 +17,7 @@ from pathlib import Path
 from pelagia.errors import InputError
 from pelagia.files import printable
 from pelagia.sources import folder, ifcb, manifest, pattern, single
+from pelagia.sources.archives import tar_file, zip_file
 from pelagia.sources.image import IMAGE_SUFFIXES, LEFT_OUT, Kind, SourceImage, Tally, base_name, known_suffixes
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
 
@@ -35,6 +36,8 @@ __all__ = [
 KINDS: tuple[Kind, ...] = (
     folder.KIND,
     ifcb.KIND,
+    zip_file.KIND,
+    tar_file.KIND,
     manifest.KIND,
     single.KIND,
 )
