@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pelagia.errors import InputError
 from pelagia.files import printable
-from pelagia.sources import folder, ifcb, manifest, pattern, single
+from pelagia.sources import ecotaxa, folder, ifcb, manifest, pattern, single
 from pelagia.sources.archives import tar_file, zip_file
 from pelagia.sources.image import IMAGE_SUFFIXES, LEFT_OUT, Kind, SourceImage, Tally, base_name, known_suffixes
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 KINDS: tuple[Kind, ...] = (
+    ecotaxa.FOLDER,
+    ecotaxa.ZIP,
     folder.KIND,
     ifcb.KIND,
     zip_file.KIND,
@@ -41,7 +43,7 @@ KINDS: tuple[Kind, ...] = (
     manifest.KIND,
     single.KIND,
 )
-"""Asked in this order."""
+"""Asked in this order: an EcoTaxa export is a folder, but more than that."""
 
 
 def list_images(inputs: Sequence[Path], tally: Tally | None = None) -> Iterator[SourceImage]:
