@@ -16,7 +16,7 @@ from pathlib import Path
 
 from pelagia.errors import InputError
 from pelagia.files import printable
-from pelagia.sources import ecotaxa, folder, ifcb, manifest, pattern, single
+from pelagia.sources import ecotaxa, folder, ifcb, manifest, parquet, pattern, single
 from pelagia.sources.archives import tar_file, zip_file
 from pelagia.sources.image import IMAGE_SUFFIXES, LEFT_OUT, Kind, SourceImage, Tally, base_name, known_suffixes
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
@@ -41,6 +41,7 @@ KINDS: tuple[Kind, ...] = (
     zip_file.KIND,
     tar_file.KIND,
     manifest.KIND,
+    parquet.KIND,
     single.KIND,
 )
 """Asked in this order: an EcoTaxa export is a folder, but more than that."""
