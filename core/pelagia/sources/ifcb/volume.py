@@ -46,8 +46,8 @@ def volume(bin_id: BinId, adc: Adc, header: Mapping[str, str]) -> float | None:
 def _old(table: Column, least: float) -> float | None:
     """Old instruments: between a frame and the next trigger the instrument is busy, ``least`` seconds at any rate.
 
-    ``table`` holds trigger, trigger open and frame grab time, in seconds, a row each. A trigger that gave two images counts
-    once; times below zero are past midnight.
+    ``table`` holds trigger, trigger open and frame grab time in seconds, a row each. A trigger that gave two images
+    counts once; times below zero are past midnight.
     """
     if not len(table):
         return None
