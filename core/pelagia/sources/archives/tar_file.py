@@ -91,8 +91,9 @@ def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
             for member in _members(stream):
                 name = names.of(member.name)
                 if name:
+                    image = SourceImage(name, inside(archive, name), {}, _reader(stream, member))
                     found += 1
-                    yield SourceImage(name, inside(archive, name), {}, _reader(stream, member))
+                    yield image
     except _Broken as error:
         if not found and error.args == (_NO_TAR,):
             raise InputError(f"{archive} is no tar archive, whatever its name says") from None
