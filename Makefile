@@ -85,7 +85,7 @@ need = $(if $($(1)),$($(1)),$(error say which: make $@ $(1)=...))
 $(VENV)/.ready: pyproject.toml constraints.txt | $(UV)
 	@echo "making $(VENV) (5 GB with torch; half a minute on a fast line)"
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	@$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --group dev --editable '.[inference,training,labeling]'
+	@$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --group dev --editable '.[inference,training,labeling,parquet]'
 	@touch $@
 
 $(STUDIO)/.ready: constraints.txt | $(UV)
