@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 def classify(
     model: ModelPath,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Folders, images, CSV manifests.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...", help="Folders, images, patterns, manifests, archives, IFCB bins, EcoTaxa exports."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Survey folder; an unfinished one is continued.")],
     workers: Annotated[int, typer.Option(min=0, help="Threads; 0 is one a core.")] = 0,
     provider: Annotated[str, typer.Option(help="cpu, or cuda where onnxruntime-gpu is installed.")] = "cpu",
