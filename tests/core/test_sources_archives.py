@@ -332,6 +332,20 @@ def test_a_zip_with_something_before_it_is_read(make_zip):
     assert outcomes(make_zip(("a.png", b"x"), prefix=b"#!/bin/sh\nexit\n")) == {"a.png": b"x"}
 
 
+def test_a_zip_with_something_after_it_is_read(make_zip):
+    path = make_zip(("a.png", b"x"))
+    path.write_bytes(path.read_bytes() + b"\r\n")
+    assert outcomes(path) == {"a.png": b"x"}
+
+
+def test_of_a_zip_cut_short_behind_a_zip_inside_it_the_inner_is_not_taken_for_the_whole(make_zip, tmp_path):
+    inner = make_zip(("inner.png", b"1"), name="inner.zip").read_bytes()
+    path = make_zip(("a.png", b"x"), ("inner.zip", inner), ("b.png", b"y"), method=zipfile.ZIP_STORED)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(inner) + len(inner) + 20])
+    assert list(outcomes(path)) == ["a.png", "cast.zip"]
+
+
 def test_a_zip64_archive_is_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "cast.zip", "w") as archive:
         for index in range(66_000):

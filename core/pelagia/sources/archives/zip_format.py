@@ -101,7 +101,11 @@ class Directory:
 
 
 def find_directory(file: BinaryIO) -> Directory | None:
-    """The list of members at an archive's end; None where there is none, as when the end is missing."""
+    """The list of members at an archive's end; None where there is none, as when the end is missing.
+
+    Something may stand before the archive, or after it, not both: else, of an archive cut short just behind a zip that
+    is its member, that zip's members would be taken for its own.
+    """
     length = file.seek(0, 2)
     start = max(0, length - _END.size - 0xFFFF)
     file.seek(start)
@@ -109,12 +113,13 @@ def find_directory(file: BinaryIO) -> Directory | None:
     at = tail.rfind(b"PK\5\6", 0, max(0, len(tail) - _END.size + 4))
     if at < 0:
         return None
-    *_, size, offset, _ = _END.unpack_from(tail, at)
+    *_, size, offset, note = _END.unpack_from(tail, at)
     end = start + at
+    is_last = end + _END.size + note == length
     if 0xFFFFFFFF in (size, offset) or 0xFFFF in _END.unpack_from(tail, at)[1:5]:
         size, offset, end = _zip64_end(file, end) or (size, offset, end)
     shift = end - size - offset
-    return Directory(offset + shift, size, shift) if shift >= 0 else None
+    return Directory(offset + shift, size, shift) if shift == 0 or (shift > 0 and is_last) else None
 
 
 def _zip64_end(file: BinaryIO, end: int) -> tuple[int, int, int] | None:
