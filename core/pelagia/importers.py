@@ -105,20 +105,23 @@ def import_dataset(
 def from_class_folders(src: Path) -> Import:
     """One folder a class; deeper folders belong to their first."""
     candidates = []
-    loose = 0
+    loose = inside = 0
     for image in list_images([src]):
         class_name, slash, _ = image.path.partition("/")
-        if not slash:
+        if not isinstance(image.file, Path):
+            inside += 1
+        elif not slash:
             loose += 1
-            continue
-        candidates.append(Candidate(image.file, class_name, image.path))
+        else:
+            candidates.append(Candidate(image.file, class_name, image.path))
     if not candidates:
         raise DatasetError(
             f"{src} has {loose} images and no folder of a class: put the images of a class into a folder of its name, "
             "or give their labels with --manifest"
         )
     source = {"kind": "class_folders", "folder": printable(src.name)}
-    return Import(candidates, source, left_out={"no_class": loose} if loose else {})
+    left_out = {"no_class": loose, "inside_a_bin": inside}
+    return Import(candidates, source, left_out={reason: count for reason, count in left_out.items() if count})
 
 
 def from_manifest(src: Path, manifest: Path, group_column: str | None, class_column: str | None) -> Import:
@@ -156,7 +159,7 @@ def _from_row(image: SourceImage, class_column: str, group_column: str | None, o
     known = {name: extra.pop(name) for name in _CARRIED if name in extra}
     if ours:
         extra = {name: value for name, value in extra.items() if name not in COLUMNS}
-    return Candidate(image.file, class_name, source, group=group, extra=_own_columns(extra), **known)
+    return Candidate(Path(image.file), class_name, source, group=group, extra=_own_columns(extra), **known)
 
 
 def from_ecotaxa(src: Path, tables: list[Path], group_column: str, statuses: frozenset[str]) -> Import:

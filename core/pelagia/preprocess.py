@@ -47,7 +47,9 @@ REASONS = {
     "empty": "the file has no bytes",
     "undecodable": "the bytes are not a whole image of a known format",
     "too_large": "the image has more pixels than the limit",
-    "unsupported": "the image's pixels are of a kind that is not supported",
+    "unsupported": "the image's pixels, or the way it is packed, are of a kind that is not supported",
+    "encrypted": "the archive's member is encrypted",
+    "damaged": "the archive or the bin that holds the image is damaged or cut short",
 }
 """The fixed vocabulary of why an image failed."""
 

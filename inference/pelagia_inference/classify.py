@@ -78,6 +78,7 @@ def classify(
     """
     for path in inputs:
         next(list_images([path]))  # a wrong input is refused before a survey is made for it
+    next(list_images(inputs))
     Session(model, provider)  # and so is a provider that is not there
     setting = setting or _setting(out, model)
     names = [path.absolute().name for path in inputs]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -75,7 +75,7 @@ def push(
     """Makes or finds the project called ``project`` and gives it the images of ``src``.
 
     Args:
-        src: a folder, a CSV manifest or an image.
+        src: any input of `pelagia.sources`.
         predictions: a survey folder; its classes become pre-labels of the images it holds.
         progress: called with (images done, all images).
 
@@ -90,7 +90,7 @@ def push(
             f"--project: a project's name has {limits}, and '{project}' has {len(project)}: choose another"
         )
     prelabels = read_prelabels(predictions, taxonomy) if predictions is not None else None
-    images = list(list_images([src]))
+    total = sum(1 for _ in list_images([src]))  # counted first: held, the images of a compressed tar fill the memory
     target, created = _open_project(connection, project, taxonomy)
     folder = open_storage(connection, target)
     store_taxonomy(folder, taxonomy)
@@ -99,17 +99,17 @@ def push(
     bad: list[tuple[str, str]] = []
     seen: set[str] = set()
     done = 0
-    for chunk in _placed(images, folder, printable(src.absolute().name)):
+    for chunk in _placed(list_images([src]), folder, printable(src.absolute().name)):
         bad += [(one.path, one.fault) for one in chunk if one.fault]
         fresh = {one.sha256: one for one in chunk if not one.fault and one.sha256 not in known}
         seen.update(one.sha256 for one in chunk if not one.fault)
         known.update(_import(connection, target, list(fresh.values())))
         done += len(chunk)
-        progress(done, len(images))
+        progress(done, total)
     added = len(known) - before
     _remove_twins(connection, target, expected=len(known))
     attached = _attach(connection, target, prelabels) if prelabels is not None else 0
-    good = len(images) - len(bad)
+    good = done - len(bad)
     return PushReport(
         project_id=target.id,
         url=target.url(connection),
@@ -181,7 +181,7 @@ def _tidy_table(connection: Connection, project_id: int) -> None:
     connection.client.views.create(project=project_id, data=table, request_options=ONCE)
 
 
-def _placed(images: Sequence[SourceImage], folder: Path, source: str) -> Iterator[list[Placed]]:
+def _placed(images: Iterable[SourceImage], folder: Path, source: str) -> Iterator[list[Placed]]:
     """The images on the server's disk, a chunk at a time."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         queue = iter(images)

@@ -289,3 +289,11 @@ def test_several_tables_are_one_dataset(ecotaxa, tmp_path):
     src = ecotaxa(row(0), row(1))
     (src / "ecotaxa_2.tsv").write_text(ECOTAXA + "\t".join(row(2, sample="s2")) + "\n")
     assert {one.group for one in import_dataset(src, tmp_path / "ds").records} == {"s1", "s2"}
+
+
+def test_images_inside_a_bin_are_counted_and_left_out(class_folders):
+    name = "D20220519T124533_IFCB134"
+    (class_folders / "copepod" / f"{name}.adc").write_text(f"1,1,{'0,' * 11}5,5,4,3,0,0,0,0,0,1,0.1\n")
+    (class_folders / "copepod" / f"{name}.roi").write_bytes(bytes(12))
+    found = from_class_folders(class_folders)
+    assert (len(found.candidates), found.left_out) == (12, {"inside_a_bin": 1})

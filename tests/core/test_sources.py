@@ -6,6 +6,7 @@ import pytest
 
 from pelagia.errors import InputError
 from pelagia.sources import list_images, read_manifest
+from pelagia.sources.image import Fault
 
 KNOWN = ".bmp .jpeg .jpg .png .tif .tiff .webp"
 
@@ -116,11 +117,19 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 
 
 def test_a_folder_that_cannot_be_listed_is_refused(tmp_path, as_nobody, put):
-    put(tmp_path / "in" / "secret" / "a.png")
-    (tmp_path / "in" / "secret").chmod(0)
+    put(tmp_path / "in" / "a.png")
+    (tmp_path / "in").chmod(0)
     with pytest.raises(InputError) as caught:
         as_nobody(lambda: [image.path for image in list_images([Path("in")])])
-    assert str(caught.value) == "cannot list in/secret: Permission denied"
+    assert str(caught.value) == "cannot list in: Permission denied"
+
+
+def test_a_folder_inside_that_cannot_be_listed_is_a_failed_image_and_the_rest_goes_on(tmp_path, as_nobody, put):
+    for name in ("a/1.png", "secret/2.png", "z/3.png"):
+        put(tmp_path / "in" / name)
+    (tmp_path / "in" / "secret").chmod(0)
+    found = as_nobody(lambda: [(image.path, isinstance(image.reader, Fault)) for image in list_images([Path("in")])])
+    assert found == [("a/1.png", False), ("secret", True), ("z/3.png", False)]
 
 
 # Several inputs
@@ -158,7 +167,8 @@ def test_a_relative_input_is_named_after_its_folder(tmp_path, put, monkeypatch):
     assert paths(Path("../a"), Path("../b/.")) == ["a/x.png", "b/y.png"]
     assert paths(Path(), Path("../b")) == ["a/x.png", "b/y.png"]
     monkeypatch.chdir(tmp_path / "a" / "..")
-    assert paths(Path("a/.."), Path("b"))[-1] == "b/y.png"
+    with pytest.raises(InputError, match="the input b lies in the input a/..: its images would count twice; name one"):
+        paths(Path("a/.."), Path("b"))
 
 
 def test_two_manifests_are_told_apart_by_their_folders(tmp_path, put):
@@ -237,14 +247,14 @@ def test_a_short_row_has_empty_values(manifest):
     ("text", "message"),
     [
         ("path,a\nx.png,1,2\n", ", line 2: more values than the header has columns"),
-        ("path,a,\nx.png,1,2\n", ", line 2: more values than the header has columns"),
+        ("path,path\nx.png,1\n", " has two columns 'path': rename or remove one"),
         ("path,a\n,1\n", ", line 2: the column 'path' is empty"),
         ("path,a\nx.png,1\ny.png,2\nx.png,3\n", ", line 4: 'x.png' stands on line 2 already"),
         ("path,a\n", " has a header and no rows"),
         ("path,a\n,\n", " has a header and no rows"),
         ("", " has no column 'path'; its columns are: none"),
         ("\n\n", " has no column 'path'; its columns are: none"),
-        ("Path,a\nx.png,1\n", " has no column 'path' (did you mean 'Path'?); its columns are: Path, a"),
+        ("Paht,a\nx.png,1\n", " has no column 'path'; its columns are: Paht, a"),
         ("file;a\nx.png;1\n", " has no column 'path'; its columns are: file, a"),
         ("path,a,a\nx.png,1,2\n", " has two columns 'a': rename or remove one"),
         ("path,a,path\nx.png,1,y.png\n", " has two columns 'path': rename or remove one"),
@@ -261,7 +271,10 @@ def test_a_wrong_manifest_says_where(manifest, text, message):
 
 def test_a_manifest_in_another_encoding_is_refused(manifest):
     path = manifest("path,a\nøre.png,1\n".encode("latin-1"))
-    assert fault(lambda: read_manifest(path)) == f"{path} is not a manifest: it is not UTF-8 text"
+    assert (
+        fault(lambda: read_manifest(path))
+        == f"{path} is not a manifest: it is not UTF-8 text; from Excel, save it as 'CSV UTF-8'"
+    )
 
 
 def test_a_manifest_may_have_another_root_and_column(manifest, tmp_path):
@@ -271,3 +284,23 @@ def test_a_manifest_may_have_another_root_and_column(manifest, tmp_path):
 
 def test_a_manifest_is_an_input_like_any_other(manifest):
     assert paths(manifest("path\nb.png\na.png\n")) == ["b.png", "a.png"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Path,a\nx.png,1\n", "path , a\nx.png,1\n", ",path,a\n0,x.png,1\n"],
+    ids=["capital", "spaces", "the index of pandas"],
+)
+def test_a_header_that_is_nearly_right_will_do(manifest, text):
+    (image,) = read_manifest(manifest(text))
+    assert (image.path, image.columns) == ("x.png", {"a": "1"})
+
+
+def test_a_manifest_that_excel_saved_as_unicode_text_is_read(manifest):
+    (image,) = read_manifest(manifest("path\ta\nø.png\t1\n".encode("utf-16")))
+    assert (image.path, image.columns) == ("ø.png", {"a": "1"})
+
+
+def test_one_path_spelled_in_two_ways_is_given_twice(manifest):
+    path = manifest("path\nimages/x.png\n./images/x.png\n")
+    assert fault(lambda: read_manifest(path)) == f"{path}, line 3: 'images/x.png' stands on line 2 already"

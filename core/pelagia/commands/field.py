@@ -24,7 +24,12 @@ _NOT_FIT = 9
 
 def classify(
     model: ModelPath,
-    inputs: Annotated[list[Path], typer.Argument(metavar="INPUT...", help="Folders, images, CSV manifests.")],
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="INPUT...", help="Folders, images, patterns, manifests, archives, IFCB bins, EcoTaxa exports."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="Survey folder; an unfinished one is continued.")],
     workers: Annotated[
         int, typer.Option(min=0, help="Sessions side by side; by default as `bench --apply` found.")

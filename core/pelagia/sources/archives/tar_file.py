@@ -1,0 +1,258 @@
+"""Tar archives, plain or compressed: one pass from start to end, in the archive's order, never unpacked to disk.
+
+Invariant: of a plain tar a member is read where it lies, when it is wanted. Of a compressed one the bytes are taken as
+they come by and travel with the image, so memory is bounded by how many images are on their way.
+
+Python's tarfile reads the numbers of a header; walking is done here, because tarfile keeps every member in memory and
+takes an archive that is cut short between two members for a whole one.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pelagia.errors import InputError
+from pelagia.preprocess import ImageError
+from pelagia.sources.archives.names import Names
+from pelagia.sources.image import (
+    MAX_BYTES,
+    Fault,
+    Held,
+    Kind,
+    SourceImage,
+    Tally,
+    base_name,
+    failed,
+    inside,
+    known_suffixes,
+    read_at,
+)
+
+_BLOCK = tarfile.BLOCKSIZE
+_LONGEST_HEADER = 1 << 20
+_PIECE = 1 << 20
+_SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
+_MAGIC = ((b"\x1f\x8b", gzip.GzipFile), (b"BZh", bz2.BZ2File), (b"\xfd7zXZ\0", lzma.LZMAFile))
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile)
+
+_WITHOUT_DATA = {tarfile.LNKTYPE, tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE}
+_NO_FILE = {tarfile.XGLTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE}
+_LINK = "a link inside the archive: make the archive with tar --dereference --hard-dereference"
+_SPARSE = "a sparse member of a tar: unpack the archive"
+_FAULTS = {tarfile.LNKTYPE: _LINK, tarfile.SYMTYPE: _LINK, tarfile.GNUTYPE_SPARSE: _SPARSE}
+
+
+class _Broken(Exception):  # noqa: N818 - it is named after what is wrong
+    """The archive is damaged or cut short; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class TarMember:
+    """Reads a member of a plain tar."""
+
+    archive: Path
+    offset: int
+    size: int
+
+    def __call__(self) -> bytes:
+        data = read_at(self.archive, self.offset, self.size)
+        if len(data) < self.size:
+            raise ImageError("damaged", "the archive ends within this member: it is cut short")
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    offset: int
+    size: int
+    fault: str
+
+
+def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
+    """Images of a tar. One that is cut short gives what is whole, then one failed image that says so.
+
+    Raises:
+        InputError: it cannot be read, is no tar, or holds no image.
+    """
+    names = Names(tally)
+    found = 0
+    try:
+        stream = _Stream(archive)
+        with stream.file:
+            for member in _members(stream):
+                name = names.of(member.name)
+                if name:
+                    image = SourceImage(name, inside(archive, name), {}, _reader(stream, member))
+                    found += 1
+                    yield image
+    except _Broken as error:
+        if not found and error.args == (_NO_TAR,):
+            raise InputError(f"{archive} is no tar archive, whatever its name says") from None
+        yield failed(base_name(archive), archive, "damaged", f"{error}; {found} images before that were listed")
+        return
+    except OSError as error:
+        raise InputError(f"cannot read {archive}: {error.strerror}") from None
+    if not found:
+        raise InputError(f"there is no image in {archive} (looked for {known_suffixes()})")
+
+
+_NO_TAR = "it is no tar"
+
+
+class _Stream:
+    """The archive's bytes, unpacked, from start to end. What a damaged or short one raises becomes `_Broken`."""
+
+    def __init__(self, archive: Path) -> None:
+        self.archive = archive
+        with archive.open("rb") as file:
+            start = file.read(6)
+        unpacked: Any = next((opened for magic, opened in _MAGIC if start.startswith(magic)), None)
+        self.is_plain = unpacked is None
+        self.file: IO[bytes] = archive.open("rb") if unpacked is None else unpacked(archive)
+        self.length = archive.stat().st_size
+        self.at = 0
+
+    def read(self, size: int) -> bytes:
+        """``size`` bytes, or fewer at the end."""
+        try:
+            data = self.file.read(size)
+        except _DAMAGE as error:
+            raise _Broken(f"it is cut short or damaged ({error})") from None
+        except OSError as error:
+            if error.errno is None:  # bz2 says so of damaged data
+                raise _Broken(f"it is damaged ({error})") from None
+            raise
+        self.at += len(data)
+        return data
+
+    def exactly(self, size: int) -> bytes:
+        data = self.read(size)
+        if len(data) < size:
+            raise _Broken("it is cut short")
+        return data
+
+    def skip_to(self, offset: int) -> None:
+        if self.is_plain:
+            if offset > self.length:
+                raise _Broken("it is cut short")
+            self.file.seek(offset)
+            self.at = offset
+        while self.at < offset:
+            self.exactly(min(_PIECE, offset - self.at))
+
+
+def _reader(stream: _Stream, member: _Member) -> Callable[[], bytes]:
+    if member.fault:
+        return Fault("unsupported", member.fault)
+    if member.size > MAX_BYTES:
+        return Fault("too_large", f"the member has {member.size} bytes; the limit is {MAX_BYTES}")
+    if stream.is_plain:
+        if member.offset + member.size > stream.length:
+            raise _Broken("it is cut short")
+        return TarMember(stream.archive, member.offset, member.size)
+    return Held(stream.exactly(member.size))
+
+
+def _members(stream: _Stream) -> Iterator[_Member]:
+    """Files of the tar; whoever takes one may read its bytes from the stream, which stands at their start."""
+    name: str | None = None
+    size: int | None = None
+    sparse = False
+    while (info := _header(stream)) is not None:
+        if info.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK):
+            start = stream.at
+            data = _extended(stream, info.size)
+            if info.type == tarfile.GNUTYPE_LONGNAME:
+                name = _text(data.partition(b"\0")[0])
+            elif info.type != tarfile.GNUTYPE_LONGLINK:
+                records = dict(_records(data))
+                name = _text(records[b"path"]) if b"path" in records else name
+                size = _number(records[b"size"]) if b"size" in records else size
+                sparse = any(key.startswith(b"GNU.sparse") for key in records)
+            stream.skip_to(start + _padded(info.size))
+            continue
+        start, length = stream.at, info.size if size is None else size
+        if info.type in _WITHOUT_DATA:
+            length = 0  # whatever their header says
+        if info.type not in _NO_FILE:
+            yield _Member(name or info.name, start, length, _SPARSE if sparse else _FAULTS.get(info.type, ""))
+        stream.skip_to(start + _padded(length))
+        name, size, sparse = None, None, False
+    _check_end(stream)
+
+
+def _header(stream: _Stream) -> tarfile.TarInfo | None:
+    """The next header, or None at the end."""
+    first = not stream.at
+    block = stream.read(_BLOCK)
+    try:
+        info = tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+        return None
+    except tarfile.HeaderError:
+        if first:
+            raise _Broken(_NO_TAR) from None
+        raise _Broken("it is cut short" if len(block) < _BLOCK else "it is damaged") from None
+    if info.size < 0:
+        raise _Broken("it is damaged")
+    if info.type == tarfile.GNUTYPE_SPARSE:
+        more = block[482]
+        while more:
+            more = stream.exactly(_BLOCK)[504]
+    return info
+
+
+def _extended(stream: _Stream, size: int) -> bytes:
+    """What a member's extended header holds: its long name, or records."""
+    if size > _LONGEST_HEADER:
+        raise _Broken(f"it is damaged: a header of {size} bytes")
+    return stream.exactly(size)
+
+
+def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Of a pax header: ``length key=value`` and a line end, the length counting all of it."""
+    while data.strip(b"\0"):
+        digits, space, _ = data.partition(b" ")
+        length = _number(digits)
+        if not space or not len(digits) < length <= len(data):
+            raise _Broken("it is damaged: an extended header makes no sense")
+        key, _, value = data[len(digits) + 1 : length - 1].partition(b"=")
+        yield key, value
+        data = data[length:]
+
+
+def _number(digits: bytes) -> int:
+    if not digits.isdigit() or len(digits) > 20:
+        raise _Broken("it is damaged: an extended header makes no sense")
+    return int(digits)
+
+
+def _text(name: bytes) -> str:
+    return name.decode("utf-8", "surrogateescape")
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _check_end(stream: _Stream) -> None:
+    """Reads what follows the end mark, so that a compressed archive's own checksum is checked."""
+    for _ in range(16):
+        if not stream.read(_PIECE):
+            return
+
+
+def _claims(path: Path) -> bool:
+    return path.name.lower().endswith(_SUFFIXES) and path.is_file()
+
+
+KIND = Kind(claims=_claims, images=images)

@@ -1,0 +1,61 @@
+"""Zip archives: members are read where they lie, each by the thread that wants it, and never unpacked to disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pelagia.errors import InputError
+from pelagia.sources.archives.names import Names
+from pelagia.sources.archives.zip_format import Broken, Entry, entries, entries_without_directory, find_directory
+from pelagia.sources.image import Kind, SourceImage, Tally, base_name, failed, inside, known_suffixes
+
+
+def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
+    """Images of a zip, in the archive's order. One that is cut short gives what is whole, then one failed image.
+
+    Raises:
+        InputError: it cannot be read, is no zip, or holds no image.
+    """
+    names = Names(tally)
+    found = 0
+    try:
+        for entry in members(archive):
+            name = "" if entry.is_folder else names.of(entry.name)
+            if name:
+                found += 1
+                yield SourceImage(name, inside(archive, name), {}, entry)
+    except Broken as error:
+        yield failed(base_name(archive), archive, "damaged", f"{error}; {found} images before that were listed")
+        return
+    except OSError as error:
+        raise InputError(f"cannot read {archive}: {error.strerror}") from None
+    if not found:
+        raise InputError(f"there is no image in {archive} (looked for {known_suffixes()})")
+
+
+def members(archive: Path) -> Iterator[Entry]:
+    """All that a zip holds.
+
+    Raises:
+        OSError: it cannot be read.
+        InputError: it is no zip.
+        Broken: it is damaged; what came before has been given.
+    """
+    with archive.open("rb") as file:
+        directory = find_directory(file)
+        if directory is not None:
+            for _, entry in entries(archive, file, directory):
+                yield entry
+            return
+        file.seek(0)
+        if file.read(4) != b"PK\3\4":
+            raise InputError(f"{archive} is no zip archive, whatever its name says")
+        yield from entries_without_directory(archive, file)
+
+
+def _claims(path: Path) -> bool:
+    return path.suffix.lower() == ".zip" and path.is_file()
+
+
+KIND = Kind(claims=_claims, images=images)

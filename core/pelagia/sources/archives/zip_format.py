@@ -1,0 +1,260 @@
+"""The zip format, as far as reading needs it: entries one by one, and a member's bytes from where they lie.
+
+Python's zipfile holds every entry in memory (500 MB for a million), has one handle that threads must share, and gives
+nothing of an archive whose end is missing. Here entries are read in pieces, a member is read by whoever holds its
+`Entry`, in any thread, and what lies before a break can be had from the members' own headers.
+
+Numbers are little-endian. Understood: stored, deflate, bzip2; zip64; entries whose sizes follow their data.
+"""
+
+from __future__ import annotations
+
+import bz2
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pelagia.preprocess import ImageError
+from pelagia.sources.image import MAX_BYTES
+
+LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_CENTRAL = struct.Struct("<4s6H3L5H2L")
+_END = struct.Struct("<4s4H2LH")
+_END64 = struct.Struct("<4sQ2H2L4Q")
+_LOCATOR64 = struct.Struct("<4sLQL")
+_PIECE = 1 << 20
+STORED, DEFLATED, BZIP2 = 0, 8, 12
+_NAMES = {9: "deflate64", 14: "LZMA", 93: "zstd", 95: "xz", 98: "PPMd", 99: "AES"}
+
+
+class Broken(Exception):  # noqa: N818 - it is named after what is wrong
+    """The archive's structure is damaged or cut short; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One member: where its header lies, and what the archive says of it. Reading checks all of that."""
+
+    archive: Path
+    name: str
+    offset: int
+    flags: int
+    method: int
+    crc: int
+    compressed: int
+    size: int
+
+    @property
+    def is_folder(self) -> bool:
+        return self.name.endswith(("/", "\\"))
+
+    def __call__(self) -> bytes:
+        """The member's bytes.
+
+        Raises:
+            OSError: the archive cannot be read.
+            ImageError: the member is encrypted, damaged, too large or compressed in an unknown way.
+        """
+        if self.flags & 1:
+            raise ImageError("encrypted", "the archive's member is encrypted: unpack it with its password")
+        if self.method not in (STORED, DEFLATED, BZIP2):
+            known = _NAMES.get(self.method, f"method {self.method}")
+            raise ImageError("unsupported", f"the archive's member is compressed with {known}: pack it as a plain zip")
+        if max(self.size, self.compressed) > MAX_BYTES:
+            raise ImageError("too_large", f"the member has {self.size} bytes; the limit is {MAX_BYTES}")
+        with open(self.archive, "rb", buffering=0) as file:
+            file.seek(self.offset)
+            header = file.read(LOCAL_HEADER.size)
+            if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
+                raise ImageError("damaged", "the archive has no member where its directory says")
+            file.seek(sum(struct.unpack("<2H", header[-4:])), 1)
+            data = file.read(self.compressed)
+        return self._unpacked(data)
+
+    def _unpacked(self, data: bytes) -> bytes:
+        if len(data) < self.compressed:
+            raise ImageError("damaged", "the archive ends within this member: it is cut short")
+        try:
+            if self.method == DEFLATED:
+                data = zlib.decompressobj(-15).decompress(data, self.size + 1)
+            elif self.method == BZIP2:
+                data = bz2.BZ2Decompressor().decompress(data, self.size + 1)
+        except (zlib.error, OSError, ValueError, EOFError) as error:
+            raise ImageError("damaged", f"the archive's member is damaged: {error}") from None
+        if len(data) > self.size:
+            raise ImageError("too_large", f"the member holds more than the {self.size} bytes that it declares")
+        if len(data) < self.size or zlib.crc32(data) != self.crc:
+            raise ImageError("damaged", "the archive's member is damaged: its checksum is wrong")
+        return data
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Where an archive's list of members lies. ``shift``: bytes that were put before the archive."""
+
+    start: int
+    size: int
+    shift: int
+
+
+def find_directory(file: BinaryIO) -> Directory | None:
+    """The list of members at an archive's end; None where there is none, as when the end is missing.
+
+    Something may stand before the archive, or after it, not both: else, of an archive cut short just behind a zip that
+    is its member, that zip's members would be taken for its own.
+    """
+    length = file.seek(0, 2)
+    start = max(0, length - _END.size - 0xFFFF)
+    file.seek(start)
+    tail = file.read(_END.size + 0xFFFF)
+    at = tail.rfind(b"PK\5\6", 0, max(0, len(tail) - _END.size + 4))
+    if at < 0:
+        return None
+    *_, size, offset, note = _END.unpack_from(tail, at)
+    end = start + at
+    is_last = end + _END.size + note == length
+    if 0xFFFFFFFF in (size, offset) or 0xFFFF in _END.unpack_from(tail, at)[1:5]:
+        size, offset, end = _zip64_end(file, end) or (size, offset, end)
+    shift = end - size - offset
+    return Directory(offset + shift, size, shift) if shift == 0 or (shift > 0 and is_last) else None
+
+
+def _zip64_end(file: BinaryIO, end: int) -> tuple[int, int, int] | None:
+    """Size and offset of the directory, and where it ends, of an archive too large for the old fields."""
+    at = end - _LOCATOR64.size - _END64.size
+    if at < 0:
+        return None
+    file.seek(at)
+    record = file.read(_END64.size + _LOCATOR64.size)
+    if not record.startswith(b"PK\6\6") or record[_END64.size : _END64.size + 4] != b"PK\6\7":
+        return None
+    *_, size, offset = _END64.unpack_from(record)
+    return size, offset, at
+
+
+def entries(archive: Path, file: BinaryIO, directory: Directory) -> Iterator[tuple[int, Entry]]:
+    """(place in the directory, member), in the directory's order.
+
+    Raises:
+        Broken: the directory is damaged; members before that have been given.
+    """
+    file.seek(directory.start)
+    left, piece, at, place = directory.size, b"", 0, directory.start
+    while left or at < len(piece):
+        if len(piece) - at < _CENTRAL.size + 3 * 0xFFFF and left:
+            more = file.read(min(_PIECE, left))
+            left = left - len(more) if more else 0
+            piece, at = piece[at:] + more, 0
+        entry, length = parse_entry(archive, piece, at, directory.shift)
+        yield place, entry
+        at += length
+        place += length
+
+
+def parse_entry(archive: Path, piece: bytes, at: int, shift: int) -> tuple[Entry, int]:
+    """The member whose entry stands in ``piece`` from ``at``, and the entry's length. Raises Broken."""
+    if len(piece) - at < _CENTRAL.size or piece[at : at + 4] != b"PK\1\2":
+        raise Broken("its directory is damaged")
+    values = _CENTRAL.unpack_from(piece, at)
+    flags, method, crc, compressed, size = values[3], values[4], values[7], values[8], values[9]
+    name_length, extra_length, note_length, offset = values[10], values[11], values[12], values[16]
+    start = at + _CENTRAL.size
+    name = piece[start : start + name_length]
+    extra = piece[start + name_length : start + name_length + extra_length]
+    if len(name) + len(extra) < name_length + extra_length:
+        raise Broken("its directory is damaged")
+    size, compressed, offset = _wide(extra, (size, compressed, offset))
+    entry = Entry(archive, _text(name), offset + shift, flags, method, crc, compressed, size)
+    return entry, _CENTRAL.size + name_length + extra_length + note_length
+
+
+def _wide(extra: bytes, values: tuple[int, int, int]) -> tuple[int, int, int]:
+    """The values, those that did not fit taken from the zip64 field, where they stand in this order."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        if kind == 1:
+            field = extra[at + 4 : at + 4 + length]
+            numbers = iter(struct.unpack_from(f"<{len(field) // 8}Q", field))
+            first, second, third = (next(numbers, one) if one == 0xFFFFFFFF else one for one in values)
+            return first, second, third
+        at += 4 + length
+    return values
+
+
+def _text(name: bytes) -> str:
+    """UTF-8 where it is (whether or not the archive says so), else the code page of DOS."""
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return name.decode("cp437")
+
+
+def entries_without_directory(archive: Path, file: BinaryIO) -> Iterator[Entry]:
+    """Whole members of an archive whose end is missing, by their own headers. Always ends by raising Broken."""
+    length = file.seek(0, 2)
+    offset = 0
+    while True:
+        file.seek(offset)
+        header = file.read(LOCAL_HEADER.size)
+        if header[:4] in (b"PK\1\2", b"PK\6\6", b"PK\5\6"):
+            raise Broken("its directory is cut short")
+        if len(header) < LOCAL_HEADER.size or header[:4] != b"PK\3\4":
+            raise Broken("it is cut short" if len(header) < LOCAL_HEADER.size else f"it is damaged at byte {offset}")
+        _, _, flags, method, _, _, crc, compressed, size, name_length, extra_length = LOCAL_HEADER.unpack(header)
+        name, extra = file.read(name_length), file.read(extra_length)
+        size, compressed, _ = _wide(extra, (size, compressed, 0))
+        start = offset + LOCAL_HEADER.size + name_length + extra_length
+        end = start + compressed
+        if flags & 8 and not compressed:
+            crc, compressed, size, end = _measure(file, start, method)
+        if end > length:
+            raise Broken("it is cut short")
+        yield Entry(archive, _text(name), offset, flags, method, crc, compressed, size)
+        offset = end
+
+
+def _measure(file: BinaryIO, start: int, method: int) -> tuple[int, int, int, int]:
+    """Checksum, both sizes and end of a member whose sizes follow its data. Raises Broken."""
+    if method != DEFLATED:
+        raise Broken("it is cut short, and the sizes of its members stood at its end")
+    unpacker, consumed, size, crc = _Inflater(), 0, 0, 0
+    file.seek(start)
+    while not unpacker.eof:
+        piece = file.read(1 << 16)
+        if not piece:
+            raise Broken("it is cut short")
+        try:
+            size, crc = unpacker.feed(piece, size, crc)
+        except zlib.error:
+            raise Broken("it is damaged") from None
+        consumed += len(piece)
+    compressed = consumed - len(unpacker.unused)
+    file.seek(start + compressed)
+    signed = file.read(4) == b"PK\7\10"
+    end = start + compressed + (16 if signed else 12)
+    return crc, compressed, size, end
+
+
+class _Inflater:
+    """Finds where a deflated member ends, holding no more than a piece of it."""
+
+    def __init__(self) -> None:
+        self._inner = zlib.decompressobj(-15)
+
+    @property
+    def eof(self) -> bool:
+        return self._inner.eof
+
+    @property
+    def unused(self) -> bytes:
+        return self._inner.unused_data
+
+    def feed(self, piece: bytes, size: int, crc: int) -> tuple[int, int]:
+        while piece and not self._inner.eof:
+            out = self._inner.decompress(piece, _PIECE)
+            size, crc, piece = size + len(out), zlib.crc32(out, crc), self._inner.unconsumed_tail
+        return size, crc

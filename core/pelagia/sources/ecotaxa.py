@@ -1,0 +1,176 @@
+"""EcoTaxa exports, a folder or a zip: one or more ``ecotaxa*.tsv`` and the images that they name.
+
+Invariant: images come in the tables' order, with what the tables know of them under Darwin Core's names (`RENAMED`).
+Measurements of the object, settings of the scanner, and the names and addresses of people are left out. A row whose
+image is not there is a failed image.
+
+EcoTaxa's times are UTC. ZooProcess writes ``nan`` and ``99999`` for what it does not know: neither becomes a value.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from pelagia.errors import InputError
+from pelagia.files import printable
+from pelagia.sources.archives.names import Names, member_name
+from pelagia.sources.archives.zip_file import members
+from pelagia.sources.archives.zip_format import Broken, Directory, find_directory
+from pelagia.sources.archives.zip_index import ZipIndex, open_text
+from pelagia.sources.image import Kind, SourceImage, Tally, failed, inside, read_at
+from pelagia.sources.manifest import lines, opened
+
+FILE_COLUMN = "img_file_name"
+RENAMED = {
+    "object_lat": "decimalLatitude",
+    "object_lon": "decimalLongitude",
+    "object_depth_min": "minimumDepthInMeters",
+    "object_depth_max": "maximumDepthInMeters",
+    "sample_id": "sample",
+    "sample_stationid": "station",
+    "acq_instrument": "instrument",
+    "sample_tot_vol": "sampleSizeValue",
+    "process_particle_pixel_size_mm": "pixel_size_mm",
+}
+"""EcoTaxa's column -> ours. ``object_date`` and ``object_time`` together become ``eventDate``."""
+
+_KEPT = re.compile(
+    r"sample_|(object_(id|annotation_(status|category|date))|acq_(id|(min|max)_mesh|sub_part|sub_method))$"
+)
+_PRIVATE = re.compile(r"person|email|operator|author")
+_UNKNOWN = frozenset({"", "nan", "NaN", "99999", "99999.0"})
+_TYPES = ("[t]", "[f]")
+_TABLE = re.compile(r"(^|/)ecotaxa[^/]*\.tsv$", re.IGNORECASE)
+_TABLE_IN_DIRECTORY = re.compile(rb"ecotaxa[^/]{0,200}?\.tsv", re.IGNORECASE)
+_PIECE = 1 << 20
+
+
+def _folder_images(root: Path, _: Tally) -> Iterator[SourceImage]:
+    names = Names(Tally())
+    for table in _tables_of(root):
+        with opened(table, "EcoTaxa table") as file:
+            for name, columns in _rows(file, table):
+                yield SourceImage(names.unique(printable(name)), root / name, columns)
+
+
+def _zip_images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
+    names = Names(Tally())
+    found = 0
+    try:
+        directory = _directory(archive)
+        assert directory is not None, "claimed"  # noqa: S101
+        index = ZipIndex(archive, directory)
+        for table in members(archive):
+            where = member_name(table.name)
+            if not _TABLE.search(where):
+                continue
+            folder = where[: where.rfind("/") + 1]
+            with open_text(table) as file:
+                for name, columns in _rows(file, archive / where):
+                    path = names.unique(member_name(folder + name))
+                    entry = index.find(member_name(folder + name))
+                    origin = inside(archive, path)
+                    if entry is None:
+                        yield failed(path, origin, "missing", f"the table {where} names it; it is not there", columns)
+                    else:
+                        found += 1
+                        yield SourceImage(path, origin, columns, entry)
+        tally["not_in_table"] += max(0, index.images - found)
+    except UnicodeDecodeError:
+        raise InputError(f"a table in {archive} is no EcoTaxa table: it is not UTF-8 text") from None
+    except (OSError, Broken) as error:
+        raise InputError(f"cannot read the EcoTaxa export {archive}: {getattr(error, 'strerror', error)}") from None
+
+
+def _rows(file: TextIO, table: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """(image, columns) of a table.
+
+    Raises:
+        InputError: it is not EcoTaxa's, or has no object.
+    """
+    reader = csv.DictReader(lines(file, table), delimiter="\t", restval="", restkey="", strict=True)
+    found = False
+    try:
+        if FILE_COLUMN not in (reader.fieldnames or []):
+            raise InputError(f"{table} has no column '{FILE_COLUMN}': is it an EcoTaxa export with images?")
+        renamed = _columns(list(reader.fieldnames or []))
+        for row in reader:
+            name = row[FILE_COLUMN].strip().replace("\\", "/")
+            if not found and name in _TYPES:
+                continue
+            if not name or "\0" in name:
+                raise InputError(f"{table}, line {reader.line_num}: the column '{FILE_COLUMN}' names no image")
+            found = True
+            yield name, renamed(row)
+    except csv.Error as error:
+        raise InputError(f"{table}, after line {reader.line_num}: {error}") from None
+    if not found:
+        raise InputError(f"{table} holds no object")
+
+
+def _columns(header: list[str]) -> Callable[[Mapping[str, str]], dict[str, str]]:
+    """What becomes of a row of a table with this header, decided once a table."""
+    kept = [name for name in header if name in RENAMED or (_KEPT.match(name) and not _PRIVATE.search(name))]
+    pairs = [(name, RENAMED.get(name, name)) for name in kept]
+
+    def columns(row: Mapping[str, str]) -> dict[str, str]:
+        found = {new: value for old, new in pairs if (value := row[old].strip()) not in _UNKNOWN}
+        if "sampleSizeValue" in found:
+            found["sampleSizeUnit"] = "cubic metre"
+        if event := _event_date(row.get("object_date", ""), row.get("object_time", "")):
+            found["eventDate"] = event
+        return found
+
+    return columns
+
+
+def _event_date(date: str, time: str) -> str:
+    """``20240708`` and ``080000`` as ISO 8601, UTC; empty where the date is none."""
+    date, time = date.strip(), time.strip().zfill(6)
+    if not re.fullmatch(r"[0-9]{8}", date):
+        return ""
+    day = f"{date[:4]}-{date[4:6]}-{date[6:]}"
+    return f"{day}T{time[:2]}:{time[2:4]}:{time[4:]}Z" if re.fullmatch(r"[0-9]{6}", time) else day
+
+
+def _tables_of(root: Path) -> list[Path]:
+    return sorted(root.glob("ecotaxa*.tsv"))
+
+
+def _directory(archive: Path) -> Directory | None:
+    with archive.open("rb") as file:
+        return find_directory(file)
+
+
+def _names_a_table(archive: Path) -> bool:
+    """Whether a zip's directory names a table: a search of its bytes, which a million members do not make slow."""
+    try:
+        directory = _directory(archive)
+        at = directory.start if directory is not None else 0
+        end = at + directory.size if directory is not None else 0
+        while at < end:
+            piece = read_at(archive, at, min(_PIECE + 1024, end - at))
+            if not piece:
+                return False
+            if _TABLE_IN_DIRECTORY.search(piece):
+                return True
+            at += _PIECE
+    except OSError:
+        pass  # whoever reads it will say so
+    return False
+
+
+def _claims_folder(path: Path) -> bool:
+    return path.is_dir() and bool(_tables_of(path))
+
+
+def _claims_zip(path: Path) -> bool:
+    return path.suffix.lower() == ".zip" and path.is_file() and _names_a_table(path)
+
+
+FOLDER = Kind(claims=_claims_folder, images=_folder_images)
+ZIP = Kind(claims=_claims_zip, images=_zip_images)

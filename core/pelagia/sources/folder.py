@@ -1,0 +1,99 @@
+"""Folders, searched deeply: image files by the ending of their names, and IFCB bins.
+
+Invariant: the order is that of names within each folder, whatever the disk's; of a folder only the names are held, and
+only of those on the way to the current image, so millions of files start at once and cost next to nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pelagia.errors import InputError
+from pelagia.files import printable
+from pelagia.sources import ifcb
+from pelagia.sources.archives import is_archive_name
+from pelagia.sources.image import Kind, SourceImage, Tally, failed, is_image_name, is_junk, known_suffixes
+
+
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A folder on the way: its path below the root, ending in a slash, and what of it is still to come."""
+
+    prefix: str
+    names: Iterator[str]
+    folders: frozenset[str]
+
+
+def images(root: Path, tally: Tally) -> Iterator[SourceImage]:
+    """Images under ``root``. Links to folders, pipes, devices, hidden names and junk are passed over.
+
+    Raises:
+        InputError: ``root`` cannot be listed, or there is no image. A folder below that cannot be is a failed image.
+    """
+    found = False
+    for image in _walk(root, tally):
+        found = True
+        yield image
+    if not found:
+        inside = tally["archive_inside"]
+        hint = f"; it holds {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
+        raise InputError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
+
+
+def _walk(root: Path, tally: Tally) -> Iterator[SourceImage]:
+    try:
+        levels = [_list(root, "", tally)]
+    except OSError as error:
+        raise InputError(f"cannot list {root}: {error.strerror}") from None
+    while levels:
+        level = levels[-1]
+        name = next(level.names, None)
+        if name is None:
+            levels.pop()
+            continue
+        relative = level.prefix + name
+        if name in level.folders:
+            try:
+                levels.append(_list(root / relative, f"{relative}/", tally))
+            except OSError as error:  # the rest of the survey is not lost for it
+                why = f"the folder cannot be listed: {error.strerror}"
+                yield failed(printable(relative), root / relative, "unreadable", why)
+        elif ifcb.is_bin_file(name):
+            for image in ifcb.images_or_fault(root / relative, tally):
+                yield SourceImage(printable(level.prefix) + image.path, image.file, image.columns, image.reader)
+        else:
+            yield SourceImage(printable(relative), root / relative)
+
+
+def _list(folder: Path, prefix: str, tally: Tally) -> _Level:
+    names: list[str] = []
+    folders: set[str] = set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_junk(entry.name):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                folders.add(entry.name)
+                names.append(entry.name)
+            elif _is_wanted(entry, tally):
+                names.append(entry.name)
+    names.sort()
+    return _Level(prefix, iter(ifcb.one_file_a_bin(names)), frozenset(folders))
+
+
+def _is_wanted(entry: os.DirEntry[str], tally: Tally) -> bool:
+    if is_image_name(entry.name):
+        return entry.is_symlink() or entry.is_file()
+    if ifcb.has_bin_suffix(entry.name) and entry.is_file():
+        if ifcb.is_bin_file(entry.name):
+            return True
+        tally["bin_without_name"] += 1
+    elif is_archive_name(entry.name):
+        tally["archive_inside"] += 1
+    return False
+
+
+KIND = Kind(claims=Path.is_dir, images=images)

@@ -1,0 +1,186 @@
+"""Bins of the Imaging FlowCytobot: ``.adc`` (a table), ``.hdr`` (settings) and ``.roi`` (raw 8-bit pixels).
+
+Invariant: an image is named as the IFCB community names it, bin and target number (`BinId.target`), wherever the files
+lie. Its pixels become a binary PGM, so that `pelagia.preprocess.decode` stays the only decoder. A row that is wrong is
+a failed image; a row without an image is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pelagia.errors import InputError
+from pelagia.preprocess import ImageError
+from pelagia.sources.ifcb.adc import Adc, Roi
+from pelagia.sources.ifcb.bin_id import BinId, parse_bin_id
+from pelagia.sources.ifcb.hdr import position, read_hdr
+from pelagia.sources.ifcb.stitch import Pixels, overlap, stitch
+from pelagia.sources.ifcb.volume import volume
+from pelagia.sources.image import Kind, SourceImage, Tally, failed, inside, read_at
+
+SUFFIXES = (".adc", ".hdr", ".roi")
+
+
+@dataclass(frozen=True, slots=True)
+class RoiReader:
+    """Reads one image of a ``.roi``, or two that are one."""
+
+    file: Path
+    roi: Roi
+    second: Roi | None = None
+
+    def __call__(self) -> bytes:
+        pixels = self._pixels(self.roi)
+        if self.second is not None:
+            pixels = stitch(self.roi, self.second, (pixels, self._pixels(self.second)))
+        height, width = pixels.shape
+        return b"P5\n%d %d\n255\n" % (width, height) + pixels.tobytes()
+
+    def _pixels(self, roi: Roi) -> Pixels:
+        size = roi.width * roi.height
+        data = read_at(self.file, roi.offset, size)
+        if len(data) < size:
+            raise ImageError("damaged", f"the .roi ends within target {roi.target}: it is cut short")
+        return np.frombuffer(data, np.uint8).reshape(roi.height, roi.width)
+
+
+def images(path: Path, tally: Tally) -> Iterator[SourceImage]:
+    """Images of the bin that one of whose files, or whose name without an ending, is given.
+
+    Raises:
+        InputError: the name is no bin's, its ``.adc`` cannot be read, or no row has an image.
+    """
+    base = _base(path)
+    bin_id = parse_bin_id(base.name)
+    if bin_id is None:
+        raise InputError(
+            f"{path} has no IFCB bin's name (such as D20220519T124533_IFCB134): give the files their own names back"
+        )
+    try:
+        adc = Adc(_with(base, ".adc"), bin_id.old)
+    except OSError as error:
+        raise InputError(f"cannot read {_with(base, '.adc')}, which lists the bin's images: {error.strerror}") from None
+    except ImageError as error:
+        raise InputError(f"{_with(base, '.adc')} is no .adc: {error}") from None
+    found = False
+    for image in _images(base, bin_id, adc, tally):
+        found = True
+        yield image
+    if not found:
+        raise InputError(f"the bin {base} holds no image: its .adc has {len(adc)} rows, none with one")
+
+
+def images_or_fault(path: Path, tally: Tally) -> Iterator[SourceImage]:
+    """As `images`, for a bin among other things: what is wrong with it is a failed row, and it may be empty."""
+    base = _base(path)
+    bin_id = parse_bin_id(base.name)
+    if bin_id is None:
+        return
+    try:
+        adc = Adc(_with(base, ".adc"), bin_id.old)
+    except OSError as error:
+        yield failed(bin_id.name, base, "damaged", f"the bin's .adc cannot be read: {error.strerror}")
+    except ImageError as error:
+        yield failed(bin_id.name, base, "damaged", f"the bin's .adc is none: {error}")
+    else:
+        yield from _images(base, bin_id, adc, tally)
+
+
+def _images(base: Path, bin_id: BinId, adc: Adc, tally: Tally) -> Iterator[SourceImage]:
+    columns = _columns(base, bin_id, adc)
+    file = _with(base, ".roi")
+    for roi, second in _pairs(adc, tally) if bin_id.old else ((roi, None) for roi in adc.rois()):
+        if roi.is_empty:
+            tally["no_image"] += 1
+            continue
+        name = bin_id.target(roi.target)
+        own = columns | {"target": str(roi.target)}
+        if roi.fault:
+            yield failed(name, inside(file, name), "damaged", roi.fault, own)
+            continue
+        if second is not None:
+            tally["stitched"] += 1
+            own["stitched_with"] = str(second.target)
+        yield SourceImage(name, inside(file, name), own, RoiReader(file, roi, second))
+
+
+def _pairs(adc: Adc, tally: Tally) -> Iterator[tuple[Roi, Roi | None]]:
+    """Each image with the one that follows where the two are one, which then does not come by itself."""
+    before: Roi | None = None
+    for roi in adc.rois():
+        if roi.is_empty:
+            tally["no_image"] += 1
+        elif before is None:
+            before = roi
+        elif overlap(before, roi):
+            yield before, roi
+            before = None
+        else:
+            yield before, None
+            before = roi
+    if before is not None:
+        yield before, None
+
+
+def _columns(base: Path, bin_id: BinId, adc: Adc) -> dict[str, str]:
+    """What holds for the whole bin, under Darwin Core's names where it has one."""
+    header = read_hdr(_with(base, ".hdr"))
+    columns = {"sample": bin_id.name, "instrument": f"IFCB{bin_id.instrument}"}
+    if bin_id.start is not None:
+        columns["eventDate"] = bin_id.start.strftime("%Y-%m-%dT%H:%M:%SZ")
+    if (place := position(header)) is not None:
+        columns |= {"decimalLatitude": str(place[0]), "decimalLongitude": str(place[1])}
+    if (millilitres := volume(bin_id, adc, header)) is not None:
+        columns |= {"sampleSizeValue": f"{millilitres:.6f}", "sampleSizeUnit": "millilitre"}
+    return columns
+
+
+def has_bin_suffix(name: str) -> bool:
+    """Whether a file of this name may belong to a bin."""
+    return name.lower().endswith(SUFFIXES)
+
+
+def is_bin_file(name: str) -> bool:
+    """Whether a file of this name belongs to a bin."""
+    return has_bin_suffix(name) and parse_bin_id(name[:-4]) is not None
+
+
+def one_file_a_bin(names: Sequence[str]) -> list[str]:
+    """``names``, sorted, less the second and third file of each bin."""
+    kept: list[str] = []
+    last = ""
+    for name in names:
+        if is_bin_file(name):
+            if name[:-4] == last:
+                continue
+            last = name[:-4]
+        kept.append(name)
+    return kept
+
+
+def bin_of(path: Path) -> Path | None:
+    """The path of the bin that a file of it, or its own name, stands for; None for anything else."""
+    return _base(path) if _claims(path) else None
+
+
+def _claims(path: Path) -> bool:
+    if has_bin_suffix(path.name):
+        return path.is_file()
+    return parse_bin_id(path.name) is not None and not path.exists() and _with(path, ".adc").is_file()
+
+
+def _base(path: Path) -> Path:
+    return path.with_name(path.name[:-4]) if has_bin_suffix(path.name) else path
+
+
+def _with(base: Path, suffix: str) -> Path:
+    """A file of the bin; the ending may be in capitals."""
+    file = base.with_name(base.name + suffix)
+    return file if file.exists() or not (loud := base.with_name(base.name + suffix.upper())).exists() else loud
+
+
+KIND = Kind(claims=_claims, images=images, label=lambda path: _base(path).name, self_named=True)

@@ -1,0 +1,67 @@
+"""Old instruments cut one organism into two images that overlap: finding such pairs and joining them, as pyifcb does.
+
+Two images in a row of one trigger whose rectangles overlap by more than two pixels each way are one image: the
+rectangle that holds both, the second drawn over the first, and the rest filled with the mean of what borders on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.preprocess import ImageError
+from pelagia.sources.ifcb.adc import Roi
+from pelagia.sources.image import MAX_BYTES
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+_OVERLAP = 2
+
+
+def overlap(first: Roi, second: Roi) -> bool:
+    """Whether two images that follow one another are parts of one."""
+    if first.trigger != second.trigger or first.fault or second.fault:
+        return False
+    return _meet(first.x, first.width, second.x, second.width) and _meet(first.y, first.height, second.y, second.height)
+
+
+def _meet(start: int, length: int, other: int, other_length: int) -> bool:
+    return start < other + other_length - _OVERLAP and start + length > other + _OVERLAP
+
+
+def stitch(first: Roi, second: Roi, pixels: tuple[Pixels, Pixels]) -> Pixels:
+    """The two joined: uint8, height x width, 0..255.
+
+    Raises:
+        ImageError: the two together are larger than an image may be.
+    """
+    left, top = min(first.x, second.x), min(first.y, second.y)
+    width = max(first.x + first.width, second.x + second.width) - left
+    height = max(first.y + first.height, second.y + second.height) - top
+    if width * height > MAX_BYTES:
+        raise ImageError("too_large", f"{width} x {height} pixels when stitched")
+    canvas = np.zeros((height, width), np.uint8)
+    missing = np.ones((height, width), np.bool_)
+    for roi, part in zip((first, second), pixels, strict=True):
+        place = np.s_[roi.y - top : roi.y - top + roi.height, roi.x - left : roi.x - left + roi.width]
+        canvas[place], missing[place] = part, False
+    if missing.any():
+        canvas[missing] = _filling(canvas, missing)
+    return canvas
+
+
+def _filling(canvas: Pixels, missing: Mask) -> int:
+    """The mean of the known pixels next to the missing ones (one pixel away from them), rounded half to even."""
+    wide = missing | _shifted_any(missing)
+    border = wide & _shifted_any(~wide, outside=True)
+    border[:, 0], border[:, -1] = border[:, 1], border[:, -2]
+    border[0], border[-1] = border[1], border[-2]
+    known = canvas[border & ~missing]
+    return round(float(known.mean())) if len(known) else 0
+
+
+def _shifted_any(mask: Mask, outside: bool = False) -> Mask:
+    """Where one of the four neighbours is set; beyond the edge lies ``outside``."""
+    padded = np.pad(mask, 1, constant_values=outside)
+    found: Mask = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
+    return found

@@ -1,0 +1,21 @@
+"""Single image files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pelagia.files import printable
+from pelagia.sources.image import Kind, SourceImage, Tally, is_image_name
+
+
+def images(file: Path, _: Tally) -> Iterator[SourceImage]:
+    """The one image."""
+    yield SourceImage(printable(file.name), file)
+
+
+def _claims(path: Path) -> bool:
+    return is_image_name(path.name) and path.is_file()
+
+
+KIND = Kind(claims=_claims, images=images, label=lambda path: path.name, self_named=True)
