@@ -20,10 +20,12 @@ from pelagia.sources.image import Kind, SourceImage, Tally, is_image_name, is_ju
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A folder on the way: its path below the root, ending in a slash, and what of it is still to come."""
+    """A folder on the way: its path below the root, ending in a slash, and what of it is still to come, last first, so that a
+    name is let go as soon as it is used.
+    """
 
     prefix: str
-    names: Iterator[str]
+    names: list[str]
     folders: frozenset[str]
 
 
@@ -47,10 +49,10 @@ def _walk(root: Path, tally: Tally) -> Iterator[SourceImage]:
     levels = [_list(root, "", tally)]
     while levels:
         level = levels[-1]
-        name = next(level.names, None)
-        if name is None:
+        if not level.names:
             levels.pop()
             continue
+        name = level.names.pop()
         relative = level.prefix + name
         if name in level.folders:
             levels.append(_list(root / relative, f"{relative}/", tally))
@@ -77,7 +79,7 @@ def _list(folder: Path, prefix: str, tally: Tally) -> _Level:
     except OSError as error:
         raise InputError(f"cannot list {folder}: {error.strerror}") from None
     names.sort()
-    return _Level(prefix, iter(ifcb.one_file_a_bin(names)), frozenset(folders))
+    return _Level(prefix, ifcb.one_file_a_bin(names)[::-1], frozenset(folders))
 
 
 def _is_wanted(entry: os.DirEntry[str], tally: Tally) -> bool:
