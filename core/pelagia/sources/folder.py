@@ -20,8 +20,9 @@ from pelagia.sources.image import Kind, SourceImage, Tally, is_image_name, is_ju
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A folder on the way: its path below the root, ending in a slash, and what of it is still to come, last first, so that a
-    name is let go as soon as it is used.
+    """A folder on the way: its path below the root, ending in a slash, and what of it is still to come.
+
+    The names stand last first, so that each is let go as soon as it is used.
     """
 
     prefix: str
