@@ -110,7 +110,7 @@ def test_the_targets_of_the_whoi_bin_are_those_that_pyifcb_lists(data_root):
 def test_the_volume_of_the_smhi_bin(data_root):
     # The last of its 18 rows: run time 1003.4138888888889 s, inhibit time 1.4629383680555557 s. Every inhibit time
     # grows by about 0.08 s, so all rows are good. The other estimate of the run time, last ADC time 1003.3537319 +
-    # median(run - ADC time) 0.0219, differs by 0.04 s < 0.2 s, so the row's own counts.
+    # median(run - ADC time) 0.0366 = 1003.3903, differs by 0.0236 s < 0.2 s, so the row's own counts.
     # (1003.4138889 - 1.4629384) s x 0.25 ml / 60 s = 1001.9509505 / 240 = 4.1747956 ml
     image = next(list_images([data_root / "ifcb" / "smhi"]))
     assert float(image.columns["sampleSizeValue"]) == pytest.approx(4.1747956, rel=1e-3)

@@ -20,10 +20,13 @@ from pelagia.sources.image import Kind, SourceImage, Tally, failed, is_image_nam
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A folder on the way: its path below the root, ending in a slash, and what of it is still to come."""
+    """A folder on the way: its path below the root, ending in a slash, and what of it is still to come.
+
+    The names stand last first, so that each is let go as soon as it is used.
+    """
 
     prefix: str
-    names: Iterator[str]
+    names: list[str]
     folders: frozenset[str]
 
 
@@ -50,10 +53,10 @@ def _walk(root: Path, tally: Tally) -> Iterator[SourceImage]:
         raise InputError(f"cannot list {root}: {error.strerror}") from None
     while levels:
         level = levels[-1]
-        name = next(level.names, None)
-        if name is None:
+        if not level.names:
             levels.pop()
             continue
+        name = level.names.pop()
         relative = level.prefix + name
         if name in level.folders:
             try:
@@ -81,7 +84,7 @@ def _list(folder: Path, prefix: str, tally: Tally) -> _Level:
             elif _is_wanted(entry, tally):
                 names.append(entry.name)
     names.sort()
-    return _Level(prefix, iter(ifcb.one_file_a_bin(names)), frozenset(folders))
+    return _Level(prefix, ifcb.one_file_a_bin(names)[::-1], frozenset(folders))
 
 
 def _is_wanted(entry: os.DirEntry[str], tally: Tally) -> bool:

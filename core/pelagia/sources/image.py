@@ -17,6 +17,7 @@ from pelagia.files import printable
 from pelagia.preprocess import ImageError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+_ENDINGS = tuple(IMAGE_SUFFIXES)
 JUNK_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 MAX_BYTES = 1 << 28
 """Bytes of one encoded image, wherever it lies: a member that claims or grows to more is ``too_large``."""
@@ -138,7 +139,7 @@ def inside(container: PurePath, member: str) -> PurePosixPath:
 
 def is_image_name(name: str) -> bool:
     """Whether a file of this name is taken for an image."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+    return name.lower().endswith(_ENDINGS)
 
 
 def is_junk(name: str) -> bool:
