@@ -19,7 +19,7 @@ from pelagia.files import sha256_of
 from pelagia.model import ModelFile
 from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
 from pelagia.preprocess import ImageError
-from pelagia.sources import SourceImage, list_images
+from pelagia.sources import SourceImage, Tally, list_images
 from pelagia_inference.pipeline import predict
 from pelagia_inference.session import Session
 from pelagia_inference.setting import Setting, cores, stored_setting
@@ -45,13 +45,18 @@ class Progress:
 
 @dataclass(frozen=True)
 class Classified:
-    """What a finished run left. ``counts`` and ``failures`` are of the whole survey."""
+    """What a finished run left.
+
+    ``counts`` and ``failures`` are of the whole survey; ``left_out`` is what the inputs hold that is no image, by a key
+    of `pelagia.sources.LEFT_OUT`.
+    """
 
     csv: Path
     setting: Setting
     progress: Progress
     counts: Counter[str]
     failures: Counter[str]
+    left_out: Tally
 
 
 def classify(
@@ -89,12 +94,15 @@ def classify(
     ) as survey:
         _require_same_images(survey, inputs, moved=survey.meta.get("origin") != origin)
         run = _Run(survey, retry_failed, progress)
+        tally = Tally()
         try:
-            for predictions in predict(list_images(inputs), model, setting=setting, provider=provider, skip=run.todo):
+            images = list_images(inputs, tally)
+            for predictions in predict(images, model, setting=setting, provider=provider, skip=run.todo):
                 run.add(predictions)
         finally:
             run.commit()
-        return Classified(survey.write_csv(), setting, run.state(), survey.counts_by_class(), survey.counts_by_reason())
+        counts, failures = survey.counts_by_class(), survey.counts_by_reason()
+        return Classified(survey.write_csv(), setting, run.state(), counts, failures, tally)
 
 
 def _setting(out: Path, model: ModelFile) -> Setting:

@@ -112,7 +112,8 @@ def test_a_missing_input_is_refused(tmp_path):
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "a.pdf").touch()
     assert fault(lambda: list_images([tmp_path / "a.pdf"])) == (
-        f"{tmp_path / 'a.pdf'} is neither a folder, nor a .csv manifest, nor an image ({KNOWN})"
+        f"{tmp_path / 'a.pdf'} is no input: name a folder, an image ({KNOWN}), a .csv or .parquet manifest, a .zip or "
+        ".tar archive, an IFCB bin, or an EcoTaxa export"
     )
 
 

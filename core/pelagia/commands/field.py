@@ -104,6 +104,8 @@ def _shown(quiet: bool, as_json: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def _summarise(result: Classified) -> None:
+    from pelagia.sources import LEFT_OUT
+
     at = result.progress
     console.counts_table(result.counts, ("class", "images"))
     rate = f", {_rate(at):.0f} images/s" if at.done else ""
@@ -111,6 +113,8 @@ def _summarise(result: Classified) -> None:
     console.say(f"{at.done} images in {at.seconds:.1f} s{rate} ({result.setting}){before}")
     for reason, count in result.failures.items():
         console.say(f"failed, {reason}: {count}")
+    for key, count in result.left_out.items():
+        console.say(f"{count} {LEFT_OUT[key]}")
     console.say(f"results: {result.csv}")
 
 

@@ -124,7 +124,10 @@ def _list_one(path: Path, kind: Kind | None, tally: Tally) -> Iterator[SourceIma
     elif not path.exists():
         raise InputError(f"there is no file or folder at {path}")
     else:
-        raise InputError(f"{path} is neither a folder, nor a .csv manifest, nor an image ({known_suffixes()})")
+        raise InputError(
+            f"{path} is no input: name a folder, an image ({known_suffixes()}), a .csv or .parquet manifest, a .zip or "
+            ".tar archive, an IFCB bin, or an EcoTaxa export"
+        )
 
 
 def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
