@@ -5,27 +5,27 @@ Each importer is one function that returns its candidates and what it left out; 
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from pelagia.config import read_text, validate
+from pelagia.config import validate
 from pelagia.dataset import COLUMNS, Dataset, SplitMeta
 from pelagia.dataset_writer import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError, did_you_mean
 from pelagia.files import printable
-from pelagia.sources import PATH_COLUMN, SourceImage, list_images, read_manifest
+from pelagia.sources import PATH_COLUMN, SourceImage, ecotaxa, list_images, read_manifest
+from pelagia.sources.manifest import opened
 from pelagia.taxonomy import Taxonomy
 
 CLASS_COLUMNS = ("class", "label", "category")
 _CARRIED = ("annotators", "agreement", "licence")
-ECOTAXA_FILE, ECOTAXA_CLASS, ECOTAXA_STATUS = "img_file_name", "object_annotation_category", "object_annotation_status"
+ECOTAXA_CLASS, ECOTAXA_STATUS = "object_annotation_category", "object_annotation_status"
 ECOTAXA_GROUP = "sample_id"
-_ECOTAXA_OWN = (ECOTAXA_FILE, ECOTAXA_CLASS, "object_annotation_person_name", "object_annotation_person_email")
+_ECOTAXA_ANNOTATOR = "object_annotation_person_name"
+_ECOTAXA_OWN = (ecotaxa.FILE_COLUMN, ECOTAXA_CLASS, _ECOTAXA_ANNOTATOR, "object_annotation_person_email")
 
 
 @dataclass(frozen=True)
@@ -167,39 +167,31 @@ def from_ecotaxa(src: Path, tables: list[Path], group_column: str, statuses: fro
     candidates = []
     left_out: Counter[str] = Counter()
     for table in tables:
-        for row in _ecotaxa_rows(table, group_column):
-            status = row[ECOTAXA_STATUS]
-            class_name = row[ECOTAXA_CLASS].strip()
-            if status not in statuses:
-                left_out[f"status_{status or 'none'}"] += 1
-            elif not class_name:
-                left_out["no_class"] += 1
-            else:
-                name = row[ECOTAXA_FILE].replace("\\", "/")
-                extra = _own_columns({key: value for key, value in row.items() if key not in _ECOTAXA_OWN and value})
-                annotator = row.get("object_annotation_person_name", "")
-                candidates.append(
-                    Candidate(table.parent / name, class_name, name, row[group_column], annotator, extra=extra)
-                )
+        with opened(table, "EcoTaxa table") as file:
+            for row in ecotaxa.read_table(file, table, (ECOTAXA_CLASS, ECOTAXA_STATUS, group_column)):
+                found = _from_object(row, table, group_column, statuses)
+                if isinstance(found, str):
+                    left_out[found] += 1
+                else:
+                    candidates.append(found)
     if not candidates:
-        found = ", ".join(f"{count} {reason}" for reason, count in left_out.items()) or "no object at all"
-        raise DatasetError(f"no object of {src} has the status {' or '.join(sorted(statuses))} ({found}): see --status")
+        others = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise DatasetError(
+            f"no object of {src} has the status {' or '.join(sorted(statuses))} ({others}): see --status"
+        )
     return Import(candidates, {"kind": "ecotaxa", "folder": printable(src.name)}, group_column, dict(left_out))
 
 
-def _ecotaxa_rows(table: Path, group_column: str) -> list[dict[str, str]]:
-    text = io.StringIO(read_text(table, "EcoTaxa table"), newline="")
-    reader = csv.DictReader(text, delimiter="\t", restval="", strict=True)
-    try:
-        rows = list(reader)
-    except csv.Error as error:
-        raise InputError(f"{table}, after line {reader.line_num}: {error}") from None
-    columns = list(reader.fieldnames or [])
-    for column in (ECOTAXA_FILE, ECOTAXA_CLASS, ECOTAXA_STATUS, group_column):
-        if column not in columns:
-            meant = did_you_mean(column, columns)
-            raise InputError(f"{table} has no column '{column}'{meant}: is it an EcoTaxa export?")
-    return rows[1:] if rows and rows[0][ECOTAXA_FILE].strip() in ("[t]", "[f]") else rows
+def _from_object(row: dict[str, str], table: Path, group_column: str, statuses: frozenset[str]) -> Candidate | str:
+    """A candidate with all of the object's columns but the annotator's address, or why there is none."""
+    status, class_name = row[ECOTAXA_STATUS], row[ECOTAXA_CLASS].strip()
+    if status not in statuses:
+        return f"status_{status or 'none'}"
+    if not class_name:
+        return "no_class"
+    name, annotator = row[ecotaxa.FILE_COLUMN], row.get(_ECOTAXA_ANNOTATOR, "")
+    extra = _own_columns({key: value for key, value in row.items() if key not in _ECOTAXA_OWN and value})
+    return Candidate(table.parent / name, class_name, name, row[group_column], annotator, extra=extra)
 
 
 def _own_columns(columns: dict[str, str]) -> dict[str, str]:

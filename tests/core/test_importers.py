@@ -267,16 +267,14 @@ def test_an_export_without_anything_validated_is_refused(ecotaxa, tmp_path):
 
 def test_an_empty_export_is_refused(ecotaxa, tmp_path):
     src = ecotaxa()
-    assert fault(DatasetError, src, tmp_path / "ds") == (
-        f"no object of {src} has the status validated (no object at all): see --status"
-    )
+    assert fault(InputError, src, tmp_path / "ds") == f"{src / 'ecotaxa_1.tsv'} holds no object"
 
 
 @pytest.mark.parametrize("missing", ["img_file_name", "sample_id"])
 def test_a_table_that_is_no_export_is_refused(ecotaxa, tmp_path, missing):
     src = ecotaxa(row(0), header=ECOTAXA.replace(missing, "zzz"))
     assert fault(InputError, src, tmp_path / "ds") == (
-        f"{src / 'ecotaxa_1.tsv'} has no column '{missing}': is it an EcoTaxa export?"
+        f"{src / 'ecotaxa_1.tsv'} has no column '{missing}': is it an EcoTaxa export with images?"
     )
 
 

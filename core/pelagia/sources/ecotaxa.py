@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TextIO
 
-from pelagia.errors import InputError
+from pelagia.errors import InputError, did_you_mean
 from pelagia.files import printable
 from pelagia.sources.archives.names import Names, member_name
 from pelagia.sources.archives.zip_file import members
@@ -86,18 +86,20 @@ def _zip_images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
         raise InputError(f"cannot read the EcoTaxa export {archive}: {getattr(error, 'strerror', error)}") from None
 
 
-def _rows(file: TextIO, table: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(image, columns) of a table.
+def read_table(file: TextIO, table: Path, required: Sequence[str] = ()) -> Iterator[dict[str, str]]:
+    """Rows of a table as it has them, but for the line of types; `FILE_COLUMN` is a path with forward slashes.
 
     Raises:
-        InputError: it is not EcoTaxa's, or has no object.
+        InputError: it lacks `FILE_COLUMN` or a column of ``required``, is broken, or has no object.
     """
     reader = csv.DictReader(lines(file, table), delimiter="\t", restval="", restkey="", strict=True)
     found = False
     try:
-        if FILE_COLUMN not in (reader.fieldnames or []):
-            raise InputError(f"{table} has no column '{FILE_COLUMN}': is it an EcoTaxa export with images?")
-        renamed = _columns(list(reader.fieldnames or []))
+        columns = list(reader.fieldnames or [])
+        for column in (FILE_COLUMN, *required):
+            if column not in columns:
+                meant = did_you_mean(column, columns)
+                raise InputError(f"{table} has no column '{column}'{meant}: is it an EcoTaxa export with images?")
         for row in reader:
             name = row[FILE_COLUMN].strip().replace("\\", "/")
             if not found and name in _TYPES:
@@ -105,11 +107,19 @@ def _rows(file: TextIO, table: Path) -> Iterator[tuple[str, dict[str, str]]]:
             if not name or "\0" in name:
                 raise InputError(f"{table}, line {reader.line_num}: the column '{FILE_COLUMN}' names no image")
             found = True
-            yield name, renamed(row)
+            yield {**row, FILE_COLUMN: name}
     except csv.Error as error:
         raise InputError(f"{table}, after line {reader.line_num}: {error}") from None
     if not found:
         raise InputError(f"{table} holds no object")
+
+
+def _rows(file: TextIO, table: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """(image, columns under our names) of a table. As `read_table`."""
+    renamed = None
+    for row in read_table(file, table):
+        renamed = renamed or _columns(list(row))
+        yield row[FILE_COLUMN], renamed(row)
 
 
 def _columns(header: list[str]) -> Callable[[Mapping[str, str]], dict[str, str]]:
