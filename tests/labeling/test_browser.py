@@ -26,11 +26,12 @@ PATIENCE = 30_000
 @pytest.fixture
 def page(studio: Studio) -> Iterator[Page]:
     """A person's browser, logged in through the login page."""
-    chromium = os.environ.get("PELAGIA_CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None and not os.environ.get("CI"):
-        pytest.skip("no Chromium: install one, or name it in PELAGIA_CHROMIUM")
+    installed = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+    chromium = os.environ.get("PELAGIA_CHROMIUM") or next(installed, None)
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     with sync_playwright() as driver:
+        if chromium is None and not Path(driver.chromium.executable_path).exists() and not os.environ.get("CI"):
+            pytest.skip("no Chromium: install one, or name it in PELAGIA_CHROMIUM")
         browser = driver.chromium.launch(executable_path=chromium, args=arguments)
         page = browser.new_page(viewport={"width": 1366, "height": 768})
         page.set_default_timeout(PATIENCE)

@@ -67,7 +67,7 @@ def classify(
                 file, inputs, out, setting=setting, provider=provider, retry_failed=retry_failed, progress=update
             )
     except (KeyboardInterrupt, SystemExit):
-        console.note(f"stopped; what is done is kept. It goes on with: {shlex.join(['pelagia', *words])}")
+        console.note(f"what is done is kept. It goes on with: {shlex.join(['pelagia', *words])}")
         raise
     if as_json:
         console.say(json.dumps({"event": "finished", **_as_json(result.progress), "csv": str(result.csv)}))
