@@ -1,0 +1,62 @@
+"""The page on the model file, followed to the letter: another program gets Pelagia's answers."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pelagia.dataset import Dataset
+from pelagia.model import ModelFile
+from pelagia.preprocess import PreprocessSpec
+from pelagia.preprocess import load as ours
+from pelagia.sample import SampleSurvey
+from pelagia_inference.session import Session
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "model-file.md"
+FOREIGN, PYTHON = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def foreign(model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """The names that the page's program defines, having passed its own test on the reference images."""
+    shutil.copy(model.path, tmp_path / "model.onnx")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    exec(compile(FOREIGN, str(PAGE), "exec"), names)
+    return names
+
+
+def test_the_program_knows_nothing_of_pelagia() -> None:
+    assert "pelagia" not in " ".join(re.findall(r"^(?:import|from) .*$", FOREIGN, re.MULTILINE))
+
+
+def test_another_program_sees_the_same_pixels_and_gives_the_same_probabilities(
+    foreign: dict[str, object], model: ModelFile, dataset: Dataset
+) -> None:
+    session = Session(model)
+    for record in dataset.records[::7]:
+        data = dataset.file(record).read_bytes()
+        pixels = ours(data, model.metadata.preprocess)
+        assert np.array_equal(foreign["load"](data), pixels)  # type: ignore[operator]
+        expected = session.probabilities(pixels[None])[0]
+        assert np.abs(foreign["probabilities"](data) - expected).max() <= 1e-6  # type: ignore[operator]
+
+
+def test_stretch_is_described_as_well(foreign: dict[str, object], dataset: Dataset) -> None:
+    foreign["spec"]["fit"] = "stretch"  # type: ignore[index]
+    size = foreign["spec"]["size"]  # type: ignore[index]
+    data = dataset.file(dataset.records[0]).read_bytes()
+    assert np.array_equal(foreign["load"](data), ours(data, PreprocessSpec(size=size, fit="stretch")))  # type: ignore[operator]
+
+
+def test_the_programs_for_python_run(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    shutil.copy(model.path, tmp_path / "model.onnx")
+    shutil.copytree(survey.root, tmp_path / "survey")
+    shutil.copy(sorted(survey.root.rglob("*.jpg"))[0], tmp_path / "image.jpg")
+    done = subprocess.run([sys.executable, "-c", PYTHON], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 1 + survey.images + 1
