@@ -26,6 +26,7 @@ from pelagia.dataset import (
     SplitMeta,
     class_counts,
     fingerprint,
+    one_line_end,
     write_tables,
 )
 from pelagia.errors import DatasetError, did_you_mean, some
@@ -234,7 +235,7 @@ def _write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("source", "reason", "detail"))
-        writer.writerows(dropped)
+        writer.writerows([one_line_end(cell) for cell in row] for row in dropped)
 
 
 def _reasons(dropped: Sequence[Dropped]) -> str:

@@ -189,9 +189,12 @@ def _from_object(row: dict[str, str], table: Path, group_column: str, statuses: 
         return f"status_{status or 'none'}"
     if not class_name:
         return "no_class"
+    group = row[group_column].strip()
+    if not group:
+        return "no_group"
     name, annotator = row[ecotaxa.FILE_COLUMN], row.get(_ECOTAXA_ANNOTATOR, "")
     extra = _own_columns({key: value for key, value in row.items() if key not in _ECOTAXA_OWN and value})
-    return Candidate(table.parent / name, class_name, name, row[group_column], annotator, extra=extra)
+    return Candidate(table.parent / name, class_name, name, group, annotator, extra=extra)
 
 
 def _own_columns(columns: dict[str, str]) -> dict[str, str]:

@@ -294,6 +294,7 @@ class Survey:
 
 def _harmless(cell: str) -> str:
     """``cell``, or with an apostrophe in front where a spreadsheet would run it; numbers stay numbers."""
+    cell = cell.replace("\r\n", "\n").replace("\r", "\n")  # Python's csv does not quote a lone \r
     if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
         return cell
     try:

@@ -151,6 +151,7 @@ class _Run:
     def __init__(self, survey: Survey, retry_failed: bool, report: Callable[[Progress], None]) -> None:
         self._survey = survey
         self._retry_failed = retry_failed
+        self._fresh = len(survey) == 0
         self._report = report
         self._current = ""
         self._rows: list[Prediction] = []
@@ -158,6 +159,8 @@ class _Run:
         self._start = self._committed = time.monotonic()
 
     def todo(self, batch: Sequence[SourceImage]) -> list[SourceImage]:
+        if self._fresh:
+            return list(batch)
         done = self._survey.done([image.path for image in batch], ok_only=self._retry_failed)
         self._before += len(done)
         return [image for image in batch if image.path not in done]

@@ -6,6 +6,7 @@ labelling page writes (`pelagia_labeling.interface`), so pull cannot tell the tw
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pelagia.errors import InputError, StudioError, did_you_mean
 from pelagia.sources import read_manifest
 from pelagia_labeling.connection import ONCE, Connection
 from pelagia_labeling.interface import class_result, parse_interface, unsure_result
-from pelagia_labeling.project import list_tasks, require_project
+from pelagia_labeling.project import Task, list_tasks, require_project
 
 Progress = Callable[[int, int], None]
 
@@ -94,7 +95,16 @@ def submit_csv(
         raise StudioError(f"the project '{project}' has no choices named 'class' on an image: name one that push made")
     for name in sorted(set(wanted.values()) - set(offered)):
         raise InputError(f"{labels}: the project '{project}' has no class '{name}'{did_you_mean(name, offered)}")
-    tasks = {str(task.data.get("path")): task for task in list_tasks(connection, found, whole=True)}
+    by_path: dict[str, list[Task]] = defaultdict(list)
+    for task in list_tasks(connection, found, whole=True):
+        by_path[str(task.data.get("path"))].append(task)
+    twice = [path for path in wanted if len(by_path.get(path, ())) > 1]
+    if twice:
+        raise InputError(
+            f"{len(twice)} paths of {labels} mean several images of '{project}' (the first: '{twice[0]}'), which were "
+            "pushed from several sources: give those a project of their own"
+        )
+    tasks = {path: found_tasks[0] for path, found_tasks in by_path.items()}
     pairs = [(tasks[path].id, name) for path, name in wanted.items() if path in tasks and not tasks[path].annotations]
     unknown = sum(path not in tasks for path in wanted)
     if unknown and unknown == len(wanted):

@@ -136,23 +136,33 @@ def find_address(url: str | None = None, token: str | None = None, home: Path | 
     if not named:
         raise StudioError(f"no Label Studio is known: `pelagia studio start`, or name one with --url or {URL_VARIABLE}")
     named = named.rstrip("/")
-    if urlsplit(named).scheme not in ("http", "https") or not urlsplit(named).hostname:
+    if not _is_address(named):
         raise StudioError(f"'{named}' is not an address such as http://127.0.0.1:8080")
     local = studio if studio is not None and _same_server(named, studio.url) else None
     if token:
         return Address(named, token, "the caller", local)
     if given := os.environ.get(TOKEN_VARIABLE, "").strip():
         return Address(named, given, TOKEN_VARIABLE, local)
+    if local is not None and not local.running:
+        raise StudioError(f"no server answers at {named}: start it with `pelagia studio start`")
     if local is not None:
         return Address(named, local.token, str(local.home / "studio.json"), local)
     file = token_file()
     if file.is_file():
         require_private(file)
-        return Address(named, file.read_text(encoding="utf-8").strip(), str(file))
+        return Address(named, file.read_text(encoding="utf-8", errors="replace").strip(), str(file))
     raise StudioError(
         f"no token for {named}: copy one from its page Account & Settings into {TOKEN_VARIABLE}, or into {file} "
         "(chmod 600)"
     )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and " " not in text
+    except ValueError:
+        return False
 
 
 def token_file() -> Path:
@@ -202,6 +212,12 @@ def open_http(address: Address) -> httpx.Client:
         import httpx  # comes with label-studio-sdk
     except ImportError:
         raise MissingExtra("Label Studio", "labeling", "label-studio-sdk") from None
+
+    def stay(request: httpx.Request) -> None:
+        """Follows no redirection to another host, which would be given the token."""
+        if request.url.host != httpx.URL(address.url).host:
+            raise httpx.RequestError(f"it redirects to another server, {request.url.host}", request=request)
+
     limits = httpx.Limits(max_keepalive_connections=0 if _is_loopback(address.url) else 20)
     return httpx.Client(
         base_url=address.url,
@@ -209,6 +225,7 @@ def open_http(address: Address) -> httpx.Client:
         follow_redirects=True,
         trust_env=not _is_loopback(address.url),
         limits=limits,
+        event_hooks={"request": [stay]},
     )
 
 
@@ -272,7 +289,7 @@ def translated(address: Address, what: str) -> Iterator[None]:
         raise StudioError(_explain_status(error.status_code, error.body, address, what)) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StudioError(_explain_http(error, address, what)) from None
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         problem = str(error).splitlines()[0]
         raise StudioError(
             f"the server at {address.url} answered nonsense while {what}: {problem}; see `pelagia studio doctor`"

@@ -7,10 +7,13 @@ predictions and annotations use, so a pre-label cannot miss its control.
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
+
+from pydantic import ValidationError
 
 from pelagia.errors import StudioError, some
 from pelagia.taxonomy import UNSURE_HOTKEY, LabelClass, Taxonomy, taxonomy_of_names
@@ -81,19 +84,29 @@ def parse_interface(config: str) -> tuple[LabelClass, ...] | None:
     groups = [node for node in root.iter("Choices") if (node.get("name"), node.get("toName")) == (FROM_CLASS, TO_IMAGE)]
     if not images or len(groups) != 1:
         return None
-    return tuple(_parsed(node) for node in groups[0].iter("Choice") if node.get("alias") or node.get("value"))
+    named = [node for node in groups[0].iter("Choice") if (node.get("alias") or node.get("value") or "").strip()]
+    classes: dict[str, LabelClass] = {}
+    for node in named:
+        entry = _parsed(node)
+        classes.setdefault(entry.name, entry)
+    return tuple(classes.values())
 
 
 def _parsed(node: ET.Element) -> LabelClass:
     value, alias, hotkey = node.get("value") or "", node.get("alias"), node.get("hotkey") or ""
     usable = len(hotkey) == 1 and hotkey in "0123456789abcdefghijklmnopqrstvwxyz"
     name = (alias or value).strip()
-    return LabelClass(
-        name=name,
-        title=value if alias and value and value != name else None,
-        hotkey=hotkey if usable else None,
-        color=node.get("color"),
-    )
+    color = node.get("color") or ""
+    try:
+        return LabelClass(
+            name=name,
+            title=value if alias and value and value != name else None,
+            hotkey=hotkey if usable else None,
+            color=color if re.fullmatch("#[0-9a-fA-F]{6}", color) else None,
+        )
+    except ValidationError as error:
+        fault = error.errors()[0]["msg"]
+        raise StudioError(f"the choice '{name[:120]}' cannot be a class: {fault}; rename it in Label Studio") from None
 
 
 @dataclass(frozen=True)
@@ -153,8 +166,11 @@ def taxonomy_of(classes: Iterable[LabelClass], stored: Taxonomy | None, name: st
         keys = [entry.hotkey for entry in found if entry.hotkey]
         return plain.model_copy(update={"classes": tuple(found)}) if len(set(keys)) == len(keys) else plain
     hotkeys = {entry.hotkey for entry in stored.classes}
-    added = [entry for entry in found if entry.name not in stored.names]
-    added = [entry.model_copy(update={"hotkey": None}) if entry.hotkey in hotkeys else entry for entry in added]
+    added = []
+    for entry in found:
+        if entry.name not in stored.names:
+            added.append(entry.model_copy(update={"hotkey": None}) if entry.hotkey in hotkeys else entry)
+            hotkeys.add(entry.hotkey)
     return Taxonomy(name=stored.name, taxa=stored.taxa, classes=(*stored.classes, *added))
 
 

@@ -99,7 +99,8 @@ def pull(
     if not labelled:
         raise DatasetError(_nothing(project, left_out))
     group_column = _choose_group(group_column, [task for task, _ in judged])
-    taxonomy = taxonomy_of(classes, stored_taxonomy(connection, folder_name_of(judged[0][0].data)), project)
+    folder = next((name for task, _ in judged if (name := folder_name_of(task.data))), "")
+    taxonomy = taxonomy_of(classes, stored_taxonomy(connection, folder), project)
     with tempfile.TemporaryDirectory(prefix="pelagia-pull-") as scratch:
         files = _fetch(connection, [task for task, _ in labelled], Path(scratch))
         candidates, lost = _candidates(labelled, files, taxonomy, group_column, licence)
@@ -113,6 +114,7 @@ def pull(
             taxonomy=taxonomy,
             split=SplitMeta(group_column=group_column, fractions=fractions, seed=seed),
             left_out=dict(left_out),
+            conflicts="drop",  # two tasks of one image, labelled as two classes: counted and listed
         )
     return PullReport(
         dataset=dataset,
@@ -200,6 +202,8 @@ def _candidates(
     for (task, verdict), file in zip(labelled, files, strict=True):
         if isinstance(file, str):
             lost[f"image_{file}"] += 1
+        elif group_column and not _text(task.data.get(group_column)).strip():
+            lost["no_group"] += 1  # it may be of a station that stands on the other side of the split
         elif verdict.class_name not in taxonomy.names:
             lost["class_not_in_interface"] += 1
         else:
@@ -209,7 +213,7 @@ def _candidates(
 
 def _candidate(task: Task, verdict: Verdict, file: Path, group_column: str | None, licence: str) -> Candidate:
     columns = {key: _text(value) for key, value in task.data.items() if key not in RESERVED}
-    group = columns.get(group_column, "") if group_column else ""
+    group = columns.get(group_column, "").strip() if group_column else ""
     licence = columns.pop("licence", "") or licence
     return Candidate(
         file=file,

@@ -101,7 +101,10 @@ def push(
     done = 0
     for chunk in _placed(list_images([src]), folder, printable(src.absolute().name)):
         bad += [(one.path, one.fault) for one in chunk if one.fault]
-        fresh = {one.sha256: one for one in chunk if not one.fault and one.sha256 not in known}
+        fresh: dict[str, Placed] = {}
+        for one in chunk:
+            if not one.fault and one.sha256 not in known:
+                fresh.setdefault(one.sha256, one)
         seen.update(one.sha256 for one in chunk if not one.fault)
         known.update(_import(connection, target, list(fresh.values())))
         done += len(chunk)

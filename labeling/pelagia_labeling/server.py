@@ -15,7 +15,6 @@ import os
 import secrets
 import shutil
 import socket
-import subprocess
 import sys
 import time
 import urllib.error
@@ -96,6 +95,8 @@ def read_studio(home: Path | None = None) -> Studio | None:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError:
+        text = ""
     except OSError as error:
         raise StudioError(f"cannot read {path}: {error.strerror}") from None
     require_private(path)
@@ -131,17 +132,20 @@ def start_studio(
     """
     home = (home or default_home()).absolute()
     known = read_studio(home)
-    if known is not None and known.running:
-        return replace(known, already_running=True)
+    if known is not None and known.running:  # or another start is still waiting for it
+        found = known
+        version = _wait(found, lambda: not found.running, timeout, progress)
+        return replace(found, version=version, already_running=True)
     executable = find_executable()
     _make_home(home)
     with _only_starter(home):
+        known = read_studio(home)  # once more: now nobody else can start
         studio = replace(known or _new_studio(home), url=_address(known, port))
         child = process.spawn(_command(executable, studio), env=_environment(studio), cwd=home, log=studio.log)
         studio = replace(studio, pid=child.pid, birth=process.birth(child.pid))
         _save(studio)
         try:
-            version = _wait(studio, child, timeout, progress)
+            version = _wait(studio, lambda: child.poll() is not None, timeout, progress)
         except BaseException:
             process.terminate(studio.pid, studio.birth, patience=2)
             _save(replace(studio, pid=0, birth=""))
@@ -318,19 +322,19 @@ def _environment(studio: Studio) -> dict[str, str]:
     return passed | flags | {f"LABEL_STUDIO_{name}": value for name, value in ours.items()}
 
 
-def _wait(studio: Studio, child: subprocess.Popen[bytes], timeout: float, progress: Progress) -> str:
+def _wait(studio: Studio, ended: Callable[[], bool], timeout: float, progress: Progress) -> str:
     """The server's version, when it answers and knows our token."""
     began = time.monotonic()
     while (waited := time.monotonic() - began) < timeout:
         progress(int(waited), int(timeout))
-        if child.poll() is not None:
+        if ended():
             raise StudioError(f"Label Studio ended while starting: {last_line(studio.log)} (its log: {studio.log})")
         if _get(f"{studio.url}/health") is not None:
             return _require_ours(studio)
         time.sleep(0.25)
     raise StudioError(
         f"Label Studio did not answer within {timeout:g} s: {last_line(studio.log)} (its log: {studio.log}); "
-        "wait longer with --timeout"
+        "look there, then try again"
     )
 
 

@@ -170,6 +170,10 @@ def stored_taxonomy(connection: Connection, folder_name: str) -> Taxonomy | None
     try:
         text = connection.get(SERVED, {"d": relative}, what="reading the taxonomy").decode()
         return validate(parse_yaml(text, relative), Taxonomy, relative)
+    except StudioError as error:
+        if "answered 404" in str(error):
+            return None
+        raise
     except (PelagiaError, UnicodeDecodeError):
         return None
 

@@ -72,7 +72,7 @@ def _latest(annotations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     """Each account's last annotation."""
     last: dict[int, Mapping[str, Any]] = {}
     for annotation in sorted(annotations, key=lambda one: (str(one.get("updated_at") or ""), int(one.get("id") or 0))):
-        last[_account(annotation)] = annotation
+        last[_account(annotation) or -int(annotation.get("id") or 0)] = annotation  # 0: an account that was deleted
     return list(last.values())
 
 

@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -277,3 +278,36 @@ def test_thousands_of_inputs_are_listed(tmp_path, put):
 def test_every_kind_claims_nothing_that_is_not_there(tmp_path):
     for ending in ("", ".csv", ".png", ".zip", ".tar", ".adc", ".parquet"):
         assert not any(kind.claims(tmp_path / f"no{ending}") for kind in KINDS)
+
+
+def test_a_pattern_lists_no_image_twice(tmp_path, put):
+    for name in ("s/x.png", "s/d/a.png", "s/d/e/b.png"):
+        put(tmp_path / name)
+    (tmp_path / "s" / "manifest.csv").write_text("path\nx.png\n")
+    assert sorted(paths(tmp_path / "s" / "**" / "*")) == ["d/a.png", "d/e/b.png", "x.png"]
+    assert sorted(paths(tmp_path / "s" / "*")) == ["d/a.png", "d/e/b.png", "x.png"]
+
+
+def test_a_folder_and_the_manifest_of_its_images_are_not_both_taken(tmp_path, put):
+    put(tmp_path / "cruise" / "images" / "a.png")
+    (tmp_path / "cruise" / "m.csv").write_text("path\nimages/a.png\n")
+    with pytest.raises(InputError, match="which would count twice: name one of the two"):
+        paths(tmp_path / "cruise" / "images", tmp_path / "cruise" / "m.csv")
+
+
+def test_images_that_no_table_of_an_export_names_are_counted(tmp_path, put):
+    for name in ("a.png", "b.png", "sub/c.png"):
+        put(tmp_path / "eco" / name)
+    (tmp_path / "eco" / "ecotaxa_1.tsv").write_text("img_file_name\tobject_id\na.png\to1\n")
+    tally = Counter()
+    assert paths(tmp_path / "eco", tally=tally) == ["a.png"]
+    assert tally["not_in_table"] == 2
+
+
+def test_a_zip_of_images_with_another_table_is_no_ecotaxa_export(tmp_path, put):
+    put(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+        archive.writestr("ecotaxa.txt", "x")
+        archive.writestr("m.tsv", "y")
+    assert paths(tmp_path / "z.zip") == ["a.png"]

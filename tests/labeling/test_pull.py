@@ -12,7 +12,7 @@ from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.annotate import submit, submit_csv, submit_many
 from pelagia_labeling.connection import Connection, connect
 from pelagia_labeling.interface import class_result
-from pelagia_labeling.project import Task, require_project
+from pelagia_labeling.project import Task, list_tasks, require_project
 from pelagia_labeling.pull import Dispute, pull
 from pelagia_labeling.push import push
 from pelagia_labeling.server import Studio
@@ -215,3 +215,29 @@ def test_labels_of_a_csv_are_submitted_once(
     labels.write_text("path,class\na.png,medsua\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"has no class 'medsua' \(did you mean 'medusa'\?\)"):
         submit_csv(connection, project, labels)
+
+
+def test_labels_for_a_name_that_two_sources_share_are_refused(
+    connection: Connection, project: str, taxonomy: Taxonomy, make_images: MakeImages, tmp_path: Path
+) -> None:
+    """Two casts, each with an img_1.png: the CSV of one must not label the other's."""
+    for _ in range(2):
+        push(connection, make_images("img_1.png"), project, taxonomy)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,class\nimg_1.png,copepod\n")
+    with pytest.raises(InputError, match=r"1 paths of .* mean several images of .*, which were pushed from"):
+        submit_csv(connection, project, labels)
+
+
+def test_an_image_without_the_group_that_others_have_is_left_out(
+    connection: Connection, project: str, taxonomy: Taxonomy, make_images: MakeImages, tmp_path: Path
+) -> None:
+    folder = make_images(3)
+    names = sorted(path.name for path in folder.iterdir())
+    (folder / "m.csv").write_text(f"path,station\n{names[0]},S1\n{names[1]}, S1 \n{names[2]},\n")
+    push(connection, folder / "m.csv", project, taxonomy)
+    tasks = list(list_tasks(connection, require_project(connection, project)))
+    submit_many(connection, [(task.id, "copepod") for task in tasks])
+    report = pull(connection, project, tmp_path / "dataset")
+    assert report.left_out["no_group"] == 1
+    assert {record.group for record in report.dataset.records} == {"S1"}

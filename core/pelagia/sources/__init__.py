@@ -13,7 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from pelagia.errors import InputError
 from pelagia.files import printable
@@ -46,6 +46,9 @@ KINDS: tuple[Kind, ...] = (
     single.KIND,
 )
 """Asked in this order: an EcoTaxa export is a folder, but more than that."""
+
+
+_TABLES = (manifest.KIND, parquet.KIND)
 
 
 def list_images(inputs: Sequence[Path], tally: Tally | None = None) -> Iterator[SourceImage]:
@@ -107,6 +110,13 @@ def _refuse_twice(labels: Sequence[str]) -> None:
 def _refuse_nested(paths: Sequence[Path]) -> None:
     """An image that is reached through two inputs would be counted twice."""
     real = {Path(os.path.realpath(path)): path for path in paths}
+    for table in [place for place in real if any(kind.claims(place) for kind in _TABLES)]:
+        for place, path in real.items():
+            if place.is_dir() and (table.parent in (place, *place.parents) or place in table.parents):
+                raise InputError(
+                    f"the folder {path} may hold images that the manifest {real[table]} names, which would count "
+                    "twice: name one of the two"
+                )
     folders = {place: path for place, path in real.items() if place.is_dir()}
     for place, path in real.items():
         for outer in place.parents if folders else ():
@@ -134,10 +144,15 @@ def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
     """Images of whatever matches, named by their path below the pattern's fixed part; what is no input is passed."""
     root = pattern.root_of(path)
     found = False
+    listed: set[str] = set()
     for match in pattern.matches(path):
         kind = next((kind for kind in KINDS if kind.claims(root / match)), None)
-        if kind is None:
+        if kind is None or any(parent.as_posix() in listed for parent in PurePosixPath(match).parents):
             continue
+        if kind in _TABLES and path.suffix.lower() != (root / match).suffix.lower():
+            continue  # ``cruise/*`` means the images, and not once more through their manifest
+        if (root / match).is_dir():
+            listed.add(match)
         below = match.rpartition("/")[0] if kind.self_named else match
         prefix = f"{printable(below)}/" if below else ""
         for image in kind.images(root / match, tally):

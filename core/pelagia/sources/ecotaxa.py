@@ -10,6 +10,7 @@ EcoTaxa's times are UTC. ZooProcess writes ``nan`` and ``99999`` for what it doe
 from __future__ import annotations
 
 import csv
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from pelagia.sources.archives.names import Names, member_name
 from pelagia.sources.archives.zip_file import members
 from pelagia.sources.archives.zip_format import Broken, Directory, find_directory
 from pelagia.sources.archives.zip_index import ZipIndex, open_text
-from pelagia.sources.image import Kind, SourceImage, Tally, failed, inside, read_at
+from pelagia.sources.image import Kind, SourceImage, Tally, failed, image_files, inside, read_at
 from pelagia.sources.manifest import lines, opened
 
 FILE_COLUMN = "img_file_name"
@@ -45,16 +46,20 @@ _PRIVATE = re.compile(r"person|email|operator|author")
 _UNKNOWN = frozenset({"", "nan", "NaN", "99999", "99999.0"})
 _TYPES = ("[t]", "[f]")
 _TABLE = re.compile(r"(^|/)ecotaxa[^/]*\.tsv$", re.IGNORECASE)
-_TABLE_IN_DIRECTORY = re.compile(rb"ecotaxa[^/]{0,200}?\.tsv", re.IGNORECASE)
+_TABLE_IN_DIRECTORY = re.compile(rb"ecotaxa[^/\\\0]{0,200}?\.tsv", re.IGNORECASE)
 _PIECE = 1 << 20
 
 
-def _folder_images(root: Path, _: Tally) -> Iterator[SourceImage]:
+def _folder_images(root: Path, tally: Tally) -> Iterator[SourceImage]:
     names = Names(Tally())
+    named: set[str] = set()
     for table in _tables_of(root):
         with opened(table, "EcoTaxa table") as file:
             for name, columns in _rows(file, table):
+                named.add(os.path.normpath(root / name))
                 yield SourceImage(names.unique(printable(name)), root / name, columns)
+    if others := sum(os.path.normpath(path) not in named for path in image_files(root)):
+        tally["not_in_table"] += others
 
 
 def _zip_images(archive: Path, tally: Tally) -> Iterator[SourceImage]:

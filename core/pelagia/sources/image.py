@@ -142,6 +142,13 @@ def is_image_name(name: str) -> bool:
     return name.lower().endswith(_ENDINGS)
 
 
+def image_files(root: Path) -> Iterator[Path]:
+    """Files under ``root`` that are named as images are; not the junk, the hidden, and what cannot be listed."""
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if not is_junk(name)]
+        yield from (Path(folder, name) for name in names if is_image_name(name) and not is_junk(name))
+
+
 def is_junk(name: str) -> bool:
     """Whether a file or folder of this name is hidden, or is what an operating system or a NAS leaves behind."""
     return name.startswith(".") or name in JUNK_FOLDERS

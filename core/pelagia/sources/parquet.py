@@ -40,7 +40,7 @@ def _rows(manifest: Path) -> Rows:
                     texts = {name: _text(value) for name, value in row.items()}
                     if any(value.strip() for value in texts.values()):
                         yield number, texts
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{manifest} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
 
 
