@@ -45,7 +45,7 @@ def main() -> None:
         ("grey", lambda images: np.stack([cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images])),
         ("colour", lambda images: images),
     ):
-        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200, C=0.01))
+        probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000, C=0.01))
         probe.fit(view(seen).reshape(len(seen), -1).astype(np.float32), seen_classes)
         answers = probe.predict(view(unseen).reshape(len(unseen), -1).astype(np.float32))
         reached = f1_score(unseen_classes, answers, average="macro")

@@ -58,6 +58,17 @@ def await_choice(page: Page, wanted: str) -> None:
     )
 
 
+SHOWN = "([...document.images].find(image => image.getBoundingClientRect().height > 300) || {}).src"
+
+
+def submit_and_await_the_next(page: Page, act: Callable[[], object]) -> None:
+    """Submits, and waits until another image stands there: the last one's choices stay on the page for a moment."""
+    before = page.evaluate(SHOWN)
+    with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
+        act()
+    page.wait_for_function(f"before => {{ const now = {SHOWN}; return now && now !== before }}", arg=before)
+
+
 def test_a_person_labels_with_hotkeys_and_the_labels_arrive_in_the_dataset(
     page: Page,
     connection: Connection,
@@ -88,13 +99,11 @@ def test_a_person_labels_with_hotkeys_and_the_labels_arrive_in_the_dataset(
     assert chosen(page) == ["Copepod & nauplius"]
     if shot := os.environ.get("PELAGIA_SCREENSHOT"):
         page.screenshot(path=shot)
-    with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
-        page.keyboard.press("Control+Enter")
+    submit_and_await_the_next(page, lambda: page.keyboard.press("Control+Enter"))
 
     # The next task came by itself: accept the pre-label.
     await_choice(page, "Medusa")
-    with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
-        page.click("button[name=submit]")
+    submit_and_await_the_next(page, lambda: page.click("button[name=submit]"))
 
     # The third: not sure.
     await_choice(page, "Medusa")
