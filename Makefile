@@ -28,7 +28,7 @@ SET      ?=
 help: ## Show this list
 	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: setup ## The whole loop on a small synthetic survey: label, train, export, classify (about 5 minutes)
+demo: setup ## The whole loop on a small synthetic survey: label, train, export, classify (about 6 minutes)
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
 
 test: setup $(VENV)/.browser ## Run every test, with a real Label Studio and a real browser
