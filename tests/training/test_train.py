@@ -167,3 +167,26 @@ def test_every_shipped_config_is_valid_and_opens_with_its_command(path: Path) ->
 def test_a_config_without_a_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="say which dataset to train on: --set dataset=DATASET"):
         train(load_config(CONFIG, TrainConfig), tmp_path / "run")
+
+
+def test_a_run_that_another_process_made_meanwhile_is_not_touched(dataset: Dataset, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+
+    def meanwhile(event: str | Step) -> None:
+        if isinstance(event, str) and event.startswith("decoding"):
+            out.mkdir()
+            (out / "run.json").write_text("another's")
+
+    with pytest.raises(InputError, match="exists already"):
+        train(config(dataset.root), out, meanwhile)
+    assert (out / "run.json").read_text() == "another's"
+
+
+def test_a_run_that_learnt_nothing_leaves_no_folder(dataset: Dataset, tmp_path: Path) -> None:
+    def interrupt(event: str | Step) -> None:
+        if isinstance(event, Step):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config(dataset.root), tmp_path / "run", interrupt)
+    assert not (tmp_path / "run").exists()

@@ -12,6 +12,9 @@ Invariant: each file is whole at every moment.
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -89,6 +92,21 @@ def refuse_run(folder: Path) -> None:
                 f"with `pelagia export {folder} --out MODEL.onnx`, or remove it and train again"
             )
     refuse_existing(folder, "run")
+
+
+@contextmanager
+def new_run(folder: Path) -> Iterator[None]:
+    """Makes the run folder, and removes it again where nothing was learnt: the same command must be able to start anew.
+
+    It asks once more whether the folder is free, so that it never removes what another process made meanwhile.
+    """
+    refuse_run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        if not (folder / BEST_FILE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def save_weights(path: Path, network: nn.Module, epoch: int) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import math
 import platform
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -52,6 +51,7 @@ from pelagia_training.run import (
     LAST_FILE,
     METRICS_FILE,
     RunState,
+    new_run,
     refuse_run,
     save_weights,
     write_config,
@@ -86,14 +86,6 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None) -
         TrainingError: the loss is no longer a number.
     """
     refuse_run(out)
-    try:
-        return _train(config, out, report)
-    finally:
-        if out.is_dir() and not (out / BEST_FILE).exists():
-            shutil.rmtree(out)  # nothing was learnt yet, and the same command must be able to start again
-
-
-def _train(config: TrainConfig, out: Path, report: Report) -> RunState:
     start = time.monotonic()
     seed_everything(config.seed, verbose=False)
     fabric = _fabric(config)
@@ -130,60 +122,59 @@ def _train(config: TrainConfig, out: Path, report: Report) -> RunState:
     average = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
     watched = average.module if average else model
 
-    # ---- run folder
-    out.mkdir(parents=True, exist_ok=True)
-    state = _first_state(config, dataset, taxonomy, mean, std, fabric)
-    write_config(out, config)
-    write_state(out, state)
-    log = _Log(out)
-    report(f"training {config.model.backbone} on {len(train_records)} images, {state.environment['device']}")
-
-    # ---- loop
-    best_f1, waited = -1.0, 0
-    for epoch in range(1, config.train.epochs + 1):
-        wrapped.train()
-        images.start_epoch(epoch)
-        order.start_epoch(epoch)
-        total = 0.0
-        for batch, (pixels, targets) in enumerate(loader, 1):
-            loss = criterion(wrapped(pixels), targets)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise TrainingError(_diverged(epoch, batch, out, config))
-            fabric.backward(loss)
-            fabric.clip_gradients(wrapped, optimizer, max_norm=config.train.clip_grad)
-            optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
-            if average:
-                average.update(model, step=(epoch - 1) * steps + batch)
-            total += value
-            report(Step(epoch, config.train.epochs, batch, steps, total / batch))
-
-        confusion = confusion_matrix(val_targets, predict(watched, val_images).argmax(1), len(taxonomy.classes))
-        metrics = metrics_of(confusion)
-        waited = 0 if metrics.macro_f1 > best_f1 else waited + 1
-        state = state.model_copy(update={"epoch": epoch, "seconds": round(time.monotonic() - start, 1)})
-        if waited == 0:
-            best_f1 = metrics.macro_f1
-            save_weights(out / BEST_FILE, watched, epoch)
-            found = {
-                "best_epoch": epoch,
-                "metrics": metrics.headline,
-                "validation_confusion": tuple(map(tuple, confusion.tolist())),
-            }
-            state = state.model_copy(update=found)
-        save_weights(out / LAST_FILE, watched, epoch)
+    with new_run(out):
+        state = _first_state(config, dataset, taxonomy, mean, std, fabric)
+        write_config(out, config)
         write_state(out, state)
-        log.write(epoch, total / steps, float(schedule.get_last_lr()[0]), metrics, state.seconds)
-        report(Step(epoch, config.train.epochs, steps, steps, total / steps, metrics, best=waited == 0))
-        if waited >= config.train.patience:
-            report(f"stopping: {waited} epochs without a better validation macro-F1 than {best_f1:.4f}")
-            break
+        log = _Log(out)
+        report(f"training {config.model.backbone} on {len(train_records)} images, {state.environment['device']}")
 
-    log.close()
-    state = state.model_copy(update={"status": "finished"})
-    write_state(out, state)
+        # ---- loop
+        best_f1, waited = -1.0, 0
+        for epoch in range(1, config.train.epochs + 1):
+            wrapped.train()
+            images.start_epoch(epoch)
+            order.start_epoch(epoch)
+            total = 0.0
+            for batch, (pixels, targets) in enumerate(loader, 1):
+                loss = criterion(wrapped(pixels), targets)
+                value = loss.item()
+                if not math.isfinite(value):
+                    raise TrainingError(_diverged(epoch, batch, out, config))
+                fabric.backward(loss)
+                fabric.clip_gradients(wrapped, optimizer, max_norm=config.train.clip_grad)
+                optimizer.step()
+                optimizer.zero_grad()
+                schedule.step()
+                if average:
+                    average.update(model, step=(epoch - 1) * steps + batch)
+                total += value
+                report(Step(epoch, config.train.epochs, batch, steps, total / batch))
+
+            confusion = confusion_matrix(val_targets, predict(watched, val_images).argmax(1), len(taxonomy.classes))
+            metrics = metrics_of(confusion)
+            waited = 0 if metrics.macro_f1 > best_f1 else waited + 1
+            state = state.model_copy(update={"epoch": epoch, "seconds": round(time.monotonic() - start, 1)})
+            if waited == 0:
+                best_f1 = metrics.macro_f1
+                save_weights(out / BEST_FILE, watched, epoch)
+                found = {
+                    "best_epoch": epoch,
+                    "metrics": metrics.headline,
+                    "validation_confusion": tuple(map(tuple, confusion.tolist())),
+                }
+                state = state.model_copy(update=found)
+            save_weights(out / LAST_FILE, watched, epoch)
+            write_state(out, state)
+            log.write(epoch, total / steps, float(schedule.get_last_lr()[0]), metrics, state.seconds)
+            report(Step(epoch, config.train.epochs, steps, steps, total / steps, metrics, best=waited == 0))
+            if waited >= config.train.patience:
+                report(f"stopping: {waited} epochs without a better validation macro-F1 than {best_f1:.4f}")
+                break
+
+        log.close()
+        state = state.model_copy(update={"status": "finished"})
+        write_state(out, state)
     return state
 
 
