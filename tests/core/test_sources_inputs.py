@@ -304,10 +304,11 @@ def test_images_that_no_table_of_an_export_names_are_counted(tmp_path, put):
     assert tally["not_in_table"] == 2
 
 
-def test_a_zip_of_images_with_another_table_is_no_ecotaxa_export(tmp_path, put):
+@pytest.mark.parametrize("others", [("ecotaxa.txt", "m.tsv"), ("notes_ecotaxa.tsv",)], ids=" and ".join)
+def test_a_zip_of_images_with_another_table_is_no_ecotaxa_export(tmp_path, put, others):
     put(tmp_path / "a.png")
     with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
         archive.write(tmp_path / "a.png", "a.png")
-        archive.writestr("ecotaxa.txt", "x")
-        archive.writestr("m.tsv", "y")
+        for name in others:
+            archive.writestr(name, "x")
     assert paths(tmp_path / "z.zip") == ["a.png"]

@@ -18,6 +18,7 @@ from typing import TextIO
 
 from pelagia.errors import InputError, did_you_mean
 from pelagia.files import printable
+from pelagia.sources.archives import zip_file
 from pelagia.sources.archives.names import Names, member_name
 from pelagia.sources.archives.zip_file import members
 from pelagia.sources.archives.zip_format import Broken, Directory, find_directory
@@ -64,15 +65,17 @@ def _folder_images(root: Path, tally: Tally) -> Iterator[SourceImage]:
 
 def _zip_images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
     names = Names(Tally())
-    found = 0
+    found = tables = 0
     try:
         directory = _directory(archive)
-        assert directory is not None, "claimed"  # noqa: S101
+        if directory is None:
+            raise Broken("its directory is gone since it was looked at")
         index = ZipIndex(archive, directory)
         for table in members(archive):
             where = member_name(table.name)
             if not _TABLE.search(where):
                 continue
+            tables += 1
             folder = where[: where.rfind("/") + 1]
             with open_text(table) as file:
                 for name, columns in _rows(file, archive / where):
@@ -84,7 +87,10 @@ def _zip_images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
                     else:
                         found += 1
                         yield SourceImage(path, origin, columns, entry)
-        tally["not_in_table"] += max(0, index.images - found)
+        if tables:
+            tally["not_in_table"] += max(0, index.images - found)
+        else:  # what looked like a table's name in the directory's bytes was none
+            yield from zip_file.images(archive, tally)
     except UnicodeDecodeError:
         raise InputError(f"a table in {archive} is no EcoTaxa table: it is not UTF-8 text") from None
     except (OSError, Broken) as error:
