@@ -82,8 +82,8 @@ def classify(
         SurveyError: ``out`` belongs to another model or other inputs, is in use, or cannot be written.
     """
     for path in inputs:
-        next(list_images([path]))  # a wrong input is refused before a survey is made for it
-    next(list_images(inputs))
+        next(list_images([path]), None)  # a wrong input is refused before a survey is made for it
+    next(list_images(inputs), None)
     Session(model, provider)  # and so is a provider that is not there
     setting = setting or _setting(out, model)
     names = [path.absolute().name for path in inputs]
