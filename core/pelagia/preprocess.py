@@ -50,6 +50,8 @@ REASONS = {
     "unsupported": "the image's pixels, or the way it is packed, are of a kind that is not supported",
     "encrypted": "the archive's member is encrypted",
     "damaged": "the archive or the bin that holds the image is damaged or cut short",
+    "crashed": "decoding it ended the process that did it",
+    "timed_out": "reading or decoding it took longer than a minute",
 }
 """The fixed vocabulary of why an image failed."""
 

@@ -20,8 +20,8 @@ from pelagia.model import ModelFile
 from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
 from pelagia.preprocess import ImageError
 from pelagia.sources import SourceImage, Tally, list_images
-from pelagia_inference.pipeline import predict
-from pelagia_inference.session import Session
+from pelagia_inference.crew import Crew
+from pelagia_inference.pipeline import predict_with
 from pelagia_inference.setting import Setting, cores, stored_setting
 
 _COMMIT_ROWS = 512
@@ -81,28 +81,28 @@ def classify(
         InputError: an input is wrong.
         SurveyError: ``out`` belongs to another model or other inputs, is in use, or cannot be written.
     """
-    for path in inputs:
-        next(list_images([path]), None)  # a wrong input is refused before a survey is made for it
-    next(list_images(inputs), None)
-    Session(model, provider)  # and so is a provider that is not there
     setting = setting or _setting(out, model)
     names = [path.absolute().name for path in inputs]
     origin = json.dumps([str(path.absolute()) for path in inputs])
     settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": provider}
-    with Survey.open_for_writing(
-        out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
-    ) as survey:
-        _require_same_images(survey, inputs, moved=survey.meta.get("origin") != origin)
-        run = _Run(survey, retry_failed, progress)
-        tally = Tally()
-        try:
-            images = list_images(inputs, tally)
-            for predictions in predict(images, model, setting=setting, provider=provider, skip=run.todo):
-                run.add(predictions)
-        finally:
-            run.commit()
-        counts, failures = survey.counts_by_class(), survey.counts_by_reason()
-        return Classified(survey.write_csv(), setting, run.state(), counts, failures, tally)
+    with Crew(model, provider, setting) as crew:
+        for path in inputs:
+            next(list_images([path]), None)  # a wrong input is refused before a survey is made for it
+        next(list_images(inputs), None)
+        crew.ready()  # and so is a provider that is not there
+        with Survey.open_for_writing(
+            out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
+        ) as survey:
+            _require_same_images(survey, inputs, moved=survey.meta.get("origin") != origin)
+            run = _Run(survey, retry_failed, progress)
+            tally = Tally()
+            try:
+                for predictions in predict_with(crew, list_images(inputs, tally), setting, skip=run.todo):
+                    run.add(predictions)
+            finally:
+                run.commit()
+            counts, failures = survey.counts_by_class(), survey.counts_by_reason()
+            return Classified(survey.write_csv(), setting, run.state(), counts, failures, tally)
 
 
 def _setting(out: Path, model: ModelFile) -> Setting:

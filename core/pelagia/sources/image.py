@@ -106,7 +106,7 @@ def failed(
     return SourceImage(path, file, columns or {}, Fault(reason, message))
 
 
-def read_file(path: Path) -> bytes:
+def read_file(path: Path | str) -> bytes:
     """A file's bytes. A pipe or a device, which could be read for ever, and a file beyond the limit are refused.
 
     Raises:

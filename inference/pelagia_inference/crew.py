@@ -1,0 +1,170 @@
+"""The worker processes of a run, and what happens when one dies or hangs.
+
+Invariant: every batch gets an answer. A batch over which a process dies, or says nothing for too long, goes to a new
+process an image at a time; those that end that one too have failed (``crashed``, ``timed_out``), and the rest is done
+as a batch, so that it gets the probabilities that it would have had if the culprit were merely undecodable.
+
+Processes and not threads, because a decoder that crashes takes its process along, and because the Python around each
+image would wait for one interpreter lock. They are plain subprocesses, the same on every system, and a program that
+calls `predict` needs no ``if __name__ == "__main__"``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Self, cast
+
+import numpy as np
+
+from pelagia.model import ModelFile
+from pelagia_inference.frames import Answer, Hello, Outcome, Reader
+from pelagia_inference.process import WorkerDied, WorkerProcess
+from pelagia_inference.setting import Setting
+
+PATIENCE = 60.0
+"""Seconds that a worker may take over one image, or to start."""
+_DEATHS = ("crashed", "timed_out")
+_HELD = 2
+"""Batches that a worker holds: one that it computes, and the next, whose bytes it reads meanwhile."""
+
+_Task = tuple[Sequence[Reader], "Future[Answer]"]
+
+
+class Crew:
+    """Workers, each a process with a session of its own. Use as a context manager.
+
+    `ready` and the futures of `submit` raise what `Session` raises, and PelagiaError where a process does not start.
+    """
+
+    def __init__(self, model: ModelFile, provider: str, setting: Setting, patience: float = PATIENCE) -> None:
+        hello = Hello(model, provider, setting.threads)
+        self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
+        self._over = threading.Event()
+        self._foremen = [_Foreman(hello, self._tasks, patience, self._over) for _ in range(setting.workers)]
+        self._watch = threading.Thread(target=self._watch_over, name="pelagia-watch", daemon=True)
+        for thread in (*self._foremen, self._watch):
+            thread.start()
+
+    def ready(self) -> None:
+        """Waits until the first worker has loaded the model."""
+        self._foremen[0].started.result()
+
+    def submit(self, batch: Sequence[Reader]) -> Future[Answer]:
+        """Has ``batch`` done by the next worker that is free."""
+        future: Future[Answer] = Future()
+        self._tasks.put((batch, future))
+        return future
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for foreman in self._foremen:
+            foreman.process.kill()
+            self._tasks.put(None)
+        for thread in (*self._foremen, self._watch):
+            thread.join()
+
+    def _watch_over(self) -> None:
+        """Counts seconds and reads no clock, so that a laptop's sleep is not held against a worker."""
+        while not self._over.wait(1.0):
+            for foreman in self._foremen:
+                foreman.process.second_passed()
+
+
+class _Foreman(threading.Thread):
+    """Keeps one process at work, and replaces it where it dies."""
+
+    def __init__(self, hello: Hello, tasks: SimpleQueue[_Task | None], patience: float, over: threading.Event) -> None:
+        super().__init__(name="pelagia-foreman", daemon=True)
+        self.started: Future[None] = Future()
+        self.process = WorkerProcess(hello, patience)
+        self._hello = hello
+        self._patience = patience
+        self._tasks = tasks
+        self._over = over
+        self._held: deque[_Task] = deque()
+
+    def run(self) -> None:
+        try:
+            self.process.start()
+            self.started.set_result(None)
+            while self._take():
+                self._finish_first()
+        except Exception as error:
+            self._fail_all(error)
+        finally:
+            self.process.close()
+
+    def _take(self) -> bool:
+        """Fills up what the process holds; False where nothing more will come."""
+        while len(self._held) < _HELD:
+            try:
+                task = self._tasks.get(block=not self._held)
+            except Empty:
+                break
+            if task is None:
+                return False
+            self._held.append(task)
+            self.process.send(task[0])
+        return True
+
+    def _finish_first(self) -> None:
+        batch, future = self._held[0]
+        try:
+            answer = self._receive()
+        except WorkerDied:
+            self._replace()
+            answer = self._one_by_one(batch)
+            for later, _ in list(self._held)[1:]:
+                self.process.send(later)
+        self._held.popleft()
+        future.set_result(answer)
+
+    def _fail_all(self, error: Exception) -> None:
+        """Whoever waits for this worker meets the fault, now and later."""
+        if not self.started.done():
+            self.started.set_exception(error)
+        for _, future in self._held:
+            future.set_exception(error)
+        while not self._over.is_set() and (task := self._tasks.get()) is not None:
+            task[1].set_exception(error)
+
+    def _receive(self) -> Answer:
+        return cast("Answer", self.process.receive())
+
+    def _replace(self) -> None:
+        """Raises WorkerDied where the run is over: then it died of that."""
+        self.process = WorkerProcess(self._hello, self._patience)
+        if self._over.is_set():
+            raise WorkerDied("crashed", "the run is over")
+        self.process.start()
+
+    def _one_by_one(self, batch: Sequence[Reader]) -> Answer:
+        alone = [self._alone(reader) for reader in batch]
+        alive = [index for index, one in enumerate(alone) if one.outcomes[0].reason not in _DEATHS]
+        try:
+            self.process.send([batch[index] for index in alive])
+            together = self._receive()
+        except WorkerDied:  # each passes alone and together they do not, as where memory is short
+            self._replace()
+            rows = np.concatenate([one.probabilities for one in alone])
+            together = Answer([alone[index].outcomes[0] for index in alive], rows)
+        outcomes = [one.outcomes[0] for one in alone]
+        for index, outcome in zip(alive, together.outcomes, strict=True):
+            outcomes[index] = outcome
+        return Answer(outcomes, together.probabilities)
+
+    def _alone(self, reader: Reader) -> Answer:
+        self.process.send([reader])
+        try:
+            return self._receive()
+        except WorkerDied as end:
+            self._replace()
+            none = np.empty((0, len(self._hello.model.metadata.classes)), np.float32)
+            return Answer([Outcome("", end.reason, str(end))], none)

@@ -1,0 +1,64 @@
+"""What goes over the pipes between a run and its worker processes, pickled.
+
+Invariant: the parent sends `Hello` once, answered by `Ready` or `Refusal`; then lists of `Reader`, each answered by one
+`Answer`, in order, or by a `Refusal`, after which nothing comes. A `Tick` may come at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.model import ModelFile
+
+Reader = Callable[[], bytes] | str
+"""What gives the encoded bytes of an image: a call, or the path of its file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """What a worker needs to know, once."""
+
+    model: ModelFile
+    provider: str
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The session stands, and has run once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A fault that ends the run, to be raised in the parent."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """The next image was reached, and the last frame is a while ago."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known of an image but its probabilities: the SHA-256 of its bytes, and why it failed, if it did.
+
+    ``reason`` is a key of `pelagia.preprocess.REASONS`, or empty.
+    """
+
+    sha256: str = ""
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An outcome for each image of a batch; ``probabilities``, float32, has a row for each that has not failed."""
+
+    outcomes: list[Outcome]
+    probabilities: NDArray[np.float32]

@@ -1,0 +1,144 @@
+"""Worker processes that die, hang, and are killed. The culprits are real: a reader that aborts ends its process."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import cv2
+import numpy as np
+import psutil
+import pytest
+
+from cli_fixtures import Pelagia
+from pelagia.errors import InputError, PelagiaError
+from pelagia.model import ModelFile
+from pelagia.predictions import Prediction
+from pelagia.sample import SampleSurvey
+from pelagia.sources import SourceImage
+from pelagia.sources.image import Held
+from pelagia_inference.crew import Crew
+from pelagia_inference.pipeline import predict, predict_with
+from pelagia_inference.setting import Setting
+
+SETTING = Setting(2, 1, 4)
+
+
+def drawn(number: int) -> bytes:
+    pixels = np.random.default_rng(number).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+    return bytes(cv2.imencode(".png", pixels)[1])
+
+
+def images_with(culprits: dict[int, Callable[[], bytes]], count: int = 24) -> list[SourceImage]:
+    readers = {number: Held(drawn(number)) for number in range(count)} | culprits
+    return [SourceImage(f"{number:02d}.png", PurePosixPath("x"), {}, readers[number]) for number in range(count)]
+
+
+def classified(images: list[SourceImage], model: ModelFile, patience: float = 60) -> list[Prediction]:
+    with Crew(model, "cpu", SETTING, patience) as crew:
+        return [one for batch in predict_with(crew, images, SETTING) for one in batch]
+
+
+def assert_same_but(found: list[Prediction], expected: list[Prediction], culprits: dict[int, str]) -> None:
+    assert [one.path for one in found] == [one.path for one in expected]
+    for number, (one, other) in enumerate(zip(found, expected, strict=True)):
+        assert one.reason == culprits.get(number, "")
+        if number not in culprits:
+            assert one.probabilities is not None
+            assert other.probabilities is not None
+            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-6)
+            assert one.sha256 == other.sha256
+
+
+def test_an_image_that_crashes_its_process_costs_that_image_alone(model: ModelFile) -> None:
+    culprits = {5: os.abort, 6: os.abort, 23: partial(os._exit, 3)}
+    found = classified(images_with(culprits), model)
+    assert_same_but(found, classified(images_with({}), model), dict.fromkeys(culprits, "crashed"))
+    assert "SIGABRT" in found[5].message
+    assert "exit code 3" in found[23].message
+
+
+def test_an_image_that_hangs_costs_that_image_alone(model: ModelFile) -> None:
+    found = classified(images_with({9: partial(time.sleep, 1000)}), model, patience=3)
+    assert_same_but(found, classified(images_with({}), model), {9: "timed_out"})
+    assert found[9].message == "no answer within 3 s"
+
+
+def test_a_crash_gives_the_others_the_numbers_of_a_run_where_the_culprit_is_undecodable(model: ModelFile) -> None:
+    crashed = classified(images_with({5: os.abort}), model)
+    undecodable = classified(images_with({5: Held(b"text")}), model)
+    for one, other in zip(crashed, undecodable, strict=True):
+        assert (one.probabilities is None) == (other.probabilities is None)
+        assert one.probabilities is None or np.array_equal(one.probabilities, other.probabilities)
+
+
+def test_slow_images_are_waited_for_while_each_is_quicker_than_the_patience(model: ModelFile, tmp_path: Path) -> None:
+    big = tmp_path / "big.png"
+    cv2.imwrite(str(big), np.random.default_rng(0).integers(0, 256, (6000, 6000, 3), dtype=np.uint8))
+    images = [SourceImage(f"{number}.png", big) for number in range(12)]
+    with Crew(model, "cpu", Setting(1, 1, 12), patience=2) as crew:
+        [found] = predict_with(crew, images, Setting(1, 1, 12))
+    assert all(one.ok for one in found)
+
+
+def test_a_provider_that_is_not_installed_is_refused_before_any_image(model: ModelFile) -> None:
+    with pytest.raises(InputError, match="the provider 'cuda' is not installed"):
+        next(predict(images_with({}), model, provider="cuda"))
+
+
+def test_a_process_that_does_not_start_is_one_line(
+    model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('DLL load failed')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(PelagiaError, match=r"a worker does not start: .*exit code 1: ImportError: DLL load failed"):
+        next(predict(images_with({}), model))
+
+
+def test_breaking_off_leaves_no_process_behind(model: ModelFile) -> None:
+    predictions = predict(images_with({}, count=200), model, setting=SETTING)
+    next(predictions)
+    workers = psutil.Process().children(recursive=True)
+    assert len([one for one in workers if "pelagia_inference.worker" in one.cmdline()]) == SETTING.workers
+    predictions.close()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not [one for one in alive if "pelagia_inference.worker" in one.cmdline()]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_workers_that_are_killed_from_outside_change_no_byte(
+    pelagia: Pelagia, model: ModelFile, survey: SampleSurvey, tmp_path: Path
+) -> None:
+    assert pelagia("classify", model.path, survey.root, "--out", tmp_path / "whole").returncode == 0
+    command = [sys.executable, "-m", "pelagia.cli", "classify", model.path, survey.root, "--out", tmp_path / "killed"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    kills = 0
+    while process.poll() is None:
+        workers = [one for one in psutil.Process(process.pid).children() if one.status() != psutil.STATUS_ZOMBIE]
+        if workers and kills < 4 and (tmp_path / "killed" / "survey.sqlite").exists():
+            workers[-1].send_signal(signal.SIGSEGV)
+            kills += 1
+        time.sleep(0.3)
+    assert process.returncode == 0
+    assert kills
+    csv = [(tmp_path / name / "predictions.csv").read_bytes() for name in ("whole", "killed")]
+    assert csv[0] == csv[1]
+    with sqlite3.connect(tmp_path / "killed" / "survey.sqlite") as journal:
+        assert journal.execute("SELECT COUNT(*) FROM images WHERE status = 'ok'").fetchone() == (survey.images,)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
+def test_workers_do_not_outlive_a_killed_parent(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pelagia.cli", "classify", model.path, survey.root, "--out", tmp_path / "out"]
+    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
+    workers: list[psutil.Process] = []
+    while not workers:
+        workers = psutil.Process(process.pid).children()
+    process.kill()
+    process.wait()
+    assert not psutil.wait_procs(workers, timeout=20)[1]
