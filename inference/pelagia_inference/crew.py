@@ -20,6 +20,7 @@ from typing import Self, cast
 
 import numpy as np
 
+from pelagia.errors import PelagiaError
 from pelagia.model import ModelFile
 from pelagia_inference.frames import Answer, Hello, Outcome, Reader
 from pelagia_inference.process import WorkerDied, WorkerProcess
@@ -27,6 +28,7 @@ from pelagia_inference.setting import Setting
 
 PATIENCE = 60.0
 """Seconds that a worker may take over one image, or to start."""
+_STARTS = 3
 _DEATHS = ("crashed", "timed_out")
 _HELD = 2
 """Batches that a worker holds: one that it computes, and the next, whose bytes it reads meanwhile."""
@@ -92,7 +94,7 @@ class _Foreman(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.process.start()
+            self._start()
             self.started.set_result(None)
             while self._take():
                 self._finish_first()
@@ -143,7 +145,22 @@ class _Foreman(threading.Thread):
         self.process = WorkerProcess(self._hello, self._patience)
         if self._over.is_set():
             raise WorkerDied("crashed", "the run is over")
-        self.process.start()
+        self._start()
+
+    def _start(self) -> None:
+        """A process that is killed before it stands is not the last attempt."""
+        for attempt in range(1, _STARTS + 1):
+            try:
+                self.process.start()
+            except WorkerDied as end:
+                if self._over.is_set():
+                    raise
+                if attempt == _STARTS:
+                    remedy = "is there memory for it? Try --workers 1"
+                    raise PelagiaError(f"a worker does not start: {end}; {remedy}") from None
+                self.process = WorkerProcess(self._hello, self._patience)
+            else:
+                return
 
     def _one_by_one(self, batch: Sequence[Reader]) -> Answer:
         alone = [self._alone(reader) for reader in batch]

@@ -13,7 +13,6 @@ from subprocess import PIPE, Popen, TimeoutExpired
 from tempfile import TemporaryFile
 from typing import IO, cast
 
-from pelagia.errors import PelagiaError
 from pelagia_inference.frames import Hello, Refusal, Tick
 
 _GRACE = 5.0
@@ -49,16 +48,9 @@ class WorkerProcess:
         self._to, self._from = cast("IO[bytes]", self._child.stdin), cast("IO[bytes]", self._child.stdout)
 
     def start(self) -> None:
-        """Waits until the session stands.
-
-        Raises:
-            PelagiaError: the process does not start; and what `Session` raises.
-        """
+        """Waits until the session stands. Raises WorkerDied, and what `Session` raises."""
         self.send(self._hello)
-        try:
-            self.receive()
-        except WorkerDied as end:
-            raise PelagiaError(f"a worker does not start: {end}; is there memory for it? Try --workers 1") from None
+        self.receive()
 
     def send(self, frame: object) -> None:
         """Where the process is gone, the next `receive` says so."""
@@ -118,7 +110,7 @@ class WorkerProcess:
         if self._hung:
             return WorkerDied("timed_out", f"no answer within {self._patience:.0f} s")
         last = words.decode(errors="replace").strip().splitlines()[-1:]
-        return WorkerDied("crashed", f"the process that decoded it ended ({': '.join([_cause(code), *last])})")
+        return WorkerDied("crashed", f"the worker process ended ({': '.join([_cause(code), *last])})")
 
 
 def _cause(code: int | None) -> str:

@@ -14,9 +14,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import IO
 
 import numpy as np
@@ -49,6 +49,9 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
         pickle.dump(frame, sink, protocol=5)
         sink.flush()
 
+    def tick() -> None:
+        send(Tick())
+
     hello: Hello = pickle.load(source)  # noqa: S301 - from the parent
     try:
         session = Session(hello.model, hello.provider, hello.threads)
@@ -56,10 +59,10 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
         session.probabilities(np.zeros((1, size, size, 3), np.uint8))
         send(Ready())
         _silence(sys.stderr)  # what a decoder says of an image stands in its row
-        batches: SimpleQueue[_Batch | None] = SimpleQueue()
-        threading.Thread(target=_read_ahead, args=(source, batches), daemon=True).start()
-        while (batch := batches.get()) is not None:
-            send(_answer(batch, session, lambda: send(Tick())))
+        ahead = _Ahead(source)
+        ahead.start()
+        while (batch := ahead.next(tick)) is not None:
+            send(_answer(batch, session, tick))
     except BrokenPipeError:
         raise
     except PelagiaError as error:
@@ -72,14 +75,35 @@ def _silence(stream: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _read_ahead(source: IO[bytes], batches: SimpleQueue[_Batch | None]) -> None:
-    """The parent bounds how many batches are on their way, so the queue need not."""
-    try:
+class _Ahead(threading.Thread):
+    """Reads the bytes of batches before they are needed. The parent bounds how many are on their way."""
+
+    def __init__(self, source: IO[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._source = source
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._read = 0
+
+    def run(self) -> None:
+        try:
+            while True:
+                batch = []
+                for reader in pickle.load(self._source):  # noqa: S301 - from the parent
+                    batch.append(_read(reader))
+                    self._read += 1
+                self._batches.put(batch)
+        except EOFError:
+            self._batches.put(None)
+
+    def next(self, tick: Callable[[], None]) -> _Batch | None:
+        """The next batch, or None where none will come; calls ``tick`` while reading is slow and goes on."""
         while True:
-            readers: Sequence[Reader] = pickle.load(source)  # noqa: S301 - from the parent
-            batches.put([_read(reader) for reader in readers])
-    except EOFError:
-        batches.put(None)
+            before = self._read
+            try:
+                return self._batches.get(timeout=_TICK_SECONDS)
+            except Empty:
+                if self._read > before:
+                    tick()
 
 
 def _read(reader: Reader) -> tuple[Outcome, bytes]:
