@@ -1,37 +1,46 @@
 """`pelagia bench`: what this machine can do with a model, what the runner gets out of it, and the best setting.
 
 The ideal shares the cost of decoding and of the network over all cores: 1 / (1/decode + 1/network), each rate measured
-with every core busy in this very run. Efficiency is the rate of the whole command, start-up and journal included, over
-the ideal.
+with every core busy. Efficiency is the rate of the whole command, start-up and journal included, over the ideal. All of
+it is measured in alternation, several times, and the medians count: a laptop that gets warm slows all of them alike.
 """
 
 from __future__ import annotations
 
+import multiprocessing
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from queue import Empty
+from statistics import median
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.errors import InputError
+from pelagia.errors import InputError, PelagiaError
 from pelagia.model import ModelFile
 from pelagia.preprocess import ImageError, load
 from pelagia.sources import SourceImage, list_images
 from pelagia_inference.session import Session
 from pelagia_inference.setting import Setting, cores
 
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
+
 BATCHES = (1, 2, 4, 8, 16)
-_SECONDS = 2.0
+ROUNDS = 3
+_SECONDS = 1.0
 _SAMPLE = 2000
+_PATIENCE = 300.0
 
 
 @dataclass(frozen=True)
@@ -57,35 +66,48 @@ class Bench:
         return self.end_to_end / self.ideal
 
 
+@dataclass(frozen=True)
+class _Step:
+    """Something to measure: each of ``workers`` processes goes through the iterator that ``make`` gives."""
+
+    workers: int
+    make: Callable[[], Iterator[int]]
+
+
 def bench(
     model: ModelFile,
     inputs: Sequence[Path],
     *,
     seconds: float = _SECONDS,
+    rounds: int = ROUNDS,
     report: Callable[[str], None] = lambda text: None,
 ) -> Bench:
     """Measures decode-only, network-only and end to end.
 
     Args:
-        inputs: images to measure on; the end-to-end run takes all of them.
-        seconds: how long each of the first two kinds of measurement runs.
+        inputs: images to measure on; the end-to-end runs take all of them.
+        seconds: how long each of the first two kinds of measurement runs, in each round.
+        rounds: how often all of it is measured.
 
     Raises:
         InputError: no image of the inputs can be used.
     """
     sample = list(islice(list_images(inputs), _SAMPLE))
-    spec = model.metadata.preprocess
     pixels = _fitted(sample, model)
-    report("decoding alone, every core busy")
-    decode = _rate(cores(), seconds, partial(_decoder, sample, model))
-    network = {}
-    for setting in settings():
-        report(f"the network alone: {setting}")
-        network[setting] = _rate(setting.workers, seconds, partial(_runner, model, pixels, setting))
-    best = max(network, key=lambda setting: network[setting])
-    report(f"all of it, with {best}; input {spec.size} px")
-    images, rate = _end_to_end(model, inputs, best)
-    return Bench(decode, network, rate, images)
+    steps = [_Step(cores(), partial(_decoder, sample, model))]
+    steps += [_Step(setting.workers, partial(_runner, model, pixels, setting)) for setting in settings()]
+    alone: list[list[float]] = []
+    whole: list[float] = []
+    images = 0
+    for number in range(1, rounds + 1):
+        report(f"round {number} of {rounds}: decoding alone, the network alone")
+        alone.append(_measure(steps, seconds))
+        decode, *network = map(median, zip(*alone, strict=True))
+        best = max(zip(network, settings(), strict=True), key=lambda pair: pair[0])[1]
+        report(f"round {number} of {rounds}: all of it, with {best}")
+        images, rate = _end_to_end(model, inputs, best)
+        whole.append(rate)
+    return Bench(decode, dict(zip(settings(), network, strict=True)), median(whole), images)
 
 
 def settings() -> list[Setting]:
@@ -122,31 +144,45 @@ def _runner(model: ModelFile, pixels: NDArray[np.uint8], setting: Setting) -> It
         yield setting.batch
 
 
-def _rate(workers: int, seconds: float, make: Callable[[], Iterator[int]]) -> float:
-    """Images/s of ``workers`` threads that each go through an iterator of their own; its first step is not timed."""
-    counts = [0] * workers
-    ready = threading.Barrier(workers + 1)
-    stop = threading.Event()
+def _measure(steps: Sequence[_Step], seconds: float) -> list[float]:
+    """Images/s of each step, in processes as the runner's are, so that no interpreter lock slows the ideal."""
+    context = multiprocessing.get_context("spawn")
+    workers = max(step.workers for step in steps)
+    barrier, results = context.Barrier(workers), context.Queue()
+    processes = [
+        context.Process(target=_work, args=(number, steps, seconds, barrier, results), daemon=True)
+        for number in range(workers)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        found = [results.get(timeout=_PATIENCE) for _ in processes]
+    except Empty:
+        raise PelagiaError("the processes that measure do not answer: is there memory for them?") from None
+    finally:
+        for process in processes:
+            process.kill()
+    return [sum(rates) for rates in zip(*found, strict=True)]
 
-    def work(number: int) -> None:
-        steps = make()
-        next(steps)
-        ready.wait()
-        for count in steps:
-            counts[number] += count
-            if stop.is_set():
-                return
 
-    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(workers)]
-    for thread in threads:
-        thread.start()
-    ready.wait()
-    began = time.perf_counter()
-    time.sleep(seconds)
-    stop.set()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / (time.perf_counter() - began)
+def _work(number: int, steps: Sequence[_Step], seconds: float, barrier: Barrier, results: Queue[list[float]]) -> None:
+    """One process of `_measure`: its own images/s in each step. An iterator's first item warms up and is not timed."""
+    rates = []
+    for step in steps:
+        takes_part = number < step.workers
+        items = step.make() if takes_part else iter(())
+        next(items, None)
+        barrier.wait(_PATIENCE)
+        rates.append(_rate(items, seconds) if takes_part else 0.0)
+        barrier.wait(_PATIENCE)
+    results.put(rates)
+
+
+def _rate(items: Iterator[int], seconds: float) -> float:
+    done, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        done += next(items)
+    return done / (time.perf_counter() - began)
 
 
 def _end_to_end(model: ModelFile, inputs: Sequence[Path], setting: Setting) -> tuple[int, float]:
@@ -156,11 +192,11 @@ def _end_to_end(model: ModelFile, inputs: Sequence[Path], setting: Setting) -> t
         options = ["--workers", str(setting.workers), "--batch", str(setting.batch), "--threads", str(setting.threads)]
         command = [
             sys.executable,
+            "-P",
             "-m",
             "pelagia.cli",
             "classify",
-            str(model.path),
-            *map(str, inputs),
+            *map(str, [model.path, *inputs]),
             "--out",
             str(out),
         ]

@@ -17,7 +17,7 @@ def test_the_ideal_shares_decoding_and_the_network_over_the_cores() -> None:
 
 
 def test_every_setting_is_measured_and_all_images_are_classified(model: ModelFile, survey: SampleSurvey) -> None:
-    measured = bench(model, [survey.root], seconds=0.1)
+    measured = bench(model, [survey.root], seconds=0.1, rounds=1)
     assert all(rate > 0 for rate in measured.network.values())
     assert measured.decode > 0
     assert measured.end_to_end > 0
@@ -29,7 +29,7 @@ def test_apply_is_remembered_and_printed_by_classify(
 ) -> None:
     folder = tmp_path_factory.mktemp("bench")
     own = {"PELAGIA_CONFIG_HOME": str(folder)}
-    shown = pelagia("bench", model.path, survey.root, "--seconds", "0.1", "--apply", env=own)
+    shown = pelagia("bench", model.path, survey.root, "--seconds", "0.1", "--rounds", "1", "--apply", env=own)
     assert shown.returncode == 0, shown.stderr
     assert f"remembered in {folder / 'bench.json'}" in shown.stdout
     [best] = [

@@ -132,7 +132,8 @@ def bench(
     inputs: Annotated[
         list[Path] | None, typer.Argument(metavar="INPUT...", help="Images; a drawn survey by default.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="How long each measurement runs.")] = 2.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="How long each measurement runs, in each round.")] = 1.0,
+    rounds: Annotated[int, typer.Option(min=1, help="How often all is measured; the medians count.")] = 3,
     apply: Annotated[
         bool, typer.Option("--apply", help="Remember the best setting, for classify on this machine.")
     ] = False,
@@ -154,7 +155,7 @@ def bench(
     file = ModelFile.read(model)
     with TemporaryDirectory(prefix="pelagia-bench-") as folder:
         images = inputs or [draw_survey(Path(folder, "drawn")).root]
-        result = run_bench(file, images, seconds=seconds, report=console.note)
+        result = run_bench(file, images, seconds=seconds, rounds=rounds, report=console.note)
     console.table(
         ("sessions", "threads", "batch", "network alone, images/s"),
         [(one.workers, one.threads, one.batch, f"{rate:.0f}") for one, rate in result.network.items()],
