@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -24,8 +24,12 @@ from pelagia.config import Strict
 Image = NDArray[np.uint8]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])")  # but stuffed bytes, fill bytes and restarts
+_PNG_NEEDED = (b"tRNS", b"eXIf")  # and the critical ones, whose names begin with a capital
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # but stuffed bytes, fill bytes and restarts
 _JPEG_END = b"\xd9"
+_JPEG_FRAMES = b"\xc0\xc1\xc2\xc3\xc5\xc6\xc7\xc9\xca\xcb\xcd\xce\xcf"
+_JPEG_DECODED = b"\xc0\xc1\xc2\xc9\xca"  # not the lossless and the hierarchical
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESIZE = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
 
@@ -97,40 +101,100 @@ def decode(data: bytes) -> Image:
     """
     if not data:
         raise ImageError("empty", "the file has no bytes")
-    if data[:2] == b"\xff\xd8":
-        _require_whole_jpeg(data)
-    elif data.startswith(_PNG_SIGNATURE):
-        _require_whole_png(data)
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH)
-    except cv2.error as error:
-        if "pixels" in error.err or "size" in error.err.lower():
-            raise ImageError("too_large", f"more than {MAX_PIXELS} pixels") from None
-        raise ImageError("undecodable", error.err) from None
+    data, flags = _checked(data)
+    pixels = _decoded(data, flags)
     if pixels is None:
-        raise ImageError("undecodable", "not a whole image of a known format")
-    if pixels.shape[0] * pixels.shape[1] > MAX_PIXELS:  # OpenCV was imported before Pelagia, with its own limit
-        raise ImageError("too_large", f"more than {MAX_PIXELS} pixels")
+        raise _refused(data)
+    _require_few_pixels(*pixels.shape[:2])  # OpenCV was imported before Pelagia, with its own limit
     if pixels.dtype == np.uint16:
-        return cv2.convertScaleAbs(pixels, alpha=1 / 257).astype(np.uint8, copy=False)
-    if pixels.dtype != np.uint8:
-        raise ImageError("unsupported", f"pixels of type {pixels.dtype}; 8 and 16 bit are supported")
+        pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)
+    elif pixels.dtype != np.uint8:
+        raise _unsupported_pixels(pixels)
+    if not flags & cv2.IMREAD_COLOR_RGB:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, pixels)
     return pixels.astype(np.uint8, copy=False)
 
 
-def _require_whole_jpeg(data: bytes) -> None:
-    """OpenCV fills what a truncated JPEG lacks with grey. What follows its end (a phone's video, say) is no concern."""
-    at = 2
+def _checked(data: bytes) -> tuple[bytes, int]:
+    """What OpenCV is to be given of an image that its own checks would let pass, and how it is to decode it.
+
+    Only JPEG and PNG are decoded to RGB at once: a TIFF of 3 x 16 bits would come out of OpenCV 4.12 as whatever the
+    memory held before.
+    """
+    if data[:2] == b"\xff\xd8":
+        _require_few_pixels(*_sides_of_whole_jpeg(data))
+        return data, cv2.IMREAD_COLOR_RGB
+    if data.startswith(_PNG_SIGNATURE):
+        data = _whole_png(data)
+        _require_few_pixels(int.from_bytes(data[16:20]), int.from_bytes(data[20:24]))
+        return data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
+    return data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+
+
+def _decoded(data: bytes, flags: int) -> NDArray[Any] | None:
+    """What OpenCV makes of the bytes: an array of any type, or None."""
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise ImageError("too_large", "it does not fit into the memory of this machine") from None
+        if "pixels" in error.err or "size" in error.err.lower():
+            raise _too_many_pixels() from None
+        raise ImageError("undecodable", error.err) from None
+
+
+def _refused(data: bytes) -> ImageError:
+    """Why OpenCV gave nothing: it gives no grey TIFF of real numbers as colours, but it can read one."""
+    if data.startswith(_TIFF_STARTS) and (pixels := _decoded(data, cv2.IMREAD_UNCHANGED)) is not None:
+        return _unsupported_pixels(pixels)
+    return ImageError("undecodable", "not a whole image of a known format")
+
+
+def _unsupported_pixels(pixels: NDArray[Any]) -> ImageError:
+    return ImageError("unsupported", f"pixels of type {pixels.dtype}; 8 and 16 bit are supported")
+
+
+def _require_few_pixels(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise _too_many_pixels()
+
+
+def _too_many_pixels() -> ImageError:
+    return ImageError("too_large", f"more than {MAX_PIXELS} pixels")
+
+
+def _sides_of_whole_jpeg(data: bytes) -> tuple[int, int]:
+    """Height and width that a JPEG's header states, before it is turned; 0, 0 where it states none.
+
+    OpenCV fills what a truncated JPEG lacks with grey. What follows its end (a phone's video, say) is no concern.
+    """
+    at, frame = 2, b""
     while marker := _JPEG_MARKER.search(data, at):
-        if marker[1] == _JPEG_END:
-            return
-        at = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+        kind, start = marker[1], marker.end()
+        if kind == _JPEG_END:
+            return _sides_of_frame(frame) if frame else (0, 0)
+        if kind in _JPEG_FRAMES and not frame:
+            frame = kind + data[start + 2 : start + 7]
+        at = start + int.from_bytes(data[start : start + 2])
     raise ImageError("undecodable", "a truncated JPEG: its end is missing")
 
 
-def _require_whole_png(data: bytes) -> None:
-    """OpenCV refuses a damaged PNG too, but libpng then writes to the terminal."""
-    view, at = memoryview(data), len(_PNG_SIGNATURE)
+def _sides_of_frame(frame: bytes) -> tuple[int, int]:
+    """Height and width of a JPEG's frame header: its kind, bits, height and width."""
+    if frame[:1] not in _JPEG_DECODED:
+        raise ImageError("unsupported", "a lossless or hierarchical JPEG")
+    if frame[1] != 8:
+        raise ImageError("unsupported", f"a JPEG of {frame[1]} bits a sample; 8 are supported")
+    return int.from_bytes(frame[2:4]), int.from_bytes(frame[4:6])
+
+
+def _whole_png(data: bytes) -> bytes:
+    """A PNG without what its pixels do not need: profiles and texts that grow without bounds, further frames.
+
+    OpenCV refuses a damaged PNG too, but libpng then writes to the terminal; and an animation whose first frame is
+    damaged crashes OpenCV 4.12 (github.com/opencv/opencv/issues/27744).
+    """
+    view, at, kept = memoryview(data), len(_PNG_SIGNATURE), [memoryview(_PNG_SIGNATURE)]
     while at + 12 <= len(data):
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(view[at : at + 4])
         if end > len(data):
@@ -138,8 +202,10 @@ def _require_whole_png(data: bytes) -> None:
         critical = not kind[0] & 0x20
         if critical and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end]):
             raise ImageError("undecodable", f"a damaged PNG: the checksum at byte {end - 4} is wrong")
+        if critical or kind in _PNG_NEEDED:
+            kept.append(view[at:end])
         if kind == b"IEND":
-            return
+            return b"".join(kept)
         at = end
     raise ImageError("undecodable", "a truncated PNG: its end is missing")
 
