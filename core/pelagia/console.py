@@ -6,6 +6,8 @@ Rich is imported when something is shown, which keeps `pelagia --help` quick.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +18,9 @@ from pelagia.files import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_STDERR = 2
 
 
 @cache
@@ -70,6 +75,34 @@ def progress_bar(what: str) -> Iterator[Callable[..., None]]:
             bar.update(task, completed=done, total=total, text=text)
 
         yield update
+
+
+@contextmanager
+def only_our_words() -> Iterator[None]:
+    """Keeps off the terminal what libjpeg, libpng and libtiff say of damaged images, which are rows of the result.
+
+    They write to descriptor 2 of the process, and OpenCV gives no way to stop them. So it leads nowhere for a while,
+    and Python's own `sys.stderr` goes on through a copy of it. It costs nothing an image.
+    """
+    ours = sys.stderr
+    try:
+        if ours.fileno() != _STDERR:
+            raise OSError
+    except (AttributeError, OSError):  # somebody has led it elsewhere already
+        yield
+        return
+    ours.flush()
+    nowhere, kept = os.open(os.devnull, os.O_WRONLY), os.dup(_STDERR)
+    sys.stderr = open(kept, "w", buffering=1, encoding=ours.encoding, errors=ours.errors, closefd=False)  # noqa: SIM115
+    os.dup2(nowhere, _STDERR)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        sys.stderr = ours
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

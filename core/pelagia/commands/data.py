@@ -67,7 +67,7 @@ def dataset_import(
         raise InputError("--status is for EcoTaxa exports: there is no ecotaxa*.tsv here to read it from")
     if conflicts not in ("refuse", "drop"):
         raise InputError(f"--conflicts takes refuse or drop, not '{conflicts}'")
-    with console.progress_bar("checking images") as update:
+    with console.only_our_words(), console.progress_bar("checking images") as update:
         made = import_dataset(
             src,
             out,

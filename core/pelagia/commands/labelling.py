@@ -72,7 +72,7 @@ def label_push(
     from pelagia_labeling.push import push
 
     classes = load_taxonomy(taxonomy)
-    with console.progress_bar("pushing") as update:
+    with console.only_our_words(), console.progress_bar("pushing") as update:
         report = push(connect(url), src, project, classes, predictions=predictions, progress=update)
     for path, reason in report.bad:
         console.note(f"left out: {path}: {reason}")
