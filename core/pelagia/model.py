@@ -96,6 +96,12 @@ class ModelMetadata(Strict):
     parity: Parity
     references: tuple[ReferenceImage, ...] = Field(min_length=1)
 
+    @field_validator("preprocess", mode="before")
+    @classmethod
+    def _before_jpegs_were_reduced(cls, value: Any) -> Any:
+        """A model that does not say was trained on whole images."""
+        return {"jpeg_scale": "full", **value} if isinstance(value, dict) else value
+
     @model_validator(mode="after")
     def _one_probability_a_class(self) -> ModelMetadata:
         for reference in self.references:

@@ -26,9 +26,12 @@ Image = NDArray[np.uint8]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_NEEDED = (b"tRNS", b"eXIf")  # and the critical ones, whose names begin with a capital
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # but stuffed bytes, fill bytes and restarts
-_JPEG_END = b"\xd9"
-_JPEG_FRAMES = b"\xc0\xc1\xc2\xc3\xc5\xc6\xc7\xc9\xca\xcb\xcd\xce\xcf"
-_JPEG_DECODED = b"\xc0\xc1\xc2\xc9\xca"  # not the lossless and the hierarchical
+_JPEG_END = 0xD9
+_JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+_JPEG_DECODED = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # not the lossless and the hierarchical
+_JPEG_SCALES = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
+_JPEG_MARGIN = 4
+"""How many times ``size`` a reduced JPEG's side must be at least: fewer save little more (benchmarks/big_jpeg.py)."""
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESIZE = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
@@ -66,6 +69,9 @@ class PreprocessSpec(Strict):
     ``letterbox`` keeps the aspect ratio, centres, and fills the rest with the median colour of the image's own border;
     ``stretch`` does not keep it. OpenCV resizes: ``shrink`` names the filter when the image gets smaller, ``enlarge``
     when it gets larger (INTER_AREA and INTER_LINEAR).
+
+    With ``jpeg_scale`` ``reduced`` a large JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at which the
+    side that decides the fit (the longer of a letterbox, the shorter of a stretch) is still four times ``size``.
     """
 
     size: int = Field(default=224, ge=16, le=1024, description="side of the square input, in pixels")
@@ -73,6 +79,7 @@ class PreprocessSpec(Strict):
     shrink: Literal["area", "linear"] = "area"
     enlarge: Literal["area", "linear"] = "linear"
     colour: Literal["RGB"] = "RGB"
+    jpeg_scale: Literal["full", "reduced"] = "reduced"
 
 
 def load(data: bytes, spec: PreprocessSpec) -> Image:
@@ -84,14 +91,17 @@ def load(data: bytes, spec: PreprocessSpec) -> Image:
     Raises:
         ImageError: the bytes are no usable image.
     """
-    return fit(decode(data), spec)
+    return fit(decode(data, spec), spec)
 
 
-def decode(data: bytes) -> Image:
+def decode(data: bytes, spec: PreprocessSpec | None = None) -> Image:
     """Pixels of an encoded image, the EXIF orientation of a JPEG, PNG or TIFF applied.
 
     Of several frames or pages the first is taken. Grey and palette images become RGB; an alpha channel is dropped;
     16-bit values are divided by 257 and rounded, so that 0..65535 maps to 0..255 whatever the image's own range.
+
+    Args:
+        spec: what the pixels are to be fitted to: a large JPEG may come at a reduced scale. None: always at its own.
 
     Returns:
         uint8, H x W x 3, RGB, 0..255.
@@ -101,7 +111,7 @@ def decode(data: bytes) -> Image:
     """
     if not data:
         raise ImageError("empty", "the file has no bytes")
-    data, flags = _checked(data)
+    data, flags = _checked(data, spec)
     pixels = _decoded(data, flags)
     if pixels is None:
         raise _refused(data)
@@ -115,15 +125,16 @@ def decode(data: bytes) -> Image:
     return pixels.astype(np.uint8, copy=False)
 
 
-def _checked(data: bytes) -> tuple[bytes, int]:
+def _checked(data: bytes, spec: PreprocessSpec | None) -> tuple[bytes, int]:
     """What OpenCV is to be given of an image that its own checks would let pass, and how it is to decode it.
 
     Only JPEG and PNG are decoded to RGB at once: a TIFF of 3 x 16 bits would come out of OpenCV 4.12 as whatever the
     memory held before.
     """
     if data[:2] == b"\xff\xd8":
-        _require_few_pixels(*_sides_of_whole_jpeg(data))
-        return data, cv2.IMREAD_COLOR_RGB
+        sides = _sides_of_whole_jpeg(data)
+        _require_few_pixels(*sides)  # OpenCV would look at the reduced size
+        return data, _jpeg_flags(sides, spec)
     if data.startswith(_PNG_SIGNATURE):
         data = _whole_png(data)
         _require_few_pixels(int.from_bytes(data[16:20]), int.from_bytes(data[20:24]))
@@ -163,29 +174,39 @@ def _too_many_pixels() -> ImageError:
     return ImageError("too_large", f"more than {MAX_PIXELS} pixels")
 
 
+def _jpeg_flags(sides: tuple[int, int], spec: PreprocessSpec | None) -> int:
+    """How OpenCV is to decode a JPEG of these sides for ``spec``."""
+    if spec is None or spec.jpeg_scale == "full":
+        return cv2.IMREAD_COLOR_RGB
+    side = max(sides) if spec.fit == "letterbox" else min(sides)
+    room = side // (_JPEG_MARGIN * spec.size)
+    return next((flags for part, flags in _JPEG_SCALES if part <= room), cv2.IMREAD_COLOR_RGB)
+
+
 def _sides_of_whole_jpeg(data: bytes) -> tuple[int, int]:
     """Height and width that a JPEG's header states, before it is turned; 0, 0 where it states none.
 
     OpenCV fills what a truncated JPEG lacks with grey. What follows its end (a phone's video, say) is no concern.
     """
-    at, frame = 2, b""
+    at, frame = 2, 0
     while marker := _JPEG_MARKER.search(data, at):
-        kind, start = marker[1], marker.end()
+        start = marker.end()
+        kind = data[start - 1]
         if kind == _JPEG_END:
-            return _sides_of_frame(frame) if frame else (0, 0)
+            return _sides_of_frame(data[frame - 1 : frame + 7]) if frame else (0, 0)
         if kind in _JPEG_FRAMES and not frame:
-            frame = kind + data[start + 2 : start + 7]
+            frame = start
         at = start + int.from_bytes(data[start : start + 2])
     raise ImageError("undecodable", "a truncated JPEG: its end is missing")
 
 
-def _sides_of_frame(frame: bytes) -> tuple[int, int]:
-    """Height and width of a JPEG's frame header: its kind, bits, height and width."""
-    if frame[:1] not in _JPEG_DECODED:
+def _sides_of_frame(header: bytes) -> tuple[int, int]:
+    """Height and width of a JPEG's frame header: its kind, length, bits, height and width."""
+    if header[0] not in _JPEG_DECODED:
         raise ImageError("unsupported", "a lossless or hierarchical JPEG")
-    if frame[1] != 8:
-        raise ImageError("unsupported", f"a JPEG of {frame[1]} bits a sample; 8 are supported")
-    return int.from_bytes(frame[2:4]), int.from_bytes(frame[4:6])
+    if header[3:4] != b"\x08":
+        raise ImageError("unsupported", "a JPEG of other than 8 bits a sample")
+    return int.from_bytes(header[4:6]), int.from_bytes(header[6:8])
 
 
 def _whole_png(data: bytes) -> bytes:

@@ -25,10 +25,12 @@ def _pixels(seed: int = 0, height: int = 30, width: int = 40) -> np.ndarray:
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
 
-def _encode(kind: str = "PNG", seed: int = 0, mode: str = "RGB", **options: Any) -> bytes:
+def _encode(
+    kind: str = "PNG", seed: int = 0, mode: str = "RGB", height: int = 30, width: int = 40, **options: Any
+) -> bytes:
     """An encoded image, by Pillow: another decoder's view of the formats."""
     buffer = io.BytesIO()
-    Image.fromarray(_pixels(seed)).convert(mode).save(buffer, kind, **options)
+    Image.fromarray(_pixels(seed, height, width)).convert(mode).save(buffer, kind, **options)
     return buffer.getvalue()
 
 

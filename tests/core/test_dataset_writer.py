@@ -67,6 +67,12 @@ def test_what_an_importer_knows_is_kept(tmp_path, candidates):
     assert (one.width, one.height) == (40, 30)
 
 
+def test_the_sides_of_a_large_jpeg_are_its_own(tmp_path, put, encode):
+    file = put(tmp_path / "in" / "large.jpg", data=encode("JPEG", height=1500, width=2000))
+    (one,) = write(tmp_path, [Candidate(file, "a", "large.jpg")]).records
+    assert (one.width, one.height) == (2000, 1500)
+
+
 def test_survey_columns_of_some_images_are_empty_for_the_others(tmp_path, candidates):
     first, second = candidates(("a", 0), ("a", 1))
     entries = [Candidate(first.file, "a", "0", extra={"x": "1"}), Candidate(second.file, "a", "1", extra={"y": "2"})]

@@ -1,6 +1,7 @@
 import base64
 import json
 
+import numpy as np
 import pytest
 from onnx import TensorProto, helper
 from pydantic import ValidationError
@@ -9,7 +10,7 @@ from pelagia.errors import ModelError
 from pelagia.files import sha256_of
 from pelagia.model import METADATA_KEY, ModelFile, ModelMetadata, Parity, ReferenceImage, sealed, write_model
 from pelagia.onnx_file import with_metadata
-from pelagia.preprocess import PreprocessSpec
+from pelagia.preprocess import PreprocessSpec, decode, fit, load
 from pelagia.taxonomy import taxonomy_of_names
 
 
@@ -74,6 +75,16 @@ def test_a_reference_image_keeps_its_bytes(model, encode):
 
 def test_a_figure_that_is_not_a_number_survives(model):
     assert str(ModelFile.read(model).metadata.metrics) == "{'macro_f1': 1.0, 'auc': nan}"
+
+
+def test_a_model_made_before_jpegs_were_reduced_goes_on_decoding_them_whole(model, encode):
+    document = json.loads(ModelFile.read(model).metadata.model_dump_json())["preprocess"]
+    assert document.pop("jpeg_scale") == "reduced"
+    rewrite(model, preprocess=document)
+    spec = ModelFile.read(model).metadata.preprocess
+    assert spec == PreprocessSpec(size=32, jpeg_scale="full")
+    large = encode("JPEG", height=600, width=800)
+    assert np.array_equal(load(large, spec), fit(decode(large), spec))
 
 
 def test_a_missing_model_is_one_line(tmp_path):

@@ -123,6 +123,59 @@ def test_a_thumbnail_inside_a_jpeg_does_not_pass_for_its_end(encode, pixels):
     assert accepted(data, range(len(data))) == []
 
 
+# Large JPEGs
+
+
+@pytest.mark.parametrize(
+    ("sides", "how", "expected"),
+    [
+        ((96, 127), "letterbox", (96, 127)),
+        ((96, 128), "letterbox", (48, 64)),
+        ((255, 30), "letterbox", (128, 15)),
+        ((256, 31), "letterbox", (64, 8)),
+        ((511, 511), "letterbox", (128, 128)),
+        ((513, 512), "letterbox", (65, 64)),
+        ((5, 4001), "letterbox", (1, 501)),
+        ((127, 4000), "stretch", (127, 4000)),
+        ((128, 4000), "stretch", (64, 2000)),
+        ((512, 513), "stretch", (64, 65)),
+    ],
+)
+def test_a_large_jpeg_is_decoded_at_the_scale_that_leaves_four_times_the_fit(encode, sides, how, expected):
+    data = encode("JPEG", height=sides[0], width=sides[1])
+    assert decode(data, PreprocessSpec(size=16, fit=how)).shape == (*expected, 3)
+    assert decode(data, PreprocessSpec(size=16, fit=how, jpeg_scale="full")).shape == (*sides, 3)
+    assert decode(data).shape == (*sides, 3)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if KINDS[kind][0] == "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_reduced_jpeg_shows_the_same_image(encode, kind, orientation):
+    form, mode, options = KINDS[kind]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(form, mode=mode, height=900, width=1200, exif=exif, **options)
+    reduced, full = PreprocessSpec(size=32), PreprocessSpec(size=32, jpeg_scale="full")
+    assert decode(data, reduced).shape == ((150, 113, 3) if orientation > 4 else (113, 150, 3))
+    assert np.abs(load(data, reduced).astype(int) - load(data, full)).mean() < 2  # turned wrongly: 40
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "WEBP"])
+def test_only_jpegs_are_reduced(encode, form):
+    assert decode(encode(form, height=600, width=800), PreprocessSpec(size=16)).shape == (600, 800, 3)
+
+
+@pytest.mark.parametrize("frame", [0xC0, 0xC2])
+def test_a_reduced_jpeg_keeps_the_limit_of_the_whole_image(encode, frame):
+    data = bytearray(encode("JPEG"))
+    at = data.index(b"\xff\xc0")
+    data[at + 1] = frame
+    data[at + 5 : at + 9] = struct.pack(">HH", 65500, 65500)  # an eighth of each would pass
+    with pytest.raises(ImageError, match="more than 268435456 pixels") as caught:
+        load(bytes(data), PreprocessSpec(size=16))
+    assert caught.value.reason == "too_large"
+
+
 # What is refused
 
 

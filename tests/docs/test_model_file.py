@@ -1,13 +1,16 @@
 """The page on the model file, followed to the letter: another program gets Pelagia's answers."""
 
+import io
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from pelagia.dataset import Dataset
 from pelagia.model import ModelFile
@@ -44,6 +47,47 @@ def test_another_program_sees_the_same_pixels_and_gives_the_same_probabilities(
         assert np.array_equal(foreign["load"](data), pixels)  # type: ignore[operator]
         expected = session.probabilities(pixels[None])[0]
         assert np.abs(foreign["probabilities"](data) - expected).max() <= 1e-6  # type: ignore[operator]
+
+
+def encoded(form: str, mode: str = "RGB", sides: tuple[int, int] = (40, 30), **options: object) -> bytes:
+    """A drawn image: smooth, with a grain."""
+    random = np.random.default_rng(sum(sides))
+    coarse = cv2.resize(random.integers(0, 200, (6, 8, 3), dtype=np.uint8), sides, interpolation=cv2.INTER_CUBIC)
+    buffer = io.BytesIO()
+    image = Image.fromarray(coarse + random.integers(0, 40, (*sides[::-1], 1), dtype=np.uint8))
+    image.convert(mode).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "stretch"])
+@pytest.mark.parametrize("sides", [(255, 200), (256, 100), (513, 512), (4000, 3000), (1023, 1025), (90, 3000)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_large_jpegs_are_described(foreign: dict[str, object], fit: str, sides: tuple[int, int], mode: str) -> None:
+    foreign["spec"]["fit"] = fit  # type: ignore[index]
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded("JPEG", mode, sides, exif=exif)
+    pixels = ours(data, PreprocessSpec(size=32, fit=fit))  # type: ignore[arg-type]
+    assert np.array_equal(foreign["load"](data), pixels)  # type: ignore[operator]
+
+
+def test_a_model_that_does_not_speak_of_large_jpegs_is_described(foreign: dict[str, object]) -> None:
+    del foreign["spec"]["jpeg_scale"]  # type: ignore[attr-defined]
+    data = encoded("JPEG", sides=(1200, 900))
+    assert np.array_equal(foreign["load"](data), ours(data, PreprocessSpec(size=32, jpeg_scale="full")))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "WEBP"])
+def test_other_formats_are_described(foreign: dict[str, object], form: str) -> None:
+    for data in (encoded(form), encoded(form, sides=(600, 400)), encoded(form, "RGBA")):
+        assert np.array_equal(foreign["load"](data), ours(data, PreprocessSpec(size=32)))  # type: ignore[operator]
+
+
+def test_sixteen_bits_are_described(foreign: dict[str, object]) -> None:
+    deep = np.random.default_rng(0).integers(0, 65536, (50, 60, 3), dtype=np.uint16)
+    for suffix in (".png", ".tif"):
+        data = cv2.imencode(suffix, deep)[1].tobytes()
+        assert np.array_equal(foreign["load"](data), ours(data, PreprocessSpec(size=32)))  # type: ignore[operator]
 
 
 def test_stretch_is_described_as_well(foreign: dict[str, object], dataset: Dataset) -> None:

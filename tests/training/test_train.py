@@ -14,7 +14,7 @@ from pelagia.dataset import Dataset
 from pelagia.errors import ConfigError, DatasetError, InputError, TrainingError
 from pelagia.importers import import_dataset
 from pelagia_training.config import TrainConfig
-from pelagia_training.run import read_run
+from pelagia_training.run import CONFIG_FILE, read_run
 from pelagia_training.train import Step, train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -38,6 +38,15 @@ def test_a_run_holds_its_config_its_log_and_its_weights(run: Path, dataset: Data
     assert any((run / "tensorboard").glob("events.*"))
     for name in ("best.safetensors", "last.safetensors"):
         assert all(torch.isfinite(value).all() for value in safetensors.torch.load_file(run / name).values())
+
+
+def test_a_run_made_before_jpegs_were_reduced_is_exported_as_it_was_trained(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    config = (run / CONFIG_FILE).read_text()
+    assert config.count("  jpeg_scale: reduced\n") == 1
+    (tmp_path / "run" / CONFIG_FILE).write_text(config.replace("  jpeg_scale: reduced\n", ""))
+    assert read_run(run)[0].preprocess.jpeg_scale == "reduced"
+    assert read_run(tmp_path / "run")[0].preprocess.jpeg_scale == "full"
 
 
 def test_the_same_seed_gives_the_same_weights(run: Path, dataset: Dataset, tmp_path: Path) -> None:

@@ -70,7 +70,7 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     """
     if not (folder / STATE_FILE).is_file():
         raise InputError(f"{folder} is not a training run: make one with `pelagia train CONFIG --out {folder}`")
-    config = load_config(folder / CONFIG_FILE, TrainConfig)
+    config = _as_trained(load_config(folder / CONFIG_FILE, TrainConfig))
     try:
         state = RunState.model_validate(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
@@ -80,6 +80,14 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
             f"the run {folder} has no weights yet: it stopped before its first epoch was over; train again"
         )
     return config, state
+
+
+def _as_trained(config: TrainConfig) -> TrainConfig:
+    """A run that does not say so was made before large JPEGs were decoded at a reduced scale."""
+    if "jpeg_scale" in config.preprocess.model_fields_set:
+        return config
+    whole = config.preprocess.model_copy(update={"jpeg_scale": "full"})
+    return config.model_copy(update={"preprocess": whole})
 
 
 def refuse_run(folder: Path) -> None:
