@@ -120,6 +120,15 @@ def ycck_jpeg() -> bytes:
     return bytes(data)
 
 
+def progressive_jpeg(side: int, scans: int) -> bytes:
+    """A grey square in which nothing happens, refined again and again: a pass over all blocks for twelve bytes."""
+    tables = segment(0xDB, bytes([0, *[16] * 64])) + segment(0xC4, b"\0" + bytes([1, *[0] * 15]) + b"\0")
+    runs = segment(0xC4, b"\x10" + bytes([0, 1, *[0] * 14]) + b"\xe0")
+    first = segment(0xDA, b"\x01\x01\0\0\0\0") + bytes(2)
+    more = segment(0xDA, b"\x01\x01\0\1\x3f\0") + bytes(2)
+    return b"\xff\xd8" + tables + grey_frame(0xC2, side) + runs + first + more * (scans - 1) + b"\xff\xd9"
+
+
 def exif_block(entries: bytes, count: int, following: int = 0) -> bytes:
     return b"Exif\0\0II*\0" + struct.pack("<IH", 8, count) + entries + struct.pack("<I", following)
 
@@ -140,6 +149,8 @@ def jpegs() -> Iterator[tuple[str, Hostile]]:
         yield f"{name}.jpg", Hostile(data, drawn=seen_by_pillow(data), tolerance=1.0)
     yield "progressive.jpg", Hostile(by_pillow("JPEG", progressive=True), **near)
     yield "arithmetic.jpg", Hostile(arithmetic_jpeg(), drawn=np.full((8, 8, 3), 128, np.uint8))
+    yield "ten_scans.jpg", Hostile(progressive_jpeg(64, 10), drawn=np.full((64, 64, 3), 128, np.uint8))
+    yield "a_thousand_scans.jpg", Hostile(progressive_jpeg(16000, 1000), UNSUPPORTED)
     yield "lossless.jpg", Hostile(lossless_jpeg(), UNSUPPORTED)
     yield "twelve_bits.jpg", Hostile(frame_changed(0xC1, 12), UNSUPPORTED)
     yield "hierarchical.jpg", Hostile(frame_changed(0xC5), UNSUPPORTED)

@@ -26,7 +26,9 @@ Image = NDArray[np.uint8]
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_NEEDED = (b"tRNS", b"eXIf")  # and the critical ones, whose names begin with a capital
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # but stuffed bytes, fill bytes and restarts
-_JPEG_END = 0xD9
+_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
+_JPEG_MOST_SCANS = 64
+"""Of a progressive JPEG; encoders write about ten. Each costs a pass over all blocks, and no more than 12 bytes."""
 _JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _JPEG_DECODED = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # not the lossless and the hierarchical
 _JPEG_SCALES = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
@@ -188,14 +190,17 @@ def _sides_of_whole_jpeg(data: bytes) -> tuple[int, int]:
 
     OpenCV fills what a truncated JPEG lacks with grey. What follows its end (a phone's video, say) is no concern.
     """
-    at, frame = 2, 0
+    at, frame, scans = 2, 0, 0
     while marker := _JPEG_MARKER.search(data, at):
         start = marker.end()
         kind = data[start - 1]
         if kind == _JPEG_END:
+            if scans > _JPEG_MOST_SCANS:
+                raise ImageError("unsupported", f"a JPEG of {scans} scans; {_JPEG_MOST_SCANS} are supported")
             return _sides_of_frame(data[frame - 1 : frame + 7]) if frame else (0, 0)
         if kind in _JPEG_FRAMES and not frame:
             frame = start
+        scans += kind == _JPEG_SCAN
         at = start + int.from_bytes(data[start : start + 2])
     raise ImageError("undecodable", "a truncated JPEG: its end is missing")
 
