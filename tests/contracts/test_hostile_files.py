@@ -187,8 +187,19 @@ def test_decoders_write_nothing_to_the_terminal(classified: Classified) -> None:
     assert line.startswith("try the failed ones again with: pelagia classify ")
 
 
+def test_decoders_write_nothing_to_the_terminal_of_an_import(
+    pelagia: Pelagia, hostile: dict[str, Hostile], tmp_path: Path
+) -> None:
+    (tmp_path / "source" / "copepod").mkdir(parents=True)
+    for name in ("bad_filter.png", "bits_changed.jpg", "top_down.bmp"):
+        (tmp_path / "source" / "copepod" / name).write_bytes(hostile[name].data)
+    done = pelagia("dataset", "import", tmp_path / "source", "--out", tmp_path / "dataset")
+    assert "left out, undecodable: 1" in done.stdout
+    assert [line for line in done.stderr.splitlines() if not line.startswith("warning: ")] == []
+
+
 def test_decoders_would_write_to_the_terminal(hostile: dict[str, Hostile], capfd: pytest.CaptureFixture[str]) -> None:
-    """Or the test above could not fail."""
+    """Or the tests above could not fail."""
     with pytest.raises(ImageError):
         decode(hostile["bad_filter.png"].data)
     assert "libpng error" in capfd.readouterr().err
