@@ -94,6 +94,7 @@ def classify(
             out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
         ) as survey:
             _require_same_images(survey, inputs, moved=survey.meta.get("origin") != origin)
+            survey.forget_transient()
             run = _Run(survey, retry_failed, progress)
             tally = Tally()
             try:
