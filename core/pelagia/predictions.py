@@ -227,6 +227,19 @@ class Survey:
             found.update(path for (path,) in self._select(query, part))
         return found
 
+    def forget_transient(self) -> None:
+        """Drops the rows of what could not be read, which a run is to try again.
+
+        Left where they are, one would outlast its cause: a folder that could not be listed is a row, and no image.
+
+        Raises:
+            SurveyError: the disk is full or failing.
+        """
+        try:
+            self._db.execute(f"DELETE FROM images WHERE reason IN {TRANSIENT}")
+        except sqlite3.DatabaseError as error:
+            raise _explain(error, self.folder / JOURNAL_FILE) from None
+
     def hashes(self, paths: Sequence[str]) -> dict[str, str]:
         """Path -> SHA-256 of those of ``paths`` that were classified."""
         query = f"SELECT path, sha256 FROM images WHERE status = 'ok' AND path IN ({','.join('?' * len(paths))})"

@@ -17,7 +17,7 @@ from pathlib import Path
 from pelagia.errors import SurveyError
 from pelagia.files import sha256_of
 from pelagia.model import ModelFile
-from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
+from pelagia.predictions import Prediction, Survey
 from pelagia.preprocess import ImageError
 from pelagia.sources import SourceImage, Tally, list_images
 from pelagia_inference.crew import Crew
@@ -94,6 +94,7 @@ def classify(
             out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
         ) as survey:
             _require_same_images(survey, inputs, moved=survey.meta.get("origin") != origin)
+            survey.forget_transient()
             run = _Run(survey, retry_failed, progress)
             tally = Tally()
             try:
@@ -107,10 +108,11 @@ def classify(
 
 def _setting(out: Path, model: ModelFile) -> Setting:
     chosen = stored_setting(model.sha256) or Setting(cores())
-    if not (out / JOURNAL_FILE).exists():
+    try:
+        with Survey.open(out) as survey:
+            before = json.loads(survey.meta["settings"])
+    except SurveyError:  # there is none, or a kill or a full disk left an empty one; opening it to write will tell
         return chosen
-    with Survey.open(out) as survey:
-        before = json.loads(survey.meta["settings"])
     return replace(chosen, batch=before.get("batch", chosen.batch), threads=before.get("threads", chosen.threads))
 
 

@@ -91,6 +91,14 @@ def test_what_is_done_is_known_also_among_thousands(survey):
         assert read.done([]) == set()
 
 
+def test_what_could_not_be_read_is_forgotten_before_it_is_tried_again(survey):
+    with writing(survey) as again:
+        again.add([Prediction(reason, "/in", reason=reason, message="no") for reason in ("missing", "unreadable")])
+        assert len(again) == 8
+        again.forget_transient()
+        assert [one.path for one in again] == ["0.png", "1.png", "2.png", "3.png", "4.png", "bad.png"]
+
+
 @pytest.mark.parametrize(
     "path", ["ø/桡足类.png", "a,b;c.png", "new\nline.png", "-x.png", "'quote\".png", os.fsdecode(b"caf\xe9.png")]
 )

@@ -371,7 +371,7 @@ def test_in_a_folder_a_bin_without_its_adc_file_is_a_failed_image(make_current, 
     put(path.with_name("z.png"))
     found = by_name(path.parent)
     assert list(found) == [SMHI, "z.png"]
-    assert why(found[SMHI]) == ("damaged", "the bin's .adc cannot be read: No such file or directory")
+    assert why(found[SMHI]) == ("unreadable", "the bin's .adc cannot be read: No such file or directory")
 
 
 def test_a_bin_without_any_image_is_refused_by_name(make_current):

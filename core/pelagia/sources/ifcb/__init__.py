@@ -83,7 +83,7 @@ def images_or_fault(path: Path, tally: Tally) -> Iterator[SourceImage]:
     try:
         adc = Adc(_with(base, ".adc"), bin_id.old)
     except OSError as error:
-        yield failed(bin_id.name, base, "damaged", f"the bin's .adc cannot be read: {error.strerror}")
+        yield failed(bin_id.name, base, "unreadable", f"the bin's .adc cannot be read: {error.strerror}")
     except ImageError as error:
         yield failed(bin_id.name, base, "damaged", f"the bin's .adc is none: {error}")
     else:
