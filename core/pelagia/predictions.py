@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from pelagia import __version__
 from pelagia.errors import SurveyError
 from pelagia.files import new_file, printable
+from pelagia.locking import REMEDY, SCRATCH, locking_fault
 
 SCHEMA = "1"
 JOURNAL_FILE = "survey.sqlite"
@@ -105,10 +106,11 @@ class Survey:
 
         Raises:
             SurveyError: it belongs to another model or other settings (the message says what differs), another process
-                is writing to it, or it is not a survey.
+                is writing to it, its disk would let a second process write to it as well, or it is not a survey.
         """
         journal = folder / JOURNAL_FILE
         _make_folder(folder, journal)
+        _require_locking(folder)
         meta = {
             "schema": SCHEMA,
             "model_sha256": model_sha256,
@@ -319,12 +321,24 @@ def _short(text: str | None) -> str:
 def _make_folder(folder: Path, journal: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not journal.exists() and any(folder.iterdir()):
+        if not journal.exists() and any(not one.name.startswith(SCRATCH) for one in folder.iterdir()):
             raise SurveyError(f"{folder} holds other files and no survey: name a new folder")
     except (FileExistsError, NotADirectoryError):
         raise SurveyError(f"{folder} is a file, or lies in one: name a folder for the survey") from None
     except OSError as error:
         raise SurveyError(f"cannot make the survey {folder}: {error.strerror}; name another folder") from None
+
+
+def _require_locking(folder: Path) -> None:
+    """Refuses a disk on which two runs could mix. A folder that nothing may be written to is left to SQLite to name."""
+    try:
+        fault = locking_fault(folder)
+    except OSError:
+        return
+    if fault:
+        with suppress(OSError):  # it was made for this survey, or holds one
+            folder.rmdir()
+        raise SurveyError(f"cannot keep a survey in {folder}: {fault}, as on some network drives; {REMEDY}")
 
 
 def _connect(journal: Path, mode: str) -> sqlite3.Connection:

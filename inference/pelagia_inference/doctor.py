@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sqlite3
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ import onnxruntime as ort
 
 from pelagia import __version__
 from pelagia.errors import PelagiaError
+from pelagia.locking import REMEDY, locking_fault
 from pelagia.model import ModelFile
 from pelagia_inference.session import PROVIDERS
 from pelagia_inference.setting import cores
@@ -82,7 +81,7 @@ def _providers() -> Check:
 
 
 def _disk(folder: Path) -> Check:
-    present = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    present = _present(folder)
     free = shutil.disk_usage(present).free
     found = f"{free / 1e9:.1f} GB are free at {present}"
     return Check("disk", found, "free some space, or choose another folder with --out" if free < _LEAST_DISK else "")
@@ -90,26 +89,19 @@ def _disk(folder: Path) -> Check:
 
 def _locking(folder: Path) -> Check:
     """A second writer must be refused: on some network drives it is not, and two runs would mix."""
-    present = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    present = _present(folder)
     try:
-        with tempfile.TemporaryDirectory(prefix=".pelagia-doctor-", dir=present) as scratch:
-            journal = Path(scratch, "journal.sqlite")
-            first, second = (sqlite3.connect(journal, timeout=0, isolation_level=None) for _ in range(2))
-            try:
-                first.execute("BEGIN EXCLUSIVE")
-                second.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                if "locked" in str(error):
-                    return Check("file locking", f"works at {present}")
-                return Check("file locking", f"{error} at {present}", "choose a folder on a local disk")
-            finally:
-                first.close()
-                second.close()
+        fault = locking_fault(present)
     except OSError as error:
         return Check(
             "file locking", f"cannot write to {present}: {error.strerror}", "choose a folder that you may write"
         )
-    return Check("file locking", f"two writers at once were let in at {present}", "choose a folder on a local disk")
+    return Check("file locking", f"{fault} ({present})" if fault else f"works at {present}", REMEDY if fault else "")
+
+
+def _present(folder: Path) -> Path:
+    """``folder``, or the nearest one above it that is there."""
+    return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
 
 
 def _model(model: Path) -> Check:
