@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pelagia.errors import SurveyError
 from pelagia.files import sha256_of
@@ -22,7 +23,9 @@ from pelagia.preprocess import ImageError
 from pelagia.sources import SourceImage, Tally, list_images
 from pelagia_inference.crew import Crew
 from pelagia_inference.pipeline import predict_with
-from pelagia_inference.setting import Setting, cores, stored_setting
+from pelagia_inference.providers import AUTO, CPU, choose_provider
+from pelagia_inference.setting import Setting, completed, default_setting, stored_setting
+from pelagia_inference.verify import verify
 
 _COMMIT_ROWS = 512
 _COMMIT_SECONDS = 1.0
@@ -52,6 +55,7 @@ class Classified:
     """
 
     csv: Path
+    provider: str
     setting: Setting
     progress: Progress
     counts: Counter[str]
@@ -65,23 +69,29 @@ def classify(
     out: Path,
     *,
     setting: Setting | None = None,
-    provider: str = "cpu",
+    provider: str = AUTO,
     retry_failed: bool = False,
     progress: Callable[[Progress], None] = lambda progress: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Classified:
     """Classifies the images of ``inputs`` into the survey folder ``out``, or goes on where an earlier run stopped.
 
     Args:
-        setting: by default that of the survey, where it is continued; else what `pelagia bench --apply` stored; else a
-            session for each core.
+        setting: by default that of the survey, where it is continued; else, on the CPU, what `pelagia bench --apply`
+            stored; else `default_setting`, which a 0 in it stands for as well.
+        provider: a key of `PROVIDERS`; by default that of the survey, where it is continued; else as `choose_provider`.
         retry_failed: does images again that the journal holds as failed.
         progress: called after each batch.
+        note: is told what the user should know before the work begins.
 
     Raises:
-        InputError: an input is wrong.
+        InputError: an input is wrong, or the provider does not start.
+        ModelError: the provider gives other answers than the trainer's.
         SurveyError: ``out`` belongs to another model or other inputs, is in use, or cannot be written.
     """
-    setting = setting or _setting(out, model)
+    before = _settings_of(out)
+    provider = _provider(out, model, before.get("provider", ""), provider, note)
+    setting = completed(setting, provider) if setting else _setting(model, provider, before)
     names = [path.absolute().name for path in inputs]
     origin = json.dumps([str(path.absolute()) for path in inputs])
     settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": provider}
@@ -89,7 +99,7 @@ def classify(
         for path in inputs:
             next(list_images([path]), None)  # a wrong input is refused before a survey is made for it
         next(list_images(inputs), None)
-        crew.ready()  # and so is a provider that is not there
+        crew.ready()
         with Survey.open_for_writing(
             out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
         ) as survey:
@@ -102,15 +112,35 @@ def classify(
             finally:
                 run.commit()
             counts, failures = survey.counts_by_class(), survey.counts_by_reason()
-            return Classified(survey.write_csv(), setting, run.state(), counts, failures, tally)
+            return Classified(survey.write_csv(), provider, setting, run.state(), counts, failures, tally)
 
 
-def _setting(out: Path, model: ModelFile) -> Setting:
-    chosen = stored_setting(model.sha256) or Setting(cores())
+def _settings_of(out: Path) -> dict[str, Any]:
+    """The settings that the survey in ``out`` was begun with; none where there is no survey."""
     if not (out / JOURNAL_FILE).exists():
-        return chosen
+        return {}
     with Survey.open(out) as survey:
-        before = json.loads(survey.meta["settings"])
+        found: dict[str, Any] = json.loads(survey.meta["settings"])
+        return found
+
+
+def _provider(out: Path, model: ModelFile, before: str, wanted: str, note: Callable[[str], None]) -> str:
+    if before and wanted not in (AUTO, before):
+        raise SurveyError(
+            f"the survey {out} was begun with the provider {before}, this is {wanted}: leave --provider out, or choose "
+            "a new --out folder"
+        )
+
+    def prove(name: str) -> None:
+        if name != CPU:  # whether the CPU starts, the workers find out
+            verify(model, name)
+
+    return choose_provider(before or wanted, prove, note)
+
+
+def _setting(model: ModelFile, provider: str, before: Mapping[str, Any]) -> Setting:
+    stored = stored_setting(model.sha256) if provider == CPU else None
+    chosen = stored or default_setting(provider)
     return replace(chosen, batch=before.get("batch", chosen.batch), threads=before.get("threads", chosen.threads))
 
 

@@ -7,6 +7,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,15 +15,19 @@ import cv2
 import onnxruntime as ort
 
 from pelagia import __version__
-from pelagia.errors import PelagiaError
+from pelagia.errors import InputError, PelagiaError
 from pelagia.locking import REMEDY, locking_fault
 from pelagia.model import ModelFile
-from pelagia_inference.session import PROVIDERS
+from pelagia_inference.providers import CPU, installed, open_session, runtimes
 from pelagia_inference.setting import cores
 from pelagia_inference.verify import verify
 
 _LEAST_DISK = 1e9
 _LEAST_MEMORY = 1e9
+_TINY = (  # an ONNX model of one Relu
+    b'\x08\x08:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
+)
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,20 @@ def _memory() -> Check:
 
 
 def _providers() -> Check:
-    installed = [name for name, provider in PROVIDERS.items() if provider in ort.get_available_providers()]
-    remedy = "" if "cpu" in installed else "pip install --force-reinstall 'pelagia[inference]'"
-    return Check("providers", ", ".join(installed), remedy)
+    """What is installed, and of that what starts: a package for a GPU is installed as well where there is none."""
+    if len(runtimes()) > 1:
+        remedy = "keep one: they overwrite each other's files; uninstall all of them and install the one you need again"
+        return Check("providers", f"several ONNX Runtimes in one environment: {', '.join(runtimes())}", remedy)
+    found, faults = [], []
+    for name in installed():
+        try:
+            open_session(_TINY, name, 1)
+            found.append(name)
+        except InputError as error:
+            faults.append(str(error))
+    if CPU not in found:
+        faults.append("pip install --force-reinstall 'pelagia[inference]'")
+    return Check("providers", ", ".join(found), "; ".join(faults))
 
 
 def _disk(folder: Path) -> Check:
@@ -105,8 +121,13 @@ def _present(folder: Path) -> Path:
 
 
 def _model(model: Path) -> Check:
+    """The reference images, on the CPU and on each accelerator that starts."""
+    differences = []
     try:
-        result = verify(ModelFile.read(model))
+        file = ModelFile.read(model)
+        for name in installed():
+            with suppress(InputError):  # of what does not start, the providers' own check tells
+                differences.append(f"{verify(file, name).max_probability_difference:.2g} on {name}")
     except PelagiaError as error:
         return Check("model", str(error), "see above")
-    return Check("model", f"{model} gives the trainer's answers, to {result.max_probability_difference:.2g}")
+    return Check("model", f"{model} gives the trainer's answers, to {', '.join(differences)}")
