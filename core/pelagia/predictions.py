@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia import __version__
+from pelagia.columns import Columns
 from pelagia.errors import SurveyError
 from pelagia.files import new_file, printable
 from pelagia.locking import REMEDY, SCRATCH, locking_fault
@@ -262,25 +263,24 @@ class Survey:
     def write_csv(self) -> Path:
         """Writes `predictions.csv`, one row an image, by path: the same rows always give the same bytes.
 
-        Columns: path, status, class, probability, class_2, probability_2, class_3, probability_3, reason, message, and
-        the manifest's own. Probabilities have six decimals. Text that a spreadsheet would take for a formula is given a
+        Probabilities have six decimals. Text that a spreadsheet would take for a formula is given a
         leading ``'`` (OWASP, "CSV Injection").
         """
-        own = self._own_columns()
+        columns = self.columns()
         target = self.folder / CSV_FILE
-        ranks = min(1 + NEXT_CLASSES, len(self.classes))
-        endings = ["", *(f"_{rank}" for rank in range(2, ranks + 1))]
-        ranked = [f"{what}{ending}" for ending in endings for what in ("class", "probability")]
-        header = ["path", "status", *ranked, "reason", "message"]
         with new_file(target, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*header, *(f"survey_{name}" if name in header else name for name in own)])
+            writer.writerow(columns.header)
             for one in self:
-                carried = [one.columns.get(name, "") for name in own]
+                carried = [one.columns.get(name, "") for name in columns.own]
                 status = "ok" if one.ok else "failed"
-                cells = [one.path, status, *self._ranked(one, ranks), one.reason, one.message, *carried]
+                cells = [one.path, status, *self._ranked(one, columns.ranks), one.reason, one.message, *carried]
                 writer.writerow([_harmless(cell) for cell in cells])
         return target
+
+    def columns(self) -> Columns:
+        """The columns of its results, in every format."""
+        return Columns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()))
 
     def _own_columns(self) -> list[str]:
         """The manifest's columns, in its order."""

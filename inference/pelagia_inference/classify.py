@@ -18,8 +18,9 @@ from typing import Any
 from pelagia.errors import SurveyError
 from pelagia.files import sha256_of
 from pelagia.model import ModelFile
-from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
+from pelagia.predictions import Prediction, Survey
 from pelagia.preprocess import ImageError
+from pelagia.results import CSV, formats_to_write, write_results
 from pelagia.sources import SourceImage, Tally, list_images
 from pelagia_inference.crew import Crew
 from pelagia_inference.pipeline import predict_with
@@ -51,16 +52,20 @@ class Classified:
     """What a finished run left.
 
     ``counts`` and ``failures`` are of the whole survey; ``left_out`` is what the inputs hold that is no image, by a key
-    of `pelagia.sources.LEFT_OUT`.
+    of `pelagia.sources.LEFT_OUT`; ``files`` are by format.
     """
 
-    csv: Path
+    files: Mapping[str, Path]
     provider: str
     setting: Setting
     progress: Progress
     counts: Counter[str]
     failures: Counter[str]
     left_out: Tally
+
+    @property
+    def csv(self) -> Path:
+        return self.files[CSV]
 
 
 def classify(
@@ -70,6 +75,7 @@ def classify(
     *,
     setting: Setting | None = None,
     provider: str = AUTO,
+    formats: Sequence[str] = (CSV,),
     retry_failed: bool = False,
     progress: Callable[[Progress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda text: None,
@@ -80,15 +86,17 @@ def classify(
         setting: by default that of the survey, where it is continued; else, on the CPU, what `pelagia bench --apply`
             stored; else `default_setting`, which a 0 in it stands for as well.
         provider: a key of `PROVIDERS`; by default that of the survey, where it is continued; else as `choose_provider`.
+        formats: keys of `pelagia.results.FILES`; a file of another that lies in ``out`` is written anew as well.
         retry_failed: does images again that the journal holds as failed.
         progress: called after each batch.
         note: is told what the user should know before the work begins.
 
     Raises:
-        InputError: an input is wrong, or the provider does not start.
+        InputError: an input is wrong, the provider does not start, or a format's package is not installed.
         ModelError: the provider gives other answers than the trainer's.
         SurveyError: ``out`` belongs to another model or other inputs, is in use, or cannot be written.
     """
+    formats = formats_to_write(out, formats)
     before = _settings_of(out)
     provider = _provider(out, model, before.get("provider", ""), provider, note)
     setting = completed(setting, provider) if setting else _setting(model, provider, before)
@@ -112,16 +120,18 @@ def classify(
             finally:
                 run.commit()
             counts, failures = survey.counts_by_class(), survey.counts_by_reason()
-            return Classified(survey.write_csv(), provider, setting, run.state(), counts, failures, tally)
+            files = write_results(survey, formats)
+            return Classified(files, provider, setting, run.state(), counts, failures, tally)
 
 
 def _settings_of(out: Path) -> dict[str, Any]:
     """The settings that the survey in ``out`` was begun with; none where there is no survey."""
-    if not (out / JOURNAL_FILE).exists():
+    try:
+        with Survey.open(out) as survey:
+            found: dict[str, Any] = json.loads(survey.meta["settings"])
+            return found
+    except SurveyError:  # there is none yet, or a kill left one without tables; opening it to write tells what is wrong
         return {}
-    with Survey.open(out) as survey:
-        found: dict[str, Any] = json.loads(survey.meta["settings"])
-        return found
 
 
 def _provider(out: Path, model: ModelFile, before: str, wanted: str, note: Callable[[str], None]) -> str:

@@ -27,6 +27,10 @@ Provider = Annotated[
     ),
 ]
 
+Formats = Annotated[
+    list[str], typer.Option("--format", metavar="csv|parquet", help="What to write; csv,parquet for both.")
+]
+
 _SOME_FAILED = 8
 _NOT_FIT = 9
 
@@ -48,6 +52,7 @@ def classify(
         int, typer.Option(min=0, help="Threads of a session; sessions x threads should be the cores.")
     ] = 0,
     provider: Provider = "auto",
+    formats: Formats = ["csv"],  # noqa: B006 - typer copies it
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do failed images again.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 8 where any image failed.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -61,6 +66,7 @@ def classify(
     """
     needs("inference", "classify")
     from pelagia.model import ModelFile
+    from pelagia.results import formats_of
     from pelagia_inference.classify import classify as run_classify
     from pelagia_inference.setting import Setting
 
@@ -75,6 +81,7 @@ def classify(
                 out,
                 setting=setting,
                 provider=provider,
+                formats=formats_of(formats),
                 retry_failed=retry_failed,
                 progress=update,
                 note=console.note,
@@ -83,7 +90,7 @@ def classify(
         console.note(f"what is done is kept. It goes on with: {shlex.join(['pelagia', *words])}")
         raise
     if as_json:
-        ends = {"provider": result.provider, "csv": str(result.csv)}
+        ends = {"provider": result.provider, **{name: str(path) for name, path in result.files.items()}}
         console.say(json.dumps({"event": "finished", **_as_json(result.progress), **ends}))
     elif not quiet:
         _summarise(result)
@@ -129,7 +136,7 @@ def _summarise(result: Classified) -> None:
         console.say(f"failed, {reason}: {count}")
     for key, count in result.left_out.items():
         console.say(f"{count} {LEFT_OUT[key]}")
-    console.say(f"results: {result.csv}")
+    console.say(f"results: {', '.join(map(str, result.files.values()))}")
 
 
 def _rate(at: Progress) -> float:
@@ -139,6 +146,24 @@ def _rate(at: Progress) -> float:
 def _as_json(at: Progress) -> dict[str, float | int | str]:
     figures = {"done": at.done, "failed": at.failed, "before": at.before}
     return {**figures, "seconds": round(at.seconds, 2), "rate": round(_rate(at), 1), "current": at.current}
+
+
+def survey_export(
+    survey: Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")],
+    formats: Formats = ["csv"],  # noqa: B006 - typer copies it
+) -> None:
+    r"""Write a survey's results again, or in another format. Needs neither its images nor its model.
+
+    \b
+    pelagia survey export survey --format parquet
+    """
+    from pelagia.predictions import Survey
+    from pelagia.results import formats_of, formats_to_write, write_results
+
+    wanted = formats_to_write(survey, formats_of(formats))
+    with Survey.open(survey) as opened:
+        files = write_results(opened, wanted)
+        console.say(f"{len(opened)} images: {', '.join(map(str, files.values()))}")
 
 
 def bench(
