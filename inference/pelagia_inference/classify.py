@@ -25,6 +25,7 @@ from pelagia.sources import SourceImage, Tally, list_images
 from pelagia_inference.crew import Crew
 from pelagia_inference.pipeline import predict_with
 from pelagia_inference.providers import AUTO, CPU, choose_provider
+from pelagia_inference.runlog import RunLog, run_log
 from pelagia_inference.setting import Setting, completed, default_setting, stored_setting
 from pelagia_inference.verify import verify
 
@@ -45,6 +46,11 @@ class Progress:
     before: int
     seconds: float
     current: str = ""
+
+    @property
+    def rate(self) -> float:
+        """Images/s of this run."""
+        return self.done / self.seconds if self.seconds else 0.0
 
 
 @dataclass(frozen=True)
@@ -98,21 +104,26 @@ def classify(
     """
     formats = formats_to_write(out, formats)
     before = _settings_of(out)
-    provider = _provider(out, model, before.get("provider", ""), provider, note)
+    notes = _Notes(note)
+    provider = _provider(out, model, before.get("provider", ""), provider, notes.add)
     setting = completed(setting, provider) if setting else _setting(model, provider, before)
     names = [path.absolute().name for path in inputs]
     origin = json.dumps([str(path.absolute()) for path in inputs])
     settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": provider}
+    facts = {"model": f"{model.metadata.name} {model.sha256[:12]}", "provider": provider, "setting": setting}
     with Crew(model, provider, setting) as crew:
         for path in inputs:
             next(list_images([path]), None)  # a wrong input is refused before a survey is made for it
         next(list_images(inputs), None)
         crew.ready()
-        with Survey.open_for_writing(
-            out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
-        ) as survey:
+        with (
+            Survey.open_for_writing(
+                out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
+            ) as survey,
+            run_log(out, facts, notes.given) as log,
+        ):
             _require_same_images(survey, inputs, moved=survey.meta.get("origin") != origin)
-            run = _Run(survey, retry_failed, progress)
+            run = _Run(survey, retry_failed, _both(progress, log))
             tally = Tally()
             try:
                 for predictions in predict_with(crew, list_images(inputs, tally), setting, skip=run.todo):
@@ -121,7 +132,32 @@ def classify(
                 run.commit()
             counts, failures = survey.counts_by_class(), survey.counts_by_reason()
             files = write_results(survey, formats)
+            log.info(f"done: {_in_words(run.state())}; in all {counts.total()} classified, {dict(failures)} failed")
             return Classified(files, provider, setting, run.state(), counts, failures, tally)
+
+
+class _Notes:
+    """What the user is told before there is a log, kept for it."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.given: list[str] = []
+        self._note = note
+
+    def add(self, text: str) -> None:
+        self.given.append(text)
+        self._note(text)
+
+
+def _both(progress: Callable[[Progress], None], log: RunLog) -> Callable[[Progress], None]:
+    def report(at: Progress) -> None:
+        progress(at)
+        log.every_minute(lambda: _in_words(at))
+
+    return report
+
+
+def _in_words(at: Progress) -> str:
+    return f"{at.done} images in {at.seconds:.1f} s, {at.rate:.0f} images/s, {at.failed} failed, {at.before} before"
 
 
 def _settings_of(out: Path) -> dict[str, Any]:

@@ -120,7 +120,7 @@ def _shown(quiet: bool, as_json: bool) -> Iterator[Callable[[Progress], None]]:
     else:
         with console.progress_bar("classifying") as update:
             yield lambda at: update(
-                at.done + at.before, None, f"{_rate(at):.0f} images/s, {at.failed} failed, {at.current}"
+                at.done + at.before, None, f"{at.rate:.0f} images/s, {at.failed} failed, {at.current}"
             )
 
 
@@ -129,7 +129,7 @@ def _summarise(result: Classified) -> None:
 
     at = result.progress
     console.counts_table(result.counts, ("class", "images"))
-    rate = f", {_rate(at):.0f} images/s" if at.done else ""
+    rate = f", {at.rate:.0f} images/s" if at.done else ""
     before = f", {at.before} were done before" if at.before else ""
     console.say(f"{at.done} images in {at.seconds:.1f} s{rate} ({result.setting}) on {result.provider}{before}")
     for reason, count in result.failures.items():
@@ -139,13 +139,9 @@ def _summarise(result: Classified) -> None:
     console.say(f"results: {', '.join(map(str, result.files.values()))}")
 
 
-def _rate(at: Progress) -> float:
-    return at.done / at.seconds if at.seconds else 0.0
-
-
 def _as_json(at: Progress) -> dict[str, float | int | str]:
     figures = {"done": at.done, "failed": at.failed, "before": at.before}
-    return {**figures, "seconds": round(at.seconds, 2), "rate": round(_rate(at), 1), "current": at.current}
+    return {**figures, "seconds": round(at.seconds, 2), "rate": round(at.rate, 1), "current": at.current}
 
 
 def survey_export(
