@@ -26,16 +26,20 @@ ONNX Runtime, whether or not it is the faster one for a model, so it is taken wh
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider: its name in ONNX Runtime, the extra that brings it, what it is told, and what it needs to start."""
+    """A provider: its name in ONNX Runtime, the extra that brings it, what it is told, and what it needs to start.
+
+    ``on_cpu``: it computes on the CPU's cores, so that a session for each keeps them busy.
+    """
 
     name: str
     extra: str
     options: Mapping[str, str] = field(default_factory=dict)
     needs: str = "its driver"
+    on_cpu: bool = False
 
 
 PROVIDERS = {
-    CPU: Provider("CPUExecutionProvider", "inference"),
+    CPU: Provider("CPUExecutionProvider", "inference", on_cpu=True),
     "cuda": Provider(
         "CUDAExecutionProvider",
         "inference-gpu",
@@ -44,7 +48,11 @@ PROVIDERS = {
     ),
     "directml": Provider("DmlExecutionProvider", "inference-directml", needs="a GPU with DirectX 12 and its driver"),
     "openvino": Provider(
-        "OpenVINOExecutionProvider", "inference-openvino", {"device_type": "CPU", "precision": "FP32"}, "an Intel CPU"
+        "OpenVINOExecutionProvider",
+        "inference-openvino",
+        {"device_type": "CPU", "precision": "FP32"},
+        "a CPU that OpenVINO knows",
+        on_cpu=True,
     ),
     "coreml": Provider(
         "CoreMLExecutionProvider",
@@ -64,21 +72,27 @@ def installed() -> list[str]:
     return [name for name, provider in PROVIDERS.items() if provider.name in built]
 
 
+def provider_of(name: str) -> Provider:
+    """The provider of that key. Raises InputError where there is none."""
+    if name not in PROVIDERS:
+        known = (AUTO, *PROVIDERS)
+        raise InputError(f"there is no provider '{name}'{did_you_mean(name, known)}: choose {' or '.join(known)}")
+    return PROVIDERS[name]
+
+
 def require_installed(name: str) -> Provider:
     """The provider of that key.
 
     Raises:
         InputError: there is none, or this ONNX Runtime lacks it; names the extra that brings it.
     """
-    if name not in PROVIDERS:
-        known = (AUTO, *PROVIDERS)
-        raise InputError(f"there is no provider '{name}'{did_you_mean(name, known)}: choose {' or '.join(known)}")
+    provider = provider_of(name)
     if name not in installed():
         raise InputError(
-            f"the provider '{name}' is not installed: pip install 'pelagia[{PROVIDERS[name].extra}]' in an environment "
-            "of its own, or use --provider cpu"
+            f"the provider '{name}' is not installed: pip install 'pelagia[{provider.extra}]' in an environment of its "
+            "own, or use --provider cpu"
         )
-    return PROVIDERS[name]
+    return provider
 
 
 def open_session(data: bytes, name: str, threads: int) -> ort.InferenceSession:
@@ -150,7 +164,7 @@ def choose_provider(wanted: str, prove: Callable[[str], object], note: Callable[
         try:
             prove(name)
         except PelagiaError as error:
-            note(f"warning: {error}")
+            note(str(error))
         else:
             return name
     prove(CPU)

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pelagia.files import write_text
-from pelagia_inference.providers import CPU
+from pelagia_inference.providers import CPU, provider_of
 
 DEFAULT_BATCH = 8
-ACCELERATOR_BATCH = 32
+GPU_BATCH = 32
 HOME_VARIABLE = "PELAGIA_CONFIG_HOME"
 _FILE = "bench.json"
 
@@ -40,8 +40,8 @@ class Setting:
 
 
 def default_setting(provider: str = CPU) -> Setting:
-    """How a provider is used where nothing was measured: a session for each core; on an accelerator, one for all."""
-    return Setting(cores()) if provider == CPU else Setting(1, cores(), ACCELERATOR_BATCH)
+    """How a provider is used where nothing was measured: a session for each core; on a GPU, one with larger batches."""
+    return Setting(cores()) if provider_of(provider).on_cpu else Setting(1, cores(), GPU_BATCH)
 
 
 def completed(wish: Setting, provider: str) -> Setting:

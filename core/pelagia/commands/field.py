@@ -84,7 +84,7 @@ def classify(
                 formats=formats_of(formats),
                 retry_failed=retry_failed,
                 progress=update,
-                note=console.note,
+                note=lambda text: console.note(f"warning: {text}"),
             )
     except (KeyboardInterrupt, SystemExit):
         console.note(f"what is done is kept. It goes on with: {shlex.join(['pelagia', *words])}")
