@@ -30,8 +30,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from fuzz_inputs import damaged
 from PIL import Image
+
+from fuzz_inputs import damaged
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from hostile_files import files

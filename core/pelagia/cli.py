@@ -96,6 +96,7 @@ app.add_typer(
     _group("Look into a model and prove that it works here.", show=field.model_show, verify=field.model_verify),
     name="model",
 )
+app.add_typer(_group("Use a survey that was classified.", export=field.survey_export), name="survey")
 
 
 def main() -> None:

@@ -28,8 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia import __version__
+from pelagia.columns import Columns
 from pelagia.errors import SurveyError
 from pelagia.files import new_file, printable
+from pelagia.locking import REMEDY, SCRATCH, locking_fault
 
 SCHEMA = "1"
 JOURNAL_FILE = "survey.sqlite"
@@ -105,10 +107,11 @@ class Survey:
 
         Raises:
             SurveyError: it belongs to another model or other settings (the message says what differs), another process
-                is writing to it, or it is not a survey.
+                is writing to it, its disk would let a second process write to it as well, or it is not a survey.
         """
         journal = folder / JOURNAL_FILE
         _make_folder(folder, journal)
+        _require_locking(folder)
         meta = {
             "schema": SCHEMA,
             "model_sha256": model_sha256,
@@ -273,25 +276,24 @@ class Survey:
     def write_csv(self) -> Path:
         """Writes `predictions.csv`, one row an image, by path: the same rows always give the same bytes.
 
-        Columns: path, status, class, probability, class_2, probability_2, class_3, probability_3, reason, message, and
-        the manifest's own. Probabilities have six decimals. Text that a spreadsheet would take for a formula is given a
+        Probabilities have six decimals. Text that a spreadsheet would take for a formula is given a
         leading ``'`` (OWASP, "CSV Injection").
         """
-        own = self._own_columns()
+        columns = self.columns()
         target = self.folder / CSV_FILE
-        ranks = min(1 + NEXT_CLASSES, len(self.classes))
-        endings = ["", *(f"_{rank}" for rank in range(2, ranks + 1))]
-        ranked = [f"{what}{ending}" for ending in endings for what in ("class", "probability")]
-        header = ["path", "status", *ranked, "reason", "message"]
         with new_file(target, "w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([*header, *(f"survey_{name}" if name in header else name for name in own)])
+            writer.writerow(columns.header)
             for one in self:
-                carried = [one.columns.get(name, "") for name in own]
+                carried = [one.columns.get(name, "") for name in columns.own]
                 status = "ok" if one.ok else "failed"
-                cells = [one.path, status, *self._ranked(one, ranks), one.reason, one.message, *carried]
+                cells = [one.path, status, *self._ranked(one, columns.ranks), one.reason, one.message, *carried]
                 writer.writerow([_harmless(cell) for cell in cells])
         return target
+
+    def columns(self) -> Columns:
+        """The columns of its results, in every format."""
+        return Columns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()))
 
     def _own_columns(self) -> list[str]:
         """The manifest's columns, in its order."""
@@ -332,12 +334,24 @@ def _short(text: str | None) -> str:
 def _make_folder(folder: Path, journal: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not journal.exists() and any(folder.iterdir()):
+        if not journal.exists() and any(not one.name.startswith(SCRATCH) for one in folder.iterdir()):
             raise SurveyError(f"{folder} holds other files and no survey: name a new folder")
     except (FileExistsError, NotADirectoryError):
         raise SurveyError(f"{folder} is a file, or lies in one: name a folder for the survey") from None
     except OSError as error:
         raise SurveyError(f"cannot make the survey {folder}: {error.strerror}; name another folder") from None
+
+
+def _require_locking(folder: Path) -> None:
+    """Refuses a disk on which two runs could mix. A folder that nothing may be written to is left to SQLite to name."""
+    try:
+        fault = locking_fault(folder)
+    except OSError:
+        return
+    if fault:
+        with suppress(OSError):  # it was made for this survey, or holds one
+            folder.rmdir()
+        raise SurveyError(f"cannot keep a survey in {folder}: {fault}, as on some network drives; {REMEDY}")
 
 
 def _connect(journal: Path, mode: str) -> sqlite3.Connection:

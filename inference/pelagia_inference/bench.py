@@ -30,6 +30,7 @@ from pelagia.errors import InputError, PelagiaError
 from pelagia.model import ModelFile
 from pelagia.preprocess import ImageError, load
 from pelagia.sources import SourceImage, list_images
+from pelagia_inference.providers import CPU
 from pelagia_inference.session import Session
 from pelagia_inference.setting import Setting, cores
 
@@ -190,6 +191,7 @@ def _end_to_end(model: ModelFile, inputs: Sequence[Path], setting: Setting) -> t
     with tempfile.TemporaryDirectory(prefix="pelagia-bench-") as folder:
         out = Path(folder, "survey")
         options = ["--workers", str(setting.workers), "--batch", str(setting.batch), "--threads", str(setting.threads)]
+        options += ["--provider", CPU]  # on which all of the above was measured
         command = [
             sys.executable,
             "-P",

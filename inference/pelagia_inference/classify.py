@@ -9,20 +9,25 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pelagia.errors import SurveyError
 from pelagia.files import sha256_of
 from pelagia.model import ModelFile
 from pelagia.predictions import Prediction, Survey
 from pelagia.preprocess import ImageError
+from pelagia.results import CSV, formats_to_write, write_results
 from pelagia.sources import SourceImage, Tally, list_images
 from pelagia_inference.crew import Crew
 from pelagia_inference.pipeline import predict_with
-from pelagia_inference.setting import Setting, cores, stored_setting
+from pelagia_inference.providers import AUTO, CPU, choose_provider
+from pelagia_inference.runlog import RunLog, run_log
+from pelagia_inference.setting import Setting, completed, default_setting, stored_setting
+from pelagia_inference.verify import verify
 
 _COMMIT_ROWS = 512
 _COMMIT_SECONDS = 1.0
@@ -42,21 +47,31 @@ class Progress:
     seconds: float
     current: str = ""
 
+    @property
+    def rate(self) -> float:
+        """Images/s of this run."""
+        return self.done / self.seconds if self.seconds else 0.0
+
 
 @dataclass(frozen=True)
 class Classified:
     """What a finished run left.
 
     ``counts`` and ``failures`` are of the whole survey; ``left_out`` is what the inputs hold that is no image, by a key
-    of `pelagia.sources.LEFT_OUT`.
+    of `pelagia.sources.LEFT_OUT`; ``files`` are by format.
     """
 
-    csv: Path
+    files: Mapping[str, Path]
+    provider: str
     setting: Setting
     progress: Progress
     counts: Counter[str]
     failures: Counter[str]
     left_out: Tally
+
+    @property
+    def csv(self) -> Path:
+        return self.files[CSV]
 
 
 def classify(
@@ -65,37 +80,51 @@ def classify(
     out: Path,
     *,
     setting: Setting | None = None,
-    provider: str = "cpu",
+    provider: str = AUTO,
+    formats: Sequence[str] = (CSV,),
     retry_failed: bool = False,
     progress: Callable[[Progress], None] = lambda progress: None,
+    note: Callable[[str], None] = lambda text: None,
 ) -> Classified:
     """Classifies the images of ``inputs`` into the survey folder ``out``, or goes on where an earlier run stopped.
 
     Args:
-        setting: by default that of the survey, where it is continued; else what `pelagia bench --apply` stored; else a
-            session for each core.
+        setting: by default that of the survey, where it is continued; else, on the CPU, what `pelagia bench --apply`
+            stored; else `default_setting`, which a 0 in it stands for as well.
+        provider: a key of `PROVIDERS`; by default that of the survey, where it is continued; else as `choose_provider`.
+        formats: keys of `pelagia.results.FILES`; a file of another that lies in ``out`` is written anew as well.
         retry_failed: does images again that the journal holds as failed.
         progress: called after each batch.
+        note: is told what the user should know before the work begins.
 
     Raises:
-        InputError: an input is wrong.
+        InputError: an input is wrong, the provider does not start, or a format's package is not installed.
+        ModelError: the provider gives other answers than the trainer's.
         SurveyError: ``out`` belongs to another model or other inputs, is in use, or cannot be written.
     """
-    setting = setting or _setting(out, model)
+    formats = formats_to_write(out, formats)
+    before = _settings_of(out)
+    notes = _Notes(note)
+    provider = _provider(out, model, before.get("provider", ""), provider, notes.add)
+    setting = completed(setting, provider) if setting else _setting(model, provider, before)
     names = [path.absolute().name for path in inputs]
     origin = json.dumps([str(path.absolute()) for path in inputs])
     settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": provider}
+    facts = {"model": f"{model.metadata.name} {model.sha256[:12]}", "provider": provider, "setting": setting}
     with Crew(model, provider, setting) as crew:
         for path in inputs:
             next(list_images([path]), None)  # a wrong input is refused before a survey is made for it
         next(list_images(inputs), None)
-        crew.ready()  # and so is a provider that is not there
-        with Survey.open_for_writing(
-            out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
-        ) as survey:
+        crew.ready()
+        with (
+            Survey.open_for_writing(
+                out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
+            ) as survey,
+            run_log(out, facts, notes.given) as log,
+        ):
             _require_same_images(survey, inputs, moved=survey.meta.get("origin") != origin)
             survey.forget_transient()
-            run = _Run(survey, retry_failed, progress)
+            run = _Run(survey, retry_failed, _both(progress, log))
             tally = Tally()
             try:
                 for predictions in predict_with(crew, list_images(inputs, tally), setting, skip=run.todo):
@@ -103,16 +132,62 @@ def classify(
             finally:
                 run.commit()
             counts, failures = survey.counts_by_class(), survey.counts_by_reason()
-            return Classified(survey.write_csv(), setting, run.state(), counts, failures, tally)
+            files = write_results(survey, formats)
+            log.info(f"done: {_in_words(run.state())}; in all {counts.total()} classified, {dict(failures)} failed")
+            return Classified(files, provider, setting, run.state(), counts, failures, tally)
 
 
-def _setting(out: Path, model: ModelFile) -> Setting:
-    chosen = stored_setting(model.sha256) or Setting(cores())
+class _Notes:
+    """What the user is told before there is a log, kept for it."""
+
+    def __init__(self, note: Callable[[str], None]) -> None:
+        self.given: list[str] = []
+        self._note = note
+
+    def add(self, text: str) -> None:
+        self.given.append(text)
+        self._note(text)
+
+
+def _both(progress: Callable[[Progress], None], log: RunLog) -> Callable[[Progress], None]:
+    def report(at: Progress) -> None:
+        progress(at)
+        log.every_minute(lambda: _in_words(at))
+
+    return report
+
+
+def _in_words(at: Progress) -> str:
+    return f"{at.done} images in {at.seconds:.1f} s, {at.rate:.0f} images/s, {at.failed} failed, {at.before} before"
+
+
+def _settings_of(out: Path) -> dict[str, Any]:
+    """The settings that the survey in ``out`` was begun with; none where there is no survey."""
     try:
         with Survey.open(out) as survey:
-            before = json.loads(survey.meta["settings"])
-    except SurveyError:  # there is none, or a kill or a full disk left an empty one; opening it to write will tell
-        return chosen
+            found: dict[str, Any] = json.loads(survey.meta["settings"])
+            return found
+    except SurveyError:  # there is none yet, or a kill left one without tables; opening it to write tells what is wrong
+        return {}
+
+
+def _provider(out: Path, model: ModelFile, before: str, wanted: str, note: Callable[[str], None]) -> str:
+    if before and wanted not in (AUTO, before):
+        raise SurveyError(
+            f"the survey {out} was begun with the provider {before}, this is {wanted}: leave --provider out, or choose "
+            "a new --out folder"
+        )
+
+    def prove(name: str) -> None:
+        if name != CPU:  # whether the CPU starts, the workers find out
+            verify(model, name)
+
+    return choose_provider(before or wanted, prove, note)
+
+
+def _setting(model: ModelFile, provider: str, before: Mapping[str, Any]) -> Setting:
+    stored = stored_setting(model.sha256) if provider == CPU else None
+    chosen = stored or default_setting(provider)
     return replace(chosen, batch=before.get("batch", chosen.batch), threads=before.get("threads", chosen.threads))
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import sqlite3
 import sys
-import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +15,19 @@ import cv2
 import onnxruntime as ort
 
 from pelagia import __version__
-from pelagia.errors import PelagiaError
+from pelagia.errors import InputError, PelagiaError
+from pelagia.locking import REMEDY, locking_fault
 from pelagia.model import ModelFile
-from pelagia_inference.session import PROVIDERS
+from pelagia_inference.providers import CPU, installed, open_session, runtimes
 from pelagia_inference.setting import cores
 from pelagia_inference.verify import verify
 
 _LEAST_DISK = 1e9
 _LEAST_MEMORY = 1e9
+_TINY = (  # an ONNX model of one Relu
+    b'\x08\x08:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
+    b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
+)
 
 
 @dataclass(frozen=True)
@@ -76,13 +80,24 @@ def _memory() -> Check:
 
 
 def _providers() -> Check:
-    installed = [name for name, provider in PROVIDERS.items() if provider in ort.get_available_providers()]
-    remedy = "" if "cpu" in installed else "pip install --force-reinstall 'pelagia[inference]'"
-    return Check("providers", ", ".join(installed), remedy)
+    """What is installed, and of that what starts: a package for a GPU is installed as well where there is none."""
+    if len(runtimes()) > 1:
+        remedy = "keep one: they overwrite each other's files; uninstall all of them and install the one you need again"
+        return Check("providers", f"several ONNX Runtimes in one environment: {', '.join(runtimes())}", remedy)
+    found, faults = [], []
+    for name in installed():
+        try:
+            open_session(_TINY, name, 1)
+            found.append(name)
+        except InputError as error:
+            faults.append(str(error))
+    if CPU not in found:
+        faults.append("pip install --force-reinstall 'pelagia[inference]'")
+    return Check("providers", ", ".join(found), "; ".join(faults))
 
 
 def _disk(folder: Path) -> Check:
-    present = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    present = _present(folder)
     free = shutil.disk_usage(present).free
     found = f"{free / 1e9:.1f} GB are free at {present}"
     return Check("disk", found, "free some space, or choose another folder with --out" if free < _LEAST_DISK else "")
@@ -90,31 +105,29 @@ def _disk(folder: Path) -> Check:
 
 def _locking(folder: Path) -> Check:
     """A second writer must be refused: on some network drives it is not, and two runs would mix."""
-    present = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
+    present = _present(folder)
     try:
-        with tempfile.TemporaryDirectory(prefix=".pelagia-doctor-", dir=present) as scratch:
-            journal = Path(scratch, "journal.sqlite")
-            first, second = (sqlite3.connect(journal, timeout=0, isolation_level=None) for _ in range(2))
-            try:
-                first.execute("BEGIN EXCLUSIVE")
-                second.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:
-                if "locked" in str(error):
-                    return Check("file locking", f"works at {present}")
-                return Check("file locking", f"{error} at {present}", "choose a folder on a local disk")
-            finally:
-                first.close()
-                second.close()
+        fault = locking_fault(present)
     except OSError as error:
         return Check(
             "file locking", f"cannot write to {present}: {error.strerror}", "choose a folder that you may write"
         )
-    return Check("file locking", f"two writers at once were let in at {present}", "choose a folder on a local disk")
+    return Check("file locking", f"{fault} ({present})" if fault else f"works at {present}", REMEDY if fault else "")
+
+
+def _present(folder: Path) -> Path:
+    """``folder``, or the nearest one above it that is there."""
+    return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
 
 
 def _model(model: Path) -> Check:
+    """The reference images, on the CPU and on each accelerator that starts."""
+    differences = []
     try:
-        result = verify(ModelFile.read(model))
+        file = ModelFile.read(model)
+        for name in installed():
+            with suppress(InputError):  # of what does not start, the providers' own check tells
+                differences.append(f"{verify(file, name).max_probability_difference:.2g} on {name}")
     except PelagiaError as error:
         return Check("model", str(error), "see above")
-    return Check("model", f"{model} gives the trainer's answers, to {result.max_probability_difference:.2g}")
+    return Check("model", f"{model} gives the trainer's answers, to {', '.join(differences)}")

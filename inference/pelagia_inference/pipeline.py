@@ -17,7 +17,7 @@ from pelagia.predictions import Prediction
 from pelagia.sources import SourceImage
 from pelagia_inference.crew import Crew
 from pelagia_inference.frames import Answer
-from pelagia_inference.setting import Setting, cores
+from pelagia_inference.setting import Setting, default_setting
 
 _BATCHES_AHEAD = 8
 """Batches in flight for each worker: enough that none waits while the journal is flushed to the disk."""
@@ -33,13 +33,13 @@ def predict(
     """Predictions of ``images``, a batch at a time, in order.
 
     Args:
-        setting: by default a worker with a session of its own for each core.
+        setting: by default that of `default_setting`: on the CPU, a worker with a session of its own for each core.
 
     Raises:
         ModelError, InputError: as `pelagia_inference.session.Session`.
         PelagiaError: a worker process does not start.
     """
-    setting = setting or Setting(cores())
+    setting = setting or default_setting(provider)
     with Crew(model, provider, setting) as crew:
         crew.ready()
         yield from predict_with(crew, images, setting)

@@ -13,8 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pelagia.files import write_text
+from pelagia_inference.providers import CPU, provider_of
 
 DEFAULT_BATCH = 8
+GPU_BATCH = 32
 HOME_VARIABLE = "PELAGIA_CONFIG_HOME"
 _FILE = "bench.json"
 
@@ -37,8 +39,21 @@ class Setting:
         return f"{sessions} x {self.threads} thread{'s' * (self.threads != 1)}, batch {self.batch}"
 
 
+def default_setting(provider: str = CPU) -> Setting:
+    """How a provider is used where nothing was measured: a session for each core; on a GPU, one with larger batches."""
+    return Setting(cores()) if provider_of(provider).on_cpu else Setting(1, cores(), GPU_BATCH)
+
+
+def completed(wish: Setting, provider: str) -> Setting:
+    """``wish`` with the provider's own figure wherever it has a 0."""
+    default = default_setting(provider)
+    threads = wish.threads or default.threads
+    workers = wish.workers or max(1, min(default.workers, cores() // threads))
+    return Setting(workers, threads, wish.batch or default.batch)
+
+
 def stored_setting(model_sha256: str) -> Setting | None:
-    """What `bench --apply` found for a model on this machine with this many cores; None where it never ran."""
+    """What `bench --apply` found for a model on this machine's CPU with as many cores; None where it never ran."""
     entry = _read().get(model_sha256)
     if not isinstance(entry, dict) or entry.get("cores") != cores():
         return None

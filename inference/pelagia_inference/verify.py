@@ -10,7 +10,10 @@ from pelagia.errors import ModelError
 from pelagia.files import sha256_of
 from pelagia.model import TOLERANCE, ModelFile
 from pelagia.preprocess import ImageError, load
+from pelagia_inference.providers import CPU
 from pelagia_inference.session import Session
+
+_UPDATE = "update onnxruntime and opencv-python-headless and try again"
 
 
 @dataclass(frozen=True)
@@ -21,13 +24,17 @@ class Verification:
     max_probability_difference: float
 
 
-def verify(model: ModelFile) -> Verification:
+def verify(model: ModelFile, provider: str = CPU) -> Verification:
     """Decodes and classifies the reference images inside the model, one at a time, and compares.
 
     Raises:
         ModelError: a reference image is damaged, or a probability differs by more than `TOLERANCE`.
+        InputError: the provider is not installed, or does not start.
     """
-    session = Session(model)
+    who, remedy = "this machine's", "do not trust results from this machine; " + _UPDATE
+    if provider != CPU:
+        who, remedy = f"the provider {provider}'s", "use --provider cpu"
+    session = Session(model, provider)
     worst = 0.0
     for reference in model.metadata.references:
         if sha256_of(reference.data) != reference.sha256:
@@ -43,8 +50,7 @@ def verify(model: ModelFile) -> Verification:
         worst = max(worst, difference)
         if not difference <= TOLERANCE:
             raise ModelError(
-                f"{model.path}: on the reference image {reference.name} this machine's probabilities differ by "
-                f"{difference:.2g} from the trainer's (allowed: {TOLERANCE:g}): do not trust results from this "
-                "machine; update onnxruntime and opencv-python-headless and try again"
+                f"{model.path}: on the reference image {reference.name} {who} probabilities differ by "
+                f"{difference:.2g} from the trainer's (allowed: {TOLERANCE:g}): {remedy}"
             )
     return Verification(len(model.metadata.references), worst)

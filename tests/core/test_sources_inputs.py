@@ -246,7 +246,7 @@ def test_all_kinds_go_together_and_every_name_is_its_own(tmp_path, put, data_roo
     import tarfile
     import zipfile
 
-    put(tmp_path / "crops" / "x.png")
+    put(tmp_path / "crops" / "x.png", seed=1)
     put(tmp_path / "single.png")
     (tmp_path / "st1").mkdir()
     (tmp_path / "st1" / "manifest.csv").write_text("path,depth\nx.png,5\n")
@@ -254,13 +254,14 @@ def test_all_kinds_go_together_and_every_name_is_its_own(tmp_path, put, data_roo
         archive.writestr("x.png", encode())
     with tarfile.open(tmp_path / "cast.tar", "w") as archive:
         archive.add(tmp_path / "single.png", "x.png")
-    ours = [tmp_path / name for name in ("crops", "single.png", "st1/manifest.csv", "cast.zip", "cast.tar", "cr*/*")]
+    put(tmp_path / "far" / "x.png")
+    ours = [tmp_path / name for name in ("crops", "single.png", "st1/manifest.csv", "cast.zip", "cast.tar", "f*/*")]
     tally = Counter()
-    with pytest.raises(InputError, match=f"two inputs are called '{tmp_path.name}'"):
+    with pytest.raises(InputError, match="lies in the input"):
         paths(*ours, tmp_path, tally=tally)
     found = paths(*ours, data_root / "ifcb" / "smhi" / "D20220519T124533_IFCB134", data_root / "ecotaxa_export")
     assert found[:5] == ["crops/x.png", "single.png", "st1/x.png", "cast.zip/x.png", "cast.tar/x.png"]
-    assert found[5] == f"{tmp_path.name}/crops/x.png"
+    assert found[5] == f"{tmp_path.name}/far/x.png"
     assert len(found) == len(set(found)) == 6 + 17 + 437
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pelagia.errors import InputError, ModelError
+from pelagia.errors import ModelError
 from pelagia.model import DIGEST_KEY, METADATA_KEY, ModelFile, write_model
 from pelagia.onnx_file import with_metadata
 from pelagia_inference.session import Session
@@ -32,11 +32,6 @@ def test_a_graph_of_another_size_than_its_metadata_is_refused(model: ModelFile) 
     wrong = replace(model, metadata=model.metadata.model_copy(update={"preprocess": preprocess}))
     with pytest.raises(ModelError, match="does not fit its metadata"):
         Session(wrong)
-
-
-def test_an_unknown_provider_is_refused(model: ModelFile) -> None:
-    with pytest.raises(InputError, match="there is no provider 'cpuu' \\(did you mean 'cpu'\\?\\): choose cpu or cuda"):
-        Session(model, "cpuu")
 
 
 def test_a_model_survives_being_written_and_read(model: ModelFile, tmp_path: Path) -> None:

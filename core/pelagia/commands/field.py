@@ -18,6 +18,19 @@ from pelagia.commands.common import ModelPath, needs
 if TYPE_CHECKING:
     from pelagia_inference.classify import Classified, Progress
 
+Provider = Annotated[
+    str,
+    typer.Option(
+        metavar="[auto|cpu|cuda|directml|openvino|coreml]",
+        help="What computes the network. auto: of cuda, directml and openvino the first that is installed, starts and "
+        "gives the trainer's answers; else cpu. A survey that is continued keeps its own.",
+    ),
+]
+
+Formats = Annotated[
+    list[str], typer.Option("--format", metavar="csv|parquet", help="What to write; csv,parquet for both.")
+]
+
 _SOME_FAILED = 8
 _NOT_FIT = 9
 
@@ -38,7 +51,8 @@ def classify(
     threads: Annotated[
         int, typer.Option(min=0, help="Threads of a session; sessions x threads should be the cores.")
     ] = 0,
-    provider: Annotated[str, typer.Option(help="cpu, or cuda where onnxruntime-gpu is installed.")] = "cpu",
+    provider: Provider = "auto",
+    formats: Formats = ["csv"],  # noqa: B006 - typer copies it
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Do failed images again.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 8 where any image failed.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -52,25 +66,32 @@ def classify(
     """
     needs("inference", "classify")
     from pelagia.model import ModelFile
+    from pelagia.results import formats_of
     from pelagia_inference.classify import classify as run_classify
-    from pelagia_inference.setting import DEFAULT_BATCH, Setting, cores
+    from pelagia_inference.setting import Setting
 
     file = ModelFile.read(model)
-    given = workers or batch or threads
-    setting = (
-        Setting(workers or max(1, cores() // (threads or 1)), threads or 1, batch or DEFAULT_BATCH) if given else None
-    )
+    setting = Setting(workers, threads, batch) if workers or threads or batch else None
     words = ["classify", str(model), *map(str, inputs), "--out", str(out)]
     try:
         with _shown(quiet, as_json) as update:
             result = run_classify(
-                file, inputs, out, setting=setting, provider=provider, retry_failed=retry_failed, progress=update
+                file,
+                inputs,
+                out,
+                setting=setting,
+                provider=provider,
+                formats=formats_of(formats),
+                retry_failed=retry_failed,
+                progress=update,
+                note=lambda text: console.note(f"warning: {text}"),
             )
     except (KeyboardInterrupt, SystemExit):
         console.note(f"what is done is kept. It goes on with: {shlex.join(['pelagia', *words])}")
         raise
     if as_json:
-        console.say(json.dumps({"event": "finished", **_as_json(result.progress), "csv": str(result.csv)}))
+        ends = {"provider": result.provider, **{name: str(path) for name, path in result.files.items()}}
+        console.say(json.dumps({"event": "finished", **_as_json(result.progress), **ends}))
     elif not quiet:
         _summarise(result)
     if not result.counts:
@@ -99,7 +120,7 @@ def _shown(quiet: bool, as_json: bool) -> Iterator[Callable[[Progress], None]]:
     else:
         with console.progress_bar("classifying") as update:
             yield lambda at: update(
-                at.done + at.before, None, f"{_rate(at):.0f} images/s, {at.failed} failed, {at.current}"
+                at.done + at.before, None, f"{at.rate:.0f} images/s, {at.failed} failed, {at.current}"
             )
 
 
@@ -108,23 +129,37 @@ def _summarise(result: Classified) -> None:
 
     at = result.progress
     console.counts_table(result.counts, ("class", "images"))
-    rate = f", {_rate(at):.0f} images/s" if at.done else ""
+    rate = f", {at.rate:.0f} images/s" if at.done else ""
     before = f", {at.before} were done before" if at.before else ""
-    console.say(f"{at.done} images in {at.seconds:.1f} s{rate} ({result.setting}){before}")
+    console.say(f"{at.done} images in {at.seconds:.1f} s{rate} ({result.setting}) on {result.provider}{before}")
     for reason, count in result.failures.items():
         console.say(f"failed, {reason}: {count}")
     for key, count in result.left_out.items():
         console.say(f"{count} {LEFT_OUT[key]}")
-    console.say(f"results: {result.csv}")
-
-
-def _rate(at: Progress) -> float:
-    return at.done / at.seconds if at.seconds else 0.0
+    console.say(f"results: {', '.join(map(str, result.files.values()))}")
 
 
 def _as_json(at: Progress) -> dict[str, float | int | str]:
     figures = {"done": at.done, "failed": at.failed, "before": at.before}
-    return {**figures, "seconds": round(at.seconds, 2), "rate": round(_rate(at), 1), "current": at.current}
+    return {**figures, "seconds": round(at.seconds, 2), "rate": round(at.rate, 1), "current": at.current}
+
+
+def survey_export(
+    survey: Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")],
+    formats: Formats = ["csv"],  # noqa: B006 - typer copies it
+) -> None:
+    r"""Write a survey's results again, or in another format. Needs neither its images nor its model.
+
+    \b
+    pelagia survey export survey --format parquet
+    """
+    from pelagia.predictions import Survey
+    from pelagia.results import formats_of, formats_to_write, write_results
+
+    wanted = formats_to_write(survey, formats_of(formats))
+    with Survey.open(survey) as opened:
+        files = write_results(opened, wanted)
+        console.say(f"{len(opened)} images: {', '.join(map(str, files.values()))}")
 
 
 def bench(
@@ -217,14 +252,17 @@ def model_show(model: ModelPath) -> None:
     )
 
 
-def model_verify(model: ModelPath) -> None:
+def model_verify(
+    model: ModelPath,
+    provider: Annotated[str, typer.Option(help="What computes the network: cpu, or as for classify.")] = "cpu",
+) -> None:
     """Prove that this machine gets the numbers that the trainer got, on the images inside the model."""
     needs("inference", "model verify")
     from pelagia.model import ModelFile
     from pelagia_inference.verify import verify
 
-    result = verify(ModelFile.read(model))
+    result = verify(ModelFile.read(model), provider)
     console.say(
-        f"{model} works here: {result.images} reference images, largest difference of a probability "
+        f"{model} works here on {provider}: {result.images} reference images, largest difference of a probability "
         f"{result.max_probability_difference:.2g}"
     )

@@ -9,7 +9,6 @@ Each kind of input is one module with one `Kind`; `KINDS` below is the list of t
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +18,10 @@ from pelagia.errors import InputError
 from pelagia.files import printable
 from pelagia.sources import ecotaxa, folder, ifcb, manifest, parquet, pattern, single
 from pelagia.sources.archives import tar_file, zip_file
+from pelagia.sources.archives.names import archive_stem
 from pelagia.sources.image import IMAGE_SUFFIXES, LEFT_OUT, Kind, SourceImage, Tally, base_name, known_suffixes
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
+from pelagia.sources.overlap import Place, is_unpacked, refuse_overlaps
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -56,7 +57,7 @@ def list_images(inputs: Sequence[Path], tally: Tally | None = None) -> Iterator[
 
     They come one by one, in an order that the inputs alone decide; reading them is up to the caller, in any thread.
     With several inputs every path starts with the input's own name, unless the image's name tells them apart (single
-    files, IFCB bins); inputs of the same name are refused.
+    files, IFCB bins); inputs of the same name, and those that share an image, are refused.
 
     Args:
         tally: gets what is left out on purpose, by a key of `LEFT_OUT`, as the images are taken.
@@ -67,8 +68,8 @@ def list_images(inputs: Sequence[Path], tally: Tally | None = None) -> Iterator[
     tally = Tally() if tally is None else tally
     named = [_name(path) for path in _without_twins(inputs)]
     if len(named) > 1:
+        refuse_overlaps([_place(one) for one in named])
         _refuse_twice([one.label for one in named])
-        _refuse_nested([one.path for one in named])
     for one in named:
         prefix = "" if len(named) == 1 or one.self_named else f"{one.label}/"
         for image in _list_one(one.path, one.kind, tally):
@@ -107,23 +108,15 @@ def _refuse_twice(labels: Sequence[str]) -> None:
         raise InputError(f"two inputs are called '{twice[0]}': classify them into surveys of their own")
 
 
-def _refuse_nested(paths: Sequence[Path]) -> None:
-    """An image that is reached through two inputs would be counted twice."""
-    real = {Path(os.path.realpath(path)): path for path in paths}
-    for table in [place for place in real if any(kind.claims(place) for kind in _TABLES)]:
-        for place, path in real.items():
-            if place.is_dir() and (table.parent in (place, *place.parents) or place in table.parents):
-                raise InputError(
-                    f"the folder {path} may hold images that the manifest {real[table]} names, which would count "
-                    "twice: name one of the two"
-                )
-    folders = {place: path for place, path in real.items() if place.is_dir()}
-    for place, path in real.items():
-        for outer in place.parents if folders else ():
-            if outer in folders:
-                raise InputError(
-                    f"the input {path} lies in the input {folders[outer]}: its images would count twice; name one"
-                )
+def _place(one: _Input) -> Place:
+    if one.kind is None:
+        return Place(one.path, (), "pattern" if pattern.is_pattern(one.path) else "image")
+    if one.kind is ifcb.KIND:
+        return Place(one.path, tuple(ifcb.files_of(one.path)), "bin", one.kind)
+    if one.path.is_dir():
+        return Place(one.path, (), "folder", one.kind)
+    role = "manifest" if one.kind in _TABLES else "image" if one.kind is single.KIND else "archive"
+    return Place(one.path, (one.path,), role, one.kind)
 
 
 def _list_one(path: Path, kind: Kind | None, tally: Tally) -> Iterator[SourceImage]:
@@ -152,7 +145,13 @@ def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
         if kind in _TABLES and path.suffix.lower() != (root / match).suffix.lower():
             continue  # ``cruise/*`` means the images, and not once more through their manifest
         if (root / match).is_dir():
+            if (root / match).is_symlink():
+                tally["folder_link"] += 1
+                continue
             listed.add(match)
+        elif (stem := archive_stem(match)) in listed and is_unpacked(root / match, kind, root / stem):
+            tally["unpacked"] += 1
+            continue
         below = match.rpartition("/")[0] if kind.self_named else match
         prefix = f"{printable(below)}/" if below else ""
         for image in kind.images(root / match, tally):

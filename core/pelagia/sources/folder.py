@@ -96,6 +96,8 @@ def _is_wanted(entry: os.DirEntry[str], tally: Tally) -> bool:
         tally["bin_without_name"] += 1
     elif is_archive_name(entry.name):
         tally["archive_inside"] += 1
+    elif entry.is_symlink() and entry.is_dir():
+        tally["folder_link"] += 1
     return False
 
 

@@ -27,6 +27,8 @@ Tally = Counter[str]
 
 LEFT_OUT = {
     "archive_inside": "archives inside a folder or an archive, not opened",
+    "unpacked": "archives that lie unpacked beside them, taken once",
+    "folder_link": "links to folders, not followed",
     "no_image": "rows of an IFCB .adc without an image",
     "stitched": "IFCB images that became part of the image before them, which they overlap",
     "bin_without_name": "IFCB files whose name is no bin's",

@@ -16,17 +16,17 @@ from pelagia.errors import InputError
 from pelagia.sources import ifcb
 from pelagia.sources.image import is_junk
 
-_WILD = re.compile(r"[*?\[]")
+WILD = re.compile(r"[*?\[]")
 
 
 def is_pattern(path: Path) -> bool:
     """Whether a path has wildcards, and is not the name of something that is there."""
-    return bool(_WILD.search(str(path))) and not os.path.lexists(path)
+    return bool(WILD.search(str(path))) and not os.path.lexists(path)
 
 
 def root_of(pattern: Path) -> Path:
     """The folder that a pattern starts from: what stands before its first wildcard."""
-    return Path(*takewhile(lambda part: not _WILD.search(part), pattern.parts))
+    return Path(*takewhile(lambda part: not WILD.search(part), pattern.parts))
 
 
 def matches(pattern: Path) -> Iterator[str]:

@@ -18,6 +18,11 @@ def is_archive_name(name: str) -> bool:
     return bool(_ARCHIVE.search(name))
 
 
+def archive_stem(name: str) -> str:
+    """An archive's name without its ending, as programs that unpack name the folder."""
+    return _ARCHIVE.sub("", name)
+
+
 def member_name(name: str) -> str:
     """A member's name with forward slashes, below the archive: no drive, no root, no ``.``; ``..`` becomes ``__``."""
     parts = _DRIVE.sub("", name).replace("\\", "/").split("/")
@@ -48,5 +53,8 @@ class Names:
         """``name``, numbered where it came before."""
         if not self._seen.add(name):
             return name
-        self._again[name] += 1
-        return f"{name}#{self._again[name] + 1}"
+        while True:
+            self._again[name] += 1
+            numbered = f"{name}#{self._again[name] + 1}"
+            if not self._seen.add(numbered):  # a member may be called so
+                return numbered

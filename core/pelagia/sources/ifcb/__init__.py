@@ -167,6 +167,11 @@ def bin_of(path: Path) -> Path | None:
     return _base(path) if _claims(path) else None
 
 
+def files_of(path: Path) -> Iterator[Path]:
+    """The files of the bin that a file of it, or its own name, stands for."""
+    return (_with(_base(path), suffix) for suffix in SUFFIXES)
+
+
 def _claims(path: Path) -> bool:
     if has_bin_suffix(path.name):
         return path.is_file()

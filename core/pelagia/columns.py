@@ -1,0 +1,36 @@
+"""The columns of a survey's results: the one definition that every format is written by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What stands in a row, from left to right: path, status, the likeliest classes, why it failed, the survey's own.
+
+    Attributes:
+        ranks: how many classes a row names, the likeliest first.
+        own: the keys of `Prediction.columns`, in the order of the input.
+    """
+
+    ranks: int
+    own: tuple[str, ...]
+
+    @property
+    def ranked(self) -> list[tuple[str, str]]:
+        """Names of each class and its probability."""
+        endings = ["", *(f"_{rank}" for rank in range(2, self.ranks + 1))]
+        return [(f"class{ending}", f"probability{ending}") for ending in endings]
+
+    @property
+    def header(self) -> list[str]:
+        """Every name, each once: one of the survey's that is taken gets ``survey_`` in front."""
+        names = ["path", "status", *(name for pair in self.ranked for name in pair), "reason", "message"]
+        taken = set(names) | set(self.own)
+        for name in self.own:
+            free = name
+            while free in names or (free != name and free in taken):
+                free = f"survey_{free}"
+            names.append(free)
+        return names

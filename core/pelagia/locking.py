@@ -1,0 +1,46 @@
+"""Does a disk keep a second writer out? The one definition that `Survey.open_for_writing` and `pelagia doctor` share.
+
+Invariant: a second process is asked. Within one process SQLite keeps its own books and refuses a second writer even
+where the disk would let every other process in, as some network drives do. Of other machines that write to the same
+drive nothing can be known here.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+SCRATCH = ".pelagia-lock-"
+"""What the names of the folders start with that a killed test leaves behind."""
+
+REMEDY = "choose a folder on a disk of this machine"
+
+_REFUSED = 3
+_SECOND_WRITER = f"""
+import sqlite3, sys
+try:
+    sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute("BEGIN EXCLUSIVE")
+except sqlite3.OperationalError:
+    sys.exit({_REFUSED})
+"""
+
+
+def locking_fault(folder: Path) -> str:
+    """What is wrong with file locking in ``folder``, which must exist; empty where it works. Leaves nothing behind.
+
+    Raises:
+        OSError: ``folder`` cannot be written.
+    """
+    with TemporaryDirectory(prefix=SCRATCH, dir=folder, ignore_cleanup_errors=True) as scratch:
+        file = Path(scratch, "lock.sqlite")
+        with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as first:
+            try:
+                first.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError as error:  # nobody else knows this file
+                return f"files cannot be locked there ({error})"
+            second = subprocess.run([sys.executable, "-I", "-S", "-c", _SECOND_WRITER, file], check=False)
+            return "" if second.returncode == _REFUSED else "locks are not kept there: two writers at once are let in"

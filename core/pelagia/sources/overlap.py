@@ -1,0 +1,172 @@
+"""Would an image count twice? What several inputs share is refused before their first image is listed.
+
+Invariant: two inputs of a survey never reach the same file, by whatever spelling, link or pattern; and an archive is
+not taken along with the folder that it was unpacked to. What cannot be seen without reading everything is left to the
+user: copies, links to single images, and manifests that name images outside their own folders.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from fnmatch import translate
+from functools import cached_property
+from pathlib import Path
+
+from pelagia.errors import InputError
+from pelagia.preprocess import ImageError
+from pelagia.sources.archives.names import archive_stem
+from pelagia.sources.image import Kind, Tally
+from pelagia.sources.pattern import WILD
+
+_Key = tuple[int, int] | str
+
+
+@dataclass(frozen=True)
+class Place:
+    """One input, as far as it matters here.
+
+    Attributes:
+        path: as it was given.
+        files: the files that it stands for, where it is no folder and no pattern: a bin has three.
+        role: ``folder``, ``pattern``, ``manifest``, ``image``, ``archive`` or ``bin``.
+        kind: reads it; None for a pattern.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    role: str
+    kind: Kind | None = None
+
+    @cached_property
+    def real(self) -> Path:
+        return Path(os.path.realpath(self.path))
+
+    @cached_property
+    def reached(self) -> tuple[Path, ...]:
+        """What it reaches, without links; of a folder or a pattern that reaches deeper, where it starts."""
+        return tuple(Path(os.path.realpath(file)) for file in self.files) or (self.real,)
+
+
+def refuse_overlaps(places: Sequence[Place]) -> None:
+    """Raises InputError where an image would be reached through two of the inputs; it names both, and what to do."""
+    keys = _Keys()
+    _refuse_same(places, keys)
+    _refuse_nested(places, keys)
+    for at, place in enumerate(places):
+        if place.role in ("pattern", "manifest"):
+            for other in (*places[:at], *places[at + 1 :]):
+                _refuse_shared(place, other)
+    for archive in (place for place in places if place.role == "archive"):
+        for folder in (place for place in places if place.role == "folder"):
+            if archive.kind is not None and is_unpacked(archive.path, archive.kind, folder.path):
+                raise InputError(
+                    f"the folder {folder.path} holds what is in {archive.path}: its images would count twice; name one"
+                )
+
+
+class _Keys:
+    """What a path is, however it is spelled: the number of the file, which also tells on a disk that ignores case."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, _Key] = {}
+
+    def of(self, path: Path) -> _Key:
+        if path not in self._known:
+            self._known[path] = self._find(path)
+        return self._known[path]
+
+    def _find(self, path: Path) -> _Key:
+        with suppress(OSError):
+            found = os.stat(path)
+            if found.st_ino:
+                return found.st_dev, found.st_ino
+        return os.path.normcase(path)
+
+
+def _refuse_same(places: Sequence[Place], keys: _Keys) -> None:
+    known: dict[_Key, Place] = {}
+    for place in places:
+        other = known.setdefault(keys.of(place.real), place)
+        if other is not place:
+            same = "" if other.path == place.path else f", as {other.path} and as {place.path}"
+            raise InputError(f"the input {place.path} is given twice{same}: its images would count twice; name it once")
+
+
+def _refuse_nested(places: Sequence[Place], keys: _Keys) -> None:
+    folders = {keys.of(place.real): place for place in places if place.role == "folder"}
+    if not folders:
+        return
+    for place in places:
+        for outer in place.real.parents:
+            if keys.of(outer) in folders and place.role != "manifest":
+                raise InputError(
+                    f"the input {place.path} lies in the input {folders[keys.of(outer)].path}: its images would count "
+                    "twice; name one"
+                )
+
+
+def _refuse_shared(place: Place, other: Place) -> None:
+    """What a pattern or a manifest shares with another input."""
+    if place.role == "manifest" and other.role not in ("archive", "bin"):
+        start = other.reached[0] if other.role != "manifest" else other.real.parent
+        if _meet(place.real.parent.parts, start.parts, deep=other.role != "image"):
+            raise InputError(
+                f"the input {other.path} may share images with the manifest {place.path}, which would count twice: "
+                "name one of the two"
+            )
+    if place.role == "pattern" and other.role != "manifest":
+        deep = other.role in ("folder", "pattern")
+        if any(_meet(place.real.parts, reached.parts, deep=deep) for reached in other.reached):
+            raise InputError(
+                f"the pattern '{place.path}' may match what the input {other.path} names, which would count twice: "
+                "name one of the two"
+            )
+
+
+def _meet(pattern: Sequence[str], other: Sequence[str], *, deep: bool) -> bool:
+    """Whether a pattern can match ``other``, something above it or, where it is ``deep`` as a folder is, below it."""
+    for one, two in zip(pattern, other, strict=False):
+        if "**" in (one, two):
+            return True
+        if not _may_both_match(one, two):
+            return False
+    return deep or len(other) >= len(pattern)
+
+
+def _may_both_match(one: str, two: str) -> bool:
+    """Whether a name can fit both. Of two patterns, only how they begin and end is compared: they may be disjoint."""
+    if not WILD.search(two):
+        one, two = two, one
+    if not WILD.search(one):
+        return one == two or re.match(translate(two), one) is not None
+    begins = [WILD.split(text)[0] for text in (one, two)]
+    ends = [re.split(r"[*?\]]", text)[-1] for text in (one, two)]
+    return (begins[0].startswith(begins[1]) or begins[1].startswith(begins[0])) and (
+        ends[0].endswith(ends[1]) or ends[1].endswith(ends[0])
+    )
+
+
+def is_unpacked(archive: Path, kind: Kind, folder: Path) -> bool:
+    """Whether the first image of an archive lies in a folder where unpacking would have put it, byte for byte."""
+    try:
+        first = next(kind.images(archive, Tally()), None)
+        if first is None:
+            return False
+        for file in _unpacked_to(archive, folder, first.path):
+            if file.is_file() and file.read_bytes() == first.read():
+                return True
+    except (InputError, ImageError, OSError):  # whoever lists it will say so
+        pass
+    return False
+
+
+def _unpacked_to(archive: Path, folder: Path, name: str) -> Iterator[Path]:
+    stem = archive_stem(archive.name)
+    yield folder / name
+    yield folder / stem / name
+    if folder.name == stem:
+        yield folder.parent / name
