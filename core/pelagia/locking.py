@@ -7,6 +7,7 @@ drive nothing can be known here.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import subprocess
 import sys
@@ -33,7 +34,7 @@ def locking_fault(folder: Path) -> str:
     """What is wrong with file locking in ``folder``, which must exist; empty where it works. Leaves nothing behind.
 
     Raises:
-        OSError: ``folder`` cannot be written.
+        OSError: ``folder`` cannot be written, or its disk is full.
     """
     with TemporaryDirectory(prefix=SCRATCH, dir=folder, ignore_cleanup_errors=True) as scratch:
         file = Path(scratch, "lock.sqlite")
@@ -41,6 +42,8 @@ def locking_fault(folder: Path) -> str:
             try:
                 first.execute("BEGIN EXCLUSIVE")
             except sqlite3.OperationalError as error:  # nobody else knows this file
+                if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                    raise OSError(errno.ENOSPC, "the disk is full") from None
                 return f"files cannot be locked there ({error})"
             second = subprocess.run([sys.executable, "-I", "-S", "-c", _SECOND_WRITER, file], check=False)
             return "" if second.returncode == _REFUSED else "locks are not kept there: two writers at once are let in"
