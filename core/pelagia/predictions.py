@@ -13,7 +13,6 @@ Schema 1
 
 from __future__ import annotations
 
-import csv
 import json
 import sqlite3
 from collections import Counter
@@ -30,12 +29,11 @@ from numpy.typing import NDArray
 from pelagia import __version__
 from pelagia.columns import Columns
 from pelagia.errors import SurveyError
-from pelagia.files import new_file, printable
+from pelagia.files import printable
 from pelagia.locking import REMEDY, SCRATCH, locking_fault
 
 SCHEMA = "1"
 JOURNAL_FILE = "survey.sqlite"
-CSV_FILE = "predictions.csv"
 TRANSIENT = ("missing", "unreadable")
 """Reasons that the disk may not give next time, when the drive is back: such rows do not count as done."""
 NEXT_CLASSES = 2
@@ -273,24 +271,6 @@ class Survey:
         except sqlite3.DatabaseError as error:
             raise _explain(error, self.folder / JOURNAL_FILE) from None
 
-    def write_csv(self) -> Path:
-        """Writes `predictions.csv`, one row an image, by path: the same rows always give the same bytes.
-
-        Probabilities have six decimals. Text that a spreadsheet would take for a formula is given a
-        leading ``'`` (OWASP, "CSV Injection").
-        """
-        columns = self.columns()
-        target = self.folder / CSV_FILE
-        with new_file(target, "w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(columns.header)
-            for one in self:
-                carried = [one.columns.get(name, "") for name in columns.own]
-                status = "ok" if one.ok else "failed"
-                cells = [one.path, status, *self._ranked(one, columns.ranks), one.reason, one.message, *carried]
-                writer.writerow([_harmless(cell) for cell in cells])
-        return target
-
     def columns(self) -> Columns:
         """The columns of its results, in every format."""
         return Columns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()))
@@ -299,24 +279,6 @@ class Survey:
         """The manifest's columns, in its order."""
         query = "SELECT key FROM images, json_each(images.columns) GROUP BY key ORDER BY MIN(json_each.id), key"
         return [name for (name,) in self._select(query)]
-
-    def _ranked(self, one: Prediction, ranks: int) -> list[str]:
-        if one.probabilities is None:
-            return [""] * (2 * ranks)
-        order = np.argsort(-one.probabilities, kind="stable")[:ranks]
-        return [text for index in order for text in (self.classes[index], f"{one.probabilities[index]:.6f}")]
-
-
-def _harmless(cell: str) -> str:
-    """``cell``, or with an apostrophe in front where a spreadsheet would run it; numbers stay numbers."""
-    cell = cell.replace("\r\n", "\n").replace("\r", "\n")  # Python's csv does not quote a lone \r
-    if not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
 
 
 _MEANINGS = {

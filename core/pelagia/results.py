@@ -6,7 +6,8 @@ absent; and a run leaves none behind that knows less than the journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import csv
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -17,12 +18,13 @@ import numpy as np
 from pelagia.columns import Columns
 from pelagia.errors import InputError, MissingExtra, did_you_mean
 from pelagia.files import new_file
-from pelagia.predictions import CSV_FILE, Prediction, Survey
+from pelagia.predictions import Prediction, Survey
 
 CSV, PARQUET = "csv", "parquet"
-FILES = {CSV: CSV_FILE, PARQUET: "predictions.parquet"}
+FILES = {CSV: "predictions.csv", PARQUET: "predictions.parquet"}
 """What ``--format`` takes -> the name of the file."""
 _ROW_GROUP = 16_384
+_FORMULA = ("=", "+", "-", "@", "\t")
 
 
 def formats_of(words: Iterable[str]) -> tuple[str, ...]:
@@ -57,7 +59,23 @@ def write_results(survey: Survey, formats: Iterable[str]) -> dict[str, Path]:
         SurveyError: the journal cannot be read.
         OSError: the disk is full or failing; what stood there before is as it was.
     """
-    return {name: survey.write_csv() if name == CSV else write_parquet(survey) for name in formats}
+    return {name: write_csv(survey) if name == CSV else write_parquet(survey) for name in formats}
+
+
+def write_csv(survey: Survey) -> Path:
+    """Writes ``predictions.csv``, one row an image, by path: the same rows always give the same bytes.
+
+    RFC 4180 but for the line ends, which are Unix's; UTF-8. Probabilities have six decimals. Text that a spreadsheet
+    would take for a formula is given a leading ``'`` (OWASP, "CSV Injection").
+    """
+    columns = survey.columns()
+    target = survey.folder / FILES[CSV]
+    with new_file(target, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([_harmless(name) for name in columns.header])
+        for values in _groups(survey, columns):
+            writer.writerows(zip(*map(_cells, values), strict=True))
+    return target
 
 
 def write_parquet(survey: Survey) -> Path:
@@ -75,12 +93,17 @@ def write_parquet(survey: Survey) -> Path:
     )
     target = survey.folder / FILES[PARQUET]
     with new_file(target) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        rows = iter(survey)
-        while group := list(islice(rows, _ROW_GROUP)):
-            values = _values(group, columns, survey.classes)
+        for values in _groups(survey, columns):
             arrays = [pyarrow.array(one, type=kind) for one, kind in zip(values, schema.types, strict=True)]
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=_ROW_GROUP)
     return target
+
+
+def _groups(survey: Survey, columns: Columns) -> Iterator[list[list[Any]]]:
+    """The survey, some rows at a time, as `_values`."""
+    rows = iter(survey)
+    while group := list(islice(rows, _ROW_GROUP)):
+        yield _values(group, columns, survey.classes)
 
 
 def _values(group: Sequence[Prediction], columns: Columns, classes: Sequence[str]) -> list[list[Any]]:
@@ -90,10 +113,30 @@ def _values(group: Sequence[Prediction], columns: Columns, classes: Sequence[str
     if classified:
         found = np.stack([probabilities for _, probabilities in classified])  # float32, images x classes
         best = np.argsort(-found, axis=1, kind="stable")[:, : columns.ranks]
-        sure = np.take_along_axis(found, best, axis=1)
+        sure = np.take_along_axis(found, best, axis=1).tolist()
         for (place, _), indices, values in zip(classified, best.tolist(), sure, strict=True):
             for rank, (index, value) in enumerate(zip(indices, values, strict=True)):
                 ranked[2 * rank][place], ranked[2 * rank + 1][place] = classes[index], value
     first = [[one.path for one in group], ["ok" if one.ok else "failed" for one in group]]
     last = [[one.reason or None for one in group], [one.message or None for one in group]]
     return [*first, *ranked, *last, *([one.columns.get(name) or None for one in group] for name in columns.own)]
+
+
+def _cells(values: Sequence[Any]) -> list[str]:
+    """A column of the CSV."""
+    return [
+        "" if value is None else f"{value:.6f}" if isinstance(value, float) else _harmless(value) for value in values
+    ]
+
+
+def _harmless(cell: str) -> str:
+    """``cell``, or with an apostrophe in front where a spreadsheet would run it; numbers stay numbers."""
+    if "\r" in cell:  # Python's csv does not quote a lone one
+        cell = cell.replace("\r\n", "\n").replace("\r", "\n")
+    if not cell.startswith(_FORMULA):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from pelagia.errors import SurveyError
-from pelagia.predictions import CSV_FILE, JOURNAL_FILE, Prediction, Survey
+from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
+from pelagia.results import FILES, write_csv
 
 CLASSES = ("copepod", "detritus", "medusa", "øre, 1")
 SETTINGS = {"size": 64, "batch": 8}
@@ -105,7 +106,7 @@ def test_what_could_not_be_read_is_forgotten_before_it_is_tried_again(survey):
 def test_odd_names_are_kept_and_written_to_the_csv(tmp_path, path):
     with writing(tmp_path / "s") as made:
         made.add([Prediction(path, f"/in/{path}", "s", probabilities=probabilities(0), columns={"ø": "\n"})])
-        with made.write_csv().open(encoding="utf-8", newline="") as file:
+        with write_csv(made).open(encoding="utf-8", newline="") as file:
             (row,) = csv.DictReader(file)
     guard = "'" if path.startswith("-") else ""
     assert row["path"] == guard + path.encode("utf-8", "backslashreplace").decode()
@@ -130,7 +131,7 @@ def test_the_csv_has_one_row_an_image_with_the_next_classes(tmp_path):
         raw = {"path": "raw", "station": ""}
         made.add([Prediction("1.png", "/1", "s", probabilities=good, columns={"station": "S1"})])
         made.add([Prediction("0.png", "/0", reason="empty", message="the file has no bytes", columns=raw)])
-        path = made.write_csv()
+        path = write_csv(made)
     assert path.read_bytes().decode() == (
         "path,status,class,probability,class_2,probability_2,class_3,probability_3,reason,message,survey_path,station\n"
         "0.png,failed,,,,,,,empty,the file has no bytes,raw,\n"
@@ -141,7 +142,7 @@ def test_the_csv_has_one_row_an_image_with_the_next_classes(tmp_path):
 def test_a_model_of_two_classes_has_no_third(tmp_path):
     with writing(tmp_path / "s", classes=("a", "b")) as made:
         made.add([Prediction("1.png", "/1", "s", probabilities=np.array([0.5, 0.5], np.float32))])
-        assert made.write_csv().read_text() == (
+        assert write_csv(made).read_text() == (
             "path,status,class,probability,class_2,probability_2,reason,message\n1.png,ok,a,0.500000,b,0.500000,,\n"
         )
 
@@ -151,8 +152,8 @@ def test_the_order_of_writing_does_not_show_in_the_csv(tmp_path):
         with writing(tmp_path / name) as made:
             for one in rows()[::order]:
                 made.add([one])
-            made.write_csv()
-    assert (tmp_path / "a" / CSV_FILE).read_bytes() == (tmp_path / "b" / CSV_FILE).read_bytes()
+            write_csv(made)
+    assert (tmp_path / "a" / FILES["csv"]).read_bytes() == (tmp_path / "b" / FILES["csv"]).read_bytes()
 
 
 # Whose it is
