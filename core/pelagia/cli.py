@@ -60,6 +60,7 @@ app = _group(
     train=training.train,
     export=training.export,
     evaluate=training.evaluate,
+    quantize=training.quantize,
     classify=field.classify,
     bench=field.bench,
     doctor=field.doctor,

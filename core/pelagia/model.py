@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,8 +23,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pelagia.config import Strict
-from pelagia.errors import ModelError
-from pelagia.files import new_file, sha256_of
+from pelagia.errors import InputError, ModelError
+from pelagia.files import new_file, refuse_existing, sha256_of
 from pelagia.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
 from pelagia.preprocess import PreprocessSpec
 from pelagia.taxonomy import Taxonomy
@@ -31,7 +34,7 @@ DIGEST_KEY = "pelagia_sha256"
 INPUT_NAME = "image"
 OUTPUT_NAME = "probabilities"
 TOLERANCE = 1e-4
-"""Largest difference of a probability that counts as the same answer."""
+"""Largest difference of a probability that counts as the same answer, where a model does not carry its own."""
 
 
 class Decision(Strict):
@@ -41,7 +44,10 @@ class Decision(Strict):
 
 
 class ReferenceImage(Strict):
-    """An image of the validation split, encoded as it was found, and what the trainer's network says of it."""
+    """An image of the validation split, encoded as it was found, and what the model must say of it.
+
+    Of an exported model these are the trained network's probabilities, of a quantised one its own.
+    """
 
     name: str
     sha256: str
@@ -76,6 +82,20 @@ class Parity(Strict):
     max_probability_difference: float
 
 
+class Quantisation(Strict):
+    """What the quantisation gate measured: the float model against this file, over a validation split."""
+
+    kind: Literal["int8", "fp16"]
+    float_sha256: str = Field(description="of the model that it was made of")
+    dataset: str = Field(description="name of the dataset of the calibration and of the gate")
+    fingerprint: str = Field(description="of that dataset")
+    calibration_images: int = Field(description="of its training split; 0 where nothing had to be calibrated")
+    images: int = Field(description="of its validation split, which the gate compared")
+    top1_agreement: float = Field(description="share of them with the float model's top-1")
+    float_macro_f1: float
+    macro_f1: float
+
+
 class ModelMetadata(Strict):
     """Everything that a user of the file needs to know, and what its figures rest on."""
 
@@ -94,6 +114,12 @@ class ModelMetadata(Strict):
     dataset: dict[str, Any] = Field(description="name, fingerprint and counts of the dataset")
     training: dict[str, Any] = Field(description="the config of the training run")
     parity: Parity
+    quantisation: Quantisation | None = Field(
+        default=None, description="null: float. Else metrics, confusion and parity are of the float model"
+    )
+    tolerance: float = Field(
+        default=TOLERANCE, gt=0, le=0.1, description="largest difference of a reference's probability on any machine"
+    )
     references: tuple[ReferenceImage, ...] = Field(min_length=1)
 
     @field_validator("preprocess", mode="before")
@@ -175,6 +201,24 @@ def write_model(path: Path, graph: bytes, metadata: ModelMetadata) -> None:
     content = with_metadata(graph, METADATA_KEY, metadata.model_dump_json())
     with new_file(path) as file:
         file.write(sealed(content))
+
+
+def refuse_model(path: Path) -> None:
+    """Raises InputError where no model can be made at ``path``: something is there already."""
+    refuse_existing(path, "model")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name the file to make, such as {path / 'model.onnx'}")
+
+
+@contextmanager
+def new_model(path: Path) -> Iterator[Path]:
+    """Yields where to write a candidate that becomes ``path`` when the block ends well, and vanishes otherwise."""
+    candidate = path.with_name(f".{path.name}.unproven")
+    try:
+        yield candidate
+        os.replace(candidate, path)
+    finally:
+        candidate.unlink(missing_ok=True)
 
 
 def sealed(content: bytes) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 
 from pelagia.errors import ModelError
 from pelagia.files import sha256_of
-from pelagia.model import TOLERANCE, ModelFile
+from pelagia.model import ModelFile
 from pelagia.preprocess import ImageError, load
 from pelagia_inference.providers import CPU
 from pelagia_inference.session import Session
@@ -28,12 +28,15 @@ def verify(model: ModelFile, provider: str = CPU) -> Verification:
     """Decodes and classifies the reference images inside the model, one at a time, and compares.
 
     Raises:
-        ModelError: a reference image is damaged, or a probability differs by more than `TOLERANCE`.
+        ModelError: a reference image is damaged, or a probability differs by more than the model's tolerance.
         InputError: the provider is not installed, or does not start.
     """
     who, remedy = "this machine's", "do not trust results from this machine; " + _UPDATE
     if provider != CPU:
         who, remedy = f"the provider {provider}'s", "use --provider cpu"
+    whose, tolerance = "trainer", model.metadata.tolerance
+    if model.metadata.quantisation is not None:
+        whose, remedy = "file", remedy + ", or use the float model that it was made of"
     session = Session(model, provider)
     worst = 0.0
     for reference in model.metadata.references:
@@ -48,9 +51,9 @@ def verify(model: ModelFile, provider: str = CPU) -> Verification:
         found = session.probabilities(pixels[None])[0]
         difference = float(np.abs(found - np.asarray(reference.probabilities, np.float32)).max())
         worst = max(worst, difference)
-        if not difference <= TOLERANCE:
+        if not difference <= tolerance:
             raise ModelError(
                 f"{model.path}: on the reference image {reference.name} {who} probabilities differ by "
-                f"{difference:.2g} from the trainer's (allowed: {TOLERANCE:g}): {remedy}"
+                f"{difference:.2g} from the {whose}'s (allowed: {tolerance:g}): {remedy}"
             )
     return Verification(len(model.metadata.references), worst)

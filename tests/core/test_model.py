@@ -67,6 +67,14 @@ def test_what_is_written_is_read_back(model, metadata):
     assert (read.path, read.sha256) == (model, sha256_of(model.read_bytes()))
 
 
+def test_a_model_of_before_quantisation_is_read_and_is_a_float_one(model):
+    document = json.loads(ModelFile.read(model).metadata.model_dump_json())
+    del document["tolerance"], document["quantisation"]
+    model.write_bytes(sealed(with_metadata(model.read_bytes(), METADATA_KEY, json.dumps(document))))
+    old = ModelFile.read(model).metadata
+    assert (old.tolerance, old.quantisation) == (1e-4, None)
+
+
 def test_a_reference_image_keeps_its_bytes(model, encode):
     (reference,) = ModelFile.read(model).metadata.references
     assert reference.data == encode()

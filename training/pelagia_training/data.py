@@ -91,6 +91,12 @@ class Shuffled(Sampler[int]):
         return iter(np.random.default_rng((self._seed, self._epoch)).permutation(self._count).tolist())
 
 
+def spread(records: Sequence[Record], most: int) -> list[Record]:
+    """At most ``most`` of ``records``, evenly over their order, in which a class follows the other."""
+    chosen = np.linspace(0, len(records) - 1, min(len(records), most)).round().astype(int)
+    return [records[index] for index in chosen]
+
+
 def targets_of(records: Sequence[Record], classes: Sequence[str]) -> NDArray[np.int64]:
     """Index of each record's class in ``classes``: int64, N."""
     index = {name: position for position, name in enumerate(classes)}

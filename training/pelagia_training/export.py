@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -18,13 +17,23 @@ from torch import nn
 from pelagia import __version__
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, InputError, ModelError
-from pelagia.files import refuse_existing
-from pelagia.model import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelMetadata, Parity, ReferenceImage, write_model
+from pelagia.model import (
+    INPUT_NAME,
+    OUTPUT_NAME,
+    ModelFile,
+    ModelMetadata,
+    Parity,
+    ReferenceImage,
+    new_model,
+    refuse_model,
+    write_model,
+)
 from pelagia.onnx_file import has_external_data
 from pelagia.preprocess import Image, load
 from pelagia_inference.session import Session
 from pelagia_inference.verify import verify
 from pelagia_training.config import TrainConfig
+from pelagia_training.data import spread
 from pelagia_training.network import Deployed, Normalised, build_network, first_line
 from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_probabilities
 from pelagia_training.run import BEST_FILE, CONFIG_FILE, RunState, read_run
@@ -54,9 +63,7 @@ def export(
         DatasetError: the dataset is gone, or is not the one that was trained on.
         ParityError: the exported graph and the trained network disagree. Nothing is left behind.
     """
-    refuse_existing(out, "model")
-    if out.is_dir():
-        raise InputError(f"{out} is a folder: name the file to make, such as {out / 'model.onnx'}")
+    refuse_model(out)
     config, state = read_run(run)
     if state.status != "finished":
         report(f"warning: the run broke off after epoch {state.epoch} of {config.train.epochs}: best so far")
@@ -69,15 +76,11 @@ def export(
         network, encoded, load_for_training or (lambda data: load(data, config.preprocess))
     )
     metadata = _metadata(config, state, _references(encoded, records, expected))
-    candidate = out.with_name(f".{out.name}.unproven")
-    try:
+    with new_model(out) as candidate:
         write_model(candidate, graph, metadata)
         parity = check_parity(Session(ModelFile.read(candidate)), encoded, expected)
         write_model(candidate, graph, metadata.model_copy(update={"parity": parity}))
         verify(ModelFile.read(candidate))
-        os.replace(candidate, out)
-    finally:
-        candidate.unlink(missing_ok=True)
     return ModelFile.read(out)
 
 
@@ -125,9 +128,8 @@ def _validation_images(folder: Path, state: RunState) -> tuple[list[bytes], list
             f"{folder} is not the dataset of this run (fingerprint {dataset.meta.fingerprint[:12]}, trained on "
             f"{state.fingerprint[:12]}): name the right one with --dataset"
         )
-    records = [record for record in dataset.split("val") if record.class_name in state.taxonomy.names]
-    chosen = np.linspace(0, len(records) - 1, min(len(records), 2 * GATE_IMAGES)).round().astype(int)
-    records = [records[index] for index in chosen]
+    known = [record for record in dataset.split("val") if record.class_name in state.taxonomy.names]
+    records = spread(known, 2 * GATE_IMAGES)
     try:
         return [dataset.file(record).read_bytes() for record in records], records
     except OSError as error:

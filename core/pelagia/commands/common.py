@@ -28,6 +28,7 @@ EXTRAS = {
         "lightning_fabric",
         "safetensors",
         "tensorboard",
+        "onnx",
         "onnxscript",
         "onnxruntime",
         "matplotlib",

@@ -228,6 +228,7 @@ def model_show(model: ModelPath) -> None:
     file = ModelFile.read(model)
     data = file.metadata
     fitting = data.preprocess
+    small = data.quantisation
     rows = [
         ("name", data.name),
         ("file", f"{len(file.data) / 1e6:.1f} MB, sha256 {file.sha256}"),
@@ -242,6 +243,10 @@ def model_show(model: ModelPath) -> None:
         ),
         *((name, f"{value:.4f}") for name, value in data.metrics.items()),
     ]
+    if small is not None:
+        agreement = f"same top-1 on {small.top1_agreement:.1%} of {small.images} images of {small.dataset}"
+        rows.append((small.kind, f"{agreement}; macro-F1 there {small.macro_f1:.4f}, float {small.float_macro_f1:.4f}"))
+        rows.append(("made of", f"the float model with sha256 {small.float_sha256}; the figures above are its"))
     for name, value in rows:
         console.say(f"{name:22} {value}")
     counts = data.dataset["counts"]

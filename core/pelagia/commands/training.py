@@ -1,14 +1,18 @@
-"""`pelagia train`, `pelagia export` and `pelagia evaluate`."""
+"""`pelagia train`, `pelagia export`, `pelagia evaluate` and `pelagia quantize`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pelagia import console
 from pelagia.commands.common import ModelPath, needs
+
+if TYPE_CHECKING:
+    from pelagia.model import ModelFile
+    from pelagia_training.compare import Comparison
 
 
 def train(
@@ -90,3 +94,50 @@ def evaluate(
     if out:
         write_evaluation(result, out)
         console.say(f"written: {out}/metrics.json, per_class.csv, confusion.csv, confusion.png")
+
+
+def quantize(
+    model: ModelPath,
+    calibration: Annotated[
+        Path, typer.Option(metavar="DATASET", help="Its train split calibrates; on its val split the gate is measured.")
+    ],
+    out: Annotated[Path, typer.Option(help="The .onnx file to make; must not exist yet.")],
+    split: Annotated[str, typer.Option(help="Compare both models on train, val, test or all.")] = "test",
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision for a GPU, instead of int8 for a CPU.")] = False,
+) -> None:
+    """Make a smaller, faster model, and measure on this machine whether it is worth it.
+
+    \b
+    pelagia quantize model.onnx --calibration datasets/crops --out model.int8.onnx
+    pelagia quantize model.onnx --calibration datasets/crops --out model.fp16.onnx --fp16
+    """
+    needs("training", "quantize")
+    from pelagia.dataset import Dataset
+    from pelagia.model import ModelFile, refuse_model
+
+    large, dataset = ModelFile.read(model), Dataset.read(calibration)
+    dataset.split(split)  # a mistake is told before torch is imported
+    refuse_model(out)
+    from pelagia_training.compare import compare
+    from pelagia_training.quantize import quantize as run_quantisation
+
+    small = run_quantisation(large, dataset, out, kind="fp16" if fp16 else "int8", report=console.note)
+    _show_comparison(large, small, compare(large, small, dataset, split, timed=not fp16, report=console.note))
+
+
+def _show_comparison(large: ModelFile, small: ModelFile, result: Comparison) -> None:
+    measured = small.metadata.quantisation
+    assert measured is not None  # noqa: S101 - it was just made
+    console.say(
+        f"{measured.kind} gate passed: same top-1 on {measured.top1_agreement:.1%} of {measured.images} validation "
+        f"images, macro-F1 {measured.float_macro_f1:.4f} -> {measured.macro_f1:.4f}"
+    )
+    speed = "for a GPU, not measured here" if result.speed is None else f"{result.speed:.2f} times as fast on this CPU"
+    console.say(f"speed     {speed}")
+    console.say(f"size      {len(large.data) / 1e6:.1f} -> {len(small.data) / 1e6:.1f} MB")
+    figures = f"{result.large.metrics.macro_f1:.4f} -> {result.small.metrics.macro_f1:.4f} ({result.change:+.4f})"
+    console.say(f"macro-F1  {figures} on {result.small.images} images of the split '{result.small.split}'")
+    advice = "use it" if result.speed is not None else "use it on a GPU"
+    if result.against:
+        advice = f"do not use it: {'; '.join(result.against)}"
+    console.say(f"written: {small.path}; {advice}")

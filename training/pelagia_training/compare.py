@@ -1,0 +1,103 @@
+"""Is a smaller model worth it? Speed and figures of both, measured on this machine in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.dataset import Dataset
+from pelagia.model import ModelFile
+from pelagia.preprocess import load
+from pelagia_inference.session import Session
+from pelagia_inference.setting import DEFAULT_BATCH, cores
+from pelagia_training.evaluate import Evaluation, evaluate
+
+LEAST_SPEED = 1.15
+MOST_LOSS = 0.01
+_TIMED_IMAGES = 64
+_ROUNDS = 9
+_SECONDS = 0.3
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A float model and the smaller one on a split.
+
+    Attributes:
+        speed: how many times as fast the smaller one is; None where it was not timed.
+    """
+
+    large: Evaluation
+    small: Evaluation
+    speed: float | None
+
+    @property
+    def change(self) -> float:
+        """What the macro-F1 gained, or below 0 lost."""
+        return self.small.metrics.macro_f1 - self.large.metrics.macro_f1
+
+    @property
+    def against(self) -> list[str]:
+        """Why the smaller model is not worth it; empty where it is."""
+        reasons = []
+        if self.speed is not None and self.speed < LEAST_SPEED:
+            reasons.append(f"it is {self.speed:.2f} times as fast here, and {LEAST_SPEED:g} is the least that pays")
+        if self.change < -MOST_LOSS:
+            reasons.append(f"it loses {-self.change:.4f} of macro-F1, and {MOST_LOSS:g} is the most")
+        return reasons
+
+
+def compare(
+    large: ModelFile,
+    small: ModelFile,
+    dataset: Dataset,
+    split: str,
+    *,
+    timed: bool = True,
+    report: Callable[[str], None] = lambda text: None,
+) -> Comparison:
+    """Evaluates both models through the runner, and times them unless told not to.
+
+    Raises:
+        DatasetError: no image of the split can be compared.
+    """
+    report(f"both models over the split '{split}'")
+    evaluations = evaluate(large, dataset, split), evaluate(small, dataset, split)
+    if not timed:
+        return Comparison(*evaluations, speed=None)
+    report(f"speed: {_ROUNDS} rounds in turns, every core busy")
+    fitted = [load(reference.data, large.metadata.preprocess) for reference in large.metadata.references]
+    pixels = np.stack([fitted[index % len(fitted)] for index in range(_TIMED_IMAGES)])
+    return Comparison(*evaluations, speed=speed_ratio(large, small, pixels))
+
+
+def speed_ratio(first: ModelFile, second: ModelFile, pixels: NDArray[np.uint8]) -> float:
+    """How many times as fast ``second`` is: the median over rounds in which both take turns on every core.
+
+    Args:
+        pixels: uint8, N x size x size x 3, for both models; taken in batches of `DEFAULT_BATCH`.
+    """
+    batches = [pixels[start : start + DEFAULT_BATCH] for start in range(0, len(pixels), DEFAULT_BATCH)]
+
+    def seconds(sessions: list[Session], times: int) -> float:
+        def work(session: Session) -> None:
+            for _ in range(times):
+                for batch in batches:
+                    session.probabilities(batch)
+
+        began = perf_counter()
+        list(pool.map(work, sessions))
+        return perf_counter() - began
+
+    one, other = ([Session(model) for _ in range(cores())] for model in (first, second))
+    with ThreadPoolExecutor(cores()) as pool:
+        for sessions in (other, one):
+            warm = seconds(sessions, 1)
+        times = max(1, round(_SECONDS / warm))
+        return median(seconds(one, times) / seconds(other, times) for _ in range(_ROUNDS))
