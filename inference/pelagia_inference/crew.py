@@ -22,6 +22,7 @@ import numpy as np
 
 from pelagia.errors import PelagiaError
 from pelagia.model import ModelFile
+from pelagia.sources.image import Fault
 from pelagia_inference.frames import Answer, Hello, Outcome, Reader
 from pelagia_inference.process import WorkerDied, WorkerProcess
 from pelagia_inference.setting import Setting
@@ -31,7 +32,7 @@ PATIENCE = 60.0
 _STARTS = 3
 _DEATHS = ("crashed", "timed_out")
 _HELD = 2
-"""Batches that a worker holds: one that it computes, and the next, whose bytes it reads meanwhile."""
+"""Batches that a worker holds: one that it computes, and the next."""
 
 _Task = tuple[Sequence[Reader], "Future[Answer]"]
 
@@ -43,7 +44,7 @@ class Crew:
     """
 
     def __init__(self, model: ModelFile, provider: str, setting: Setting, patience: float = PATIENCE) -> None:
-        hello = Hello(model, provider, setting.threads)
+        hello = Hello(model, provider, setting.threads, setting.batch)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._over = threading.Event()
         self._foremen = [_Foreman(hello, self._tasks, patience, self._over) for _ in range(setting.workers)]
@@ -164,18 +165,19 @@ class _Foreman(threading.Thread):
 
     def _one_by_one(self, batch: Sequence[Reader]) -> Answer:
         alone = [self._alone(reader) for reader in batch]
-        alive = [index for index, one in enumerate(alone) if one.outcomes[0].reason not in _DEATHS]
+        self.process.send(
+            [
+                reader
+                if one.outcomes[0].reason not in _DEATHS
+                else Fault(one.outcomes[0].reason, one.outcomes[0].message)
+                for reader, one in zip(batch, alone, strict=True)
+            ]
+        )
         try:
-            self.process.send([batch[index] for index in alive])
-            together = self._receive()
+            return self._receive()
         except WorkerDied:  # each passes alone and together they do not, as where memory is short
             self._replace()
-            rows = np.concatenate([one.probabilities for one in alone])
-            together = Answer([alone[index].outcomes[0] for index in alive], rows)
-        outcomes = [one.outcomes[0] for one in alone]
-        for index, outcome in zip(alive, together.outcomes, strict=True):
-            outcomes[index] = outcome
-        return Answer(outcomes, together.probabilities)
+            return Answer([one.outcomes[0] for one in alone], np.concatenate([one.probabilities for one in alone]))
 
     def _alone(self, reader: Reader) -> Answer:
         self.process.send([reader])

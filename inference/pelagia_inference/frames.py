@@ -20,11 +20,12 @@ Reader = Callable[[], bytes] | str
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a worker needs to know, once."""
+    """What a worker needs to know, once. ``batch``: images that the session takes at once."""
 
     model: ModelFile
     provider: str
     threads: int
+    batch: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An outcome for each image of a batch; ``probabilities``, float32, has a row for each that has not failed."""
+    """An outcome for each image of a request; ``probabilities``, float32, has a row for each that has not failed."""
 
     outcomes: list[Outcome]
     probabilities: NDArray[np.float32]

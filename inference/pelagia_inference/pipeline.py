@@ -19,8 +19,10 @@ from pelagia_inference.crew import Crew
 from pelagia_inference.frames import Answer
 from pelagia_inference.setting import Setting, default_setting
 
-_BATCHES_AHEAD = 8
-"""Batches in flight for each worker: enough that none waits while the journal is flushed to the disk."""
+_REQUEST = 64
+"""Images that go to a worker in one message, about: enough that messages cost next to nothing."""
+_AHEAD = 4
+"""Messages in flight for each worker: enough that none waits while the journal is flushed to the disk."""
 
 
 def predict(
@@ -30,7 +32,7 @@ def predict(
     setting: Setting | None = None,
     provider: str = "cpu",
 ) -> Iterator[list[Prediction]]:
-    """Predictions of ``images``, a batch at a time, in order.
+    """Predictions of ``images``, some at a time, in order.
 
     Args:
         setting: by default that of `default_setting`: on the CPU, a worker with a session of its own for each core.
@@ -55,14 +57,15 @@ def predict_with(
 
     Args:
         setting: of the crew.
-        skip: takes a batch and gives what of it is still to do; batches are cut before it is asked.
+        skip: takes some images and gives those that are still to do; batches are cut before it is asked.
     """
     stream = iter(images)
+    size = setting.batch * max(1, _REQUEST // setting.batch)
     pending: deque[tuple[Sequence[SourceImage], Future[Answer]]] = deque()
-    for batch in iter(lambda: list(islice(stream, setting.batch)), []):
+    for batch in iter(lambda: list(islice(stream, size)), []):
         if todo := skip(batch):
             pending.append((todo, crew.submit([image.reader or str(image.file) for image in todo])))
-        if len(pending) >= setting.workers * _BATCHES_AHEAD:
+        if len(pending) >= setting.workers * _AHEAD:
             yield _predictions(*pending.popleft())
     while pending:
         yield _predictions(*pending.popleft())

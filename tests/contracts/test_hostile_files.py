@@ -71,8 +71,8 @@ def classified(
     pelagia: Pelagia, model: ModelFile, hostile: dict[str, Hostile], tmp_path_factory: pytest.TempPathFactory
 ) -> Classified:
     root = tmp_path_factory.mktemp("hostile")
-    packed = {name: hostile[name].data for name in PACKED}
-    packed |= {"a\nnewline, and \udcff.png".encode("utf-8", "replace").decode(): by_pillow("PNG")}
+    packed = {"a\nnewline, and \udcff.png".encode("utf-8", "replace").decode(): by_pillow("PNG")}
+    packed |= {name: hostile[name].data for name in PACKED}  # not first: then the folder would be the unpacked archive
     for fill, name in ((_files, "files"), (_names, "names"), (_links, "links"), (_table, "table")):
         (root / name).mkdir()
         fill(root / name, hostile)
@@ -218,12 +218,12 @@ def test_a_file_without_permission_is_a_row(model: ModelFile, tmp_path: Path) ->
 
 def test_files_that_vanish_during_the_run_are_rows(model: ModelFile, tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
-    for number in range(60):
-        (tmp_path / "disk" / f"{number:02}.png").write_bytes(by_pillow("PNG"))
+    for number in range(600):
+        (tmp_path / "disk" / f"{number:03}.png").write_bytes(by_pillow("PNG"))
 
     def clean_up(_: object) -> None:
-        for number in range(50, 60):
+        for number in range(590, 600):
             (tmp_path / "disk" / f"{number}.png").unlink(missing_ok=True)
 
     done = classify(model, [tmp_path / "disk"], tmp_path / "survey", setting=Setting(1, batch=1), progress=clean_up)
-    assert (sum(done.counts.values()), dict(done.failures)) == (50, {"missing": 10})
+    assert (sum(done.counts.values()), dict(done.failures)) == (590, {"missing": 10})

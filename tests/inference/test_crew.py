@@ -105,11 +105,11 @@ def test_a_process_that_does_not_start_is_one_line(
 def test_breaking_off_leaves_no_process_behind(model: ModelFile) -> None:
     predictions = predict(images_with({}, count=200), model, setting=SETTING)
     next(predictions)
-    workers = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
-    assert len([one for one in workers if "pelagia_inference.worker" in one.cmdline()]) == SETTING.workers
+    children = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]
+    workers = [one for one in children if "pelagia_inference.worker" in one.cmdline()]
+    assert len(workers) == SETTING.workers
     predictions.close()
-    _, alive = psutil.wait_procs(workers, timeout=10)
-    assert not [one for one in alive if "pelagia_inference.worker" in one.cmdline()]
+    assert not psutil.wait_procs(workers, timeout=10)[1]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
