@@ -8,7 +8,7 @@ Schema 1
     meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia
     images(path PK, file, status, reason, message, sha256, class, probability, probabilities, columns)
         probabilities: float32, little-endian, one a class in the order of meta.classes
-        columns: JSON object, the manifest's own columns
+        columns: JSON object, what the input or the image's own EXIF says of it
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Prediction:
         reason: why it failed; empty where it did not.
         sha256: of its bytes; empty where they could not be read.
         probabilities: float32, one a class, summing to 1; None where it failed.
-        columns: the manifest's own columns.
+        columns: what the input says of it, or its own EXIF.
     """
 
     path: str

@@ -6,7 +6,7 @@ Invariant: the parent sends `Hello` once, answered by `Ready` or `Refusal`; then
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,12 +49,13 @@ class Tick:
 class Outcome:
     """What is known of an image but its probabilities: the SHA-256 of its bytes, and why it failed, if it did.
 
-    ``reason`` is a key of `pelagia.preprocess.REASONS`, or empty.
+    ``reason`` is a key of `pelagia.preprocess.REASONS`, or empty. ``columns`` is what a camera wrote into the image.
     """
 
     sha256: str = ""
     reason: str = ""
     message: str = ""
+    columns: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ with a reason; it never ends the run.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import islice
 
@@ -82,7 +82,14 @@ def _predictions(batch: Sequence[SourceImage], future: Future[Answer]) -> list[P
             outcome.reason,
             outcome.message,
             None if outcome.reason else next(rows),
-            image.columns,
+            _columns(image.columns, outcome.columns),
         )
         for image, outcome in zip(batch, answer.outcomes, strict=True)
     ]
+
+
+def _columns(given: Mapping[str, str], found: Mapping[str, str] | None) -> Mapping[str, str]:
+    """What the input says of an image; where it says nothing, what the image itself does."""
+    if found is None:
+        return given
+    return {**given, **found, **{name: value for name, value in given.items() if value}}

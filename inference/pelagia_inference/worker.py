@@ -17,12 +17,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from queue import Empty, Queue
 from typing import IO
 
 import numpy as np
 
 from pelagia.errors import PelagiaError
+from pelagia.exif import exif_columns
 from pelagia.files import sha256_of
 from pelagia.preprocess import Image, ImageError, load
 from pelagia.sources.image import read_file
@@ -167,7 +169,7 @@ def _read(reader: Reader) -> tuple[Outcome, bytes]:
         data = read_file(reader) if isinstance(reader, str) else reader()
     except _FAULTS as error:
         return Outcome("", *_why(error)), b""
-    return Outcome(sha256_of(data)), data
+    return Outcome(sha256_of(data), columns=exif_columns(data) or None), data
 
 
 def _answer(batch: _Batch, session: Session, pulse: _Pulse) -> Answer:
@@ -178,7 +180,8 @@ def _answer(batch: _Batch, session: Session, pulse: _Pulse) -> Answer:
             try:
                 fitted.append(load(data, session.model.metadata.preprocess))
             except _FAULTS as error:
-                outcome = Outcome(outcome.sha256, *_why(error))
+                reason, message = _why(error)
+                outcome = replace(outcome, reason=reason, message=message)
         outcomes.append(outcome)
         pulse()
     if not fitted:

@@ -57,3 +57,24 @@ def test_a_run_over_archives_and_bins_is_not_done_twice(model: ModelFile, inputs
     whole = first.csv.read_bytes()
     again = classify(model, inputs, tmp_path / "out")
     assert (again.progress.done, again.csv.read_bytes()) == (0, whole)
+
+
+def test_what_a_camera_wrote_into_a_photograph_comes_along_unless_the_manifest_says_otherwise(
+    model: ModelFile, tmp_path: Path
+) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    tags = pillow.Exif()
+    tags.get_ifd(0x8769)[0x9003] = "2024:05:06 07:08:09"
+    tags.get_ifd(0x8825).update({1: "N", 2: (54.0, 30.0, 0.0), 3: "E", 4: (7.0, 15.0, 0.0)})
+    pillow.new("RGB", (64, 48)).save(tmp_path / "a.jpg", exif=tags)
+    pillow.new("RGB", (64, 48)).save(tmp_path / "b.jpg", exif=tags)
+    pillow.new("RGB", (64, 48)).save(tmp_path / "c.jpg")
+    manifest = "path,decimalLatitude,station\na.jpg,,S1\nb.jpg,60.1,S2\nc.jpg,,\n"
+    (tmp_path / "manifest.csv").write_text(manifest)
+    rows = rows_of(classify(model, [tmp_path / "manifest.csv"], tmp_path / "out").csv)
+    names = ("decimalLatitude", "station", "decimalLongitude", "eventDate")
+    assert [[row[name] for name in names] for _, row in sorted(rows.items())] == [
+        ["54.500000", "S1", "7.250000", "2024-05-06T07:08:09"],
+        ["60.1", "S2", "7.250000", "2024-05-06T07:08:09"],
+        ["", "", "", ""],
+    ]
