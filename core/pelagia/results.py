@@ -23,7 +23,7 @@ from pelagia.predictions import Prediction, Survey
 CSV, PARQUET = "csv", "parquet"
 FILES = {CSV: "predictions.csv", PARQUET: "predictions.parquet"}
 """What ``--format`` takes -> the name of the file."""
-_ROW_GROUP = 16_384
+_ROW_GROUP = 4096
 _FORMULA = ("=", "+", "-", "@", "\t")
 
 
