@@ -61,13 +61,14 @@ def _write_tables(names: Sequence[str], root: Path) -> None:
 
 
 def _write_archives(folder: Path, names: Sequence[str], root: Path) -> None:
+    """Under names of their own: a folder is not taken along with the archive that it was unpacked from."""
     with zipfile.ZipFile(root / "crops.zip", "w") as archive:
         for name in names:
-            archive.write(folder / name, name)
+            archive.write(folder / name, f"cast/{name}")
     for target, mode in (("crops.tar", "w:"), ("crops.tar.gz", "w:gz")):
         with tarfile.open(root / target, mode) as tar:
             for name in names:
-                tar.add(folder / name, name)
+                tar.add(folder / name, f"cast/{name}")
 
 
 def _write_bins(crops: Sequence[Path], count: int, folder: Path) -> list[Path]:
