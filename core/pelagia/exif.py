@@ -38,8 +38,8 @@ def exif_columns(data: bytes) -> dict[str, str]:
     columns = {}
     if date := _date(exif, gps, tiff):
         columns["eventDate"] = date
-    latitude = _degrees(gps, _LATITUDE, _LATITUDE_REF, b"S", 90, tiff)
-    longitude = _degrees(gps, _LONGITUDE, _LONGITUDE_REF, b"W", 180, tiff)
+    latitude = _degrees(gps, _LATITUDE, _LATITUDE_REF, b"NS", 90, tiff)
+    longitude = _degrees(gps, _LONGITUDE, _LONGITUDE_REF, b"EW", 180, tiff)
     if latitude is not None and longitude is not None and (latitude, longitude) != (0, 0):
         columns |= {"decimalLatitude": f"{latitude:.6f}", "decimalLongitude": f"{longitude:.6f}"}
     return columns
@@ -118,11 +118,14 @@ def _iso(text: str) -> str:
         return ""
 
 
-def _degrees(gps: _Directory, tag: int, reference: int, negative: bytes, limit: float, tiff: _Tiff) -> float | None:
+def _degrees(gps: _Directory, tag: int, reference: int, sides: bytes, limit: float, tiff: _Tiff) -> float | None:
     parts = tiff.rationals(gps.get(tag, b""))
     if len(parts) != 3:
         return None
     value = parts[0] + parts[1] / 60 + parts[2] / 3600
     if value > limit:
         return None
-    return -value if gps.get(reference, b"")[:1] == negative else value
+    side = gps.get(reference, b"")[:1]
+    if not side or side not in sides:
+        return None
+    return -value if side == sides[1:] else value

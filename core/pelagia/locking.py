@@ -21,13 +21,14 @@ SCRATCH = ".pelagia-lock-"
 
 REMEDY = "choose a folder on a disk of this machine"
 
-_REFUSED = 3
+_LET_IN = 4
 _SECOND_WRITER = f"""
 import sqlite3, sys
 try:
     sqlite3.connect(sys.argv[1], timeout=0, isolation_level=None).execute("BEGIN EXCLUSIVE")
 except sqlite3.OperationalError:
-    sys.exit({_REFUSED})
+    sys.exit()
+sys.exit({_LET_IN})
 """
 
 
@@ -46,5 +47,6 @@ def locking_fault(folder: Path) -> str:
                 if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
                 return f"files cannot be locked there ({error})"
-            second = subprocess.run([sys.executable, "-I", "-S", "-c", _SECOND_WRITER, file], check=False)
-            return "" if second.returncode == _REFUSED else "locks are not kept there: two writers at once are let in"
+            command = [sys.executable, "-I", "-S", "-c", _SECOND_WRITER, file]
+            second = subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
+            return "locks are not kept there: two writers at once are let in" if second.returncode == _LET_IN else ""

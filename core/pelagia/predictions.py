@@ -34,7 +34,7 @@ from pelagia.locking import REMEDY, SCRATCH, locking_fault
 
 SCHEMA = "1"
 JOURNAL_FILE = "survey.sqlite"
-TRANSIENT = ("missing", "unreadable")
+TRANSIENT = ("missing", "unreadable", "timed_out")
 """Reasons that the disk may not give next time, when the drive is back: such rows do not count as done."""
 NEXT_CLASSES = 2
 """How many classes after the first the CSV names."""

@@ -93,7 +93,12 @@ def load(data: bytes, spec: PreprocessSpec) -> Image:
     Raises:
         ImageError: the bytes are no usable image.
     """
-    return fit(decode(data, spec), spec)
+    try:
+        return fit(decode(data, spec), spec)
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise ImageError("too_large", "it does not fit into the memory of this machine") from None
+        raise ImageError("undecodable", error.err) from None
 
 
 def decode(data: bytes, spec: PreprocessSpec | None = None) -> Image:

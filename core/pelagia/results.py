@@ -1,7 +1,7 @@
 """A survey written out: ``predictions.csv``, ``predictions.parquet``, or both, from its journal alone.
 
 Invariant: every format has the columns of `pelagia.columns` and a row for each image, by path; a file is whole or
-absent; and a run leaves none behind that knows less than the journal.
+absent; and a run that ends well leaves none behind that knows less than the journal.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ it is measured in alternation, several times, and the medians count: a laptop th
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
+from multiprocessing.context import SpawnProcess
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from queue import Empty
@@ -157,17 +159,27 @@ def _measure(steps: Sequence[_Step], seconds: float) -> list[float]:
     for process in processes:
         process.start()
     try:
-        found = [results.get(timeout=_PATIENCE) for _ in processes]
-    except Empty:
-        raise PelagiaError("the processes that measure do not answer: is there memory for them?") from None
+        found = [_result(results, processes, _PATIENCE + len(steps) * seconds) for _ in processes]
     finally:
         for process in processes:
             process.kill()
     return [sum(rates) for rates in zip(*found, strict=True)]
 
 
+def _result(results: Queue[list[float]], processes: Sequence[SpawnProcess], patience: float) -> list[float]:
+    """What one of the processes found; it is not waited for where another has died."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        with suppress(Empty):
+            return results.get(timeout=1.0)
+        if any(process.exitcode for process in processes):
+            raise PelagiaError("a process that measured died: is there memory for it, and are the images whole?")
+    raise PelagiaError(f"the processes that measure gave no answer within {patience:.0f} s: is the drive there?")
+
+
 def _work(number: int, steps: Sequence[_Step], seconds: float, barrier: Barrier, results: Queue[list[float]]) -> None:
     """One process of `_measure`: its own images/s in each step. An iterator's first item warms up and is not timed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which kills this
     rates = []
     for step in steps:
         takes_part = number < step.workers
@@ -175,7 +187,7 @@ def _work(number: int, steps: Sequence[_Step], seconds: float, barrier: Barrier,
         next(items, None)
         barrier.wait(_PATIENCE)
         rates.append(_rate(items, seconds) if takes_part else 0.0)
-        barrier.wait(_PATIENCE)
+        barrier.wait(_PATIENCE + seconds)
     results.put(rates)
 
 

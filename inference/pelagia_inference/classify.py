@@ -10,7 +10,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from pelagia_inference.crew import Crew
 from pelagia_inference.pipeline import predict_with
 from pelagia_inference.providers import AUTO, CPU, choose_provider
 from pelagia_inference.runlog import RunLog, run_log
-from pelagia_inference.setting import Setting, completed, default_setting, stored_setting
+from pelagia_inference.setting import Setting, completed, stored_setting
 from pelagia_inference.verify import verify
 
 _COMMIT_ROWS = 512
@@ -71,6 +71,7 @@ class Classified:
 
     @property
     def csv(self) -> Path:
+        """Raises KeyError where another format was asked for."""
         return self.files[CSV]
 
 
@@ -89,8 +90,8 @@ def classify(
     """Classifies the images of ``inputs`` into the survey folder ``out``, or goes on where an earlier run stopped.
 
     Args:
-        setting: by default that of the survey, where it is continued; else, on the CPU, what `pelagia bench --apply`
-            stored; else `default_setting`, which a 0 in it stands for as well.
+        setting: a 0 in it, and all of it by default, stands for that of the survey, where it is continued; else, on the
+            CPU, for what `pelagia bench --apply` stored; else for `default_setting`.
         provider: a key of `PROVIDERS`; by default that of the survey, where it is continued; else as `choose_provider`.
         formats: keys of `pelagia.results.FILES`; a file of another that lies in ``out`` is written anew as well.
         retry_failed: does images again that the journal holds as failed.
@@ -106,7 +107,10 @@ def classify(
     before = _settings_of(out)
     notes = _Notes(note)
     provider = _provider(out, model, before.get("provider", ""), provider, notes.add)
-    setting = completed(setting, provider) if setting else _setting(model, provider, before)
+    known = [Setting(0, before.get("threads", 0), before.get("batch", 0))]
+    if provider == CPU and (stored := stored_setting(model.sha256)):
+        known.append(stored)
+    setting = completed(setting or Setting(0, 0, 0), provider, known)
     names = [path.absolute().name for path in inputs]
     origin = json.dumps([str(path.absolute()) for path in inputs])
     settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": provider}
@@ -183,12 +187,6 @@ def _provider(out: Path, model: ModelFile, before: str, wanted: str, note: Calla
             verify(model, name)
 
     return choose_provider(before or wanted, prove, note)
-
-
-def _setting(model: ModelFile, provider: str, before: Mapping[str, Any]) -> Setting:
-    stored = stored_setting(model.sha256) if provider == CPU else None
-    chosen = stored or default_setting(provider)
-    return replace(chosen, batch=before.get("batch", chosen.batch), threads=before.get("threads", chosen.threads))
 
 
 def _require_same_images(survey: Survey, inputs: Sequence[Path], *, moved: bool) -> None:

@@ -1,8 +1,8 @@
 """The worker processes of a run, and what happens when one dies or hangs.
 
-Invariant: every batch gets an answer. A batch over which a process dies, or says nothing for too long, goes to a new
+Invariant: every request gets an answer. One over which a process dies, or says nothing for too long, goes to a new
 process an image at a time; those that end that one too have failed (``crashed``, ``timed_out``), and the rest is done
-as a batch, so that it gets the probabilities that it would have had if the culprit were merely undecodable.
+in its batches, so that it gets the probabilities that it would have had if the culprit were merely undecodable.
 
 Processes and not threads, because a decoder that crashes takes its process along, and because the Python around each
 image would wait for one interpreter lock. They are plain subprocesses, the same on every system, and a program that
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Self, cast
@@ -23,7 +22,7 @@ import numpy as np
 from pelagia.errors import PelagiaError
 from pelagia.model import ModelFile
 from pelagia.sources.image import Fault
-from pelagia_inference.frames import Answer, Hello, Outcome, Reader
+from pelagia_inference.frames import Answer, Hello, Outcome, Reader, Request
 from pelagia_inference.process import WorkerDied, WorkerProcess
 from pelagia_inference.setting import Setting
 
@@ -32,9 +31,9 @@ PATIENCE = 60.0
 _STARTS = 3
 _DEATHS = ("crashed", "timed_out")
 _HELD = 2
-"""Batches that a worker holds: one that it computes, and the next."""
+"""Requests that a worker holds: one that it computes, and the next."""
 
-_Task = tuple[Sequence[Reader], "Future[Answer]"]
+_Task = tuple[Request, "Future[Answer]"]
 
 
 class Crew:
@@ -44,7 +43,7 @@ class Crew:
     """
 
     def __init__(self, model: ModelFile, provider: str, setting: Setting, patience: float = PATIENCE) -> None:
-        hello = Hello(model, provider, setting.threads, setting.batch)
+        hello = Hello(model, provider, setting.threads)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._over = threading.Event()
         self._foremen = [_Foreman(hello, self._tasks, patience, self._over) for _ in range(setting.workers)]
@@ -56,10 +55,10 @@ class Crew:
         """Waits until the first worker has loaded the model."""
         self._foremen[0].started.result()
 
-    def submit(self, batch: Sequence[Reader]) -> Future[Answer]:
-        """Has ``batch`` done by the next worker that is free."""
+    def submit(self, request: Request) -> Future[Answer]:
+        """Has some batches done by the next worker that is free."""
         future: Future[Answer] = Future()
-        self._tasks.put((batch, future))
+        self._tasks.put((request, future))
         return future
 
     def __enter__(self) -> Self:
@@ -118,12 +117,12 @@ class _Foreman(threading.Thread):
         return True
 
     def _finish_first(self) -> None:
-        batch, future = self._held[0]
+        request, future = self._held[0]
         try:
             answer = self._receive()
         except WorkerDied:
             self._replace()
-            answer = self._one_by_one(batch)
+            answer = self._one_by_one(request)
             for later, _ in list(self._held)[1:]:
                 self.process.send(later)
         self._held.popleft()
@@ -163,27 +162,32 @@ class _Foreman(threading.Thread):
             else:
                 return
 
-    def _one_by_one(self, batch: Sequence[Reader]) -> Answer:
-        alone = [self._alone(reader) for reader in batch]
+    def _one_by_one(self, request: Request) -> Answer:
+        alone = [[self._alone(reader) for reader in batch] for batch in request]
         self.process.send(
             [
-                reader
-                if one.outcomes[0].reason not in _DEATHS
-                else Fault(one.outcomes[0].reason, one.outcomes[0].message)
-                for reader, one in zip(batch, alone, strict=True)
+                [_without(*pair) for pair in zip(batch, answers, strict=True)]
+                for batch, answers in zip(request, alone, strict=True)
             ]
         )
         try:
             return self._receive()
         except WorkerDied:  # each passes alone and together they do not, as where memory is short
             self._replace()
-            return Answer([one.outcomes[0] for one in alone], np.concatenate([one.probabilities for one in alone]))
+            every = [one for answers in alone for one in answers]
+            return Answer([one.outcomes[0] for one in every], np.concatenate([one.probabilities for one in every]))
 
     def _alone(self, reader: Reader) -> Answer:
-        self.process.send([reader])
+        self.process.send([[reader]])
         try:
             return self._receive()
         except WorkerDied as end:
             self._replace()
             none = np.empty((0, len(self._hello.model.metadata.classes)), np.float32)
             return Answer([Outcome("", end.reason, str(end))], none)
+
+
+def _without(reader: Reader, answer: Answer) -> Reader:
+    """``reader``, or one that fails as the image did that ended its process."""
+    outcome = answer.outcomes[0]
+    return Fault(outcome.reason, outcome.message) if outcome.reason in _DEATHS else reader

@@ -1,12 +1,12 @@
 """What goes over the pipes between a run and its worker processes, pickled.
 
-Invariant: the parent sends `Hello` once, answered by `Ready` or `Refusal`; then lists of `Reader`, each answered by one
+Invariant: the parent sends `Hello` once, answered by `Ready` or `Refusal`; then `Request`s, each answered by one
 `Answer`, in order, or by a `Refusal`, after which nothing comes. A `Tick` may come at any time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,16 +16,17 @@ from pelagia.model import ModelFile
 
 Reader = Callable[[], bytes] | str
 """What gives the encoded bytes of an image: a call, or the path of its file."""
+Request = Sequence[Sequence[Reader]]
+"""Batches: each is what the session takes at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """What a worker needs to know, once. ``batch``: images that the session takes at once."""
+    """What a worker needs to know, once."""
 
     model: ModelFile
     provider: str
     threads: int
-    batch: int
 
 
 @dataclass(frozen=True, slots=True)

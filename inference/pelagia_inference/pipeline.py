@@ -15,14 +15,20 @@ from itertools import islice
 from pelagia.model import ModelFile
 from pelagia.predictions import Prediction
 from pelagia.sources import SourceImage
+from pelagia.sources.image import Held
 from pelagia_inference.crew import Crew
 from pelagia_inference.frames import Answer
 from pelagia_inference.setting import Setting, default_setting
 
+_POSITION = {"decimalLatitude", "decimalLongitude"}
 _REQUEST = 64
 """Images that go to a worker in one message, about: enough that messages cost next to nothing."""
+_REQUEST_BYTES = 1 << 22
+"""A message is closed when it carries so much; only images of compressed tars travel in it."""
 _AHEAD = 4
 """Messages in flight for each worker: enough that none waits while the journal is flushed to the disk."""
+_AHEAD_BYTES = 48 << 20
+"""What the messages in flight carry for each worker, about."""
 
 
 def predict(
@@ -59,20 +65,50 @@ def predict_with(
         setting: of the crew.
         skip: takes some images and gives those that are still to do; batches are cut before it is asked.
     """
-    stream = iter(images)
-    size = setting.batch * max(1, _REQUEST // setting.batch)
-    pending: deque[tuple[Sequence[SourceImage], Future[Answer]]] = deque()
-    for batch in iter(lambda: list(islice(stream, size)), []):
-        if todo := skip(batch):
-            pending.append((todo, crew.submit([image.reader or str(image.file) for image in todo])))
-        if len(pending) >= setting.workers * _AHEAD:
-            yield _predictions(*pending.popleft())
+    pending: deque[_InFlight] = deque()
+    for request in _requests(images, setting.batch):
+        kept = {id(image) for image in skip([image for batch in request for image in batch])}
+        todo = [[image for image in batch if id(image) in kept] for batch in request]
+        if kept:
+            readers = [[image.reader or str(image.file) for image in batch] for batch in todo if batch]
+            pending.append(_InFlight([image for batch in todo for image in batch], crew.submit(readers)))
+        while len(pending) >= setting.workers * _AHEAD or (
+            len(pending) > 1 and sum(one.bytes for one in pending) > setting.workers * _AHEAD_BYTES
+        ):
+            yield _predictions(pending.popleft())
     while pending:
-        yield _predictions(*pending.popleft())
+        yield _predictions(pending.popleft())
 
 
-def _predictions(batch: Sequence[SourceImage], future: Future[Answer]) -> list[Prediction]:
-    answer = future.result()
+class _InFlight:
+    """A request, and the answer to come."""
+
+    def __init__(self, images: Sequence[SourceImage], answer: Future[Answer]) -> None:
+        self.images = images
+        self.answer = answer
+        self.bytes = _bytes_of(images)
+
+
+def _requests(images: Iterable[SourceImage], size: int) -> Iterator[list[list[SourceImage]]]:
+    """Batches of ``size``, some at a time; where they are cut depends on nothing but their place."""
+    stream = iter(images)
+    request: list[list[SourceImage]] = []
+    for batch in iter(lambda: list(islice(stream, size)), []):
+        request.append(batch)
+        if len(request) * size >= _REQUEST or sum(map(_bytes_of, request)) > _REQUEST_BYTES:
+            yield request
+            request = []
+    if request:
+        yield request
+
+
+def _bytes_of(images: Sequence[SourceImage]) -> int:
+    """What images weigh that travel with their bytes."""
+    return sum(len(image.reader.data) for image in images if isinstance(image.reader, Held))
+
+
+def _predictions(request: _InFlight) -> list[Prediction]:
+    answer = request.answer.result()
     rows = iter(answer.probabilities)
     return [
         Prediction(
@@ -84,7 +120,7 @@ def _predictions(batch: Sequence[SourceImage], future: Future[Answer]) -> list[P
             None if outcome.reason else next(rows),
             _columns(image.columns, outcome.columns),
         )
-        for image, outcome in zip(batch, answer.outcomes, strict=True)
+        for image, outcome in zip(request.images, answer.outcomes, strict=True)
     ]
 
 
@@ -92,4 +128,7 @@ def _columns(given: Mapping[str, str], found: Mapping[str, str] | None) -> Mappi
     """What the input says of an image; where it says nothing, what the image itself does."""
     if found is None:
         return given
-    return {**given, **found, **{name: value for name, value in given.items() if value}}
+    said = {name: value for name, value in given.items() if value}
+    if said.keys() & _POSITION:  # half a position of each would be a third one
+        found = {name: value for name, value in found.items() if name not in _POSITION}
+    return {**given, **found, **said}

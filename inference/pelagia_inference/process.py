@@ -1,6 +1,7 @@
 """The parent's end of one worker process: its pipes, its death, its silence.
 
-Invariant: however the process ends, `WorkerProcess.receive` returns or raises; it never waits for ever.
+Invariant: however the process ends, `WorkerProcess.receive` returns or raises; it never waits for ever. `send` never
+waits at all: a thread writes, so that whoever sends can take what comes back, however full the pipes are.
 """
 
 from __future__ import annotations
@@ -8,7 +9,9 @@ from __future__ import annotations
 import pickle
 import signal
 import sys
+import threading
 from contextlib import suppress
+from queue import SimpleQueue
 from subprocess import PIPE, Popen, TimeoutExpired
 from tempfile import TemporaryFile
 from typing import IO, cast
@@ -45,18 +48,28 @@ class WorkerProcess:
         self._words = TemporaryFile()  # noqa: SIM115 - `close` closes it
         command = [sys.executable, "-P", "-m", "pelagia_inference.worker"]
         self._child = Popen(command, stdin=PIPE, stdout=PIPE, stderr=self._words)
+        self._ready = False
         self._to, self._from = cast("IO[bytes]", self._child.stdin), cast("IO[bytes]", self._child.stdout)
+
+        self._outbox: SimpleQueue[object] = SimpleQueue()
+        self._writer = threading.Thread(target=self._write, name="pelagia-writer", daemon=True)
+        self._writer.start()
 
     def start(self) -> None:
         """Waits until the session stands. Raises WorkerDied, and what `Session` raises."""
         self.send(self._hello)
         self.receive()
+        self._ready = True
 
     def send(self, frame: object) -> None:
         """Where the process is gone, the next `receive` says so."""
+        self._outbox.put(frame)
+
+    def _write(self) -> None:
         with suppress(OSError, ValueError):
-            pickle.dump(frame, self._to, protocol=5)
-            self._to.flush()
+            while (frame := self._outbox.get()) is not None:
+                pickle.dump(frame, self._to, protocol=5)
+                self._to.flush()
 
     def receive(self) -> object:
         """The next frame but ticks.
@@ -94,6 +107,8 @@ class WorkerProcess:
         """Ends the process and lets go of what it held."""
         self._child.kill()
         self._child.wait()
+        self._outbox.put(None)
+        self._writer.join()
         for file in (self._to, self._from, self._words):
             with suppress(OSError):
                 file.close()
@@ -102,15 +117,18 @@ class WorkerProcess:
         with suppress(TimeoutExpired):
             self._child.wait(_GRACE)  # a pipe closes a moment before its process is gone
         code = self._child.poll()
-        words = b""
-        with suppress(OSError, ValueError):
-            self._words.seek(0)
-            words = self._words.read()
+        last = [] if self._ready else self._last_words()
         self.close()
         if self._hung:
             return WorkerDied("timed_out", f"no answer within {self._patience:.0f} s")
-        last = words.decode(errors="replace").strip().splitlines()[-1:]
         return WorkerDied("crashed", f"the worker process ended ({': '.join([_cause(code), *last])})")
+
+    def _last_words(self) -> list[str]:
+        """The last line that it wrote before it stood; later it is silent."""
+        with suppress(OSError, ValueError):
+            self._words.seek(0)
+            return self._words.read().decode(errors="replace").strip().splitlines()[-1:]
+        return []
 
 
 def _cause(code: int | None) -> str:

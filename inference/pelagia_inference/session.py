@@ -54,6 +54,15 @@ class Session:
 
         Returns:
             float32, N x classes; rows sum to 1.
+
+        Raises:
+            ModelError: ONNX Runtime fails, as where memory is short.
         """
-        result: NDArray[np.float32] = self._session.run([OUTPUT_NAME], {INPUT_NAME: pixels})[0]
+        try:
+            result: NDArray[np.float32] = self._session.run([OUTPUT_NAME], {INPUT_NAME: pixels})[0]
+        except Exception as error:  # its classes share no base but Exception
+            raise ModelError(
+                f"ONNX Runtime fails on {len(pixels)} images with {self.model.path}: {str(error).splitlines()[0]}; "
+                "try --batch 1 and --workers 1"
+            ) from None
         return result

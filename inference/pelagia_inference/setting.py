@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,12 +45,16 @@ def default_setting(provider: str = CPU) -> Setting:
     return Setting(cores()) if provider_of(provider).on_cpu else Setting(1, cores(), GPU_BATCH)
 
 
-def completed(wish: Setting, provider: str) -> Setting:
-    """``wish`` with the provider's own figure wherever it has a 0."""
+def completed(wish: Setting, provider: str, known: Sequence[Setting] = ()) -> Setting:
+    """``wish`` with the first figure of ``known`` wherever it has a 0, and the provider's own where they have one too.
+
+    A number of workers is taken only along with its threads: together they are the cores.
+    """
     default = default_setting(provider)
-    threads = wish.threads or default.threads
-    workers = wish.workers or max(1, min(default.workers, cores() // threads))
-    return Setting(workers, threads, wish.batch or default.batch)
+    threads = next(one.threads for one in (wish, *known, default) if one.threads)
+    batch = next(one.batch for one in (wish, *known, default) if one.batch)
+    measured = next((one.workers for one in known if one.workers and one.threads == threads), 0)
+    return Setting(wish.workers or measured or max(1, min(default.workers, cores() // threads)), threads, batch)
 
 
 def stored_setting(model_sha256: str) -> Setting | None:

@@ -28,7 +28,7 @@ from pelagia.exif import exif_columns
 from pelagia.files import sha256_of
 from pelagia.preprocess import Image, ImageError, load
 from pelagia.sources.image import read_file
-from pelagia_inference.frames import Answer, Hello, Outcome, Reader, Ready, Refusal, Tick
+from pelagia_inference.frames import Answer, Hello, Outcome, Reader, Ready, Refusal, Request, Tick
 from pelagia_inference.session import Session
 
 _TICK_SECONDS = 1.0
@@ -70,7 +70,7 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
         send(Ready())
         _silence(sys.stderr)  # what a decoder says of an image stands in its row
         parts: list[Answer] = []
-        for batch, last in _batches(source, hello.batch, pulse):
+        for batch, last in _batches(source, pulse):
             parts.append(_answer(batch, session, pulse))
             if last:
                 outcomes = [outcome for part in parts for outcome in part.outcomes]
@@ -98,15 +98,15 @@ class _Pulse:
             self._tick()
 
 
-def _batches(source: IO[bytes], size: int, pulse: _Pulse) -> Iterator[tuple[_Batch, bool]]:
-    """The images of the requests, ``size`` at a time, and whether a batch is the last of its request.
+def _batches(source: IO[bytes], pulse: _Pulse) -> Iterator[tuple[_Batch, bool]]:
+    """The batches of the requests, and whether each is the last of its request.
 
     They are read when they are needed, which costs nothing more while the files lie in memory. Where reading turns out
     to take its time, a thread reads ahead from then on, so that the drive and the network work side by side.
     """
     spent, images = 0.0, 0
     while spent <= max(_NOTHING, _QUICK_READ * images):
-        for readers, last in _requests(source, size):
+        for readers, last in _requests(source):
             began = time.perf_counter()
             batch = []
             for reader in readers:
@@ -116,32 +116,31 @@ def _batches(source: IO[bytes], size: int, pulse: _Pulse) -> Iterator[tuple[_Bat
             yield batch, last
             if last:
                 break
-    ahead = _Ahead(source, size)
+    ahead = _Ahead(source)
     ahead.start()
     while True:
         yield ahead.next(pulse)
 
 
-def _requests(source: IO[bytes], size: int) -> Iterator[tuple[Sequence[Reader], bool]]:
+def _requests(source: IO[bytes]) -> Iterator[tuple[Sequence[Reader], bool]]:
     while True:
-        request: Sequence[Reader] = pickle.load(source)  # noqa: S301 - from the parent
-        for start in range(0, len(request), size):
-            yield request[start : start + size], start + size >= len(request)
+        request: Request = pickle.load(source)  # noqa: S301 - from the parent
+        for number, readers in enumerate(request, start=1):
+            yield readers, number == len(request)
 
 
 class _Ahead(threading.Thread):
     """Reads a few batches before they are needed."""
 
-    def __init__(self, source: IO[bytes], size: int) -> None:
+    def __init__(self, source: IO[bytes]) -> None:
         super().__init__(daemon=True)
         self._source = source
-        self._size = size
         self._done: Queue[tuple[_Batch, bool] | None] = Queue(_READ_AHEAD)
         self._read = 0
 
     def run(self) -> None:
         with suppress(EOFError):
-            for readers, last in _requests(self._source, self._size):
+            for readers, last in _requests(self._source):
                 batch = []
                 for reader in readers:
                     batch.append(_read(reader))

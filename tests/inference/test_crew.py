@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -16,14 +17,16 @@ import psutil
 import pytest
 
 from cli_fixtures import Pelagia
-from pelagia.errors import InputError, PelagiaError
+from pelagia.errors import InputError, ModelError, PelagiaError
 from pelagia.model import ModelFile
 from pelagia.predictions import Prediction
 from pelagia.sample import SampleSurvey
 from pelagia.sources import SourceImage
-from pelagia.sources.image import Held
+from pelagia.sources.image import Fault, Held
 from pelagia_inference.crew import Crew
-from pelagia_inference.pipeline import predict, predict_with
+from pelagia_inference.frames import Answer, Request
+from pelagia_inference.pipeline import _requests, predict, predict_with
+from pelagia_inference.session import Session
 from pelagia_inference.setting import Setting
 
 SETTING = Setting(2, 1, 4)
@@ -67,6 +70,47 @@ def test_an_image_that_hangs_costs_that_image_alone(model: ModelFile) -> None:
     found = classified(images_with({9: partial(time.sleep, 1000)}), model, patience=3)
     assert_same_but(found, classified(images_with({}), model), {9: "timed_out"})
     assert found[9].message == "no answer within 3 s"
+
+
+def test_requests_and_answers_larger_than_a_pipe_block_nobody(model: ModelFile) -> None:
+    wordy = [SourceImage(f"{n:03}", PurePosixPath("x"), {}, Fault("undecodable", "x" * 3000)) for n in range(512)]
+    found = classified(wordy, model, patience=20)
+    assert [one.message for one in found] == ["x" * 3000] * 512
+
+
+def test_a_hang_is_noticed_while_a_request_larger_than_the_pipe_waits(model: ModelFile) -> None:
+    heavy = [SourceImage(f"{n:03}", PurePosixPath("x"), {}, Held(bytes(50_000))) for n in range(200)]
+    heavy[3] = SourceImage("003", PurePosixPath("x"), {}, partial(time.sleep, 1000))
+    found = classified(heavy, model, patience=3)
+    assert [one.reason for one in found] == ["undecodable"] * 3 + ["timed_out"] + ["undecodable"] * 196
+
+
+def test_a_session_that_fails_is_one_line(model: ModelFile) -> None:
+    session = Session(model)
+    with pytest.raises(ModelError, match=r"ONNX Runtime fails on 1 images with .*; try --batch 1 and --workers 1"):
+        session.probabilities(np.zeros((1, 5, 5, 3), np.uint8))
+
+
+def test_images_that_travel_with_their_bytes_are_bounded_by_bytes() -> None:
+    light = [SourceImage(str(n), PurePosixPath("x")) for n in range(100)]
+    heavy = [SourceImage(str(n), PurePosixPath("x"), {}, Held(bytes(1_000_000))) for n in range(100)]
+    assert [[len(batch) for batch in request] for request in _requests(light, 8)] == [[8] * 8, [8] * 4 + [4]]
+    assert [[len(batch) for batch in request] for request in _requests(heavy, 8)] == [[8]] * 12 + [[4]]
+
+
+def test_what_is_skipped_moves_no_other_image_to_another_batch(model: ModelFile) -> None:
+    asked: list[list[int]] = []
+
+    class Listening(Crew):
+        def submit(self, request: Request) -> Future[Answer]:
+            asked.append([len(batch) for batch in request])
+            return super().submit(request)
+
+    with Listening(model, "cpu", SETTING) as crew:
+        skip = lambda images: [one for one in images if not "05" <= one.path[:2] < "10"]  # noqa: E731
+        found = [one for batch in predict_with(crew, images_with({}), SETTING, skip) for one in batch]
+    assert asked == [[4, 1, 2, 4, 4, 4]]
+    assert len(found) == 19
 
 
 def test_a_crash_gives_the_others_the_numbers_of_a_run_where_the_culprit_is_undecodable(model: ModelFile) -> None:

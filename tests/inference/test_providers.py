@@ -202,6 +202,13 @@ def test_what_is_not_wished_for_is_the_providers_own() -> None:
     assert completed(Setting(3, 2, 0), "cuda").workers == 3
 
 
+def test_a_wish_changes_only_what_it_names() -> None:
+    survey, stored = Setting(0, 1, 16), Setting(cores(), 1, 4)
+    assert completed(Setting(1, 0, 0), CPU, [survey, stored]) == Setting(1, 1, 16)
+    assert completed(Setting(0, 0, 0), CPU, [survey, stored]) == Setting(cores(), 1, 16)
+    assert completed(Setting(0, 0, 0), CPU, [Setting(0, cores(), 8), stored]) == Setting(1, cores(), 8)
+
+
 # Real accelerators, where there are some
 
 

@@ -47,7 +47,7 @@ def classify(
     workers: Annotated[
         int, typer.Option(min=0, help="Sessions side by side; by default as `bench --apply` found.")
     ] = 0,
-    batch: Annotated[int, typer.Option(min=0, max=1024, help="Images that a session takes at once.")] = 0,
+    batch: Annotated[int, typer.Option(min=0, max=256, help="Images that a session takes at once.")] = 0,
     threads: Annotated[
         int, typer.Option(min=0, help="Threads of a session; sessions x threads should be the cores.")
     ] = 0,
@@ -73,6 +73,7 @@ def classify(
     file = ModelFile.read(model)
     setting = Setting(workers, threads, batch) if workers or threads or batch else None
     words = ["classify", str(model), *map(str, inputs), "--out", str(out)]
+    words += [] if formats == ["csv"] else [f"--format={','.join(formats)}"]
     try:
         with _shown(quiet, as_json) as update:
             result = run_classify(
@@ -148,7 +149,7 @@ def survey_export(
     survey: Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")],
     formats: Formats = ["csv"],  # noqa: B006 - typer copies it
 ) -> None:
-    r"""Write a survey's results again, or in another format. Needs neither its images nor its model.
+    """Write a survey's results again, or in another format. Needs neither its images nor its model.
 
     \b
     pelagia survey export survey --format parquet
@@ -173,9 +174,9 @@ def bench(
         bool, typer.Option("--apply", help="Remember the best setting, for classify on this machine.")
     ] = False,
 ) -> None:
-    r"""Measure what this machine can do with a model, and what the runner gets out of it.
+    """Measure what this machine can do with a model, and what the runner gets out of it.
 
-    
+    \b
     pelagia bench model.onnx                     on a drawn survey
     pelagia bench model.onnx crops/ --apply      on your own images; classify then uses the best setting
     """
