@@ -47,6 +47,6 @@ def locking_fault(folder: Path) -> str:
                 if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
                 return f"files cannot be locked there ({error})"
-            command = [sys.executable, "-I", "-S", "-c", _SECOND_WRITER, file]
+            command = [sys.executable, "-I", "-S", "-c", _SECOND_WRITER, str(file)]
             second = subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
             return "locks are not kept there: two writers at once are let in" if second.returncode == _LET_IN else ""

@@ -143,14 +143,14 @@ class _Foreman(threading.Thread):
     def _replace(self) -> None:
         """Raises WorkerDied where the run is over: then it died of that."""
         self.process = WorkerProcess(self._hello, self._patience)
-        if self._over.is_set():
-            raise WorkerDied("crashed", "the run is over")
         self._start()
 
     def _start(self) -> None:
         """A process that is killed before it stands is not the last attempt."""
         for attempt in range(1, _STARTS + 1):
             try:
+                if self._over.is_set():  # who ends the run kills the process that it sees
+                    raise WorkerDied("crashed", "the run is over")
                 self.process.start()
             except WorkerDied as end:
                 if self._over.is_set():

@@ -76,11 +76,8 @@ def _memory() -> Check:
         return Check("memory", f"not known on {sys.platform}")
     free, total = (os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"))
     found = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB are free"
-    return Check(
-        "memory",
-        found,
-        "close other programs: a run takes some 200 MB, and 100 for each core" if total < _LEAST_MEMORY else "",
-    )
+    remedy = "close other programs: a run takes some 200 MB, and 100 more for each core beyond two"
+    return Check("memory", found, remedy if total < _LEAST_MEMORY else "")
 
 
 def _providers() -> Check:

@@ -1,7 +1,7 @@
 """One worker process: reads, decodes and fits images, runs a session of its own, and answers over its pipes.
 
 Invariant: nothing that an image does to this process reaches another one. `pelagia_inference.frames` says what goes
-over the pipes. It ends when its input does, so it never outlives its parent.
+over the pipes. It ends when its input does, which is when its parent ends, after the batch at hand.
 
 Images are read, decoded and computed a batch at a time, while they are in the processor's cache; a request may hold
 many batches, because each message costs the parent some work.
