@@ -40,6 +40,11 @@ def say(text: str = "") -> None:
     _console(stderr=False).print(printable(text))
 
 
+def on_terminal() -> bool:
+    """Whether a person sees progress."""
+    return _console(stderr=True).is_terminal
+
+
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Something that takes a while and cannot say how far it is."""

@@ -75,7 +75,7 @@ def classify(
     words = ["classify", str(model), *map(str, inputs), "--out", str(out)]
     words += [] if formats == ["csv"] else [f"--format={','.join(formats)}"]
     try:
-        with _shown(quiet, as_json) as update:
+        with _shown(inputs, quiet, as_json) as update:
             result = run_classify(
                 file,
                 inputs,
@@ -104,9 +104,9 @@ def classify(
 
 
 @contextmanager
-def _shown(quiet: bool, as_json: bool) -> Iterator[Callable[[Progress], None]]:
-    """How far a run is: a bar, a JSON line a second, or nothing."""
-    if quiet:
+def _shown(inputs: list[Path], quiet: bool, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    """How far a run is: a bar on a terminal, a JSON line a second, or nothing."""
+    if quiet or not (as_json or console.on_terminal()):
         yield lambda at: None
     elif as_json:
         last = time.monotonic()
@@ -119,9 +119,11 @@ def _shown(quiet: bool, as_json: bool) -> Iterator[Callable[[Progress], None]]:
 
         yield line
     else:
-        with console.progress_bar("classifying") as update:
+        from pelagia_inference.counting import counted
+
+        with console.progress_bar("classifying") as update, counted(inputs) as total:
             yield lambda at: update(
-                at.done + at.before, None, f"{at.rate:.0f} images/s, {at.failed} failed, {at.current}"
+                at.done + at.before, total(), f"{at.rate:.0f} images/s, {at.failed} failed, {at.current}"
             )
 
 
