@@ -10,7 +10,6 @@ ratios hold where other programs run too. ``4`` is the rule of `pelagia.preproce
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -21,18 +20,18 @@ from unittest.mock import patch
 import cv2
 import numpy as np
 
+from harness import real_crops
 from pelagia import preprocess
 from pelagia.preprocess import Image, PreprocessSpec, load
 from pelagia.sample import draw_survey
 
-DATA = Path(os.environ.get("PELAGIA_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 WIDTH, HEIGHT = 4000, 3000
 SIZES = (128, 224, 384)
 MARGINS = (2, 4, 8)
 
 
 def crops() -> list[Path]:
-    found = sorted([*DATA.glob("flowcam_northsea/*/*.jpg"), *DATA.glob("fish4knowledge/*/*.png")])
+    found = real_crops()
     if found:
         return found
     root = draw_survey(Path(tempfile.mkdtemp(prefix="pelagia-big-jpeg-"), "drawn"), images=60).root

@@ -9,20 +9,12 @@ The networks learn one epoch of drawn organisms first: speed does not depend on 
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("PELAGIA_DATA", REPOSITORY.parent / "shared" / "data"))
+from harness import DATA, flowcam, pelagia
+
 NETWORKS = {"mobilenetv3_small_100": 224, "mobilenetv2_100": 128}
-
-
-def pelagia(*arguments: object) -> None:
-    """Runs one command, showing what it prints."""
-    subprocess.run([sys.executable, "-m", "pelagia.cli", *map(str, arguments)], cwd=REPOSITORY, check=True)
 
 
 def make_models(folder: Path) -> list[Path]:
@@ -52,17 +44,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--models", type=Path, default=None, help="folder to keep the models in")
     options = parser.parse_args()
-    source = DATA / "flowcam_northsea"
-    if not source.is_dir():
-        sys.exit(f"there is no {source}: set PELAGIA_DATA to the folder that holds flowcam_northsea")
+    source, crops = DATA / "flowcam_northsea", flowcam()
     with tempfile.TemporaryDirectory(prefix="pelagia-efficiency-") as folder:
         images = Path(folder, "images")
         for copy in range(options.copies):
-            for image in source.rglob("*.jpg"):
+            for image in crops:
                 link = images / str(copy) / image.relative_to(source)
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(image)
-        for model in make_models(options.models or Path(folder)):
+        for model in make_models((options.models or Path(folder)).absolute()):
             print(f"\n{model.stem}", flush=True)
             pelagia("bench", model, images, "--rounds", options.rounds)
 

@@ -8,22 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-DATA = Path(os.environ.get("PELAGIA_DATA", REPOSITORY.parent / "shared" / "data"))
-
-
-def pelagia(*arguments: object) -> float:
-    """Runs one command, showing what it prints; seconds."""
-    print("$ pelagia", *arguments, flush=True)
-    start = time.monotonic()
-    subprocess.run([sys.executable, "-m", "pelagia.cli", *map(str, arguments)], cwd=REPOSITORY, check=True)
-    return time.monotonic() - start
+from harness import DATA, REPOSITORY, pelagia
 
 
 def main() -> None:

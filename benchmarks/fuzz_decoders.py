@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import io
-import os
 import random
 import resource
 import struct
@@ -33,6 +32,7 @@ import numpy as np
 from PIL import Image
 
 from fuzz_inputs import damaged
+from harness import real_crops
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 from hostile_files import files
@@ -79,8 +79,7 @@ _OPENCV = (".exr", ".hdr", ".pfm", ".ras", ".pxm", ".tiff", ".png", ".avif")
 
 def originals(rng: random.Random) -> Iterator[np.ndarray]:
     """Small real images, or noise where there are none: uint8, H x W x 3."""
-    root = Path(os.environ.get("PELAGIA_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
-    found = sorted([*root.glob("flowcam_northsea/*/*.jpg"), *root.glob("fish4knowledge/*/*.png")])
+    found = real_crops()
     for _ in range(6):
         if found:
             yield cv2.imread(str(rng.choice(found)))[:150, :150]

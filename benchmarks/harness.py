@@ -36,6 +36,19 @@ def flowcam() -> list[Path]:
     return files
 
 
+def real_crops() -> list[Path]:
+    """Crops of FlowCam and of fish, by name; none where they are not there."""
+    return sorted([*DATA.glob("flowcam_northsea/*/*.jpg"), *DATA.glob("fish4knowledge/*/*.png")])
+
+
+def pelagia(*arguments: object) -> float:
+    """Runs one command, showing it and what it prints; seconds."""
+    print("$ pelagia", *arguments, flush=True)
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-m", "pelagia.cli", *map(str, arguments)], cwd=REPOSITORY, check=True)
+    return time.monotonic() - began
+
+
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without limits on threads, so that each program takes what it takes by itself."""
     own = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}

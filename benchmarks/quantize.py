@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from flowcam import DATA, REPOSITORY, pelagia
+from harness import DATA, REPOSITORY, pelagia
 
 BACKBONE = (
     "name=flowcam_resnet18",

@@ -95,7 +95,7 @@ def classify(
         provider: a key of `PROVIDERS`; by default that of the survey, where it is continued; else as `choose_provider`.
         formats: keys of `pelagia.results.FILES`; a file of another that lies in ``out`` is written anew as well.
         retry_failed: does images again that the journal holds as failed.
-        progress: called after each batch.
+        progress: called after some images.
         note: is told what the user should know before the work begins.
 
     Raises:
@@ -107,10 +107,7 @@ def classify(
     before = _settings_of(out)
     notes = _Notes(note)
     provider = _provider(out, model, before.get("provider", ""), provider, notes.add)
-    known = [Setting(0, before.get("threads", 0), before.get("batch", 0))]
-    if provider == CPU and (stored := stored_setting(model.sha256)):
-        known.append(stored)
-    setting = completed(setting or Setting(0, 0, 0), provider, known)
+    setting = _setting(setting or Setting(0, 0, 0), provider, model, before)
     names = [path.absolute().name for path in inputs]
     origin = json.dumps([str(path.absolute()) for path in inputs])
     settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": provider}
@@ -187,6 +184,13 @@ def _provider(out: Path, model: ModelFile, before: str, wanted: str, note: Calla
             verify(model, name)
 
     return choose_provider(before or wanted, prove, note)
+
+
+def _setting(wish: Setting, provider: str, model: ModelFile, before: Mapping[str, Any]) -> Setting:
+    known = [Setting(0, before.get("threads", 0), before.get("batch", 0))]
+    if provider == CPU and (stored := stored_setting(model.sha256)):
+        known.append(stored)
+    return completed(wish, provider, known)
 
 
 def _require_same_images(survey: Survey, inputs: Sequence[Path], *, moved: bool) -> None:

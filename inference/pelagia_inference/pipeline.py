@@ -18,6 +18,7 @@ from pelagia.sources import SourceImage
 from pelagia.sources.image import Held
 from pelagia_inference.crew import Crew
 from pelagia_inference.frames import Answer
+from pelagia_inference.providers import CPU
 from pelagia_inference.setting import Setting, default_setting
 
 _POSITION = {"decimalLatitude", "decimalLongitude"}
@@ -36,7 +37,7 @@ def predict(
     model: ModelFile,
     *,
     setting: Setting | None = None,
-    provider: str = "cpu",
+    provider: str = CPU,
 ) -> Iterator[list[Prediction]]:
     """Predictions of ``images``, some at a time, in order.
 
@@ -93,11 +94,13 @@ def _requests(images: Iterable[SourceImage], size: int) -> Iterator[list[list[So
     """Batches of ``size``, some at a time; where they are cut depends on nothing but their place."""
     stream = iter(images)
     request: list[list[SourceImage]] = []
+    held = 0
     for batch in iter(lambda: list(islice(stream, size)), []):
         request.append(batch)
-        if len(request) * size >= _REQUEST or sum(map(_bytes_of, request)) > _REQUEST_BYTES:
+        held += _bytes_of(batch)
+        if len(request) * size >= _REQUEST or held > _REQUEST_BYTES:
             yield request
-            request = []
+            request, held = [], 0
     if request:
         yield request
 

@@ -48,9 +48,8 @@ class WorkerProcess:
         self._words = TemporaryFile()  # noqa: SIM115 - `close` closes it
         command = [sys.executable, "-P", "-m", "pelagia_inference.worker"]
         self._child = Popen(command, stdin=PIPE, stdout=PIPE, stderr=self._words)
-        self._ready = False
         self._to, self._from = cast("IO[bytes]", self._child.stdin), cast("IO[bytes]", self._child.stdout)
-
+        self._ready = False
         self._outbox: SimpleQueue[object] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="pelagia-writer", daemon=True)
         self._writer.start()

@@ -139,14 +139,15 @@ class _Ahead(threading.Thread):
         self._read = 0
 
     def run(self) -> None:
-        with suppress(EOFError):
+        try:
             for readers, last in _requests(self._source):
                 batch = []
                 for reader in readers:
                     batch.append(_read(reader))
                     self._read += 1
                 self._done.put((batch, last))
-        self._done.put(None)
+        finally:  # the input ended, or a reader broke its word: then this process ends, and a new one says why
+            self._done.put(None)
 
     def next(self, pulse: _Pulse) -> tuple[_Batch, bool]:
         """Raises EOFError where nothing more will come."""

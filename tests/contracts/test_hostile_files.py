@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from cli_fixtures import Pelagia
-from hostile_files import NAMES, Hostile, by_pillow, files, picture
+from hostile_files import NAMES, files
+from hostile_kit import Hostile, by_pillow, picture
 from pelagia.files import printable
 from pelagia.model import ModelFile
 from pelagia.predictions import Survey

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import zipfile
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
+from listing import fault, paths
 from pelagia.errors import InputError, MissingExtra
 from pelagia.preprocess import ImageError
 from pelagia.sources import KINDS, LEFT_OUT, list_images
@@ -22,16 +22,6 @@ MEASURE = (
     "count = 1 + sum(1 for _ in images)\n"
     "print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
 )
-
-
-def paths(*inputs, tally=None):
-    return [image.path for image in list_images([Path(one) for one in inputs], tally)]
-
-
-def fault(*inputs):
-    with pytest.raises(InputError) as caught:
-        paths(*inputs)
-    return str(caught.value)
 
 
 # Folders

@@ -9,20 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pelagia.errors import InputError
+from listing import fault, paths
 from pelagia.sources import list_images
 
 BIN = "D20220519T124533_IFCB134"
-
-
-def paths(*inputs, tally=None):
-    return [image.path for image in list_images([Path(one) for one in inputs], tally)]
-
-
-def fault(*inputs):
-    with pytest.raises(InputError) as caught:
-        paths(*inputs)
-    return str(caught.value)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from pelagia.sample import SampleSurvey
 from pelagia.sources import SourceImage
 from pelagia.sources.image import Fault, Held
 from pelagia_inference.crew import Crew
-from pelagia_inference.frames import Answer, Request
+from pelagia_inference.frames import Answer, Reader, Request
 from pelagia_inference.pipeline import _requests, predict, predict_with
 from pelagia_inference.session import Session
 from pelagia_inference.setting import Setting
@@ -83,6 +83,17 @@ def test_a_hang_is_noticed_while_a_request_larger_than_the_pipe_waits(model: Mod
     heavy[3] = SourceImage("003", PurePosixPath("x"), {}, partial(time.sleep, 1000))
     found = classified(heavy, model, patience=3)
     assert [one.reason for one in found] == ["undecodable"] * 3 + ["timed_out"] + ["undecodable"] * 196
+
+
+@pytest.mark.timeout(120)  # not the patience
+@pytest.mark.parametrize("slow", [0, 40])
+def test_a_reader_that_breaks_its_word_ends_the_run_and_says_how(model: ModelFile, slow: int) -> None:
+    slowly = partial(subprocess.check_output, ["sh", "-c", "sleep 0.02; echo no image"])
+    readers: list[Reader] = [*[slowly] * slow, partial(int, "x")]  # a request each: some are found to be slow
+    with Crew(model, "cpu", SETTING, patience=600) as crew:
+        futures = [crew.submit([[reader]]) for reader in readers]
+        with pytest.raises(RuntimeError, match="ValueError: invalid literal for int"):
+            futures[-1].result()
 
 
 def test_a_session_that_fails_is_one_line(model: ModelFile) -> None:

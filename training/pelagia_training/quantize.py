@@ -138,11 +138,7 @@ def _records(dataset: Dataset, split: str, model: ModelFile, report: Callable[[s
 def _gate(model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequence[Record], kind: Kind) -> Quantisation:
     """Compares both models over ``records``. Raises ParityError."""
     gate, classes = GATES[kind], model.metadata.classes
-    batches = _batches(load_fitted(dataset, records, model.metadata.preprocess))
-    wanted, found = (
-        np.concatenate([session.probabilities(batch).argmax(1) for batch in batches])
-        for session in (Session(model), Session(small))
-    )
+    wanted, found = _answers((Session(model), Session(small)), dataset, records)
     targets = targets_of(records, classes)
     before, after = (
         metrics_of(confusion_matrix(targets, answers, len(classes))).macro_f1 for answers in (wanted, found)
@@ -170,6 +166,19 @@ def _gate(model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequenc
         float_macro_f1=before,
         macro_f1=after,
     )
+
+
+def _answers(
+    sessions: tuple[Session, Session], dataset: Dataset, records: Sequence[Record]
+) -> tuple[NDArray[np.int64], ...]:
+    """The top-1 of each session on each image, a few images in memory."""
+    found: tuple[list[NDArray[np.int64]], ...] = ([], [])
+    for start in range(0, len(records), CALIBRATION_IMAGES):
+        part = records[start : start + CALIBRATION_IMAGES]
+        for batch in _batches(load_fitted(dataset, part, sessions[0].model.metadata.preprocess)):
+            for session, answers in zip(sessions, found, strict=True):
+                answers.append(session.probabilities(batch).argmax(1))
+    return tuple(np.concatenate(answers) for answers in found)
 
 
 def _references(session: Session) -> tuple[ReferenceImage, ...]:

@@ -71,7 +71,6 @@ def classify(
     from pelagia_inference.setting import Setting
 
     file = ModelFile.read(model)
-    setting = Setting(workers, threads, batch) if workers or threads or batch else None
     words = ["classify", str(model), *map(str, inputs), "--out", str(out)]
     words += [] if formats == ["csv"] else [f"--format={','.join(formats)}"]
     try:
@@ -80,7 +79,7 @@ def classify(
                 file,
                 inputs,
                 out,
-                setting=setting,
+                setting=Setting(workers, threads, batch),
                 provider=provider,
                 formats=formats_of(formats),
                 retry_failed=retry_failed,
@@ -90,11 +89,7 @@ def classify(
     except (KeyboardInterrupt, SystemExit):
         console.note(f"what is done is kept. It goes on with: {shlex.join(['pelagia', *words])}")
         raise
-    if as_json:
-        ends = {"provider": result.provider, **{name: str(path) for name, path in result.files.items()}}
-        console.say(json.dumps({"event": "finished", **_as_json(result.progress), **ends}))
-    elif not quiet:
-        _summarise(result)
+    _summarise(result, quiet, as_json)
     if not result.counts:
         console.note("warning: no image could be classified; is the drive there?")
     if result.failures:
@@ -127,10 +122,15 @@ def _shown(inputs: list[Path], quiet: bool, as_json: bool) -> Iterator[Callable[
             )
 
 
-def _summarise(result: Classified) -> None:
+def _summarise(result: Classified, quiet: bool, as_json: bool) -> None:
     from pelagia.sources import LEFT_OUT
 
     at = result.progress
+    if as_json:
+        ends = {"provider": result.provider, **{name: str(path) for name, path in result.files.items()}}
+        console.say(json.dumps({"event": "finished", **_as_json(at), **ends}))
+    if as_json or quiet:
+        return
     console.counts_table(result.counts, ("class", "images"))
     rate = f", {at.rate:.0f} images/s" if at.done else ""
     before = f", {at.before} were done before" if at.before else ""
