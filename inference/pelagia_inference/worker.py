@@ -34,7 +34,7 @@ from pelagia_inference.session import Session
 _TICK_SECONDS = 1.0
 _QUICK_READ = 100e-6
 """Seconds an image: a file in memory takes a tenth of it, a disk more."""
-_NOTHING = 0.1
+_NOTHING = 0.5
 """Seconds in all that prove nothing: another process may have had the core."""
 _READ_AHEAD = 4
 _FAULTS = (OSError, MemoryError, ImageError)
