@@ -32,6 +32,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import onnx
 import torch
@@ -40,9 +41,9 @@ from safetensors.torch import save_file
 
 from harness import REPOSITORY, Finished, classify_command, flowcam, run
 from kinds import write_bin
-from pelagia.model import INPUT_NAME, OUTPUT_NAME
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME
 from pelagia.preprocess import PreprocessSpec
-from pelagia_inference.setting import cores
+from pelagia_inference.launch import cores
 from pelagia_training.export import to_onnx
 from pelagia_training.network import Deployed, Normalised, build_network, normalisation
 from untrained import write_untrained
@@ -219,8 +220,8 @@ def flat_folder(given: Given) -> Path:
     return images
 
 
-def spec(fit: str = "letterbox") -> PreprocessSpec:
-    return PreprocessSpec.model_validate({"size": SIZE, "fit": fit})
+def spec(fit: Literal["letterbox", "stretch"] = "letterbox") -> PreprocessSpec:
+    return PreprocessSpec(size=SIZE, fit=fit)
 
 
 def drawn_network() -> torch.nn.Module:

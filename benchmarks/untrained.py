@@ -10,7 +10,8 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pelagia import __version__
-from pelagia.model import INPUT_NAME, OUTPUT_NAME, ModelFile, ModelMetadata, Parity, ReferenceImage, write_model
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME
+from pelagia.model import ModelFile, ModelMetadata, Parity, ReferenceImage, write_model
 from pelagia.preprocess import PreprocessSpec, load
 from pelagia.taxonomy import taxonomy_of_names
 from pelagia_inference.session import Session

@@ -1,7 +1,6 @@
 """What passes between the parts of Pelagia: the dataset, the model and the predictions. No torch, no onnxruntime."""
 
 import os
-from importlib.metadata import PackageNotFoundError, version
 
 MAX_PIXELS = 1 << 28
 """The largest image that is decoded: 16,384 x 16,384."""
@@ -10,7 +9,16 @@ MAX_PIXELS = 1 << 28
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a bad image is reported as a row, not as noise on the terminal
 
-try:
-    __version__ = version("pelagia")
-except PackageNotFoundError:  # run from a source tree that was never installed
-    __version__ = "0+unknown"
+__version__: str
+
+
+def __getattr__(name: str) -> str:
+    """`__version__`, looked up when somebody asks: that takes longer than a worker process takes to start."""
+    if name != "__version__":
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("pelagia")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "0+unknown"

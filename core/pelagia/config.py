@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Sequence
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pelagia.errors import ConfigError, InputError, did_you_mean
@@ -24,41 +24,6 @@ class Strict(BaseModel):
 
 
 Schema = TypeVar("Schema", bound=BaseModel)
-
-
-class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which YAML itself lets pass."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node = super().compose_mapping_node(anchor)
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            key = str(key_node.value)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands twice", key_node.start_mark
-                )
-            seen.add(key)
-        return node
-
-
-def parse_yaml(text: str, where: str) -> Any:
-    """Python value of a YAML text.
-
-    Raises:
-        ConfigError: not YAML, or a key stands twice; names line and column.
-    """
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(where, [f"{place}{problem}"]) from None
-    except RecursionError:
-        raise ConfigError(where, ["nested too deeply"]) from None
-    except Exception as error:  # whatever Python raises at 2024-13-41, a number of 5000 digits, !!bool maybe
-        raise ConfigError(where, [f"a value that YAML cannot read: {error}"]) from None
 
 
 def read_text(path: Path, what: str) -> str:
@@ -86,6 +51,8 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = ())
         InputError: the file cannot be read.
         ConfigError: any fault in it or in the overrides.
     """
+    from pelagia.yaml_text import parse_yaml
+
     document = parse_yaml(read_text(path, "config file"), str(path))
     if document is None:
         document = {}
@@ -107,6 +74,8 @@ def validate(document: Any, schema: type[Schema], where: str) -> Schema:
 
 def dump_yaml(model: BaseModel) -> str:
     """YAML that `load_config` reads back as an equal model."""
+    import yaml
+
     return yaml.safe_dump(model.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -120,6 +89,8 @@ def _apply(document: dict[str, Any], override: str) -> None:
         node = node.setdefault(step, {})
         if not isinstance(node, dict):
             raise ConfigError("--set", [f"'{override}': '{step}' holds a value, not further keys"])
+    from pelagia.yaml_text import parse_yaml
+
     node[steps[-1]] = parse_yaml(value, f"--set {override}")
 
 
@@ -150,13 +121,17 @@ def _known_keys(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
     for step in location:
         if step.isdigit():  # a place in a list
             continue
-        annotation = getattr(current.model_fields.get(step), "annotation", None)
+        annotation = getattr(_fields(current).get(step), "annotation", None)
         schemas = [kind for kind in (annotation, *get_args(annotation)) if _is_schema(kind)]
         if not schemas:
             return []
         current = schemas[0]
-    return list(current.model_fields)
+    return list(_fields(current))
+
+
+def _fields(schema: Any) -> dict[str, Any]:
+    return schema.model_fields if issubclass(schema, BaseModel) else schema.__dataclass_fields__  # type: ignore[no-any-return]
 
 
 def _is_schema(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+    return isinstance(kind, type) and (issubclass(kind, BaseModel) or is_dataclass(kind))

@@ -25,14 +25,13 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pelagia.config import Strict
 from pelagia.errors import InputError, ModelError
 from pelagia.files import new_file, refuse_existing, sha256_of
+from pelagia.graph import Graph
 from pelagia.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
 from pelagia.preprocess import PreprocessSpec
 from pelagia.taxonomy import Taxonomy
 
 METADATA_KEY = "pelagia"
 DIGEST_KEY = "pelagia_sha256"
-INPUT_NAME = "image"
-OUTPUT_NAME = "probabilities"
 TOLERANCE = 1e-4
 """Largest difference of a probability that counts as the same answer, where a model does not carry its own."""
 
@@ -149,6 +148,10 @@ class ModelFile:
     data: bytes
     sha256: str
     metadata: ModelMetadata
+
+    @property
+    def graph(self) -> Graph:
+        return Graph(self.path, self.data, self.metadata.preprocess, self.metadata.classes)
 
     @classmethod
     def read(cls, path: Path) -> ModelFile:

@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import re
 import zlib
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
 
 import cv2
 import numpy as np
+from annotated_types import Interval
 from numpy.typing import NDArray
-from pydantic import Field
 
 from pelagia import MAX_PIXELS
-from pelagia.config import Strict
 
 Image = NDArray[np.uint8]
 
@@ -65,7 +65,8 @@ REASONS = {
 """The fixed vocabulary of why an image failed."""
 
 
-class PreprocessSpec(Strict):
+@dataclass(frozen=True)
+class PreprocessSpec:
     """How an image of any size becomes ``size`` x ``size``. Travels in the model.
 
     ``letterbox`` keeps the aspect ratio, centres, and fills the rest with the median colour of the image's own border;
@@ -74,9 +75,15 @@ class PreprocessSpec(Strict):
 
     With ``jpeg_scale`` ``reduced`` a large JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at which the
     side that decides the fit (the longer of a letterbox, the shorter of a stretch) is still four times ``size``.
+
+    A plain dataclass, which pydantic validates where a config or a model holds one: a worker process decodes without
+    pydantic, whose import takes as long as its others together.
     """
 
-    size: int = Field(default=224, ge=16, le=1024, description="side of the square input, in pixels")
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
+
+    size: Annotated[int, Interval(ge=16, le=1024)] = 224
+    """Side of the square input, in pixels."""
     fit: Literal["letterbox", "stretch"] = "letterbox"
     shrink: Literal["area", "linear"] = "area"
     enlarge: Literal["area", "linear"] = "linear"

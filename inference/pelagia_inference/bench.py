@@ -32,9 +32,10 @@ from pelagia.errors import InputError, PelagiaError
 from pelagia.model import ModelFile
 from pelagia.preprocess import ImageError, load
 from pelagia.sources import SourceImage, list_images
+from pelagia_inference.launch import cores
 from pelagia_inference.providers import CPU
 from pelagia_inference.session import Session
-from pelagia_inference.setting import Setting, cores
+from pelagia_inference.setting import Setting
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue

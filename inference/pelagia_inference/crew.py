@@ -23,6 +23,7 @@ from pelagia.errors import PelagiaError
 from pelagia.model import ModelFile
 from pelagia.sources.image import Fault
 from pelagia_inference.frames import Answer, Hello, Outcome, Reader, Request
+from pelagia_inference.launch import end_spare
 from pelagia_inference.process import WorkerDied, WorkerProcess
 from pelagia_inference.setting import Setting
 
@@ -43,10 +44,11 @@ class Crew:
     """
 
     def __init__(self, model: ModelFile, provider: str, setting: Setting, patience: float = PATIENCE) -> None:
-        hello = Hello(model, provider, setting.threads)
+        hello = Hello(model.graph, provider, setting.threads)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._over = threading.Event()
         self._foremen = [_Foreman(hello, self._tasks, patience, self._over) for _ in range(setting.workers)]
+        end_spare()
         self._watch = threading.Thread(target=self._watch_over, name="pelagia-watch", daemon=True)
         for thread in (*self._foremen, self._watch):
             thread.start()
@@ -183,7 +185,7 @@ class _Foreman(threading.Thread):
             return self._receive()
         except WorkerDied as end:
             self._replace()
-            none = np.empty((0, len(self._hello.model.metadata.classes)), np.float32)
+            none = np.empty((0, len(self._hello.graph.classes)), np.float32)
             return Answer([Outcome("", end.reason, str(end))], none)
 
 

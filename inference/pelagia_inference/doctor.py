@@ -18,8 +18,8 @@ from pelagia import __version__
 from pelagia.errors import InputError, PelagiaError
 from pelagia.locking import REMEDY, locking_fault
 from pelagia.model import ModelFile
+from pelagia_inference.launch import cores
 from pelagia_inference.providers import CPU, installed, open_session, runtimes
-from pelagia_inference.setting import cores
 from pelagia_inference.verify import verify
 
 _LEAST_DISK = 1e9

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.model import ModelFile
+from pelagia.graph import Graph
 
 Reader = Callable[[], bytes] | str
 """What gives the encoded bytes of an image: a call, or the path of its file."""
@@ -24,7 +24,7 @@ Request = Sequence[Sequence[Reader]]
 class Hello:
     """What a worker needs to know, once."""
 
-    model: ModelFile
+    graph: Graph
     provider: str
     threads: int
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import pickle
 import signal
-import sys
 import threading
 from contextlib import suppress
 from queue import SimpleQueue
-from subprocess import PIPE, Popen, TimeoutExpired
-from tempfile import TemporaryFile
-from typing import IO, cast
+from subprocess import TimeoutExpired
 
 from pelagia_inference.frames import Hello, Refusal, Tick
+from pelagia_inference.launch import take
 
 _GRACE = 5.0
 
@@ -45,10 +43,8 @@ class WorkerProcess:
         self._patience = patience
         self._silent: float | None = None
         self._hung = False
-        self._words = TemporaryFile()  # noqa: SIM115 - `close` closes it
-        command = [sys.executable, "-P", "-m", "pelagia_inference.worker"]
-        self._child = Popen(command, stdin=PIPE, stdout=PIPE, stderr=self._words)
-        self._to, self._from = cast("IO[bytes]", self._child.stdin), cast("IO[bytes]", self._child.stdout)
+        child = take()
+        self._child, self._words, self._to, self._from = child.process, child.words, child.stdin, child.stdout
         self._ready = False
         self._outbox: SimpleQueue[object] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="pelagia-writer", daemon=True)

@@ -11,7 +11,6 @@ import io
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from importlib.metadata import distributions
 
 import onnxruntime as ort
 
@@ -137,6 +136,8 @@ def open_session(data: bytes, name: str, threads: int) -> ort.InferenceSession:
 
 def runtimes() -> list[str]:
     """Installed packages that each bring an ONNX Runtime. Two in one environment overwrite each other's files."""
+    from importlib.metadata import distributions  # it takes long, and `pelagia doctor` alone asks
+
     names = {str(one.name).lower().replace("_", "-") for one in distributions()}
     return sorted(names & _RUNTIMES)
 

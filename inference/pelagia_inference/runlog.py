@@ -18,7 +18,7 @@ from pathlib import Path
 from pelagia import __version__
 from pelagia.errors import PelagiaError
 from pelagia.files import printable
-from pelagia_inference.setting import cores
+from pelagia_inference.launch import cores
 
 LOG_FILE = "pelagia.log"
 _EVERY_SECONDS = 60.0

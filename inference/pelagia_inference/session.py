@@ -6,20 +6,25 @@ decides how many cores are busy. ONNX Runtime left alone takes every core for ev
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.errors import ModelError, PelagiaError
-from pelagia.model import INPUT_NAME, OUTPUT_NAME, ModelFile
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME, Graph
 from pelagia_inference.providers import CPU, open_session
+
+if TYPE_CHECKING:
+    from pelagia.model import ModelFile
 
 
 class Session:
     """A model in ONNX Runtime.
 
     Args:
-        model: the file, read and validated.
+        model: the file, read and validated, or its graph.
         provider: a key of `pelagia_inference.providers.PROVIDERS`.
         threads: threads that a call computes in; 1 is the calling thread alone.
 
@@ -28,22 +33,23 @@ class Session:
         InputError: the provider is not installed, or does not start.
     """
 
-    def __init__(self, model: ModelFile, provider: str = CPU, threads: int = 1) -> None:
+    def __init__(self, model: ModelFile | Graph, provider: str = CPU, threads: int = 1) -> None:
         cv2.setNumThreads(1)
-        self.model = model
+        self.graph = model if isinstance(model, Graph) else model.graph
         try:
-            self._session = open_session(model.data, provider, threads)
+            self._session = open_session(self.graph.data, provider, threads)
         except PelagiaError:
             raise
         except Exception as error:  # ONNX Runtime raises classes of its own that share no base but Exception
             first = str(error).splitlines()[0]
-            raise ModelError(f"ONNX Runtime cannot load {model.path}: {first}; copy the file again") from None
+            raise ModelError(f"ONNX Runtime cannot load {self.graph.path}: {first}; copy the file again") from None
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        size = model.metadata.preprocess.size
+        size = self.graph.preprocess.size
         shape = list(inputs[0].shape)[1:]
         if inputs[0].name != INPUT_NAME or shape != [size, size, 3] or OUTPUT_NAME not in [one.name for one in outputs]:
             raise ModelError(
-                f"the graph of {model.path} does not fit its metadata (input {inputs[0].name} {shape}): export it again"
+                f"the graph of {self.graph.path} does not fit its metadata (input {inputs[0].name} {shape}): "
+                "export it again"
             )
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -62,7 +68,7 @@ class Session:
             result: NDArray[np.float32] = self._session.run([OUTPUT_NAME], {INPUT_NAME: pixels})[0]
         except Exception as error:  # its classes share no base but Exception
             raise ModelError(
-                f"ONNX Runtime fails on {len(pixels)} images with {self.model.path}: {str(error).splitlines()[0]}; "
+                f"ONNX Runtime fails on {len(pixels)} images with {self.graph.path}: {str(error).splitlines()[0]}; "
                 "try --batch 1 and --workers 1"
             ) from None
         return result

@@ -14,17 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pelagia.files import write_text
+from pelagia_inference.launch import cores
 from pelagia_inference.providers import CPU, provider_of
 
 DEFAULT_BATCH = 8
 GPU_BATCH = 32
 HOME_VARIABLE = "PELAGIA_CONFIG_HOME"
 _FILE = "bench.json"
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,8 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
     pulse = _Pulse(lambda: send(Tick()))
     hello: Hello = pickle.load(source)  # noqa: S301 - from the parent
     try:
-        session = Session(hello.model, hello.provider, hello.threads)
-        size = hello.model.metadata.preprocess.size
+        session = Session(hello.graph, hello.provider, hello.threads)
+        size = hello.graph.preprocess.size
         session.probabilities(np.zeros((1, size, size, 3), np.uint8))
         send(Ready())
         _silence(sys.stderr)  # what a decoder says of an image stands in its row
@@ -178,14 +178,14 @@ def _answer(batch: _Batch, session: Session, pulse: _Pulse) -> Answer:
     for outcome, data in batch:
         if not outcome.reason:
             try:
-                fitted.append(load(data, session.model.metadata.preprocess))
+                fitted.append(load(data, session.graph.preprocess))
             except _FAULTS as error:
                 reason, message = _why(error)
                 outcome = replace(outcome, reason=reason, message=message)
         outcomes.append(outcome)
         pulse()
     if not fitted:
-        return Answer(outcomes, np.empty((0, len(session.model.metadata.classes)), np.float32))
+        return Answer(outcomes, np.empty((0, len(session.graph.classes)), np.float32))
     return Answer(outcomes, session.probabilities(np.stack(fitted)))
 
 

@@ -17,12 +17,13 @@ from urllib.parse import quote
 
 import cv2
 
-from pelagia.config import dump_yaml, load_config, parse_yaml, validate
+from pelagia.config import dump_yaml, load_config, validate
 from pelagia.errors import PelagiaError, StudioError
 from pelagia.files import sha256_of, slug, write_text
 from pelagia.preprocess import ImageError, decode
 from pelagia.sources import IMAGE_SUFFIXES, SourceImage
 from pelagia.taxonomy import Taxonomy
+from pelagia.yaml_text import parse_yaml
 from pelagia_labeling.connection import ONCE, Connection
 from pelagia_labeling.project import Project
 

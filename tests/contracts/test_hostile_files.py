@@ -21,7 +21,7 @@ from pelagia.files import printable
 from pelagia.model import ModelFile
 from pelagia.predictions import Survey
 from pelagia.preprocess import ImageError, decode
-from pelagia_inference.classify import classify
+from pelagia_inference.runner import classify
 from pelagia_inference.setting import Setting
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="makes names and links that need Linux")

@@ -4,8 +4,9 @@ import random
 import pytest
 from pydantic import Field
 
-from pelagia.config import Strict, dump_yaml, load_config, parse_yaml, read_text, validate
+from pelagia.config import Strict, dump_yaml, load_config, read_text, validate
 from pelagia.errors import ConfigError, InputError, PelagiaError
+from pelagia.yaml_text import parse_yaml
 
 
 class Optimiser(Strict):

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from pelagia.config import Strict, validate
+from pelagia.errors import ConfigError
 from pelagia.preprocess import REASONS, ImageError, PreprocessSpec, border_colour, decode, fit, load
 
 SIXTEEN_BIT = (np.arange(1200, dtype=np.uint16) * 54).reshape(30, 40)
@@ -333,7 +335,11 @@ def test_loading_is_decoding_and_fitting(encode, size):
     assert np.array_equal(load(encode("JPEG"), spec), fit(decode(encode("JPEG")), spec))
 
 
+class Holder(Strict):
+    preprocess: PreprocessSpec
+
+
 @pytest.mark.parametrize("size", [15, 1025, 0, -1])
 def test_a_size_that_no_network_takes_is_refused(size):
-    with pytest.raises(ValueError, match="should be (greater|less) than or equal"):
-        PreprocessSpec(size=size)
+    with pytest.raises(ConfigError, match="should be (greater|less) than or equal"):
+        validate({"preprocess": {"size": size}}, Holder, "a config")

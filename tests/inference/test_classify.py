@@ -20,7 +20,7 @@ from pelagia.errors import InputError, SurveyError
 from pelagia.model import ModelFile
 from pelagia.predictions import Survey
 from pelagia.sample import SampleSurvey
-from pelagia_inference.classify import classify
+from pelagia_inference.runner import classify
 from pelagia_inference.setting import Setting
 
 

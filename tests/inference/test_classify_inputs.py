@@ -10,7 +10,7 @@ import pytest
 
 from pelagia.model import ModelFile
 from pelagia.sample import SampleSurvey
-from pelagia_inference.classify import classify
+from pelagia_inference.runner import classify
 
 BIN = "D20220519T124533_IFCB134"
 

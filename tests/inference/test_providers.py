@@ -3,8 +3,8 @@
 import json
 import re
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime as ort
@@ -16,10 +16,11 @@ from pelagia.model import TOLERANCE, ModelFile
 from pelagia.predictions import JOURNAL_FILE, Survey
 from pelagia.sample import SampleSurvey
 from pelagia_inference import doctor, providers
-from pelagia_inference.classify import classify
+from pelagia_inference.launch import cores
 from pelagia_inference.providers import AUTO, CPU, PROVIDERS, choose_provider, installed
+from pelagia_inference.runner import classify
 from pelagia_inference.session import Session
-from pelagia_inference.setting import Setting, completed, cores, default_setting, store_setting
+from pelagia_inference.setting import Setting, completed, default_setting, store_setting
 from pelagia_inference.verify import verify
 
 REAL = [name for name in installed() if name != CPU]
@@ -134,9 +135,8 @@ def test_one_that_is_installed_and_does_not_start_is_an_error_where_named_and_pa
 @pytest.mark.usefixtures("with_cuda")
 @pytest.mark.filterwarnings("ignore:Specified provider")
 def test_a_damaged_model_is_not_blamed_on_the_provider(model: ModelFile) -> None:
-    damaged = SimpleNamespace(data=model.data[:2000], path=model.path, metadata=model.metadata)
     with pytest.raises(ModelError, match="ONNX Runtime cannot load"):
-        Session(damaged, "cuda")  # type: ignore[arg-type]
+        Session(replace(model.graph, data=model.data[:2000]), "cuda")
 
 
 def test_one_that_gives_other_answers_is_refused(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from cli_fixtures import Pelagia
 from pelagia.model import ModelFile
 from pelagia.sample import SampleSurvey
-from pelagia_inference.classify import classify
+from pelagia_inference.runner import classify
 
 parquet = pytest.importorskip("pyarrow.parquet")
 

@@ -12,8 +12,8 @@ from pelagia.errors import SurveyError
 from pelagia.model import ModelFile
 from pelagia.sample import SampleSurvey
 from pelagia_inference import runlog
-from pelagia_inference.classify import Progress, classify
 from pelagia_inference.runlog import LOG_FILE
+from pelagia_inference.runner import Progress, classify
 
 
 def lines_of(folder: Path) -> list[str]:

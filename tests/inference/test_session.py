@@ -28,8 +28,7 @@ def test_a_graph_that_is_cut_short_is_refused_in_one_line(model: ModelFile) -> N
 
 
 def test_a_graph_of_another_size_than_its_metadata_is_refused(model: ModelFile) -> None:
-    preprocess = model.metadata.preprocess.model_copy(update={"size": 48})
-    wrong = replace(model, metadata=model.metadata.model_copy(update={"preprocess": preprocess}))
+    wrong = replace(model.graph, preprocess=replace(model.metadata.preprocess, size=48))
     with pytest.raises(ModelError, match="does not fit its metadata"):
         Session(wrong)
 

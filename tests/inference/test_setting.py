@@ -6,8 +6,9 @@ import pytest
 
 from pelagia.model import ModelFile
 from pelagia.sample import SampleSurvey
-from pelagia_inference.classify import classify
-from pelagia_inference.setting import HOME_VARIABLE, Setting, cores, store_setting, stored_setting
+from pelagia_inference.launch import cores
+from pelagia_inference.runner import classify
+from pelagia_inference.setting import HOME_VARIABLE, Setting, store_setting, stored_setting
 
 
 @pytest.fixture(autouse=True)

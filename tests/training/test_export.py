@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import cv2
@@ -55,7 +56,7 @@ def test_the_metadata_say_what_it_rests_on(model: ModelFile, dataset: Dataset) -
     assert data.parity.images == len(dataset.split("val"))
     assert data.parity.batch_sizes == (1, 8)
     assert data.parity.max_probability_difference <= 1e-4
-    assert data.training["preprocess"] == data.preprocess.model_dump()
+    assert data.training["preprocess"] == asdict(data.preprocess)
     assert np.array(data.validation_confusion).shape == (len(data.classes), len(data.classes))
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from pelagia.dataset import Dataset
 from pelagia.model import ModelFile
 from pelagia.preprocess import load
+from pelagia_inference.launch import cores
 from pelagia_inference.session import Session
-from pelagia_inference.setting import DEFAULT_BATCH, cores
+from pelagia_inference.setting import DEFAULT_BATCH
 from pelagia_training.evaluate import Evaluation, evaluate
 
 LEAST_SPEED = 1.15

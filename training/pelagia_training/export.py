@@ -17,9 +17,8 @@ from torch import nn
 from pelagia import __version__
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, InputError, ModelError
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME
 from pelagia.model import (
-    INPUT_NAME,
-    OUTPUT_NAME,
     ModelFile,
     ModelMetadata,
     Parity,

@@ -44,7 +44,7 @@ def check_parity(session: Session, encoded: Sequence[bytes], expected: NDArray[n
     Raises:
         ParityError: a top-1 differs, or a probability differs by more than `TOLERANCE`.
     """
-    spec: PreprocessSpec = session.model.metadata.preprocess
+    spec: PreprocessSpec = session.graph.preprocess
     pixels = np.stack([load(data, spec) for data in encoded])
     disagreements, worst = 0, 0.0
     for size in BATCH_SIZES:

@@ -28,7 +28,7 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from pelagia.errors import ModelError
-from pelagia.model import INPUT_NAME, OUTPUT_NAME
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME
 
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 _HALF, _FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT

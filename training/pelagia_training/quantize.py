@@ -106,7 +106,7 @@ def quantize(
         changes = {
             "quantisation": measured,
             "tolerance": GATES[kind].tolerance,
-            "references": _references(Session(small)),
+            "references": _references(small),
         }
         write_model(candidate, graph, model.metadata.model_copy(update=changes))
         verify(ModelFile.read(candidate))
@@ -175,15 +175,15 @@ def _answers(
     found: tuple[list[NDArray[np.int64]], ...] = ([], [])
     for start in range(0, len(records), CALIBRATION_IMAGES):
         part = records[start : start + CALIBRATION_IMAGES]
-        for batch in _batches(load_fitted(dataset, part, sessions[0].model.metadata.preprocess)):
+        for batch in _batches(load_fitted(dataset, part, sessions[0].graph.preprocess)):
             for session, answers in zip(sessions, found, strict=True):
                 answers.append(session.probabilities(batch).argmax(1))
     return tuple(np.concatenate(answers) for answers in found)
 
 
-def _references(session: Session) -> tuple[ReferenceImage, ...]:
+def _references(model: ModelFile) -> tuple[ReferenceImage, ...]:
     """The float model's reference images with what this one says of them, one at a time."""
-    metadata = session.model.metadata
+    session, metadata = Session(model), model.metadata
     return tuple(
         one.model_copy(
             update={

@@ -22,10 +22,11 @@ import safetensors.torch
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from pelagia.config import Strict, dump_yaml, load_config
+from pelagia.config import Strict, dump_yaml, read_text, validate
 from pelagia.errors import InputError
 from pelagia.files import new_file, refuse_existing, write_text
 from pelagia.taxonomy import Taxonomy
+from pelagia.yaml_text import parse_yaml
 from pelagia_training.config import TrainConfig
 
 CONFIG_FILE, STATE_FILE, METRICS_FILE = "config.yaml", "run.json", "metrics.csv"
@@ -70,7 +71,7 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     """
     if not (folder / STATE_FILE).is_file():
         raise InputError(f"{folder} is not a training run: make one with `pelagia train CONFIG --out {folder}`")
-    config = _as_trained(load_config(folder / CONFIG_FILE, TrainConfig))
+    config = _read_config(folder / CONFIG_FILE)
     try:
         state = RunState.model_validate(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
@@ -82,12 +83,12 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     return config, state
 
 
-def _as_trained(config: TrainConfig) -> TrainConfig:
-    """A run that does not say so was made before large JPEGs were decoded at a reduced scale."""
-    if "jpeg_scale" in config.preprocess.model_fields_set:
-        return config
-    whole = config.preprocess.model_copy(update={"jpeg_scale": "full"})
-    return config.model_copy(update={"preprocess": whole})
+def _read_config(path: Path) -> TrainConfig:
+    """A run that does not say how JPEGs are decoded was made before large ones were at a reduced scale."""
+    document = parse_yaml(read_text(path, "config file"), str(path))
+    if isinstance(document, dict) and isinstance(document.get("preprocess"), dict):
+        document["preprocess"].setdefault("jpeg_scale", "full")
+    return validate(document, TrainConfig, str(path))
 
 
 def refuse_run(folder: Path) -> None:

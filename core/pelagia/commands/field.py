@@ -16,7 +16,7 @@ from pelagia import console
 from pelagia.commands.common import ModelPath, needs
 
 if TYPE_CHECKING:
-    from pelagia_inference.classify import Classified, Progress
+    from pelagia_inference.runner import Classified, Progress
 
 Provider = Annotated[
     str,
@@ -65,9 +65,12 @@ def classify(
     pelagia classify model.onnx crops/manifest.csv --out survey     carries the manifest's columns along
     """
     needs("inference", "classify")
+    from pelagia_inference.launch import cores, start_ahead
+
+    start_ahead(workers or cores())
     from pelagia.model import ModelFile
     from pelagia.results import formats_of
-    from pelagia_inference.classify import classify as run_classify
+    from pelagia_inference.runner import classify as run_classify
     from pelagia_inference.setting import Setting
 
     file = ModelFile.read(model)
@@ -188,7 +191,8 @@ def bench(
     from pelagia.model import ModelFile
     from pelagia.sample import draw_survey
     from pelagia_inference.bench import bench as run_bench
-    from pelagia_inference.setting import cores, store_setting
+    from pelagia_inference.launch import cores
+    from pelagia_inference.setting import store_setting
 
     file = ModelFile.read(model)
     with TemporaryDirectory(prefix="pelagia-bench-") as folder:

@@ -29,7 +29,8 @@ class Seen:
             self._recent.clear()
             while self._runs and len(self._runs[-1]) <= len(run):
                 run = np.concatenate((run, self._runs.pop()))
-            self._runs.append(np.sort(run))
+            run.sort()
+            self._runs.append(run)
         return False
 
 

@@ -1,0 +1,24 @@
+"""What computing with a MODEL needs of it: its graph, and how images are made for it. `pelagia.model` defines the rest.
+
+Light to import and to send: a worker process knows this and neither the metadata nor pydantic.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pelagia.preprocess import PreprocessSpec
+
+INPUT_NAME = "image"
+OUTPUT_NAME = "probabilities"
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """The serialised ModelProto ``data`` of the file ``path``, which takes images of ``preprocess``."""
+
+    path: Path
+    data: bytes = field(repr=False)
+    preprocess: PreprocessSpec
+    classes: tuple[str, ...]

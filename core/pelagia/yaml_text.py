@@ -1,0 +1,44 @@
+"""YAML, read strictly. `pelagia.config` imports this when a file is read: a survey's run needs none of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from pelagia.errors import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses a key given twice, which YAML itself lets pass."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = str(key_node.value)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key '{key}' stands twice", key_node.start_mark
+                )
+            seen.add(key)
+        return node
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Python value of a YAML text.
+
+    Raises:
+        ConfigError: not YAML, or a key stands twice; names line and column.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(where, [f"{place}{problem}"]) from None
+    except RecursionError:
+        raise ConfigError(where, ["nested too deeply"]) from None
+    except Exception as error:  # whatever Python raises at 2024-13-41, a number of 5000 digits, !!bool maybe
+        raise ConfigError(where, [f"a value that YAML cannot read: {error}"]) from None

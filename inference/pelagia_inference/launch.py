@@ -1,0 +1,68 @@
+"""Starting worker processes: when they are needed, or earlier.
+
+A worker imports for a third of a second, and so does the command that is going to use it. `start_ahead`, called before
+the command's own imports, lets them do so side by side. A worker that nobody takes ends with its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from dataclasses import dataclass
+from subprocess import PIPE, Popen
+from tempfile import TemporaryFile
+from typing import IO, cast
+
+_COMMAND = (sys.executable, "-P", "-m", "pelagia_inference.worker")
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process that runs `pelagia_inference.worker`, its pipes, and what it writes to stderr."""
+
+    process: Popen[bytes]
+    words: IO[bytes]
+
+    @property
+    def stdin(self) -> IO[bytes]:
+        return cast("IO[bytes]", self.process.stdin)
+
+    @property
+    def stdout(self) -> IO[bytes]:
+        return cast("IO[bytes]", self.process.stdout)
+
+
+_ahead: deque[Child] = deque()
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start_ahead(count: int) -> None:
+    """Starts workers that `take` will give."""
+    for _ in range(count):
+        _ahead.append(_start())
+
+
+def take() -> Child:
+    """A worker: one that was started ahead, or a new one."""
+    return _ahead.popleft() if _ahead else _start()
+
+
+def end_spare() -> None:
+    """Ends those that were started ahead and are not needed."""
+    while _ahead:
+        child = _ahead.popleft()
+        child.process.kill()
+        child.process.wait()
+        for file in (child.stdin, child.stdout, child.words):
+            file.close()
+
+
+def _start() -> Child:
+    words: IO[bytes] = TemporaryFile()  # noqa: SIM115 - whoever takes the child closes it
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # numpy's: a worker multiplies no matrices with it
+    return Child(Popen(_COMMAND, stdin=PIPE, stdout=PIPE, stderr=words, env=environment), words)
