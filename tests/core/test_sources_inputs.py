@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections import Counter
 
@@ -165,6 +166,32 @@ def test_seen_finds_every_repetition_among_many(tmp_path):
     names = [str(number) for number in random.Random(1).sample(range(10**9), 100_000)]
     assert not any(seen.add(name) for name in names)
     assert all(seen.add(name) for name in random.Random(2).sample(names, 5000))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_seen_agrees_with_a_set_in_whatever_order_folders_come(seed):
+    chance, seen, known = random.Random(seed), Seen(), set()
+    folders = ["", "a", "a/b", "a/b/c", "a/bc", "b", "b/a"]
+    for folder in chance.sample(folders, len(folders)) + chance.choices(folders, k=chance.choice((0, 30))):
+        for name in (f"{folder}/{chance.randrange(400)}".lstrip("/") for _ in range(chance.randrange(30))):
+            assert seen.add(name) == (name in known)
+            known.add(name)
+
+
+def test_seen_forgets_no_name_of_a_folder_that_is_done():
+    seen = Seen()
+    assert not any(seen.add(f"{number // 1000}/{number}") for number in range(100_000))
+    assert all(seen.add(f"{number // 1000}/{number}") for number in range(0, 100_000, 7))
+
+
+def test_the_memory_of_names_is_that_of_their_largest_folder():
+    tracemalloc.start()
+    seen = Seen()
+    for number in range(300_000):
+        seen.add(f"{number // 1000}/{number}")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 300_000
 
 
 # Parquet manifests

@@ -1,6 +1,14 @@
-"""Which names have come before, at 8 bytes a name: a million cost 8 MB, where a set of strings costs 150."""
+"""Which names have come before: a million names take no more memory than their largest folder.
+
+Archives are written folder by folder. So the names of a folder are kept while it, or a folder in it, is at hand, at 8
+bytes each (a set of strings takes 150); then their hashes go to a temporary file. A name of a folder that was thought
+done brings all of them back, and from then on they stay.
+"""
 
 from __future__ import annotations
+
+from tempfile import TemporaryFile
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,29 +17,79 @@ _RECENT = 1 << 14
 
 
 class Seen:
-    """Names by their 64-bit hash: a few in a set, the others in sorted arrays, each at least half the one before.
+    """Names by their 64-bit hash. Two are taken for one with a chance of about 3e-8 in a million names.
 
-    Two different names are taken for one with a chance of about 3e-8 in a million names.
+    ``add`` raises OSError where the disk of temporary files is full.
     """
 
     def __init__(self) -> None:
+        self._open: list[tuple[str, _Hashes]] = [("", _Hashes())]
+        self._folders = _Hashes()
+        self._done: IO[bytes] | None = None
+        self._in_order = True
+
+    def add(self, name: str) -> bool:
+        """Notes a name, its folders parted by ``/``; tells whether it came before."""
+        folder = name.rpartition("/")[0]
+        if self._in_order and folder != self._open[-1][0]:
+            self._enter(folder)
+        return self._open[-1][1].add(name)
+
+    def _enter(self, folder: str) -> None:
+        """Makes ``folder`` the last of those at hand."""
+        while not f"{folder}/".startswith(f"{self._open[-1][0]}/") and len(self._open) > 1:
+            self._put_away(self._open.pop()[1])
+        if folder == self._open[-1][0] or not folder:
+            return
+        if self._folders.add(folder):
+            self._bring_back()
+        else:
+            self._open.append((folder, _Hashes()))
+
+    def _put_away(self, hashes: _Hashes) -> None:
+        if self._done is None:
+            self._done = TemporaryFile(prefix="pelagia-names-")  # noqa: SIM115 - it is for as long as we are
+        for run in hashes.runs():
+            self._done.write(run.tobytes())
+
+    def _bring_back(self) -> None:
+        everything = [run for _, hashes in self._open for run in hashes.runs()]
+        if self._done is not None:
+            self._done.seek(0)
+            everything.append(np.frombuffer(self._done.read(), np.int64))
+        self._open = [("", _Hashes(np.concatenate(everything)))]
+        self._in_order = False
+
+    def __del__(self) -> None:
+        if self._done is not None:
+            self._done.close()
+
+
+class _Hashes:
+    """A few in a set, the others in sorted arrays, each at least half the one before."""
+
+    def __init__(self, known: NDArray[np.int64] | None = None) -> None:
         self._recent: set[int] = set()
-        self._runs: list[NDArray[np.int64]] = []
+        self._sorted: list[NDArray[np.int64]] = [] if known is None else [np.sort(known)]
 
     def add(self, name: str) -> bool:
         """Notes a name; tells whether it came before."""
         key = hash(name)
-        if key in self._recent or any(_holds(run, key) for run in self._runs):
+        if key in self._recent or any(_holds(run, key) for run in self._sorted):
             return True
         self._recent.add(key)
         if len(self._recent) == _RECENT:
             run = np.fromiter(self._recent, np.int64, _RECENT)
             self._recent.clear()
-            while self._runs and len(self._runs[-1]) <= len(run):
-                run = np.concatenate((run, self._runs.pop()))
+            while self._sorted and len(self._sorted[-1]) <= len(run):
+                run = np.concatenate((run, self._sorted.pop()))
             run.sort()
-            self._runs.append(run)
+            self._sorted.append(run)
         return False
+
+    def runs(self) -> list[NDArray[np.int64]]:
+        """All of them, each once."""
+        return [*self._sorted, np.fromiter(self._recent, np.int64, len(self._recent))]
 
 
 def _holds(run: NDArray[np.int64], key: int) -> bool:
