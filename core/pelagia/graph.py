@@ -12,13 +12,18 @@ from pelagia.preprocess import PreprocessSpec
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "probabilities"
+UNKNOWN_NAME = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The serialised ModelProto ``data`` of the file ``path``, which takes images of ``preprocess``."""
+    """The serialised ModelProto ``data`` of the file ``path``, which takes images of ``preprocess``.
+
+    ``scores_unknown``: it has the output `UNKNOWN_NAME`.
+    """
 
     path: Path
     data: bytes = field(repr=False)
     preprocess: PreprocessSpec
     classes: tuple[str, ...]
+    scores_unknown: bool = False

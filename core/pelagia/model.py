@@ -1,8 +1,9 @@
 """The MODEL: one .onnx file that needs nothing beside it, the metadata inside, and its only definition.
 
 Graph: input ``image``, uint8, N x size x size x 3, RGB, 0..255, exactly what `pelagia.preprocess.load` gives; output
-``probabilities``, float32, N x classes, each row summing to 1. N is free. The graph casts, normalises, runs the network
-and applies the temperature and the softmax itself.
+``probabilities``, float32, N x classes, each row summing to 1; of most models also ``unknown``, float32, N, higher
+where an image is less like those that were trained on. N is free. The graph casts, normalises, runs the network and
+applies the temperatures and the softmax itself.
 
 Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`; after it, under `DIGEST_KEY` and last in the
 file, the SHA-256 of all bytes before that entry. A file that was changed or damaged after its export is refused, and so
@@ -23,6 +24,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pelagia.config import Strict
+from pelagia.decision import Decider, Decision
 from pelagia.errors import InputError, ModelError
 from pelagia.files import new_file, refuse_existing, sha256_of
 from pelagia.graph import Graph
@@ -36,10 +38,39 @@ TOLERANCE = 1e-4
 """Largest difference of a probability that counts as the same answer, where a model does not carry its own."""
 
 
-class Decision(Strict):
-    """The rule that turns probabilities into a class: the likeliest one."""
+class Calibration(Strict):
+    """What divides the logits in the graph, and how far the probabilities were from the truth before and after.
 
-    rule: Literal["argmax"] = "argmax"
+    The expected calibration error compares the likeliest class's probability with how often it is right, in bins that
+    hold equally many images. All figures are of the validation split; those after are of images whose groups had no
+    part in the fit.
+    """
+
+    temperatures: tuple[float, ...] = Field(description="divide the logits, less their mean, one a class")
+    images: int
+    bins: int
+    error_before: float = Field(description="expected calibration error with every temperature 1")
+    error: float
+    error_by_chance: float = Field(description="what as many images would show of a model without any error")
+    likelihood_before: float = Field(description="mean negative log-likelihood with every temperature 1")
+    likelihood: float
+
+
+class Unknown(Strict):
+    """How the output ``unknown`` is to be read.
+
+    ``vim`` is the virtual-logit matching of Wang et al. 2022: the norm of what the training images' principal subspace
+    does not hold of an image's features, scaled to be one more logit, less the log-sum-exp of the logits; the virtual
+    logit counts for ``weight`` of what it does there.
+    """
+
+    method: Literal["vim"] = "vim"
+    dimensions: int = Field(description="of the principal subspace")
+    principal_share: float = Field(description="of the training features' scatter, that it holds")
+    weight: float
+    known_share: float = Field(description="share of the validation images that the threshold lets pass")
+    threshold: float = Field(description="a score above it: the image is of none of the classes")
+    tolerance: float = Field(gt=0, description="largest difference of a reference's score on any machine")
 
 
 class ReferenceImage(Strict):
@@ -52,6 +83,7 @@ class ReferenceImage(Strict):
     sha256: str
     base64: str
     probabilities: tuple[float, ...]
+    unknown: float | None = None
 
     @field_validator("base64")
     @classmethod
@@ -67,9 +99,11 @@ class ReferenceImage(Strict):
         return base64.b64decode(self.base64)
 
     @classmethod
-    def of(cls, name: str, data: bytes, probabilities: tuple[float, ...]) -> ReferenceImage:
+    def of(
+        cls, name: str, data: bytes, probabilities: tuple[float, ...], unknown: float | None = None
+    ) -> ReferenceImage:
         encoded = base64.b64encode(data).decode()
-        return cls(name=name, sha256=sha256_of(data), base64=encoded, probabilities=probabilities)
+        return cls(name=name, sha256=sha256_of(data), base64=encoded, probabilities=probabilities, unknown=unknown)
 
 
 class Parity(Strict):
@@ -79,6 +113,7 @@ class Parity(Strict):
     batch_sizes: tuple[int, ...]
     top1_disagreements: int
     max_probability_difference: float
+    max_unknown_difference: float | None = None
 
 
 class Quantisation(Strict):
@@ -96,9 +131,12 @@ class Quantisation(Strict):
 
 
 class ModelMetadata(Strict):
-    """Everything that a user of the file needs to know, and what its figures rest on."""
+    """Everything that a user of the file needs to know, and what its figures rest on.
 
-    schema_version: Literal[1] = 1
+    Schema 2 has ``calibration``, ``unknown`` and a decision by thresholds; a file of schema 1 has none of them.
+    """
+
+    schema_version: Literal[1, 2] = 2
     name: str
     created: str = Field(description="ISO 8601, UTC")
     pelagia_version: str
@@ -106,8 +144,10 @@ class ModelMetadata(Strict):
     taxonomy: Taxonomy
     preprocess: PreprocessSpec
     normalisation: dict[str, tuple[float, float, float]] = Field(description="mean and std in the graph, on 0..1")
-    temperature: float = Field(default=1.0, gt=0, description="divides the logits in the graph")
+    temperature: float = Field(default=1.0, gt=0, description="geometric mean of what divides the logits in the graph")
+    calibration: Calibration | None = Field(default=None, description="null: `temperature` is the same for every class")
     decision: Decision = Decision()
+    unknown: Unknown | None = Field(default=None, description="null: the graph has no such output")
     validation_confusion: tuple[tuple[int, ...], ...] = Field(description="counts; rows: labels; columns: predictions")
     metrics: dict[str, float] = Field(default={})
     dataset: dict[str, Any] = Field(description="name, fingerprint and counts of the dataset")
@@ -133,7 +173,16 @@ class ModelMetadata(Strict):
             if len(reference.probabilities) != len(self.classes):
                 found, wanted = len(reference.probabilities), len(self.classes)
                 raise ValueError(f"'{reference.name}' has {found} probabilities, and there are {wanted} classes")
+            if (reference.unknown is None) != (self.unknown is None):
+                raise ValueError(
+                    f"'{reference.name}' and the model do not agree whether there is a score of the unknown"
+                )
         return self
+
+    @property
+    def decider(self) -> Decider:
+        """What says of an image what it is."""
+        return Decider(self.taxonomy, self.decision, None if self.unknown is None else self.unknown.threshold)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -151,7 +200,8 @@ class ModelFile:
 
     @property
     def graph(self) -> Graph:
-        return Graph(self.path, self.data, self.metadata.preprocess, self.metadata.classes)
+        data = self.metadata
+        return Graph(self.path, self.data, data.preprocess, data.classes, scores_unknown=data.unknown is not None)
 
     @classmethod
     def read(cls, path: Path) -> ModelFile:
@@ -192,7 +242,7 @@ def _parse(text: str, path: Path) -> ModelMetadata:
         first = error.errors()[0]
         if first["loc"] == ("schema_version",):
             raise ModelError(
-                f"{path} has the metadata schema {first['input']}, this Pelagia reads 1: "
+                f"{path} has the metadata schema {first['input']}, this Pelagia reads 1 and 2: "
                 "update Pelagia, or export the model again"
             ) from None
         place = ".".join(str(step) for step in first["loc"]) or METADATA_KEY

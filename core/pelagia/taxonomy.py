@@ -123,6 +123,22 @@ class Taxonomy(Strict):
             node = by_name[node].parent
         return tuple(reversed(path))
 
+    def shared_taxa(self) -> tuple[tuple[Taxon, frozenset[str]], ...]:
+        """Taxa that several classes share, with those classes; deeper ones first.
+
+        Of taxa that stand for the same classes only the deepest is given; what one class has for itself says no more
+        than the class.
+        """
+        lineages = {name: self.lineage(name) for name in self.names}
+        found: dict[frozenset[str], tuple[int, Taxon]] = {}
+        for lineage in lineages.values():
+            for depth, taxon in enumerate(lineage):
+                below = frozenset(name for name, path in lineages.items() if taxon in path)
+                if len(below) > 1 and (below not in found or found[below][0] < depth):
+                    found[below] = (depth, taxon)
+        ordered = sorted(found.items(), key=lambda item: (-item[1][0], item[1][1].name))
+        return tuple((taxon, below) for below, (_, taxon) in ordered)
+
     def restricted_to(self, class_names: Iterable[str]) -> Taxonomy:
         """The same taxonomy with only these classes; order and taxa kept."""
         wanted = set(class_names)

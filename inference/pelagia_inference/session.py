@@ -1,4 +1,4 @@
-"""One loaded model: uint8 pixels in, probabilities out.
+"""One loaded model: uint8 pixels in, probabilities out, and the score of the unknown where the model has one.
 
 Invariant: a session computes in as many threads as it was told, by default the one that calls it, so that the caller
 decides how many cores are busy. ONNX Runtime left alone takes every core for every session and goes slower.
@@ -6,6 +6,7 @@ decides how many cores are busy. ONNX Runtime left alone takes every core for ev
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
@@ -13,11 +14,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.errors import ModelError, PelagiaError
-from pelagia.graph import INPUT_NAME, OUTPUT_NAME, Graph
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME, UNKNOWN_NAME, Graph
 from pelagia_inference.providers import CPU, open_session
 
 if TYPE_CHECKING:
     from pelagia.model import ModelFile
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model says of N images.
+
+    Attributes:
+        probabilities: float32, N x classes; rows sum to 1.
+        unknown: float32, N, higher where an image is less like the known ones; None where the model does not say.
+    """
+
+    probabilities: NDArray[np.float32]
+    unknown: NDArray[np.float32] | None = None
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """``unknown`` of a model that says it."""
+        if self.unknown is None:
+            raise ValueError("this model gives no score of the unknown")
+        return self.unknown
 
 
 class Session:
@@ -46,29 +67,31 @@ class Session:
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         size = self.graph.preprocess.size
         shape = list(inputs[0].shape)[1:]
-        if inputs[0].name != INPUT_NAME or shape != [size, size, 3] or OUTPUT_NAME not in [one.name for one in outputs]:
+        self._outputs = [OUTPUT_NAME, UNKNOWN_NAME] if self.graph.scores_unknown else [OUTPUT_NAME]
+        given = {one.name for one in outputs}
+        if inputs[0].name != INPUT_NAME or shape != [size, size, 3] or not given.issuperset(self._outputs):
             raise ModelError(
                 f"the graph of {self.graph.path} does not fit its metadata (input {inputs[0].name} {shape}): "
                 "export it again"
             )
 
     def probabilities(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class probabilities of fitted images.
+        """Class probabilities of fitted images, as of `answers`: float32, N x classes."""
+        return self.answers(pixels).probabilities
+
+    def answers(self, pixels: NDArray[np.uint8]) -> Answers:
+        """All that the model says of fitted images.
 
         Args:
             pixels: uint8, N x size x size x 3, RGB, as `pelagia.preprocess.load` gives.
-
-        Returns:
-            float32, N x classes; rows sum to 1.
 
         Raises:
             ModelError: ONNX Runtime fails, as where memory is short.
         """
         try:
-            result: NDArray[np.float32] = self._session.run([OUTPUT_NAME], {INPUT_NAME: pixels})[0]
+            return Answers(*self._session.run(self._outputs, {INPUT_NAME: pixels}))
         except Exception as error:  # its classes share no base but Exception
             raise ModelError(
                 f"ONNX Runtime fails on {len(pixels)} images with {self.graph.path}: {str(error).splitlines()[0]}; "
                 "try --batch 1 and --workers 1"
             ) from None
-        return result

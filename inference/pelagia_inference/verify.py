@@ -48,12 +48,20 @@ def verify(model: ModelFile, provider: str = CPU) -> Verification:
             raise ModelError(
                 f"{model.path}: the reference image {reference.name} cannot be decoded here: {error}"
             ) from None
-        found = session.probabilities(pixels[None])[0]
-        difference = float(np.abs(found - np.asarray(reference.probabilities, np.float32)).max())
+        found = session.answers(pixels[None])
+        difference = float(np.abs(found.probabilities[0] - np.asarray(reference.probabilities, np.float32)).max())
         worst = max(worst, difference)
         if not difference <= tolerance:
             raise ModelError(
                 f"{model.path}: on the reference image {reference.name} {who} probabilities differ by "
                 f"{difference:.2g} from the {whose}'s (allowed: {tolerance:g}): {remedy}"
+            )
+        if model.metadata.unknown is None or reference.unknown is None:
+            continue
+        off, allowed = abs(float(found.scores[0]) - reference.unknown), model.metadata.unknown.tolerance
+        if not off <= allowed:
+            raise ModelError(
+                f"{model.path}: on the reference image {reference.name} {who} score of the unknown differs by "
+                f"{off:.2g} from the {whose}'s (allowed: {allowed:g}): {remedy}"
             )
     return Verification(len(model.metadata.references), worst)

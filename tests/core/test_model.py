@@ -75,6 +75,32 @@ def test_a_model_of_before_quantisation_is_read_and_is_a_float_one(model):
     assert (old.tolerance, old.quantisation) == (1e-4, None)
 
 
+def test_a_model_of_schema_1_knows_no_thresholds_and_no_unknown(model):
+    document = json.loads(ModelFile.read(model).metadata.model_dump_json()) | {"schema_version": 1}
+    document["decision"] = {"rule": "argmax"}
+    del document["calibration"], document["unknown"]
+    for reference in document["references"]:
+        del reference["unknown"]
+    model.write_bytes(sealed(with_metadata(model.read_bytes(), METADATA_KEY, json.dumps(document))))
+    old = ModelFile.read(model)
+    assert (old.metadata.calibration, old.metadata.unknown) == (None, None)
+    assert not old.metadata.decider.decides
+    assert not old.graph.scores_unknown
+
+
+def test_a_reference_has_a_score_where_the_model_gives_one(metadata):
+    unknown = {
+        "dimensions": 3,
+        "principal_share": 0.95,
+        "weight": 0.25,
+        "known_share": 0.95,
+        "threshold": 1.0,
+        "tolerance": 0.01,
+    }
+    with pytest.raises(ValidationError, match="'a.png' and the model do not agree whether there is a score"):
+        ModelMetadata.model_validate(metadata.model_dump() | {"unknown": unknown})
+
+
 def test_a_reference_image_keeps_its_bytes(model, encode):
     (reference,) = ModelFile.read(model).metadata.references
     assert reference.data == encode()
@@ -143,9 +169,9 @@ def test_weights_in_a_second_file_are_refused(tmp_path, metadata):
 
 
 def test_a_model_of_a_later_pelagia_is_refused(model):
-    rewrite(model, schema_version=2)
+    rewrite(model, schema_version=3)
     assert refusal(model) == (
-        " has the metadata schema 2, this Pelagia reads 1: update Pelagia, or export the model again"
+        " has the metadata schema 3, this Pelagia reads 1 and 2: update Pelagia, or export the model again"
     )
 
 
@@ -153,7 +179,7 @@ def test_a_model_of_a_later_pelagia_is_refused(model):
     ("changes", "fault"),
     [
         ({"temperature": 0}, "temperature: Input should be greater than 0"),
-        ({"decision": {"rule": "guess"}}, "decision.rule: Input should be 'argmax'"),
+        ({"decision": {"rule": "guess"}}, "decision.rule: Input should be 'argmax' or 'thresholds'"),
         ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
         ({"references": []}, "references: Tuple should have at least 1 item after validation, not 0"),
     ],
