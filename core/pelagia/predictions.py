@@ -4,11 +4,16 @@ Invariant: rows and progress are the same thing and commit together, so a killed
 batch and a second start continues. A survey belongs to one model and one set of settings and refuses any other. Every
 image is one row, ``ok`` or ``failed`` with a reason of `pelagia.preprocess.REASONS`.
 
-Schema 1
+Schema 1, of a model that gives nothing but probabilities
     meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia
     images(path PK, file, status, reason, message, sha256, class, probability, probabilities, columns)
         probabilities: float32, little-endian, one a class in the order of meta.classes
         columns: JSON object, what the input or the image's own EXIF says of it
+Schema 2, of one that also decides
+    images(..., decision, accepted_as, accepted_rank, unknown)
+        the first three: `pelagia.decision.Verdict`; unknown: the score, or null
+
+A model's file decides which it is, so a survey of either schema is continued as it was begun.
 """
 
 from __future__ import annotations
@@ -28,11 +33,12 @@ from numpy.typing import NDArray
 
 from pelagia import __version__
 from pelagia.columns import Columns
+from pelagia.decision import NO_VERDICT, Verdict
 from pelagia.errors import SurveyError
 from pelagia.files import printable
 from pelagia.locking import REMEDY, SCRATCH, locking_fault
 
-SCHEMA = "1"
+SCHEMA, DECIDING_SCHEMA = "1", "2"
 JOURNAL_FILE = "survey.sqlite"
 TRANSIENT = ("missing", "unreadable", "timed_out")
 """Reasons that the disk may not give next time, when the drive is back: such rows do not count as done."""
@@ -54,6 +60,12 @@ CREATE TABLE images (
     columns TEXT NOT NULL
 );
 """
+_DECIDING = """
+ALTER TABLE images ADD COLUMN decision TEXT NOT NULL DEFAULT '';
+ALTER TABLE images ADD COLUMN accepted_as TEXT NOT NULL DEFAULT '';
+ALTER TABLE images ADD COLUMN accepted_rank TEXT NOT NULL DEFAULT '';
+ALTER TABLE images ADD COLUMN unknown REAL;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,8 @@ class Prediction:
         reason: why it failed; empty where it did not.
         sha256: of its bytes; empty where they could not be read.
         probabilities: float32, one a class, summing to 1; None where it failed.
+        unknown: the score, higher where it is less like the known images; None where the model does not say.
+        verdict: what is said of it: its class, a taxon, or nothing.
         columns: what the input says of it, or its own EXIF.
     """
 
@@ -75,6 +89,8 @@ class Prediction:
     reason: str = ""
     message: str = ""
     probabilities: NDArray[np.float32] | None = None
+    unknown: float | None = None
+    verdict: Verdict = NO_VERDICT
     columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -90,6 +106,7 @@ class Survey:
         self._db = connection
         self.meta: dict[str, str] = dict(connection.execute("SELECT key, value FROM meta"))
         self.classes: tuple[str, ...] = tuple(json.loads(self.meta.get("classes", "[]")))
+        self.decides = self.meta.get("schema") == DECIDING_SCHEMA
 
     @classmethod
     def open_for_writing(
@@ -100,8 +117,11 @@ class Survey:
         classes: Sequence[str],
         settings: Mapping[str, Any],
         origin: str = "",
+        decides: bool = False,
     ) -> Survey:
         """Opens a survey to continue it, or makes it. ``origin``, where its images lay, is kept of the first time.
+
+        ``decides``: the model gives verdicts.
 
         Raises:
             SurveyError: it belongs to another model or other settings (the message says what differs), another process
@@ -111,8 +131,8 @@ class Survey:
         _make_folder(folder, journal)
         _require_locking(folder)
         meta = {
-            "schema": SCHEMA,
             "model_sha256": model_sha256,
+            "schema": DECIDING_SCHEMA if decides else SCHEMA,
             "classes": json.dumps(list(classes)),
             "settings": json.dumps(dict(settings), sort_keys=True),
         }
@@ -123,7 +143,7 @@ class Survey:
             db.execute("PRAGMA synchronous=NORMAL")
             db.execute("BEGIN EXCLUSIVE")
             if not _has_tables(db):
-                for statement in _TABLES.split(";\n"):
+                for statement in (_TABLES + _DECIDING if decides else _TABLES).split(";\n"):
                     db.execute(statement)
                 made = {
                     "origin": origin,
@@ -161,7 +181,8 @@ class Survey:
             if not _has_tables(db):
                 raise SurveyError(f"{journal} is no survey of Pelagia's")
             survey = cls(folder, db)
-            survey._require({"schema": SCHEMA})
+            if survey.meta.get("schema") not in (SCHEMA, DECIDING_SCHEMA):
+                survey._require({"schema": f"{SCHEMA} or {DECIDING_SCHEMA}"})
         except sqlite3.DatabaseError as error:
             db.close()
             raise _explain(error, journal) from None
@@ -197,9 +218,11 @@ class Survey:
             SurveyError: the disk is full or failing; nothing of the batch is kept.
         """
         rows = [self._row(prediction) for prediction in predictions]
+        if not rows:
+            return
         try:
             self._db.execute("BEGIN")
-            self._db.executemany(f"INSERT OR REPLACE INTO images VALUES ({','.join('?' * 10)})", rows)
+            self._db.executemany(f"INSERT OR REPLACE INTO images VALUES ({','.join('?' * len(rows[0]))})", rows)
             self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise _explain(error, self.folder / JOURNAL_FILE) from None
@@ -216,7 +239,9 @@ class Survey:
         status = "ok" if one.ok else "failed"
         columns = json.dumps(dict(one.columns), ensure_ascii=False)
         path, file, message = (printable(text) for text in (one.path, one.file, one.message))
-        return path, file, status, one.reason, message, one.sha256, name, probability, blob, columns
+        row = path, file, status, one.reason, message, one.sha256, name, probability, blob, columns
+        said = one.verdict
+        return (*row, said.decision, said.name, said.rank, one.unknown) if self.decides else row
 
     def done(self, paths: Sequence[str], *, ok_only: bool = False) -> set[str]:
         """Those of ``paths`` that need not be done again; with ``ok_only``, not those either that failed for good."""
@@ -248,10 +273,13 @@ class Survey:
 
     def __iter__(self) -> Iterator[Prediction]:
         """All rows, by path."""
-        query = "SELECT path, file, sha256, reason, message, probabilities, columns FROM images ORDER BY path"
-        for path, file, sha256, reason, message, blob, columns in self._select(query):
+        said = ", unknown, decision, accepted_as, accepted_rank" if self.decides else ""
+        query = f"SELECT path, file, sha256, reason, message, probabilities, columns{said} FROM images ORDER BY path"
+        for path, file, sha256, reason, message, blob, columns, *decided in self._select(query):
             probabilities = None if blob is None else np.frombuffer(blob, "<f4")
-            yield Prediction(path, file, sha256, reason, message, probabilities, json.loads(columns))
+            unknown, verdict = (decided[0], Verdict(*decided[1:])) if decided else (None, NO_VERDICT)
+            own = json.loads(columns)
+            yield Prediction(path, file, sha256, reason, message, probabilities, unknown, verdict, own)
 
     def __len__(self) -> int:
         return next(int(count) for (count,) in self._select("SELECT COUNT(*) FROM images"))
@@ -259,6 +287,14 @@ class Survey:
     def counts_by_class(self) -> Counter[str]:
         """Images that were classified, by class."""
         return Counter(dict(self._select("SELECT class, COUNT(*) FROM images WHERE status = 'ok' GROUP BY class")))
+
+    def counts_by_verdict(self) -> Counter[Verdict]:
+        """Images that were classified, by what is said of them; none where the model does not decide."""
+        if not self.decides:
+            return Counter()
+        names = "decision, accepted_as, accepted_rank"
+        query = f"SELECT {names}, COUNT(*) FROM images WHERE status = 'ok' GROUP BY {names}"
+        return Counter({Verdict(*said): count for *said, count in self._select(query)})
 
     def counts_by_reason(self) -> Counter[str]:
         """Images that failed, by reason."""
@@ -273,7 +309,7 @@ class Survey:
 
     def columns(self) -> Columns:
         """The columns of its results, in every format."""
-        return Columns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()))
+        return Columns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()), self.decides)
 
     def _own_columns(self) -> list[str]:
         """The manifest's columns, in its order."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pelagia.columns import Columns
+from pelagia.columns import VERDICT, Columns
 from pelagia.errors import InputError, MissingExtra, did_you_mean
 from pelagia.files import new_file
 from pelagia.predictions import Prediction, Survey
@@ -79,7 +79,7 @@ def write_csv(survey: Survey) -> Path:
 
 
 def write_parquet(survey: Survey) -> Path:
-    """Writes ``predictions.parquet``, some rows at a time. Probabilities are float32, all else is text.
+    """Writes ``predictions.parquet``, some rows at a time. Probabilities and scores are float32, all else is text.
 
     What is empty in the CSV is null here. Text is as the survey has it: no apostrophe guards a formula.
     """
@@ -87,7 +87,7 @@ def write_parquet(survey: Survey) -> Path:
     from pyarrow import parquet
 
     columns = survey.columns()
-    floats = {name for _, name in columns.ranked}
+    floats = {name for _, name in columns.ranked} | ({VERDICT[-1]} if columns.decides else set())
     schema = pyarrow.schema(
         [(name, pyarrow.float32() if name in floats else pyarrow.string()) for name in columns.header]
     )
@@ -118,8 +118,19 @@ def _values(group: Sequence[Prediction], columns: Columns, classes: Sequence[str
             for rank, (index, value) in enumerate(zip(indices, values, strict=True)):
                 ranked[2 * rank][place], ranked[2 * rank + 1][place] = classes[index], value
     first = [[one.path for one in group], ["ok" if one.ok else "failed" for one in group]]
+    verdict: list[list[Any]] = []
+    if columns.decides:
+        said = [one.verdict for one in group]
+        verdict = [[getattr(one, name) or None for one in said] for name in ("decision", "name", "rank")]
+        verdict.append([one.unknown for one in group])
     last = [[one.reason or None for one in group], [one.message or None for one in group]]
-    return [*first, *ranked, *last, *([one.columns.get(name) or None for one in group] for name in columns.own)]
+    return [
+        *first,
+        *ranked,
+        *verdict,
+        *last,
+        *([one.columns.get(name) or None for one in group] for name in columns.own),
+    ]
 
 
 def _cells(values: Sequence[Any]) -> list[str]:

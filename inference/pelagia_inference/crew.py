@@ -17,8 +17,6 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Self, cast
 
-import numpy as np
-
 from pelagia.errors import PelagiaError
 from pelagia.model import ModelFile
 from pelagia.sources.image import Fault
@@ -176,8 +174,7 @@ class _Foreman(threading.Thread):
             return self._receive()
         except WorkerDied:  # each passes alone and together they do not, as where memory is short
             self._replace()
-            every = [one for answers in alone for one in answers]
-            return Answer([one.outcomes[0] for one in every], np.concatenate([one.probabilities for one in every]))
+            return Answer.joined([one for answers in alone for one in answers])
 
     def _alone(self, reader: Reader) -> Answer:
         self.process.send([[reader]])
@@ -185,8 +182,8 @@ class _Foreman(threading.Thread):
             return self._receive()
         except WorkerDied as end:
             self._replace()
-            none = np.empty((0, len(self._hello.graph.classes)), np.float32)
-            return Answer([Outcome("", end.reason, str(end))], none)
+            failed, graph = [Outcome("", end.reason, str(end))], self._hello.graph
+            return Answer.failed(failed, len(graph.classes), scored=graph.scores_unknown)
 
 
 def _without(reader: Reader, answer: Answer) -> Reader:

@@ -61,7 +61,27 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An outcome for each image of a request; ``probabilities``, float32, has a row for each that has not failed."""
+    """An outcome for each image of a request, and what the model says of each that has not failed.
+
+    ``probabilities`` is float32, images x classes; ``unknown`` float32, images, or None where the model does not say.
+    """
 
     outcomes: list[Outcome]
     probabilities: NDArray[np.float32]
+    unknown: NDArray[np.float32] | None = None
+
+    @classmethod
+    def failed(cls, outcomes: list[Outcome], classes: int, *, scored: bool) -> Answer:
+        """Where nothing was classified."""
+        none = np.empty(0, np.float32) if scored else None
+        return cls(outcomes, np.empty((0, classes), np.float32), none)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answer]) -> Answer:
+        """One answer of those of several batches."""
+        scores = [part.unknown for part in parts if part.unknown is not None]
+        return cls(
+            [outcome for part in parts for outcome in part.outcomes],
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate(scores) if scores else None,
+        )

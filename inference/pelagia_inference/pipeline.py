@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import islice
 
+from pelagia.decision import NO_VERDICT, Decider
 from pelagia.model import ModelFile
 from pelagia.predictions import Prediction
 from pelagia.sources import SourceImage
@@ -51,7 +52,7 @@ def predict(
     setting = setting or default_setting(provider)
     with Crew(model, provider, setting) as crew:
         crew.ready()
-        yield from predict_with(crew, images, setting)
+        yield from predict_with(crew, images, setting, decider=model.metadata.decider)
 
 
 def predict_with(
@@ -59,12 +60,15 @@ def predict_with(
     images: Iterable[SourceImage],
     setting: Setting,
     skip: Callable[[Sequence[SourceImage]], Sequence[SourceImage]] = lambda batch: batch,
+    *,
+    decider: Decider,
 ) -> Iterator[list[Prediction]]:
     """As `predict`, with workers that stand already.
 
     Args:
         setting: of the crew.
         skip: takes some images and gives those that are still to do; batches are cut before it is asked.
+        decider: of the crew's model.
     """
     pending: deque[_InFlight] = deque()
     for request in _requests(images, setting.batch):
@@ -76,9 +80,9 @@ def predict_with(
         while len(pending) >= setting.workers * _AHEAD or (
             len(pending) > 1 and sum(one.bytes for one in pending) > setting.workers * _AHEAD_BYTES
         ):
-            yield _predictions(pending.popleft())
+            yield _predictions(pending.popleft(), decider)
     while pending:
-        yield _predictions(pending.popleft())
+        yield _predictions(pending.popleft(), decider)
 
 
 class _InFlight:
@@ -110,21 +114,28 @@ def _bytes_of(images: Sequence[SourceImage]) -> int:
     return sum(len(image.reader.data) for image in images if isinstance(image.reader, Held))
 
 
-def _predictions(request: _InFlight) -> list[Prediction]:
+def _predictions(request: _InFlight, decider: Decider) -> list[Prediction]:
     answer = request.answer.result()
-    rows = iter(answer.probabilities)
-    return [
-        Prediction(
-            image.path,
-            str(image.file),
-            outcome.sha256,
-            outcome.reason,
-            outcome.message,
-            None if outcome.reason else next(rows),
-            _columns(image.columns, outcome.columns),
+    scores = [None] * len(answer.probabilities) if answer.unknown is None else answer.unknown.tolist()
+    said = zip(answer.probabilities, scores, decider(answer.probabilities, answer.unknown), strict=True)
+    found = []
+    for image, outcome in zip(request.images, answer.outcomes, strict=True):
+        probabilities, unknown, verdict = (None, None, NO_VERDICT) if outcome.reason else next(said)
+        columns = _columns(image.columns, outcome.columns)
+        found.append(
+            Prediction(
+                image.path,
+                str(image.file),
+                outcome.sha256,
+                outcome.reason,
+                outcome.message,
+                probabilities,
+                unknown,
+                verdict,
+                columns,
+            )
         )
-        for image, outcome in zip(request.images, answer.outcomes, strict=True)
-    ]
+    return found
 
 
 def _columns(given: Mapping[str, str], found: Mapping[str, str] | None) -> Mapping[str, str]:

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from pelagia.decision import Verdict
 from pelagia.errors import SurveyError
 from pelagia.files import sha256_of
 from pelagia.model import ModelFile
@@ -57,8 +58,9 @@ class Progress:
 class Classified:
     """What a finished run left.
 
-    ``counts`` and ``failures`` are of the whole survey; ``left_out`` is what the inputs hold that is no image, by a key
-    of `pelagia.sources.LEFT_OUT`; ``files`` are by format.
+    ``counts``, by the likeliest class, ``failures`` and ``verdicts`` are of the whole survey; ``verdicts`` is empty
+    where the model decides nothing. ``left_out`` is what the inputs hold that is no image, by a key of
+    `pelagia.sources.LEFT_OUT`; ``files`` are by format.
     """
 
     files: Mapping[str, Path]
@@ -68,6 +70,7 @@ class Classified:
     counts: Counter[str]
     failures: Counter[str]
     left_out: Tally
+    verdicts: Counter[Verdict]
 
     @property
     def csv(self) -> Path:
@@ -112,6 +115,7 @@ def classify(
     origin = json.dumps([str(path.absolute()) for path in inputs])
     settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": provider}
     facts = {"model": f"{model.metadata.name} {model.sha256[:12]}", "provider": provider, "setting": setting}
+    decider = model.metadata.decider
     with Crew(model, provider, setting) as crew:
         for path in inputs:
             next(list_images([path]), None)  # a wrong input is refused before a survey is made for it
@@ -119,7 +123,12 @@ def classify(
         crew.ready()
         with (
             Survey.open_for_writing(
-                out, model_sha256=model.sha256, classes=model.metadata.classes, settings=settings, origin=origin
+                out,
+                model_sha256=model.sha256,
+                classes=model.metadata.classes,
+                settings=settings,
+                origin=origin,
+                decides=decider.decides,
             ) as survey,
             run_log(out, facts, notes.given) as log,
         ):
@@ -128,14 +137,17 @@ def classify(
             run = _Run(survey, retry_failed, _both(progress, log))
             tally = Tally()
             try:
-                for predictions in predict_with(crew, list_images(inputs, tally), setting, skip=run.todo):
+                for predictions in predict_with(
+                    crew, list_images(inputs, tally), setting, skip=run.todo, decider=decider
+                ):
                     run.add(predictions)
             finally:
                 run.commit()
             counts, failures = survey.counts_by_class(), survey.counts_by_reason()
             files = write_results(survey, formats)
             log.info(f"done: {_in_words(run.state())}; in all {counts.total()} classified, {dict(failures)} failed")
-            return Classified(files, provider, setting, run.state(), counts, failures, tally)
+            verdicts = survey.counts_by_verdict()
+            return Classified(files, provider, setting, run.state(), counts, failures, tally, verdicts)
 
 
 class _Notes:

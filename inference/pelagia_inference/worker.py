@@ -73,8 +73,7 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
         for batch, last in _batches(source, pulse):
             parts.append(_answer(batch, session, pulse))
             if last:
-                outcomes = [outcome for part in parts for outcome in part.outcomes]
-                send(Answer(outcomes, np.concatenate([part.probabilities for part in parts])))
+                send(Answer.joined(parts))
                 parts = []
     except (EOFError, BrokenPipeError):
         raise
@@ -185,8 +184,10 @@ def _answer(batch: _Batch, session: Session, pulse: _Pulse) -> Answer:
         outcomes.append(outcome)
         pulse()
     if not fitted:
-        return Answer(outcomes, np.empty((0, len(session.graph.classes)), np.float32))
-    return Answer(outcomes, session.probabilities(np.stack(fitted)))
+        graph = session.graph
+        return Answer.failed(outcomes, len(graph.classes), scored=graph.scores_unknown)
+    found = session.answers(np.stack(fitted))
+    return Answer(outcomes, found.probabilities, found.unknown)
 
 
 def _why(error: BaseException) -> tuple[str, str]:

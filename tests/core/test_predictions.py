@@ -2,14 +2,16 @@ import csv
 import os
 import signal
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pelagia.decision import Verdict
 from pelagia.errors import SurveyError
 from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
-from pelagia.results import FILES, write_csv
+from pelagia.results import FILES, write_csv, write_results
 
 CLASSES = ("copepod", "detritus", "medusa", "øre, 1")
 SETTINGS = {"size": 64, "batch": 8}
@@ -180,12 +182,71 @@ def test_a_survey_refuses_what_is_not_its_own(survey, changes, what):
 
 def test_a_survey_of_a_later_schema_is_refused(survey):
     with sqlite3.connect(survey / JOURNAL_FILE) as db:
-        db.execute("UPDATE meta SET value = '2' WHERE key = 'schema'")
+        db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
     db.close()
     assert fault(lambda: Survey.open(survey)) == (
-        f"the survey {survey} was made with another version of Pelagia's survey format (2, this is 1): "
+        f"the survey {survey} was made with another version of Pelagia's survey format (3, this is 1 or 2): "
         "choose a new --out folder"
     )
+
+
+# Verdicts
+
+
+def deciding(folder):
+    return writing(folder, decides=True)
+
+
+def test_a_verdict_and_a_score_are_kept_and_counted(tmp_path):
+    said = [Verdict("accepted", "copepod", "class"), Verdict("rolled_up", "Animalia", "kingdom"), Verdict("unknown")]
+    made = [
+        replace(one, verdict=verdict, unknown=at / 8)
+        for at, (one, verdict) in enumerate(zip(rows(3), said, strict=False))
+    ]
+    with deciding(tmp_path / "s") as survey:
+        survey.add([*made, rows(0)[0]])
+        assert survey.counts_by_verdict() == dict.fromkeys(said, 1)
+        write_csv(survey)
+    with Survey.open(tmp_path / "s") as survey:
+        found = {one.path: (one.verdict, one.unknown) for one in survey}
+    assert [found[one.path] for one in made] == [(one.verdict, one.unknown) for one in made]
+    assert found["bad.png"] == (Verdict(), None)
+    table = list(csv.DictReader((tmp_path / "s" / FILES["csv"]).open(encoding="utf-8")))
+    names = ("path", "decision", "accepted_as", "accepted_rank", "unknown_score")
+    assert [tuple(row[name] for name in names) for row in table] == [
+        ("0.png", "accepted", "copepod", "class", "0.000000"),
+        ("1.png", "rolled_up", "Animalia", "kingdom", "0.125000"),
+        ("2.png", "unknown", "", "", "0.250000"),
+        ("bad.png", "", "", "", ""),
+    ]
+
+
+def test_a_survey_of_a_model_that_decides_nothing_is_as_it_was(survey):
+    with sqlite3.connect(survey / JOURNAL_FILE) as db:
+        assert db.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone() == ("1",)
+        assert len(db.execute("SELECT * FROM images").fetchone()) == 10
+    db.close()
+    with Survey.open(survey) as opened:
+        assert opened.counts_by_verdict() == {}
+        assert "decision" not in opened.columns().header
+    with writing(survey) as again:
+        again.add(rows(7))
+        assert len(again) == 8
+
+
+def test_an_older_survey_is_not_continued_with_a_model_that_decides(survey):
+    assert fault(lambda: writing(survey, model_sha256="e" * 64, decides=True)).startswith(
+        f"the survey {survey} was made with another model ({'f' * 64}, this is {'e' * 64})"
+    )
+
+
+def test_a_column_of_the_surveys_own_may_bear_the_name_of_a_verdicts(tmp_path):
+    with deciding(tmp_path / "s") as survey:
+        survey.add([replace(rows(1)[0], columns={"unknown_score": "high"}, unknown=1.0)])
+        for made in write_results(survey, ("csv", "parquet")).values():
+            assert made.is_file()
+        header = survey.columns().header
+    assert header[-1] == "survey_unknown_score"
 
 
 # Damage

@@ -44,7 +44,7 @@ def images_with(culprits: dict[int, Callable[[], bytes]], count: int = 24) -> li
 
 def classified(images: list[SourceImage], model: ModelFile, patience: float = 60) -> list[Prediction]:
     with Crew(model, "cpu", SETTING, patience) as crew:
-        return [one for batch in predict_with(crew, images, SETTING) for one in batch]
+        return [one for batch in predict_with(crew, images, SETTING, decider=model.metadata.decider) for one in batch]
 
 
 def assert_same_but(found: list[Prediction], expected: list[Prediction], culprits: dict[int, str]) -> None:
@@ -119,7 +119,11 @@ def test_what_is_skipped_moves_no_other_image_to_another_batch(model: ModelFile)
 
     with Listening(model, "cpu", SETTING) as crew:
         skip = lambda images: [one for one in images if not "05" <= one.path[:2] < "10"]  # noqa: E731
-        found = [one for batch in predict_with(crew, images_with({}), SETTING, skip) for one in batch]
+        found = [
+            one
+            for batch in predict_with(crew, images_with({}), SETTING, skip, decider=model.metadata.decider)
+            for one in batch
+        ]
     assert asked == [[4, 1, 2, 4, 4, 4]]
     assert len(found) == 19
 
@@ -139,7 +143,9 @@ def test_a_batch_may_take_longer_than_the_patience_where_each_image_does_not(mod
     slow_to_read = [SourceImage(f"{number}.png", big, {}, slowly) for number in range(6)]
     slow_to_decode = [SourceImage(f"b{number}.png", big) for number in range(50)]
     with Crew(model, "cpu", Setting(1, 1, 56), patience=2) as crew:
-        [found] = predict_with(crew, [*slow_to_read, *slow_to_decode], Setting(1, 1, 56))
+        [found] = predict_with(
+            crew, [*slow_to_read, *slow_to_decode], Setting(1, 1, 56), decider=model.metadata.decider
+        )
     assert [one.reason for one in found] == [""] * 56
 
 

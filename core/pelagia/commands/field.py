@@ -16,6 +16,7 @@ from pelagia import console
 from pelagia.commands.common import ModelPath, needs
 
 if TYPE_CHECKING:
+    from pelagia.model import ModelMetadata
     from pelagia_inference.runner import Classified, Progress
 
 Provider = Annotated[
@@ -131,10 +132,11 @@ def _summarise(result: Classified, quiet: bool, as_json: bool) -> None:
     at = result.progress
     if as_json:
         ends = {"provider": result.provider, **{name: str(path) for name, path in result.files.items()}}
-        console.say(json.dumps({"event": "finished", **_as_json(at), **ends}))
+        decided = {"decisions": _decisions(result)} if result.verdicts else {}
+        console.say(json.dumps({"event": "finished", **_as_json(at), **ends, **decided}))
     if as_json or quiet:
         return
-    console.counts_table(result.counts, ("class", "images"))
+    _show_counts(result)
     rate = f", {at.rate:.0f} images/s" if at.done else ""
     before = f", {at.before} were done before" if at.before else ""
     console.say(f"{at.done} images in {at.seconds:.1f} s{rate} ({result.setting}) on {result.provider}{before}")
@@ -143,6 +145,36 @@ def _summarise(result: Classified, quiet: bool, as_json: bool) -> None:
     for key, count in result.left_out.items():
         console.say(f"{count} {LEFT_OUT[key]}")
     console.say(f"results: {', '.join(map(str, result.files.values()))}")
+
+
+def _show_counts(result: Classified) -> None:
+    """Images by their likeliest class; of a model that decides, also how many are sure, and what became of the rest."""
+    if not result.verdicts:
+        console.counts_table(result.counts, ("class", "images"))
+        return
+    from pelagia.decision import ACCEPTED, DECISIONS, ROLLED_UP
+
+    sure = {said.name: count for said, count in result.verdicts.items() if said.decision == ACCEPTED}
+    rows = [(name, count, sure.get(name, 0)) for name, count in result.counts.most_common()]
+    console.table(("class", "likeliest", "accepted"), rows)
+    taxa = [(one.name, one.rank, count) for one, count in result.verdicts.most_common() if one.decision == ROLLED_UP]
+    if taxa:
+        console.table(("rolled up to", "rank", "images"), taxa)
+    counts = _decisions(result)
+    whole = sum(counts.values())
+    console.say(
+        ", ".join(f"{name.replace('_', ' ')} {counts[name]} ({counts[name] / whole:.1%})" for name in DECISIONS)
+    )
+
+
+def _decisions(result: Classified) -> dict[str, int]:
+    """Images by what was decided."""
+    from pelagia.decision import DECISIONS
+
+    counts = dict.fromkeys(DECISIONS, 0)
+    for said, count in result.verdicts.items():
+        counts[said.decision] += count
+    return counts
 
 
 def _as_json(at: Progress) -> dict[str, float | int | str]:
@@ -249,6 +281,7 @@ def model_show(model: ModelPath) -> None:
             f"{data.parity.images} images, largest difference {data.parity.max_probability_difference:.2g}",
         ),
         *((name, f"{value:.4f}") for name, value in data.metrics.items()),
+        *_limits(data),
     ]
     if small is not None:
         agreement = f"same top-1 on {small.top1_agreement:.1%} of {small.images} images of {small.dataset}"
@@ -262,6 +295,21 @@ def model_show(model: ModelPath) -> None:
         ("class", "training images", "taxa"),
         [(name, counts[name]["train"], taxa or "-") for name, taxa in zip(data.classes, lineages, strict=True)],
     )
+
+
+def _limits(data: ModelMetadata) -> list[tuple[str, str]]:
+    """What a model knows of its own limits, measured on validation images."""
+    rows = []
+    if (fit := data.calibration) is not None:
+        errors = f"{fit.error_before:.4f} before, {fit.error:.4f} after; {fit.error_by_chance:.4f} would be chance"
+        rows.append(("calibration error", f"{errors}, over {fit.images} images"))
+    if (reached := data.decision.by_roll_up) is not None and reached.precision is not None:
+        names = f"{reached.accepted:.1%} named, {reached.precision:.1%} of them rightly"
+        rows.append(("decision", f"{names}; thresholds for {data.decision.target_precision:.0%}"))
+    if data.unknown is not None:
+        passed = f"{data.unknown.known_share:.0%} of known images pass"
+        rows.append(("unknown", f"a score above {data.unknown.threshold:.3f}, where {passed}"))
+    return rows
 
 
 def model_verify(
