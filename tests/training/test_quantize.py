@@ -71,7 +71,7 @@ def probabilities(model: ModelFile, dataset: Dataset, batch: int) -> np.ndarray:
 def test_the_file_is_smaller_whole_and_keeps_the_metadata(small: ModelFile, model: ModelFile) -> None:
     assert len(small.data) < 0.7 * len(model.data)
     assert [path.name for path in small.path.parent.iterdir()] == ["small.onnx"]
-    own = {"quantisation", "tolerance", "references"}
+    own = {"quantisation", "tolerance", "references", "unknown"}
     assert small.metadata.model_dump(exclude=own) == model.metadata.model_dump(exclude=own)
     assert [one.sha256 for one in small.metadata.references] == [one.sha256 for one in model.metadata.references]
 
@@ -88,10 +88,31 @@ def test_it_says_what_it_was_made_of_and_how_it_did(small: ModelFile, model: Mod
     assert measured.float_macro_f1 == evaluate(model, dataset, "val").metrics.macro_f1
 
 
+def test_the_score_of_the_unknown_is_computed_in_float_and_its_threshold_is_set_anew(
+    small: ModelFile, model: ModelFile, dataset: Dataset
+) -> None:
+    before, after = model.metadata.unknown, small.metadata.unknown
+    assert before is not None
+    assert after is not None
+    pixels = load_fitted(dataset, dataset.split("val"), model.metadata.preprocess)
+    scores = {one.path.name: Session(one).answers(pixels).scores for one in (small, model)}
+    flagged = {name: (found > after.threshold).mean() for name, found in scores.items()}
+    assert flagged[small.path.name] == pytest.approx(1 - before.known_share, abs=1 / len(pixels))
+    assert after.threshold != before.threshold
+    assert after.model_dump(exclude={"threshold", "tolerance"}) == before.model_dump(exclude={"threshold", "tolerance"})
+    assert np.corrcoef(*scores.values())[0, 1] > 0.9
+    proto = onnx.load_from_string(small.data)
+    weights = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
+    [principal] = [kind for name, kind in weights.items() if name.endswith("principal")]
+    assert principal == onnx.TensorProto.FLOAT
+
+
 def test_the_ends_of_the_graph_stay_as_they_are(small: ModelFile, model: ModelFile) -> None:
     proto = onnx.load_from_string(small.data)
     onnx.checker.check_model(proto, full_check=True)
-    [image], [output] = proto.graph.input, proto.graph.output
+    [image], [output, score] = proto.graph.input, proto.graph.output
+    assert (output.name, score.name) == ("probabilities", "unknown")
+    assert score.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
     assert output.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
     assert image.type.tensor_type.shape.dim[0].dim_param
@@ -104,9 +125,10 @@ def test_the_ends_of_the_graph_stay_as_they_are(small: ModelFile, model: ModelFi
     assert met[:4] == ["Transpose", "Cast", "Mul", "Sub"]
     constants = {tensor.name: tensor.data_type for tensor in proto.graph.initializer}
     for node in proto.graph.node:
-        if node.op_type in ("Mul", "Sub"):
+        if node.op_type in ("Mul", "Sub") and node.input[1] in constants:
             assert constants[node.input[1]] == onnx.TensorProto.FLOAT
-    assert proto.graph.node[-1].op_type == "Softmax"
+    makers = {name: node.op_type for node in proto.graph.node for name in node.output}
+    assert makers["probabilities"] == "Softmax"
     assert {one.domain for one in proto.opset_import} == {""}
 
 

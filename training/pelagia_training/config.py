@@ -68,6 +68,13 @@ class OptimiserConfig(Strict):
     patience: int = Field(default=10, ge=1, description="epochs without a better validation macro-F1 before it stops")
 
 
+class DecisionConfig(Strict):
+    """What the exported model's thresholds are chosen for."""
+
+    target_precision: float = Field(default=0.95, gt=0, lt=1, description="share of the named images to name rightly")
+    known_share: float = Field(default=0.95, gt=0, lt=1, description="share of validation images not to call unknown")
+
+
 class TrainConfig(Strict):
     """A training run, whole."""
 
@@ -84,3 +91,4 @@ class TrainConfig(Strict):
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
     train: OptimiserConfig = OptimiserConfig()
+    decision: DecisionConfig = DecisionConfig()

@@ -15,8 +15,10 @@ from pelagia.dataset import Dataset
 from pelagia.errors import DatasetError, some
 from pelagia.files import new_folder
 from pelagia.model import ModelFile
+from pelagia.predictions import Prediction
 from pelagia.sources import SourceImage
 from pelagia_inference.pipeline import predict
+from pelagia_training.assess import Assessment, assess, scores_of
 from pelagia_training.data import targets_of
 from pelagia_training.metrics import Matrix, Metrics, confusion_matrix, metrics_of
 
@@ -37,6 +39,7 @@ class Evaluation:
     classes: tuple[str, ...]
     confusion: Matrix
     metrics: Metrics
+    assessment: Assessment
 
 
 def evaluate(
@@ -54,18 +57,21 @@ def evaluate(
     unknown = Counter(record.class_name for record in dataset.split(split) if record.class_name not in classes)
     records = [record for record in dataset.split(split) if record.class_name in classes]
     targets = targets_of(records, classes)
-    answers: list[int] = []
-    for predictions in predict((SourceImage(record.path, dataset.file(record)) for record in records), model):
-        answers += [-1 if one.probabilities is None else int(one.probabilities.argmax()) for one in predictions]
-        progress(len(answers), len(records))
-    predicted = np.array(answers, np.int64)
-    usable = predicted >= 0
+    others = [record for record in dataset.split(split) if record.class_name not in classes]
+    answers: list[Prediction] = []
+    images = (SourceImage(record.path, dataset.file(record)) for record in (*records, *others))
+    for predictions in predict(images, model):
+        answers += predictions
+        progress(len(answers), len(records) + len(others))
+    usable = np.array([one.ok for one in answers[: len(records)]], bool)
     if not usable.any():
         raise DatasetError(
             f"nothing to compare in the split '{split}' of {dataset.root}: {int((~usable).sum())} images failed, "
             f"{unknown.total()} are of classes that the model does not know ({some(unknown) or 'none'})"
         )
-    confusion = confusion_matrix(targets[usable], predicted[usable], len(classes))
+    found = [one for one in answers[: len(records)] if one.ok]
+    probabilities = np.stack([one.probabilities for one in found if one.probabilities is not None])
+    confusion = confusion_matrix(targets[usable], probabilities.argmax(1), len(classes))
     return Evaluation(
         model=model.path.name,
         model_sha256=model.sha256,
@@ -79,6 +85,13 @@ def evaluate(
         classes=classes,
         confusion=confusion,
         metrics=metrics_of(confusion),
+        assessment=assess(
+            model.metadata,
+            probabilities,
+            targets[usable],
+            scores_of(found),
+            scores_of(answers[len(records) :]),
+        ),
     )
 
 
@@ -121,6 +134,7 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
     return {
         **{name: getattr(evaluation, name) for name in plain},
         **metrics.headline,
+        "assessment": evaluation.assessment.as_json(),
         "per_class": table,
         "confusion": {"classes": evaluation.classes, "counts": evaluation.confusion.tolist()},
     }

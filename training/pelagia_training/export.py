@@ -10,14 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from pelagia import __version__
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, InputError, ModelError
-from pelagia.graph import INPUT_NAME, OUTPUT_NAME
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME, UNKNOWN_NAME
 from pelagia.model import (
     ModelFile,
     ModelMetadata,
@@ -29,13 +28,15 @@ from pelagia.model import (
 )
 from pelagia.onnx_file import has_external_data
 from pelagia.preprocess import Image, load
-from pelagia_inference.session import Session
+from pelagia_inference.session import Answers
 from pelagia_inference.verify import verify
 from pelagia_training.config import TrainConfig
 from pelagia_training.data import spread
-from pelagia_training.network import Deployed, Normalised, build_network, first_line
-from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_probabilities
+from pelagia_training.metrics import metrics_of
+from pelagia_training.network import Normalised, build_network, first_line
+from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_answers
 from pelagia_training.run import BEST_FILE, CONFIG_FILE, RunState, read_run
+from pelagia_training.trust import Trusted, build_trust
 
 _REFERENCES = 4
 _REFERENCE_BYTES = 64_000
@@ -66,25 +67,32 @@ def export(
     config, state = read_run(run)
     if state.status != "finished":
         report(f"warning: the run broke off after epoch {state.epoch} of {config.train.epochs}: best so far")
-    encoded, records = _validation_images(dataset or state.dataset, state)
-    network = _trained(run, config, state)
+    images = _dataset_of(dataset or state.dataset, state)
+    train, val = (_known(images, split, state) for split in ("train", "val"))
+    report("temperatures, thresholds and the score of the unknown")
+    trained = trained_classifier(run, config, state)
+    trusted = build_trust(trained, images, (train, val), state.taxonomy, config.preprocess, config.decision)
+    if trusted.unknown is None:
+        report(f"warning: {config.model.backbone} does not end in one linear layer: no score of the unknown")
     report("tracing the network")
-    graph = to_onnx(network, config.preprocess.size)
+    graph = to_onnx(trusted.network, config.preprocess.size)
+    records = spread(val, 2 * GATE_IMAGES)
+    encoded = _read(images, records)
     report(f"parity gate over {len(encoded)} validation images")
-    expected = trained_probabilities(
-        network, encoded, load_for_training or (lambda data: load(data, config.preprocess))
+    expected = trained_answers(
+        trusted.network, encoded, load_for_training or (lambda data: load(data, config.preprocess))
     )
-    metadata = _metadata(config, state, _references(encoded, records, expected))
+    metadata = _metadata(config, state, trusted, _references(encoded, records, expected))
     with new_model(out) as candidate:
         write_model(candidate, graph, metadata)
-        parity = check_parity(Session(ModelFile.read(candidate)), encoded, expected)
+        parity = check_parity(ModelFile.read(candidate), encoded, expected)
         write_model(candidate, graph, metadata.model_copy(update={"parity": parity}))
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 
 
 def to_onnx(network: nn.Module, size: int) -> bytes:
-    """``network`` (uint8 N x size x size x 3 -> probabilities) as a serialised ONNX ModelProto, N free.
+    """``network`` (as `Deployed`, uint8 N x size x size x 3 in) as a serialised ONNX ModelProto, N free.
 
     Raises:
         ModelError: too large for one file.
@@ -97,7 +105,7 @@ def to_onnx(network: nn.Module, size: int) -> bytes:
             network.eval(),
             (example,),
             input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME],
+            output_names=[OUTPUT_NAME] if getattr(network, "unknown", None) is None else [OUTPUT_NAME, UNKNOWN_NAME],
             dynamic_shapes=({0: torch.export.Dim("N", min=1, max=4096)},),
             dynamo=True,
             external_data=False,
@@ -117,8 +125,7 @@ def to_onnx(network: nn.Module, size: int) -> bytes:
     return graph
 
 
-def _validation_images(folder: Path, state: RunState) -> tuple[list[bytes], list[Record]]:
-    """Encoded validation images, spread evenly over the split: at least `GATE_IMAGES`, or all there are."""
+def _dataset_of(folder: Path, state: RunState) -> Dataset:
     if not folder.is_dir():
         raise DatasetError(f"the run's dataset is no longer at {folder}: say where it lies now with --dataset")
     dataset = Dataset.read(folder)
@@ -127,15 +134,22 @@ def _validation_images(folder: Path, state: RunState) -> tuple[list[bytes], list
             f"{folder} is not the dataset of this run (fingerprint {dataset.meta.fingerprint[:12]}, trained on "
             f"{state.fingerprint[:12]}): name the right one with --dataset"
         )
-    known = [record for record in dataset.split("val") if record.class_name in state.taxonomy.names]
-    records = spread(known, 2 * GATE_IMAGES)
+    return dataset
+
+
+def _known(dataset: Dataset, split: str, state: RunState) -> list[Record]:
+    return [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
+
+
+def _read(dataset: Dataset, records: Sequence[Record]) -> list[bytes]:
     try:
-        return [dataset.file(record).read_bytes() for record in records], records
+        return [dataset.file(record).read_bytes() for record in records]
     except OSError as error:
-        raise DatasetError(f"cannot read {error.filename}: run `pelagia dataset check {folder}`") from None
+        raise DatasetError(f"cannot read {error.filename}: run `pelagia dataset check {dataset.root}`") from None
 
 
-def _trained(run: Path, config: TrainConfig, state: RunState) -> Deployed:
+def trained_classifier(run: Path, config: TrainConfig, state: RunState) -> Normalised:
+    """The network of a run with its best weights. Raises InputError where they are damaged or of another network."""
     options = config.model.options
     network = build_network(
         config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
@@ -151,24 +165,29 @@ def _trained(run: Path, config: TrainConfig, state: RunState) -> Deployed:
         ) from None
     if epoch != str(state.best_epoch):
         raise InputError(f"the run {run} was killed while it wrote its best weights: train again")
-    return Deployed(model, temperature=1.0)
+    return model.eval()
 
 
-def _references(
-    encoded: Sequence[bytes], records: Sequence[Record], expected: NDArray[np.float32]
-) -> list[ReferenceImage]:
-    """The smallest validation image of each of a few classes, with the trainer's probabilities."""
+def _references(encoded: Sequence[bytes], records: Sequence[Record], expected: Answers) -> list[ReferenceImage]:
+    """The smallest validation image of each of a few classes, with the trainer's answers."""
     chosen: dict[str, int] = {}
     for index in sorted(range(len(encoded)), key=lambda index: len(encoded[index])):
         chosen.setdefault(records[index].class_name, index)
     small = [index for index in chosen.values() if len(encoded[index]) <= _REFERENCE_BYTES] or list(chosen.values())[:1]
     return [
-        ReferenceImage.of(records[index].path, encoded[index], tuple(expected[index].tolist()))
+        ReferenceImage.of(
+            records[index].path,
+            encoded[index],
+            tuple(expected.probabilities[index].tolist()),
+            None if expected.unknown is None else float(expected.unknown[index]),
+        )
         for index in small[:_REFERENCES]
     ]
 
 
-def _metadata(config: TrainConfig, state: RunState, references: Sequence[ReferenceImage]) -> ModelMetadata:
+def _metadata(
+    config: TrainConfig, state: RunState, trusted: Trusted, references: Sequence[ReferenceImage]
+) -> ModelMetadata:
     dataset = {"name": state.dataset_name, "fingerprint": state.fingerprint, "counts": state.counts}
     return ModelMetadata(
         name=config.name,
@@ -178,8 +197,12 @@ def _metadata(config: TrainConfig, state: RunState, references: Sequence[Referen
         taxonomy=state.taxonomy,
         preprocess=config.preprocess,
         normalisation={"mean": state.mean, "std": state.std},
-        validation_confusion=state.validation_confusion,
-        metrics={f"val_{name}": value for name, value in state.metrics.items()},
+        temperature=float(np.exp(np.mean(np.log(trusted.calibration.temperatures)))),
+        calibration=trusted.calibration,
+        decision=trusted.decision,
+        unknown=trusted.unknown,
+        validation_confusion=tuple(map(tuple, trusted.confusion.tolist())),
+        metrics={f"val_{name}": value for name, value in metrics_of(trusted.confusion).headline.items()},
         dataset=dataset,
         training={**config.model_dump(mode="json"), "best_epoch": state.best_epoch, "epochs_done": state.epoch},
         parity=Parity(images=0, batch_sizes=BATCH_SIZES, top1_disagreements=0, max_probability_difference=0.0),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pelagia.errors import ConfigError, InputError, did_you_mean, some
+from pelagia_training.unknown import VirtualLogit
 
 Rgb = tuple[float, float, float]
 
@@ -137,13 +138,58 @@ class Normalised(nn.Module):
         return logits
 
 
-class Deployed(nn.Module):
-    """What is exported: uint8 N x H x W x 3 -> probabilities float32 N x classes."""
+def features_of(classifier: Normalised, image: Tensor) -> Tensor:
+    """What the last layer takes: uint8 N x H x W x 3 -> float32 N x D. Of a network that `shows_features`."""
+    network: Any = classifier.network
+    pixels = image.permute(0, 3, 1, 2).to(classifier.scale.dtype)
+    spatial = network.forward_features(pixels * classifier.scale - classifier.offset)
+    features: Tensor = network.forward_head(spatial, pre_logits=True)
+    return features
 
-    def __init__(self, classifier: Normalised, temperature: float) -> None:
+
+def last_layer(classifier: Normalised) -> nn.Linear:
+    """The layer that makes logits of the features. Of a network that `shows_features`."""
+    network: Any = classifier.network
+    last: nn.Linear = network.get_classifier()
+    return last
+
+
+def shows_features(classifier: Normalised, image: Tensor) -> bool:
+    """Whether the network is one linear layer over features that timm gives, which most are; tried on images."""
+    try:
+        with torch.no_grad():
+            logits = classifier.eval()(image)
+            again = last_layer(classifier)(features_of(classifier, image))
+    except Exception:  # some of timm's networks have no such method, or a list of heads
+        return False
+    return isinstance(last_layer(classifier), nn.Linear) and torch.allclose(logits, again, rtol=1e-3, atol=1e-4)
+
+
+class Deployed(nn.Module):
+    """What is exported: uint8 N x H x W x 3 -> probabilities float32 N x classes.
+
+    With ``unknown`` it gives a second output, the score of `pelagia_training.unknown`, float32 N.
+
+    Args:
+        temperatures: divide the logits, less their mean: one for all, or one a class.
+    """
+
+    divisors: Tensor
+
+    def __init__(
+        self, classifier: Normalised, temperatures: float | Sequence[float] = 1.0, unknown: VirtualLogit | None = None
+    ) -> None:
         super().__init__()
         self.classifier = classifier
-        self.temperature = temperature
+        self.unknown = unknown
+        self.register_buffer("divisors", torch.tensor(temperatures, dtype=torch.float32))
 
-    def forward(self, image: Tensor) -> Tensor:
-        return torch.softmax(self.classifier(image) / self.temperature, dim=1)
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.unknown is None:
+            return self._probabilities(self.classifier(image))
+        features = features_of(self.classifier, image)
+        logits = last_layer(self.classifier)(features)
+        return self._probabilities(logits), self.unknown(features, logits)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return torch.softmax((logits - logits.mean(1, keepdim=True)) / self.divisors, dim=1)

@@ -11,51 +11,66 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from pelagia.errors import ParityError
-from pelagia.model import TOLERANCE, Parity
-from pelagia.preprocess import Image, PreprocessSpec, load
-from pelagia_inference.session import Session
+from pelagia.model import TOLERANCE, ModelFile, Parity
+from pelagia.preprocess import Image, load
+from pelagia_inference.session import Answers, Session
 
 GATE_IMAGES = 256
 BATCH_SIZES = (1, 8)
 
 
-def trained_probabilities(
+def trained_answers(
     network: nn.Module, encoded: Sequence[bytes], load_for_training: Callable[[bytes], Image]
-) -> NDArray[np.float32]:
-    """What the trainer's side says: float32, N x classes; an image at a time, as no batch can then change it."""
+) -> Answers:
+    """What the trainer's side says; an image at a time, as no batch can then change it."""
     network.eval()
     with torch.no_grad():
-        rows = [network(torch.from_numpy(load_for_training(data)[None])).numpy()[0] for data in encoded]
-    return np.stack(rows)
+        found = [network(torch.from_numpy(load_for_training(data)[None])) for data in encoded]
+    if isinstance(found[0], tuple):
+        return Answers(*(torch.cat(part).numpy() for part in zip(*found, strict=True)))
+    return Answers(torch.cat(found).numpy())
 
 
-def check_parity(session: Session, encoded: Sequence[bytes], expected: NDArray[np.float32]) -> Parity:
+def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers) -> Parity:
     """Compares the field's side with ``expected``, the trainer's.
 
     Args:
-        session: the exported model as the runner loads it.
+        model: the exported file.
         encoded: images as they lie on the disk.
-        expected: float32, N x classes.
 
     Raises:
-        ParityError: a top-1 differs, or a probability differs by more than `TOLERANCE`.
+        ParityError: a top-1 differs, a probability differs by more than `TOLERANCE`, or a score of the unknown by more
+            than the model's tolerance.
     """
-    spec: PreprocessSpec = session.graph.preprocess
+    session, spec, unknown = Session(model), model.metadata.preprocess, model.metadata.unknown
     pixels = np.stack([load(data, spec) for data in encoded])
-    disagreements, worst = 0, 0.0
+    disagreements, worst, scores = 0, 0.0, 0.0
     for size in BATCH_SIZES:
-        parts = [session.probabilities(pixels[start : start + size]) for start in range(0, len(pixels), size)]
-        found = np.concatenate(parts)
-        disagreements += int((found.argmax(1) != expected.argmax(1)).sum())
-        worst = max(worst, float(np.abs(found - expected).max()))
+        parts = [session.answers(pixels[start : start + size]) for start in range(0, len(pixels), size)]
+        found = np.concatenate([part.probabilities for part in parts])
+        disagreements += int((found.argmax(1) != expected.probabilities.argmax(1)).sum())
+        worst = max(worst, float(np.abs(found - expected.probabilities).max()))
+        if expected.unknown is not None:
+            told = np.concatenate([part.scores for part in parts])
+            scores = max(scores, float(np.abs(told - expected.unknown).max()))
     if disagreements or not worst <= TOLERANCE:
         raise ParityError(
             f"the exported model does not give the trainer's answers: over {len(encoded)} images at batch "
             f"{' and '.join(map(str, BATCH_SIZES))}, {disagreements} top-1 differ and the largest difference of a "
             f"probability is {worst:.2g} (allowed: 0 and {TOLERANCE:g}); nothing was written"
         )
-    return Parity(images=len(encoded), batch_sizes=BATCH_SIZES, top1_disagreements=0, max_probability_difference=worst)
+    if unknown is not None and not scores <= unknown.tolerance:
+        raise ParityError(
+            f"the exported model does not give the trainer's score of the unknown: over {len(encoded)} images the "
+            f"largest difference is {scores:.2g} (allowed: {unknown.tolerance:g}); nothing was written"
+        )
+    return Parity(
+        images=len(encoded),
+        batch_sizes=BATCH_SIZES,
+        top1_disagreements=0,
+        max_probability_difference=worst,
+        max_unknown_difference=None if unknown is None else scores,
+    )

@@ -1,8 +1,9 @@
 """A float ONNX graph -> the same network in int8 or half precision. Its ends stay as they are.
 
 Invariant: what lies between the input and the first layer with weights (the cast and the normalisation), and what
-follows the last such layer (temperature and softmax), computes in float32. In int8 the last layer, the classifier,
-stays float as well: it costs next to no time, and its rounding would go straight into the probabilities.
+follows the last such layer (temperatures and softmax), computes in float32. In int8 the last layer, the classifier,
+stays float as well: it costs next to no time, and its rounding would go straight into the probabilities. Where there is
+a score of the unknown, so does in both all that is computed from the features: the score is a small difference of them.
 
 Int8 is QDQ form: activations uint8, weights int8 with a scale for each output channel, ranges from calibration images.
 A CPU without VNNI adds two products of 8 bits in 16 and cuts off what does not fit, which moved a probability by up to
@@ -28,8 +29,9 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from pelagia.errors import ModelError
-from pelagia.graph import INPUT_NAME, OUTPUT_NAME
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME, UNKNOWN_NAME
 
+_OUTPUTS = {OUTPUT_NAME, UNKNOWN_NAME}
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
 _HALF, _FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 
@@ -133,7 +135,23 @@ def _front(graph: Any) -> list[str]:
 def _end(graph: Any, *, with_layer: bool) -> list[str]:
     """Names of the nodes between the last layers with weights and the output; and of these layers on request."""
     names, layers = _walk(graph.node, OUTPUT_NAME, "output", "input")
+    if UNKNOWN_NAME in (one.name for one in graph.output):
+        return _from_features(graph, layers)
     return [*names, *layers] if with_layer else names
+
+
+def _from_features(graph: Any, last_layers: Sequence[str]) -> list[str]:
+    """Names of all nodes that depend on what the last layer takes, and of those that prepare constants for them."""
+    values = {node.input[0] for node in graph.node if node.name in last_layers}
+    after = []
+    for node in graph.node:
+        if not values.isdisjoint(node.input):
+            after.append(node)
+            values.update(node.output)
+    constants = {tensor.name for tensor in graph.initializer}
+    taken = {name for node in after for name in node.input}
+    prepare = [node for node in graph.node if constants.issuperset(node.input) and not taken.isdisjoint(node.output)]
+    return [node.name for node in (*after, *prepare)]
 
 
 def _walk(nodes: Sequence[Any], start: str, near: str, far: str) -> tuple[list[str], list[str]]:
@@ -159,12 +177,12 @@ def _join_casts(graph: Any) -> None:
             continue
         value, copy = before.input[0], node.output[0]
         graph.node.remove(node)
-        if copy == OUTPUT_NAME:
+        if copy in _OUTPUTS:
             value, copy = copy, value
             _rename(makers[copy].output, copy, value)
         for reader in graph.node:
             _rename(reader.input, copy, value)
-    read = {name for node in graph.node for name in node.input} | {OUTPUT_NAME}
+    read = {name for node in graph.node for name in node.input} | _OUTPUTS
     for node in list(graph.node):
         if node.op_type == "Cast" and node.output[0] not in read:
             graph.node.remove(node)

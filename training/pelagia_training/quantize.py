@@ -3,6 +3,9 @@
 A smaller model gives other probabilities by nature, so its gate asks what matters: the same top-1, and the same
 macro-F1. It compares both files in ONNX Runtime over a validation split; the ranges of int8 come from images of the
 training split, so that the gate never sees what was calibrated on.
+
+The thresholds of the classes and taxa stay: they are of probabilities, which the gate holds near the float model's. The
+score of the unknown is of another scale in every model, so its threshold is set anew, on the gate's images.
 """
 
 from __future__ import annotations
@@ -17,14 +20,15 @@ from numpy.typing import NDArray
 
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, ModelError, ParityError, some
-from pelagia.model import ModelFile, Quantisation, ReferenceImage, new_model, refuse_model, write_model
+from pelagia.model import ModelFile, Quantisation, ReferenceImage, Unknown, new_model, refuse_model, write_model
 from pelagia.preprocess import load
-from pelagia_inference.session import Session
+from pelagia_inference.session import Answers, Session
 from pelagia_inference.setting import DEFAULT_BATCH
 from pelagia_inference.verify import verify
 from pelagia_training.data import load_fitted, spread, targets_of
 from pelagia_training.metrics import confusion_matrix, metrics_of
 from pelagia_training.precision import is_float, to_fp16, to_int8
+from pelagia_training.unknown import threshold_for
 
 CALIBRATION_IMAGES = 256
 GATE_IMAGES = 4096
@@ -40,11 +44,13 @@ class Gate:
         agreement: least share of images with the float model's top-1.
         loss: most that the macro-F1 may fall.
         tolerance: most that a probability of a reference image may differ between two machines.
+        unknown_tolerance: most that its score of the unknown may.
     """
 
     agreement: float
     loss: float
     tolerance: float
+    unknown_tolerance: float
 
     def lets_pass(self, *, images: int, changed: int, fewer_right: int, loss: float) -> bool:
         """Whether the model is near enough, or two standard deviations explain what is missing.
@@ -60,7 +66,7 @@ class Gate:
         return alike and as_good
 
 
-GATES: dict[Kind, Gate] = {"int8": Gate(0.95, 0.02, 0.05), "fp16": Gate(0.98, 0.005, 0.01)}
+GATES: dict[Kind, Gate] = {"int8": Gate(0.95, 0.02, 0.05, 0.5), "fp16": Gate(0.98, 0.005, 0.01, 0.1)}
 
 
 def quantize(
@@ -100,12 +106,11 @@ def quantize(
         write_model(candidate, graph, model.metadata)
         report(f"{kind} gate over {len(checked)} validation images")
         small = ModelFile.read(candidate)
-        measured = _gate(model, small, dataset, checked, kind).model_copy(
-            update={"calibration_images": len(calibration)}
-        )
+        measured, scores = _gate(model, small, dataset, checked, kind)
         changes = {
-            "quantisation": measured,
+            "quantisation": measured.model_copy(update={"calibration_images": len(calibration)}),
             "tolerance": GATES[kind].tolerance,
+            "unknown": _unknown(model.metadata.unknown, scores, kind),
             "references": _references(small),
         }
         write_model(candidate, graph, model.metadata.model_copy(update=changes))
@@ -135,10 +140,23 @@ def _records(dataset: Dataset, split: str, model: ModelFile, report: Callable[[s
     return records
 
 
-def _gate(model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequence[Record], kind: Kind) -> Quantisation:
-    """Compares both models over ``records``. Raises ParityError."""
+def _unknown(before: Unknown | None, scores: NDArray[np.float32] | None, kind: Kind) -> Unknown | None:
+    """How a smaller model's score is to be read, by that of validation images."""
+    if before is None or scores is None:
+        return None
+    changes = {
+        "threshold": threshold_for(scores, before.known_share),
+        "tolerance": GATES[kind].unknown_tolerance,
+    }
+    return before.model_copy(update=changes)
+
+
+def _gate(
+    model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequence[Record], kind: Kind
+) -> tuple[Quantisation, NDArray[np.float32] | None]:
+    """Compares both models over ``records``; gives the smaller one's scores of them too. Raises ParityError."""
     gate, classes = GATES[kind], model.metadata.classes
-    wanted, found = _answers((Session(model), Session(small)), dataset, records)
+    (wanted, _), (found, scores) = _answers((Session(model), Session(small)), dataset, records)
     targets = targets_of(records, classes)
     before, after = (
         metrics_of(confusion_matrix(targets, answers, len(classes))).macro_f1 for answers in (wanted, found)
@@ -155,7 +173,7 @@ def _gate(model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequenc
             f"{dataset.root} holds whole images of the kind that the model was trained on (`pelagia dataset check`); "
             f"else {other}"
         )
-    return Quantisation(
+    quantisation = Quantisation(
         kind=kind,
         float_sha256=model.sha256,
         dataset=dataset.meta.name,
@@ -166,31 +184,40 @@ def _gate(model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequenc
         float_macro_f1=before,
         macro_f1=after,
     )
+    return quantisation, scores
 
 
 def _answers(
     sessions: tuple[Session, Session], dataset: Dataset, records: Sequence[Record]
-) -> tuple[NDArray[np.int64], ...]:
-    """The top-1 of each session on each image, a few images in memory."""
-    found: tuple[list[NDArray[np.int64]], ...] = ([], [])
+) -> list[tuple[NDArray[np.int64], NDArray[np.float32] | None]]:
+    """The top-1 and the score of each session on each image, a few images in memory."""
+    found: tuple[list[Answers], ...] = ([], [])
     for start in range(0, len(records), CALIBRATION_IMAGES):
         part = records[start : start + CALIBRATION_IMAGES]
         for batch in _batches(load_fitted(dataset, part, sessions[0].graph.preprocess)):
             for session, answers in zip(sessions, found, strict=True):
-                answers.append(session.probabilities(batch).argmax(1))
-    return tuple(np.concatenate(answers) for answers in found)
+                answers.append(session.answers(batch))
+    return [
+        (
+            np.concatenate([one.probabilities.argmax(1) for one in answers]),
+            None if answers[0].unknown is None else np.concatenate([one.scores for one in answers]),
+        )
+        for answers in found
+    ]
 
 
 def _references(model: ModelFile) -> tuple[ReferenceImage, ...]:
     """The float model's reference images with what this one says of them, one at a time."""
     session, metadata = Session(model), model.metadata
+    said = [session.answers(load(one.data, metadata.preprocess)[None]) for one in metadata.references]
     return tuple(
-        one.model_copy(
+        reference.model_copy(
             update={
-                "probabilities": tuple(session.probabilities(load(one.data, metadata.preprocess)[None])[0].tolist())
+                "probabilities": tuple(one.probabilities[0].tolist()),
+                "unknown": None if one.unknown is None else float(one.unknown[0]),
             }
         )
-        for one in metadata.references
+        for reference, one in zip(metadata.references, said, strict=True)
     )
 
 

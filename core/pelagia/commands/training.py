@@ -91,6 +91,8 @@ def evaluate(
     console.say(f"{result.images} images of {result.groups} groups in the split '{result.split}' of {result.dataset}")
     for name, value in result.metrics.headline.items():
         console.say(f"{name:18} {value:.4f}")
+    for name, said in result.assessment.lines():
+        console.say(f"{name:18} {said}")
     if out:
         write_evaluation(result, out)
         console.say(f"written: {out}/metrics.json, per_class.csv, confusion.csv, confusion.png")
