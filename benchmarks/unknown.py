@@ -1,0 +1,99 @@
+"""Are images of a class that the network never saw told from the others? FlowCam classes left out in turn.
+
+.venv/bin/python benchmarks/unknown.py --out FOLDER [--classes copepod ceratium] [--set train.epochs=4 ...]
+
+Each is trained without one class, and its test images are mixed with all images of that class. Broken off, it goes on
+with the next class when started again. "exported" is the score of an exported model, "ViM" the published one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from harness import DATA, REPOSITORY, pelagia
+from pelagia.dataset import Dataset
+from pelagia_training.data import spread
+from pelagia_training.export import trained_classifier
+from pelagia_training.network import last_layer
+from pelagia_training.run import read_run
+from pelagia_training.trust import SUBSPACE_IMAGES, outputs
+from pelagia_training.unknown import Separation, energy_score, fit_vim, max_logit_score, separation, vim_score
+
+CLASSES = ("ceratium", "copepod", "silicoflagellate")
+
+
+def prepared(out: Path, dataset: Path | None) -> Path:
+    """The dataset, imported if it is not there yet."""
+    if dataset is not None:
+        return dataset
+    source, made = DATA / "flowcam_northsea", out / "dataset"
+    if not source.is_dir():
+        sys.exit(f"there is no {source}: set PELAGIA_DATA to the folder that holds flowcam_northsea")
+    if not made.is_dir():
+        taxonomy = REPOSITORY / "configs/taxonomy/flowcam_northsea.yaml"
+        grouped = ("--manifest", source / "manifest.csv", "--group-column", "station", "--taxonomy", taxonomy)
+        pelagia("dataset", "import", source, *grouped, "--out", made)
+    return made
+
+
+def separations(run: Path, dataset: Dataset, left_out: str) -> dict[str, Separation]:
+    """Each score's separation of the run's test images from those of the class that it was trained without."""
+    config, state = read_run(run)
+    network = trained_classifier(run, config, state)
+    parts = {
+        "train": spread([one for one in dataset.split("train") if one.class_name != left_out], SUBSPACE_IMAGES),
+        "known": [one for one in dataset.split("test") if one.class_name != left_out],
+        "unknown": [one for one in dataset.records if one.class_name == left_out],
+    }
+    logits, features = {}, {}
+    for name, records in parts.items():
+        logits[name], given = outputs(network, dataset, records, config.preprocess)
+        if given is None:
+            sys.exit(f"{config.model.backbone} does not show its features")
+        features[name] = given
+    last = last_layer(network)
+    weight, bias = last.weight.detach().numpy(), last.bias.detach().numpy()
+    fitted = features["train"], logits["train"], weight, bias
+    as_exported, as_published = fit_vim(*fitted), fit_vim(*fitted, counts_for=1.0)
+    scores = {
+        "exported": lambda name: vim_score(as_exported, features[name], logits[name]),
+        "ViM": lambda name: vim_score(as_published, features[name], logits[name]),
+        "energy": lambda name: energy_score(logits[name]),
+        "max-logit": lambda name: max_logit_score(logits[name]),
+    }
+    return {name: separation(score("known"), score("unknown")) for name, score in scores.items()}
+
+
+def main() -> None:
+    """Runs the benchmark and prints the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder to keep everything in")
+    parser.add_argument("--dataset", type=Path, default=None, help="one that is there already")
+    parser.add_argument("--classes", nargs="+", default=CLASSES, help="to leave out, one after the other")
+    parser.add_argument("--config", default="configs/training/flowcam_northsea.yaml")
+    parser.add_argument("--set", action="append", default=[], help="changes of the config, as for pelagia train")
+    options = parser.parse_args()
+    out = options.out.absolute()
+    out.mkdir(parents=True, exist_ok=True)
+    folder = prepared(out, options.dataset and options.dataset.absolute())
+    found = []
+    for name in options.classes:
+        run = out / f"without_{name}"
+        if not run.is_dir() or read_run(run)[1].status != "finished":
+            settings = (f"dataset={folder}", f"data.exclude=[{name}]", *options.set)
+            changes = [part for setting in settings for part in ("--set", setting)]
+            pelagia("train", options.config, *changes, "--out", run)
+        found.append(separations(run, Dataset.read(folder), name))
+    print(f"{'AUROC / FPR at 95% TPR':24}" + "".join(f"{name:>20}" for name in (*options.classes, "mean")))
+    for score in found[0]:
+        pairs = [(one[score].auroc, one[score].false_positives) for one in found]
+        cells = [f"{auroc:.4f} / {rate:.3f}" for auroc, rate in (*pairs, np.mean(pairs, axis=0))]
+        print(f"{score:24}" + "".join(f"{cell:>20}" for cell in cells))
+
+
+if __name__ == "__main__":
+    main()
