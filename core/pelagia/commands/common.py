@@ -32,6 +32,7 @@ EXTRAS = {
         "onnxscript",
         "onnxruntime",
         "matplotlib",
+        "jinja2",
     ),
 }
 """What each extra brings, as far as its part imports it."""

@@ -9,10 +9,12 @@ import typer
 
 from pelagia import console
 from pelagia.commands.common import ModelPath, needs
+from pelagia.errors import InputError
 
 if TYPE_CHECKING:
     from pelagia.model import ModelFile
     from pelagia_training.compare import Comparison
+    from pelagia_training.evaluate import Evaluation
 
 
 def train(
@@ -69,31 +71,52 @@ def evaluate(
     model: ModelPath,
     dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Folder for metrics.json, the CSVs and confusion.png.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json and the tables.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The model's run folder: its learning curves are shown.")] = None,
 ) -> None:
-    """Measure a model on a dataset's split, through the runner that the field uses."""
+    """Measure a model on a dataset's split, through the runner that the field uses.
+
+    \b
+    Behind each figure stands where it lies in 95% of draws of as many groups (stations, tracks).
+    OUT/report.html is one page with everything, to open in a browser and to send around.
+    """
     needs("training", "evaluate")
     from pelagia.dataset import Dataset
     from pelagia.files import refuse_existing
     from pelagia.model import ModelFile
     from pelagia_training.evaluate import evaluate as run_evaluation
-    from pelagia_training.evaluate import per_class, write_evaluation
+    from pelagia_training.evaluation_folder import per_class, write_evaluation
+    from pelagia_training.report import read_curves
 
     if out:
         refuse_existing(out, "evaluation")
+    if run and not out:
+        raise InputError("--run is for the report: name its folder with --out")
+    curves = read_curves(run) if run else None
+    compared = Dataset.read(dataset)
     with console.progress_bar("classifying") as update:
-        result = run_evaluation(ModelFile.read(model), Dataset.read(dataset), split, progress=update)
+        result = run_evaluation(ModelFile.read(model), compared, split, progress=update)
     console.table(("class", "precision", "recall", "F1", "support"), per_class(result))
+    _show_evaluation(result)
+    if out:
+        write_evaluation(result, compared, out, curves)
+        console.say(f"written: {out}/report.html, metrics.json, per_class.csv, confusion.csv, confusion.png")
+
+
+def _show_evaluation(result: Evaluation) -> None:
+    from pelagia_training.bootstrap import FEW_GROUPS
+
     for name, count in result.unknown.items():
         console.note(f"left out: {count} images of '{name}', a class that the model does not know")
     if result.failed:
         console.note(f"left out: {result.failed} images that cannot be read")
     console.say(f"{result.images} images of {result.groups} groups in the split '{result.split}' of {result.dataset}")
-    for name, value in result.metrics.headline.items():
-        console.say(f"{name:18} {value:.4f}")
-    if out:
-        write_evaluation(result, out)
-        console.say(f"written: {out}/metrics.json, per_class.csv, confusion.csv, confusion.png")
+    for name, value in result.headline.items():
+        interval = result.intervals.headline[name]
+        between = f"  {interval.low:.4f} to {interval.high:.4f}" if interval else "  no interval: one group"
+        console.say(f"{name:18} {value:.4f}{between}")
+    if result.groups < FEW_GROUPS:
+        console.note(f"warning: only {result.groups} groups: the intervals are too narrow")
 
 
 def quantize(
