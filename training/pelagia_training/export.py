@@ -35,6 +35,7 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.data import spread
 from pelagia_training.network import Deployed, Normalised, build_network, first_line
 from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_probabilities
+from pelagia_training.resplit import resplit
 from pelagia_training.run import BEST_FILE, CONFIG_FILE, RunState, read_run
 
 _REFERENCES = 4
@@ -66,8 +67,8 @@ def export(
     config, state = read_run(run)
     if state.status != "finished":
         report(f"warning: the run broke off after epoch {state.epoch} of {config.train.epochs}: best so far")
-    encoded, records = _validation_images(dataset or state.dataset, state)
-    network = _trained(run, config, state)
+    encoded, records = _validation_images(dataset or state.dataset, config, state)
+    network = load_trained(run, config, state)
     report("tracing the network")
     graph = to_onnx(network, config.preprocess.size)
     report(f"parity gate over {len(encoded)} validation images")
@@ -117,8 +118,12 @@ def to_onnx(network: nn.Module, size: int) -> bytes:
     return graph
 
 
-def _validation_images(folder: Path, state: RunState) -> tuple[list[bytes], list[Record]]:
-    """Encoded validation images, spread evenly over the split: at least `GATE_IMAGES`, or all there are."""
+def dataset_of(folder: Path, config: TrainConfig, state: RunState) -> Dataset:
+    """The dataset of a run, in the splits that it was trained on.
+
+    Raises:
+        DatasetError: it is not in ``folder``, or is not the one that was trained on.
+    """
     if not folder.is_dir():
         raise DatasetError(f"the run's dataset is no longer at {folder}: say where it lies now with --dataset")
     dataset = Dataset.read(folder)
@@ -127,6 +132,12 @@ def _validation_images(folder: Path, state: RunState) -> tuple[list[bytes], list
             f"{folder} is not the dataset of this run (fingerprint {dataset.meta.fingerprint[:12]}, trained on "
             f"{state.fingerprint[:12]}): name the right one with --dataset"
         )
+    return resplit(dataset, config.data.resplit)
+
+
+def _validation_images(folder: Path, config: TrainConfig, state: RunState) -> tuple[list[bytes], list[Record]]:
+    """Encoded validation images, spread evenly over the split: at least `GATE_IMAGES`, or all there are."""
+    dataset = dataset_of(folder, config, state)
     known = [record for record in dataset.split("val") if record.class_name in state.taxonomy.names]
     records = spread(known, 2 * GATE_IMAGES)
     try:
@@ -135,7 +146,12 @@ def _validation_images(folder: Path, state: RunState) -> tuple[list[bytes], list
         raise DatasetError(f"cannot read {error.filename}: run `pelagia dataset check {folder}`") from None
 
 
-def _trained(run: Path, config: TrainConfig, state: RunState) -> Deployed:
+def load_trained(run: Path, config: TrainConfig, state: RunState) -> Deployed:
+    """The network of a run with its best weights: uint8 N x S x S x 3 -> probabilities.
+
+    Raises:
+        InputError: the weights are damaged, or not those of the config.
+    """
     options = config.model.options
     network = build_network(
         config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options

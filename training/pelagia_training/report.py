@@ -210,6 +210,10 @@ def _notes(evaluation: Evaluation, dataset: Dataset) -> list[str]:
     ]
     if evaluation.failed:
         notes.append(f"Left out: {evaluation.failed} images that cannot be read.")
+    if evaluation.split == "val":
+        notes.append(
+            "The best epoch was chosen by these images, so the figures flatter a little: judge by the test split."
+        )
     if evaluation.groups < FEW_GROUPS:
         notes.append(f"Only {evaluation.groups} groups: the intervals are too narrow.")
     if dataset.meta.split.group_column is None:
