@@ -52,6 +52,7 @@ class Candidate:
         annotators: who labelled it, separated by ``;``.
         agreement: share of the annotators who gave this label, 0..1, as text; empty where one person did.
         extra: the survey's own columns.
+        split: the split that it is to stay in; taken where every candidate has one.
     """
 
     file: Path
@@ -62,6 +63,7 @@ class Candidate:
     agreement: str = ""
     licence: str = ""
     extra: dict[str, str] = field(default_factory=dict)
+    split: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,9 @@ def write_dataset(
         kept, dropped = _sift(checked, conflicts)
         if not kept:
             raise DatasetError(f"none of the {len(candidates)} images can be used: {_reasons(dropped)}")
-        twins = find_twins([one.look for one in kept], [one.group for one in kept])
-        records = _records(kept, twins, split)
+        placed = all(one.candidate.split for one in kept)
+        twins = [] if placed else find_twins([one.look for one in kept], [one.group for one in kept])
+        records = _records(kept, twins, None if placed else split)
         _copy_images(folder, kept, records)
         counts = Counter(left_out or {}) + Counter(reason for _, reason, _ in dropped)
         meta = DatasetMeta(
@@ -125,7 +128,7 @@ def write_dataset(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             created_by=f"pelagia {__version__}",
             source=source,
-            split=split.model_copy(update={"near_duplicates": len(twins)}),
+            split=split if placed else split.model_copy(update={"near_duplicates": len(twins)}),
             fingerprint=fingerprint(records),
             images=len(records),
             counts=class_counts(records, taxonomy.names),
@@ -207,10 +210,13 @@ def _sift(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], 
     return kept, dropped
 
 
-def _records(kept: Sequence[_Checked], twins: Sequence[Twins], split: SplitMeta) -> list[Record]:
+def _records(kept: Sequence[_Checked], twins: Sequence[Twins], split: SplitMeta | None) -> list[Record]:
+    """Rows of the manifest; ``split`` None: each image stays where its candidate says."""
     classes = [one.candidate.class_name for one in kept]
     groups = join_groups([one.group for one in kept], twins)
-    splits = assign_splits(classes, groups, split.fractions, split.seed)
+    splits = (
+        assign_splits(classes, groups, split.fractions, split.seed) if split else [one.candidate.split for one in kept]
+    )
     return [
         Record(
             path=_path_of(one),

@@ -84,6 +84,27 @@ def dataset_import(
     show_dataset(made)
 
 
+def dataset_correct(
+    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
+    review: Annotated[Path, typer.Option(help="A dataset of some of its images, labelled again.")],
+    out: Out,
+) -> None:
+    """Make a dataset with the labels of a review; images, groups and splits stay as they are.
+
+    \b
+    pelagia label pull --project "Second look" --out datasets/second_look
+    pelagia dataset correct datasets/crops --review datasets/second_look --out datasets/crops_2
+    """
+    from pelagia.corrections import correct
+    from pelagia.dataset import Dataset
+
+    found = correct(Dataset.read(dataset), Dataset.read(review), out)
+    for path, before, after in found.changed:
+        console.say(f"{path}: {before} -> {after}")
+    console.say(f"{len(found.changed)} labels changed, {found.confirmed} confirmed")
+    show_dataset(found.dataset)
+
+
 def dataset_show(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) -> None:
     """Print a dataset's classes, splits, groups and what was left out."""
     from pelagia.dataset import Dataset
