@@ -33,7 +33,7 @@ def test_suspects_are_labelled_again_and_the_dataset_is_corrected(
     push = ("label", "push", suspects / "suspects.csv", *project, "--taxonomy", suspects / "taxonomy.yaml")
     assert "10 images added" in run(*push)
     assert "10 predictions attached" in run(*push, "--predictions", suspects / "predictions")
-    tasks = list(list_tasks(connect(studio.url), require_project(connect(studio.url), "Second look"), whole=True))
+    tasks = list(list_tasks(connect(), require_project(connect(), "Second look"), whole=True))
     assert all(len(task.predictions) == 1 for task in tasks)
 
     with (suspects / "suspects.csv").open(newline="") as file:
