@@ -28,7 +28,7 @@ from pelagia_training.held_out import evaluate_run, write_run_report
 from pelagia_training.leak import measure_leak
 from pelagia_training.resplit import resplit
 from pelagia_training.run import read_run
-from pelagia_training.suspects import find_suspects, is_doubted, normalised_margins, write_suspects
+from pelagia_training.suspects import find_suspects, is_doubted, self_confidence, write_suspects
 
 FOLDS = 3
 
@@ -127,12 +127,12 @@ def test_the_labels_that_were_changed_are_doubted_and_come_first() -> None:
     labels = truth.copy()
     wrong = random.permutation(1000)[:50]
     labels[wrong] = (labels[wrong] + random.integers(1, 4, 50)) % 4
-    worst = np.argsort(normalised_margins(probabilities, labels))[:50]
+    worst = np.argsort(self_confidence(probabilities, labels))[:50]
     assert len(set(worst) & set(wrong)) >= 49
     doubted = np.flatnonzero(is_doubted(probabilities, labels))
     assert set(doubted) <= set(wrong)
     assert len(doubted) >= 15  # those of which the model is surer than it usually is
-    assert normalised_margins(np.array([[0.7, 0.2, 0.1]]), np.array([1])) == pytest.approx([-0.5])
+    assert self_confidence(np.array([[0.7, 0.2, 0.1]]), np.array([1])) == pytest.approx([0.2])
 
 
 def test_a_class_that_the_model_is_never_sure_of_is_not_doubted_for_that() -> None:
@@ -153,12 +153,12 @@ def test_the_list_of_suspects_is_what_push_takes(
     assert len(images) == 12
     by_path = {record.path: record for record in dataset.records}
     assert all(image.read() == dataset.file(by_path[image.path]).read_bytes() for image in images)
-    margins = normalised_margins(found.together.probabilities, found.together.targets)
-    worst = [found.together.records[index].path for index in np.argsort(margins, kind="stable")[:12]]
+    trust = self_confidence(found.together.probabilities, found.together.targets)
+    worst = [found.together.records[index].path for index in np.argsort(trust, kind="stable")[:12]]
     assert sorted(image.path for image in images) == sorted(worst)
     with (tmp_path / "suspects" / "suspects.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["margin"]) for row in rows] == sorted(float(row["margin"]) for row in rows)
+    assert [float(row["label_probability"]) for row in rows] == sorted(float(row["label_probability"]) for row in rows)
     assert all(row["label"] == by_path[row["path"]].class_name for row in rows)
     assert all(row["station"] for row in rows)
     taxonomy = load_taxonomy(tmp_path / "suspects" / "taxonomy.yaml")
