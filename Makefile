@@ -60,8 +60,8 @@ train: setup ## Train: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3
 export: setup ## One .onnx file of a run, through the parity gate: RUN=folder MODEL=file
 	@$(PELAGIA) export "$(RUN)" --out "$(MODEL)"
 
-evaluate: setup ## Figures on a split: MODEL=file DATASET=folder SPLIT=test
-	@$(PELAGIA) evaluate "$(MODEL)" "$(DATASET)" --split $(SPLIT) --out "$(RUN)-$(SPLIT)"
+evaluate: setup ## Figures on a split, and a report: MODEL=file DATASET=folder SPLIT=test
+	@$(PELAGIA) evaluate "$(MODEL)" "$(DATASET)" --split $(SPLIT) $(if $(wildcard $(RUN)/metrics.csv),--run "$(RUN)") --out "$(RUN)-$(SPLIT)"
 
 ##@ Field teams
 classify: setup ## Classify images: MODEL=file INPUT="folder ..." SURVEY=folder

@@ -19,7 +19,7 @@ from pelagia.dataset import Dataset
 from pelagia_training import calibrate
 from pelagia_training.calibrate import calibrated, calibration_error, centred, error_by_chance, likelihood, softmax
 from pelagia_training.data import targets_of
-from pelagia_training.export import trained_classifier
+from pelagia_training.export import load_trained
 from pelagia_training.run import read_run
 from pelagia_training.thresholds import choose_thresholds, reached
 from pelagia_training.trust import outputs
@@ -83,7 +83,7 @@ def main() -> None:
     options = parser.parse_args()
     config, state = read_run(options.run)
     dataset = Dataset.read(options.dataset or state.dataset)
-    network, names = trained_classifier(options.run, config, state), state.taxonomy.names
+    network, names = load_trained(options.run, config, state), state.taxonomy.names
     logits, targets, groups = {}, {}, []
     for split in ("val", "test"):
         records = [record for record in dataset.split(split) if record.class_name in names]

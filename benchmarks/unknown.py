@@ -17,7 +17,7 @@ import numpy as np
 from harness import DATA, REPOSITORY, pelagia
 from pelagia.dataset import Dataset
 from pelagia_training.data import spread
-from pelagia_training.export import trained_classifier
+from pelagia_training.export import load_trained
 from pelagia_training.network import last_layer
 from pelagia_training.run import read_run
 from pelagia_training.trust import SUBSPACE_IMAGES, outputs
@@ -43,7 +43,7 @@ def prepared(out: Path, dataset: Path | None) -> Path:
 def separations(run: Path, dataset: Dataset, left_out: str) -> dict[str, Separation]:
     """Each score's separation of the run's test images from those of the class that it was trained without."""
     config, state = read_run(run)
-    network = trained_classifier(run, config, state)
+    network = load_trained(run, config, state)
     parts = {
         "train": spread([one for one in dataset.split("train") if one.class_name != left_out], SUBSPACE_IMAGES),
         "known": [one for one in dataset.split("test") if one.class_name != left_out],

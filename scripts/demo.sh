@@ -55,7 +55,7 @@ step "Done"
 cat <<END
 model          $demo/model.onnx           (pelagia model show $demo/model.onnx)
 predictions    $demo/predictions/predictions.csv
-figures        $demo/evaluation/confusion.png, per_class.csv, metrics.json
+figures        $demo/evaluation/report.html (open it in a browser), per_class.csv, metrics.json
 training       $demo/run                  (tensorboard --logdir $demo/run)
 labels         $address, once Label Studio runs again:
                PELAGIA_STUDIO_HOME="$PELAGIA_STUDIO_HOME" $(dirname "$(command -v pelagia)")/pelagia studio start --port $port

@@ -1,1 +1,1 @@
-pytest_plugins = ["cli_fixtures", "data_fixtures", "model_fixtures", "studio_fixtures"]
+pytest_plugins = ["browser_fixtures", "cli_fixtures", "data_fixtures", "model_fixtures", "studio_fixtures"]

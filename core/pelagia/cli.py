@@ -58,6 +58,8 @@ app = _group(
     "From labelled plankton and fish images to counts: label, train, export, classify.",
     sample=data.sample,
     train=training.train,
+    leak=training.leak,
+    suspects=training.suspects,
     export=training.export,
     evaluate=training.evaluate,
     quantize=training.quantize,
@@ -70,6 +72,7 @@ app.add_typer(
     _group(
         "Make and inspect datasets: folders of checked, labelled images.",
         import_=data.dataset_import,
+        correct=data.dataset_correct,
         show=data.dataset_show,
         check=data.dataset_check,
     ),

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
@@ -20,6 +22,8 @@ from pydantic import Field, field_validator
 from pelagia.config import Strict, dump_yaml, load_config
 from pelagia.errors import DatasetError, InputError, PelagiaError, some
 from pelagia.files import sha256_of_file
+from pelagia.near_duplicates import FITTED, LOOK_BYTES, find_twins, look_of
+from pelagia.preprocess import ImageError, load
 from pelagia.splits import DEFAULT_FRACTIONS, SPLITS, thin_classes
 from pelagia.taxonomy import Taxonomy
 
@@ -27,6 +31,7 @@ SCHEMA_VERSION: Literal[1] = 1
 META_FILE = "dataset.yaml"
 MANIFEST_FILE = "manifest.csv"
 DROPPED_FILE = "dropped.csv"
+TWINS_FILE = "near_duplicates.csv"
 COLUMNS = (
     "path",
     "sha256",
@@ -49,6 +54,7 @@ class SplitMeta(Strict):
     group_column: str | None = Field(default=None, description="null: every image was its own group")
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
     seed: int = Field(default=0, ge=0)
+    near_duplicates: int = Field(default=0, ge=0, description="pairs in two groups, which were joined for that")
 
     @field_validator("fractions")
     @classmethod
@@ -259,6 +265,21 @@ def check(root: Path) -> list[str]:
     if cut:
         faults.append(f"groups that stand in more than one split: {some(cut)}")
     return faults
+
+
+def leaks(dataset: Dataset) -> list[tuple[Record, Record]]:
+    """Pairs of near-duplicates that stand in two splits. Reads every image, and passes over what cannot be read."""
+
+    def look(record: Record) -> bytes:
+        try:
+            return look_of(load(dataset.file(record).read_bytes(), FITTED))
+        except (OSError, ImageError):
+            return bytes(LOOK_BYTES)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looks = list(pool.map(look, dataset.records))
+    twins = find_twins(looks, [record.split for record in dataset.records])
+    return [(dataset.records[pair.first], dataset.records[pair.second]) for pair in twins]
 
 
 def split_warnings(records: Sequence[Record]) -> list[str]:

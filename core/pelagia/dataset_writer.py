@@ -1,5 +1,7 @@
 """Candidates -> a dataset folder: every image checked, duplicates and contradictions found, splits assigned.
 
+Groups that share near-duplicates (`pelagia.near_duplicates`) are joined first, so that a pair stands on one side.
+
 Invariant: the folder appears when it is complete. Whatever is left out is counted in `dataset.yaml` and listed with its
 reason in `dropped.csv`.
 """
@@ -20,6 +22,7 @@ from typing import Any, Literal
 from pelagia import __version__
 from pelagia.dataset import (
     DROPPED_FILE,
+    TWINS_FILE,
     Dataset,
     DatasetMeta,
     Record,
@@ -31,6 +34,7 @@ from pelagia.dataset import (
 )
 from pelagia.errors import DatasetError, did_you_mean, some
 from pelagia.files import new_folder, printable, sha256_of, slug
+from pelagia.near_duplicates import Twins, find_twins, join_groups, look_of
 from pelagia.preprocess import ImageError, decode
 from pelagia.splits import assign_splits
 from pelagia.taxonomy import Taxonomy, taxonomy_of_names
@@ -48,6 +52,7 @@ class Candidate:
         annotators: who labelled it, separated by ``;``.
         agreement: share of the annotators who gave this label, 0..1, as text; empty where one person did.
         extra: the survey's own columns.
+        split: the split that it is to stay in; taken where every candidate has one.
     """
 
     file: Path
@@ -58,6 +63,7 @@ class Candidate:
     agreement: str = ""
     licence: str = ""
     extra: dict[str, str] = field(default_factory=dict)
+    split: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,12 @@ class _Checked:
     sha256: str = ""
     width: int = 0
     height: int = 0
+    look: bytes = b""
     fault: str = ""
+
+    @property
+    def group(self) -> str:
+        return self.candidate.group or self.sha256[:16]
 
 
 Dropped = tuple[str, str, str]
@@ -107,7 +118,9 @@ def write_dataset(
         kept, dropped = _sift(checked, conflicts)
         if not kept:
             raise DatasetError(f"none of the {len(candidates)} images can be used: {_reasons(dropped)}")
-        records = _records(kept, split)
+        placed = all(one.candidate.split for one in kept)
+        twins = [] if placed else find_twins([one.look for one in kept], [one.group for one in kept])
+        records = _records(kept, twins, None if placed else split)
         _copy_images(folder, kept, records)
         counts = Counter(left_out or {}) + Counter(reason for _, reason, _ in dropped)
         meta = DatasetMeta(
@@ -115,7 +128,7 @@ def write_dataset(
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             created_by=f"pelagia {__version__}",
             source=source,
-            split=split,
+            split=split if placed else split.model_copy(update={"near_duplicates": len(twins)}),
             fingerprint=fingerprint(records),
             images=len(records),
             counts=class_counts(records, taxonomy.names),
@@ -124,7 +137,9 @@ def write_dataset(
         )
         write_tables(folder, meta, records)
         if dropped:
-            _write_dropped(folder / DROPPED_FILE, dropped)
+            _write_rows(folder / DROPPED_FILE, ("source", "reason", "detail"), dropped)
+        if twins:
+            _write_rows(folder / TWINS_FILE, *_twins_table(kept, twins))
     return Dataset.read(out)
 
 
@@ -155,14 +170,15 @@ def _check_images(candidates: Sequence[Candidate], progress: Callable[[int], Non
 def _check_image(candidate: Candidate) -> _Checked:
     try:
         data = candidate.file.read_bytes()
-        height, width = decode(data).shape[:2]
+        pixels = decode(data)
     except FileNotFoundError:
         return _Checked(candidate, fault="missing: there is no such file")
     except OSError as error:
         return _Checked(candidate, fault=f"unreadable: {error.strerror}")
     except ImageError as error:
         return _Checked(candidate, fault=f"{error.reason}: {error}")
-    return _Checked(candidate, sha256_of(data), width, height)
+    height, width = pixels.shape[:2]
+    return _Checked(candidate, sha256_of(data), width, height, look_of(pixels))
 
 
 def _sift(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], list[Dropped]]:
@@ -194,10 +210,13 @@ def _sift(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], 
     return kept, dropped
 
 
-def _records(kept: Sequence[_Checked], split: SplitMeta) -> list[Record]:
+def _records(kept: Sequence[_Checked], twins: Sequence[Twins], split: SplitMeta | None) -> list[Record]:
+    """Rows of the manifest; ``split`` None: each image stays where its candidate says."""
     classes = [one.candidate.class_name for one in kept]
-    groups = [one.candidate.group or one.sha256[:16] for one in kept]
-    splits = assign_splits(classes, groups, split.fractions, split.seed)
+    groups = join_groups([one.group for one in kept], twins)
+    splits = (
+        assign_splits(classes, groups, split.fractions, split.seed) if split else [one.candidate.split for one in kept]
+    )
     return [
         Record(
             path=_path_of(one),
@@ -231,11 +250,26 @@ def _copy_images(folder: Path, kept: Sequence[_Checked], records: Sequence[Recor
         shutil.copyfile(one.candidate.file, target)
 
 
-def _write_dropped(path: Path, dropped: Sequence[Dropped]) -> None:
+def _twins_table(kept: Sequence[_Checked], twins: Sequence[Twins]) -> tuple[Sequence[str], list[list[str]]]:
+    """Header and rows: both images of each pair with their classes and the groups that they came with."""
+    columns = [f"{name}_{number}" for number in (1, 2) for name in ("source", "class", "group")]
+    rows = [
+        [
+            text
+            for one in (kept[pair.first], kept[pair.second])
+            for text in (one.candidate.source, one.candidate.class_name, one.group)
+        ]
+        + [str(pair.bits), f"{pair.correlation:.3f}"]
+        for pair in twins
+    ]
+    return [*columns, "bits", "correlation"], rows
+
+
+def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("source", "reason", "detail"))
-        writer.writerows([one_line_end(cell) for cell in row] for row in dropped)
+        writer.writerow(header)
+        writer.writerows([one_line_end(cell) for cell in row] for row in rows)
 
 
 def _reasons(dropped: Sequence[Dropped]) -> str:

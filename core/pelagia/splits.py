@@ -32,31 +32,36 @@ def assign_splits(
         fractions: shares of train, val and test; they sum to 1. A share of 0 leaves its split out.
         seed: breaks ties.
     """
+    used = [(split, share) for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
+    return [used[part][0] for part in assign_parts(classes, groups, [share for _, share in used], seed)]
+
+
+def assign_parts(classes: Sequence[str], groups: Sequence[str], shares: Sequence[float], seed: int = 0) -> list[int]:
+    """As `assign_splits`, into parts of any number: the index in ``shares``, which are above 0 and sum to 1."""
     class_index = {name: index for index, name in enumerate(sorted(set(classes)))}
     counts: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(len(class_index)))
     for name, group in zip(classes, groups, strict=True):
         counts[group][class_index[name]] += 1
     total = np.sum(list(counts.values()), axis=0)
-    shares = {group: count / total for group, count in counts.items()}
+    held = {group: count / total for group, count in counts.items()}
     names = sorted(counts)
     np.random.default_rng(seed).shuffle(names)
-    names.sort(key=lambda group: -float(np.std(shares[group])))
+    names.sort(key=lambda group: -float(np.std(held[group])))
 
-    used = [(split, share) for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
-    wished = np.asarray([share for _, share in used])
+    wished = np.asarray(shares)
     filled = np.zeros((len(wished), len(class_index)))
     chosen: dict[str, int] = {}
     for _ in range(_PASSES if len(names) <= _MANY_GROUPS else 1):
         before = dict(chosen)
         for group in names:
             if group in chosen:
-                filled[chosen[group]] -= shares[group]
-            costs = [_imbalance(filled, split, shares[group], wished) for split in range(len(wished))]
+                filled[chosen[group]] -= held[group]
+            costs = [_imbalance(filled, part, held[group], wished) for part in range(len(wished))]
             chosen[group] = int(np.argmin(costs))
-            filled[chosen[group]] += shares[group]
+            filled[chosen[group]] += held[group]
         if chosen == before:
             break
-    return [used[chosen[group]][0] for group in groups]
+    return [chosen[group] for group in groups]
 
 
 def _imbalance(

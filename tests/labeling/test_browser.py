@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from pelagia.files import sha256_of
 from pelagia.predictions import Prediction, Survey
@@ -24,24 +23,17 @@ PATIENCE = 30_000
 
 
 @pytest.fixture
-def page(studio: Studio) -> Iterator[Page]:
+def page(studio: Studio, chromium: Browser) -> Iterator[Page]:
     """A person's browser, logged in through the login page."""
-    installed = filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
-    chromium = os.environ.get("PELAGIA_CHROMIUM") or next(installed, None)
-    arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as driver:
-        if chromium is None and not Path(driver.chromium.executable_path).exists() and not os.environ.get("CI"):
-            pytest.skip("no Chromium: install one, or name it in PELAGIA_CHROMIUM")
-        browser = driver.chromium.launch(executable_path=chromium, args=arguments)
-        page = browser.new_page(viewport={"width": 1366, "height": 768})
-        page.set_default_timeout(PATIENCE)
-        page.goto(f"{studio.url}/user/login/")
-        page.fill("input[name=email]", studio.user)
-        page.fill("input[name=password]", studio.password)
-        page.click("button[type=submit]")
-        page.wait_for_url(lambda url: "login" not in url)
-        yield page
-        browser.close()
+    page = chromium.new_page(viewport={"width": 1366, "height": 768})
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{studio.url}/user/login/")
+    page.fill("input[name=email]", studio.user)
+    page.fill("input[name=password]", studio.password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "login" not in url)
+    yield page
+    page.close()
 
 
 def chosen(page: Page) -> list[str]:

@@ -6,14 +6,13 @@ import pytest
 from pelagia_training.calibrate import (
     calibrate,
     calibrated,
-    calibration_error,
     error_by_chance,
     fit_temperatures,
     likelihood,
-    reliability,
     softmax,
     uncalibrated,
 )
+from pelagia_training.metrics import reliability_of
 
 
 def drawn(images: int, divisors: tuple[float, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +51,7 @@ def test_the_error_falls_to_what_chance_would_show() -> None:
     assert found.error_before > 0.2
     assert found.error < 2 * found.error_by_chance
     assert found.likelihood < found.likelihood_before
-    assert found.error == calibration_error(held_out, targets)
+    assert found.error == reliability_of(held_out, targets).error
     assert (found.images, found.bins) == (3000, 15)
 
 
@@ -70,22 +69,11 @@ def test_one_group_alone_is_enough_for_one_temperature() -> None:
     assert held_out.shape == (200, 3)
 
 
-def test_bins_hold_equally_many_images_and_their_error_is_weighted() -> None:
-    probabilities = np.array([[0.9, 0.1]] * 6 + [[0.6, 0.4]] * 4)
-    targets = np.array([0] * 6 + [0, 1, 1, 1])
-    bins = reliability(probabilities, targets, 5)
-    assert [one.images for one in bins] == [2] * 5
-    assert bins[0].confidence == pytest.approx(0.6)
-    assert calibration_error(probabilities, targets, 2) == pytest.approx(
-        (5 * abs((4 * 0.6 + 0.9) / 5 - 0.4) + 5 * abs(0.9 - 1)) / 10
-    )
-
-
 def test_chance_alone_shows_more_of_an_error_the_fewer_the_images() -> None:
     few, many = (error_by_chance(softmax(drawn(count, (1.0,) * 4)[0])) for count in (150, 15_000))
     assert many < few / 3
     logits, targets = drawn(15_000, (1.0,) * 4)
-    assert calibration_error(softmax(logits), targets) < 2 * many
+    assert reliability_of(softmax(logits), targets).error < 2 * many
 
 
 def test_what_the_network_said_before_is_told_from_what_it_says_after() -> None:

@@ -15,7 +15,8 @@ from pelagia.model import ModelFile
 from pelagia.preprocess import load
 from pelagia_inference.session import Session
 from pelagia_training.data import targets_of
-from pelagia_training.evaluate import evaluate, write_evaluation
+from pelagia_training.evaluate import evaluate
+from pelagia_training.evaluation_folder import write_evaluation
 from pelagia_training.metrics import confusion_matrix
 
 
@@ -34,16 +35,20 @@ def test_the_figures_are_those_of_the_runner_image_by_image(model: ModelFile, da
 
 def test_everything_is_written_and_agrees(model: ModelFile, dataset: Dataset, tmp_path: Path) -> None:
     result = evaluate(model, dataset, "all")
-    write_evaluation(result, tmp_path / "out")
+    write_evaluation(result, dataset, tmp_path / "out")
     figures = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert figures["images"] == len(dataset.records)
     assert figures["macro_f1"] == result.metrics.macro_f1
+    for name in ("accuracy", "macro_f1", "balanced_accuracy", "ece"):
+        low, high = figures["intervals"][name]
+        assert 0 <= low < high <= 1
+    assert (tmp_path / "out" / "report.html").stat().st_size > 20_000
     with (tmp_path / "out" / "per_class.csv").open(newline="") as file:
         assert sum(int(row["support"]) for row in csv.DictReader(file)) == len(dataset.records)
     picture = cv2.imread(str(tmp_path / "out" / "confusion.png"))
     assert picture.std() > 10
     with pytest.raises(InputError, match="exists already"):
-        write_evaluation(result, tmp_path / "out")
+        write_evaluation(result, dataset, tmp_path / "out")
 
 
 def test_classes_that_the_model_does_not_know_are_left_out_and_counted(model: ModelFile, dataset: Dataset) -> None:

@@ -11,9 +11,9 @@ from pelagia.dataset import Dataset
 from pelagia.model import ModelFile
 from pelagia_inference.session import Session
 from pelagia_training.assess import assess
-from pelagia_training.calibrate import calibration_error
 from pelagia_training.data import load_fitted, targets_of
 from pelagia_training.evaluate import evaluate
+from pelagia_training.metrics import reliability_of
 from pelagia_training.network import Normalised, build_network, shows_features
 
 HALF = (0.5, 0.5, 0.5)
@@ -51,7 +51,7 @@ def test_the_errors_before_and_after_are_those_of_the_labels(model: ModelFile, d
     found = Session(model).answers(load_fitted(dataset, records, model.metadata.preprocess))
     targets = targets_of(records, model.metadata.classes)
     result = assess(model.metadata, found.probabilities, targets, found.scores, found.scores[:3] + 1000)
-    assert result.error == calibration_error(found.probabilities, targets)
+    assert result.error == reliability_of(found.probabilities, targets).error
     assert result.error_before is not None
     assert result.unknown_flagged == 1.0
     assert result.known_flagged == (found.scores > model.metadata.unknown.threshold).mean()  # type: ignore[union-attr]

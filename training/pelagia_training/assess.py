@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from pelagia.decision import Reached
 from pelagia.model import ModelMetadata
 from pelagia.predictions import Prediction
-from pelagia_training.calibrate import calibration_error, error_by_chance, uncalibrated
+from pelagia_training.calibrate import error_by_chance, uncalibrated
+from pelagia_training.metrics import reliability_of
 from pelagia_training.thresholds import reached
 
 
@@ -84,8 +85,8 @@ def assess(
     """
     before = None
     if metadata.calibration is not None:
-        before = calibration_error(uncalibrated(probabilities, metadata.calibration.temperatures), targets)
-    found = Assessment(before, calibration_error(probabilities, targets), error_by_chance(probabilities))
+        before = reliability_of(uncalibrated(probabilities, metadata.calibration.temperatures), targets).error
+    found = Assessment(before, reliability_of(probabilities, targets).error, error_by_chance(probabilities))
     flagged: dict[str, float | None] = {}
     limit = None if metadata.unknown is None else metadata.unknown.threshold
     if scores is not None and limit is not None:

@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from pelagia.model import Calibration
+from pelagia_training.metrics import BINS, reliability_of
 
-BINS = 15
 PENALTIES = (math.inf, 0.3, 0.1, 0.03)
 """On the squared logarithm of each class's share in its temperature; infinite: one temperature for all."""
 _FOLDS = 30
@@ -32,15 +31,6 @@ _BOUNDS = (0.1, 10.0)
 
 Floats = NDArray[np.floating]
 Whole = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Bin:
-    """Some images of about the same confidence: its mean, the share that is right, and how many they are."""
-
-    confidence: float
-    accuracy: float
-    images: int
 
 
 def softmax(logits: Floats) -> NDArray[np.float64]:
@@ -70,19 +60,6 @@ def uncalibrated(probabilities: Floats, temperatures: Sequence[float]) -> NDArra
 def likelihood(probabilities: Floats, targets: Whole) -> float:
     """Mean negative log-likelihood of the labels."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)).mean())
-
-
-def reliability(probabilities: Floats, targets: Whole, bins: int = BINS) -> list[Bin]:
-    """How confidence and accuracy of the likeliest class go together, in bins of equally many, unsure ones first."""
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
-    parts = np.array_split(np.argsort(confidence, kind="stable"), min(bins, len(targets)))
-    return [Bin(float(confidence[part].mean()), float(right[part].mean()), len(part)) for part in parts]
-
-
-def calibration_error(probabilities: Floats, targets: Whole, bins: int = BINS) -> float:
-    """Expected calibration error: of the bins of `reliability`, the mean distance, weighted by their images."""
-    found = reliability(probabilities, targets, bins)
-    return sum(abs(one.confidence - one.accuracy) * one.images for one in found) / len(targets)
 
 
 def error_by_chance(probabilities: Floats, bins: int = BINS) -> float:
@@ -131,8 +108,8 @@ def calibrate(logits: Floats, targets: Whole, groups: Sequence[str]) -> tuple[Ca
         temperatures=tuple(fit_temperatures(logits, targets, best).tolist()),
         images=len(targets),
         bins=BINS,
-        error_before=calibration_error(before, targets),
-        error=calibration_error(after, targets),
+        error_before=reliability_of(before, targets).error,
+        error=reliability_of(after, targets).error,
         error_by_chance=error_by_chance(after),
         likelihood_before=likelihood(before, targets),
         likelihood=scores[best],

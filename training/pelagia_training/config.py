@@ -32,10 +32,26 @@ class NetworkConfig(Strict):
         return self
 
 
+class Resplit(Strict):
+    """Other splits of the dataset's images than its own: for cross-validation, or a random one to compare with."""
+
+    by: Literal["group", "image"] = Field(default="group", description="what is kept whole; image: a random split")
+    folds: int | None = Field(default=None, ge=2, description="one part of so many is the test split; null: as before")
+    fold: int = Field(default=1, ge=1, description="which, from 1")
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Resplit:
+        if self.folds is not None and self.fold > self.folds:
+            raise ValueError(f"there are {self.folds} folds, and no fold {self.fold}")
+        return self
+
+
 class DataConfig(Strict):
     """Which images, and how many processes augment them."""
 
     exclude: tuple[str, ...] = Field(default=(), description="classes to leave out")
+    resplit: Resplit | None = Field(default=None, description="null: the dataset's own splits")
     workers: int | None = Field(default=None, ge=0, description="augmenting processes; null: 0 on a CPU, 8 for a GPU")
 
 

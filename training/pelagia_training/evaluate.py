@@ -2,44 +2,74 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from pelagia.dataset import Dataset
+from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, some
-from pelagia.files import new_folder
 from pelagia.model import ModelFile
 from pelagia.predictions import Prediction
 from pelagia.sources import SourceImage
 from pelagia_inference.pipeline import predict
 from pelagia_training.assess import Assessment, assess, scores_of
+from pelagia_training.bootstrap import Intervals, intervals_of
 from pelagia_training.data import targets_of
-from pelagia_training.metrics import Matrix, Metrics, confusion_matrix, metrics_of
+from pelagia_training.metrics import Matrix, Metrics, Reliability, confusion_matrix, metrics_of, reliability_of
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model did on a split. ``confusion``: int64, classes x classes, rows labelled as, columns predicted as."""
+    """What a model did on a split: its answers, and the figures that follow from them.
+
+    Attributes:
+        model: its name; ``model_sha256`` is empty where it is no file yet.
+        unknown: class -> images that were left out, because the model does not know the class.
+        records: the images that were compared.
+        targets: int64, N, the index of each one's label in ``classes``.
+        probabilities: float32, N x classes.
+        confusion: int64, classes x classes, rows labelled as, columns predicted as.
+        assessment: what follows from the model's own rule; None of a run that is no model yet.
+    """
 
     model: str
     model_sha256: str
     dataset: str
     fingerprint: str
     split: str
-    images: int
-    groups: int
     failed: int
     unknown: dict[str, int]
     classes: tuple[str, ...]
+    records: tuple[Record, ...]
+    targets: Matrix
+    probabilities: NDArray[np.float32]
     confusion: Matrix
     metrics: Metrics
-    assessment: Assessment
+    reliability: Reliability
+    intervals: Intervals
+    assessment: Assessment | None = None
+
+    @property
+    def images(self) -> int:
+        return len(self.records)
+
+    @property
+    def groups(self) -> int:
+        return self.intervals.groups
+
+    @property
+    def predicted(self) -> Matrix:
+        """The index of each image's most probable class: int64, N."""
+        predicted: Matrix = self.probabilities.argmax(axis=1)
+        return predicted
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """The figures that have an interval in ``intervals.headline``, by the same names."""
+        return {**self.metrics.headline, "ece": self.reliability.error}
 
 
 def evaluate(
@@ -56,126 +86,72 @@ def evaluate(
     classes = model.metadata.classes
     unknown = Counter(record.class_name for record in dataset.split(split) if record.class_name not in classes)
     records = [record for record in dataset.split(split) if record.class_name in classes]
-    targets = targets_of(records, classes)
     others = [record for record in dataset.split(split) if record.class_name not in classes]
     answers: list[Prediction] = []
     images = (SourceImage(record.path, dataset.file(record)) for record in (*records, *others))
     for predictions in predict(images, model):
         answers += predictions
         progress(len(answers), len(records) + len(others))
-    usable = np.array([one.ok for one in answers[: len(records)]], bool)
-    if not usable.any():
+    usable = [(record, one) for record, one in zip(records, answers, strict=False) if one.ok]
+    failed = len(records) - len(usable)
+    if not usable:
         raise DatasetError(
-            f"nothing to compare in the split '{split}' of {dataset.root}: {int((~usable).sum())} images failed, "
+            f"nothing to compare in the split '{split}' of {dataset.root}: {failed} images failed, "
             f"{unknown.total()} are of classes that the model does not know ({some(unknown) or 'none'})"
         )
-    found = [one for one in answers[: len(records)] if one.ok]
-    probabilities = np.stack([one.probabilities for one in found if one.probabilities is not None])
-    confusion = confusion_matrix(targets[usable], probabilities.argmax(1), len(classes))
+    compared = [record for record, _ in usable]
+    probabilities = np.stack([one.probabilities for _, one in usable if one.probabilities is not None])
+    scores = scores_of([one for _, one in usable]), scores_of(answers[len(records) :])
+    return evaluation_of(
+        compared,
+        probabilities,
+        classes,
+        dataset,
+        split,
+        model=(model.path.name, model.sha256),
+        failed=failed,
+        unknown=dict(unknown),
+        assessment=assess(model.metadata, probabilities, targets_of(compared, classes), *scores),
+    )
+
+
+def evaluation_of(
+    records: Sequence[Record],
+    probabilities: NDArray[np.float32],
+    classes: tuple[str, ...],
+    dataset: Dataset,
+    split: str,
+    *,
+    model: tuple[str, str],
+    failed: int = 0,
+    unknown: dict[str, int] | None = None,
+    assessment: Assessment | None = None,
+) -> Evaluation:
+    """Every figure of answers that are there already.
+
+    Args:
+        records: one or more images, all of ``classes``.
+        probabilities: float32, one row a record.
+        split: what ``records`` are called.
+        model: name and SHA-256.
+    """
+    targets = targets_of(records, classes)
+    confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(classes))
     return Evaluation(
-        model=model.path.name,
-        model_sha256=model.sha256,
+        model=model[0],
+        model_sha256=model[1],
         dataset=dataset.meta.name,
         fingerprint=dataset.meta.fingerprint,
         split=split,
-        images=int(usable.sum()),
-        groups=len({record.group for record in records}),
-        failed=int((~usable).sum()),
-        unknown=dict(unknown),
+        failed=failed,
+        unknown=unknown or {},
         classes=classes,
+        records=tuple(records),
+        targets=targets,
+        probabilities=probabilities,
         confusion=confusion,
         metrics=metrics_of(confusion),
-        assessment=assess(
-            model.metadata,
-            probabilities,
-            targets[usable],
-            scores_of(found),
-            scores_of(answers[len(records) :]),
-        ),
+        reliability=reliability_of(probabilities, targets),
+        intervals=intervals_of(probabilities, targets, [record.group for record in records]),
+        assessment=assessment,
     )
-
-
-def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Writes `metrics.json`, `per_class.csv`, `confusion.csv` and `confusion.png` into the new folder ``out``.
-
-    Raises:
-        InputError: ``out`` exists.
-    """
-    with new_folder(out, "evaluation") as folder:
-        (folder / "metrics.json").write_text(json.dumps(as_json(evaluation), indent=2) + "\n", encoding="utf-8")
-        _write_table(
-            folder / "per_class.csv", [("class", "precision", "recall", "f1", "support"), *per_class(evaluation)]
-        )
-        rows = [(name, *counts.tolist()) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)]
-        _write_table(folder / "confusion.csv", [("labelled \\ predicted", *evaluation.classes), *rows])
-        _draw(evaluation, folder / "confusion.png")
-
-
-def per_class(evaluation: Evaluation) -> list[tuple[str, str, str, str, int]]:
-    """Class, precision, recall, F1 with four decimals, support."""
-    metrics = evaluation.metrics
-    columns = ([f"{value:.4f}" for value in values] for values in (metrics.precision, metrics.recall, metrics.f1))
-    return list(zip(evaluation.classes, *columns, metrics.support.tolist(), strict=True))
-
-
-def as_json(evaluation: Evaluation) -> dict[str, object]:
-    """The evaluation as plain values."""
-    metrics = evaluation.metrics
-    table = {
-        name: {
-            "precision": float(metrics.precision[index]),
-            "recall": float(metrics.recall[index]),
-            "f1": float(metrics.f1[index]),
-            "support": int(metrics.support[index]),
-        }
-        for index, name in enumerate(evaluation.classes)
-    }
-    plain = ("model", "model_sha256", "dataset", "fingerprint", "split", "images", "groups", "failed", "unknown")
-    return {
-        **{name: getattr(evaluation, name) for name in plain},
-        **metrics.headline,
-        "assessment": evaluation.assessment.as_json(),
-        "per_class": table,
-        "confusion": {"classes": evaluation.classes, "counts": evaluation.confusion.tolist()},
-    }
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
-
-
-def _draw(evaluation: Evaluation, path: Path) -> None:
-    """The confusion matrix: colour by share of the labelled class, counts in the cells."""
-    from matplotlib.figure import Figure
-
-    counts = evaluation.confusion
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(5.0, 0.5 * len(counts) + 2.5)
-    figure = Figure(figsize=(side, side), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [name.replace("_", " ") for name in evaluation.classes]
-    axes.set_xticks(range(len(names)), names, rotation=90)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("predicted as")
-    axes.set_ylabel("labelled as")
-    axes.set_title(
-        f"{evaluation.model} on {evaluation.dataset} ({evaluation.split}: {evaluation.images} images, "
-        f"{evaluation.groups} groups)\n"
-        f"macro-F1 {evaluation.metrics.macro_f1:.3f}, accuracy {evaluation.metrics.accuracy:.3f}",
-        fontsize=10,
-    )
-    if len(counts) <= 40:
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                axes.text(
-                    column,
-                    row,
-                    str(count),
-                    ha="center",
-                    va="center",
-                    fontsize=8,
-                    color="white" if shares[row, column] > 0.5 else "black",
-                )
-    figure.savefig(path)

@@ -35,6 +35,7 @@ from pelagia_training.data import spread
 from pelagia_training.metrics import metrics_of
 from pelagia_training.network import Normalised, build_network, first_line
 from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_answers
+from pelagia_training.resplit import resplit
 from pelagia_training.run import BEST_FILE, CONFIG_FILE, RunState, read_run
 from pelagia_training.trust import Trusted, build_trust
 
@@ -67,10 +68,10 @@ def export(
     config, state = read_run(run)
     if state.status != "finished":
         report(f"warning: the run broke off after epoch {state.epoch} of {config.train.epochs}: best so far")
-    images = _dataset_of(dataset or state.dataset, state)
+    images = dataset_of(dataset or state.dataset, config, state)
     train, val = (_known(images, split, state) for split in ("train", "val"))
     report("temperatures, thresholds and the score of the unknown")
-    trained = trained_classifier(run, config, state)
+    trained = load_trained(run, config, state)
     trusted = build_trust(trained, images, (train, val), state.taxonomy, config.preprocess, config.decision)
     if trusted.unknown is None:
         report(f"warning: {config.model.backbone} does not end in one linear layer: no score of the unknown")
@@ -125,7 +126,12 @@ def to_onnx(network: nn.Module, size: int) -> bytes:
     return graph
 
 
-def _dataset_of(folder: Path, state: RunState) -> Dataset:
+def dataset_of(folder: Path, config: TrainConfig, state: RunState) -> Dataset:
+    """The dataset of a run, in the splits that it was trained on.
+
+    Raises:
+        DatasetError: it is not in ``folder``, or is not the one that was trained on.
+    """
     if not folder.is_dir():
         raise DatasetError(f"the run's dataset is no longer at {folder}: say where it lies now with --dataset")
     dataset = Dataset.read(folder)
@@ -134,7 +140,7 @@ def _dataset_of(folder: Path, state: RunState) -> Dataset:
             f"{folder} is not the dataset of this run (fingerprint {dataset.meta.fingerprint[:12]}, trained on "
             f"{state.fingerprint[:12]}): name the right one with --dataset"
         )
-    return dataset
+    return resplit(dataset, config.data.resplit)
 
 
 def _known(dataset: Dataset, split: str, state: RunState) -> list[Record]:
@@ -148,8 +154,12 @@ def _read(dataset: Dataset, records: Sequence[Record]) -> list[bytes]:
         raise DatasetError(f"cannot read {error.filename}: run `pelagia dataset check {dataset.root}`") from None
 
 
-def trained_classifier(run: Path, config: TrainConfig, state: RunState) -> Normalised:
-    """The network of a run with its best weights. Raises InputError where they are damaged or of another network."""
+def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalised:
+    """The network of a run with its best weights: uint8 N x S x S x 3 -> logits.
+
+    Raises:
+        InputError: the weights are damaged, or not those of the config.
+    """
     options = config.model.options
     network = build_network(
         config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options

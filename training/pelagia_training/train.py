@@ -46,6 +46,7 @@ from pelagia_training.network import (
     normalisation,
     require_fit,
 )
+from pelagia_training.resplit import resplit
 from pelagia_training.run import (
     BEST_FILE,
     LAST_FILE,
@@ -202,7 +203,7 @@ def _fabric(config: TrainConfig) -> Fabric:
 def _open_dataset(config: TrainConfig) -> Dataset:
     if config.dataset is None:
         raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
-    dataset = Dataset.read(config.dataset)
+    dataset = resplit(Dataset.read(config.dataset), config.data.resplit)
     unknown = [name for name in config.data.exclude if name not in dataset.class_names]
     if unknown:
         raise ConfigError(

@@ -32,6 +32,7 @@ EXTRAS = {
         "onnxscript",
         "onnxruntime",
         "matplotlib",
+        "jinja2",
     ),
 }
 """What each extra brings, as far as its part imports it."""
@@ -58,6 +59,8 @@ def show_dataset(dataset: Dataset) -> None:
     console.say(
         f"{meta.images} images; groups ({by}): " + ", ".join(f"{count} {split}" for split, count in groups.items())
     )
+    if meta.split.near_duplicates:
+        console.say(f"near-duplicates in two groups, put into one: {meta.split.near_duplicates} pairs")
     for reason, count in meta.left_out.items():
         console.say(f"left out, {reason}: {count}")
     for warning in split_warnings(dataset.records):

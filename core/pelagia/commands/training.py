@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pelagia import console
-from pelagia.commands.common import ModelPath, needs
+from pelagia.commands.common import ModelPath, Out, needs
+from pelagia.errors import InputError
 
 if TYPE_CHECKING:
     from pelagia.model import ModelFile
     from pelagia_training.compare import Comparison
+    from pelagia_training.config import TrainConfig
+    from pelagia_training.evaluate import Evaluation
 
 
 def train(
@@ -20,6 +23,9 @@ def train(
     out: Annotated[Path, typer.Option(help="Run folder to make; must not exist yet.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config.")
+    ] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Cross-validate by group: so many runs, each with one part held out.")
     ] = None,
 ) -> None:
     """Train a network on a dataset.
@@ -35,15 +41,96 @@ def train(
 
     settings = load_config(config, TrainConfig, set_ or [])  # a mistake is told before torch is imported
     from pelagia_training.console import show_training
+    from pelagia_training.held_out import write_run_report
     from pelagia_training.train import train as run_training
 
+    if folds:
+        _cross_validate(settings, folds, out)
+        return
     with show_training() as report:
         state = run_training(settings, out, report)
 
+    console.say(f"report on the val split: {write_run_report(out)}")
     console.say(
         f"best validation macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch}), {state.seconds:.0f} s"
     )
     console.say(f"next: pelagia export {out} --out {out.name}.onnx")
+
+
+def _cross_validate(settings: TrainConfig, folds: int, out: Path) -> None:
+    from pelagia_training.console import show_training
+    from pelagia_training.folds import cross_validate
+
+    with show_training() as report:
+        found = cross_validate(settings, folds, out, report)
+    names = tuple(found.together.headline)
+    rows = [
+        (str(number), fold.groups, fold.images, *(f"{fold.headline[name]:.4f}" for name in names))
+        for number, fold in enumerate(found.folds, 1)
+    ]
+    console.table(("fold", "groups", "images", *names), rows)
+    for name in names:
+        average, deviation = found.spread(name)
+        interval = found.together.intervals.headline[name]
+        between = f", {interval.low:.4f} to {interval.high:.4f}" if interval else ""
+        console.say(
+            f"{name:18} mean {average:.4f}, spread {deviation:.4f}; "
+            f"all images together {found.together.headline[name]:.4f}{between}"
+        )
+    console.say(f"written: {out}/report.html, folds.json, out_of_fold; next: pelagia suspects {out} --out SUSPECTS")
+
+
+def leak(
+    run: Annotated[Path, typer.Argument(help="A finished run on a dataset that is split by group.")],
+    out: Annotated[Path, typer.Option(help="Run folder of the same training on a random split.")],
+) -> None:
+    """Show what a random split would have flattered: train a run's config again on one, and print both figures."""
+    needs("training", "leak")
+    from pelagia_training.console import show_training
+    from pelagia_training.leak import measure_leak
+
+    with show_training() as report:
+        found = measure_leak(run, out, report)
+    both = found.by_group, found.at_random
+    rows = []
+    for name in found.by_group.headline:
+        intervals = [one.intervals.headline[name] for one in both]
+        texts = (f"{one.low:.4f} to {one.high:.4f}" if one else "" for one in intervals)
+        rows.append(
+            (
+                name,
+                *(cell for one, text in zip(both, texts, strict=True) for cell in (f"{one.headline[name]:.4f}", text)),
+            )
+        )
+    console.table(("test split", "by group", "95%", "at random", "95%"), rows)
+    flattery = found.at_random.headline["macro_f1"] - found.by_group.headline["macro_f1"]
+    console.say(f"a random split would flatter by {flattery:+.4f} of macro-F1: report the figure by group")
+
+
+def suspects(
+    run: Annotated[Path, typer.Argument(help="A folder that `pelagia train --folds` made.")],
+    out: Out,
+    dataset: Annotated[Path | None, typer.Option(help="The run's dataset, where it was moved.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="How many images; counted from the data by default.")] = None,
+) -> None:
+    """List the labels that cross-validation disagrees with most, as a contact sheet and as a manifest to push.
+
+    \b
+    pelagia suspects runs/cv --out suspects
+    pelagia label push suspects/suspects.csv --project "Second look" --taxonomy suspects/taxonomy.yaml
+    """
+    needs("training", "suspects")
+    from pelagia.dataset import Dataset
+    from pelagia.files import refuse_existing
+    from pelagia_training.folds import dataset_folder
+    from pelagia_training.suspects import find_suspects, write_suspects
+
+    refuse_existing(out, "folder of suspects")
+    opened = Dataset.read(dataset or dataset_folder(run))
+    found = find_suspects(run, opened, most)
+    write_suspects(found, run, opened, out)
+    console.say(f"{len(found)} of {len(opened.records)} labels to look at again: {out}/suspects.html, suspects.csv")
+    console.say(f'next: pelagia label push {out}/suspects.csv --project "Second look" --taxonomy {out}/taxonomy.yaml')
 
 
 def export(
@@ -69,33 +156,54 @@ def evaluate(
     model: ModelPath,
     dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Folder for metrics.json, the CSVs and confusion.png.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json and the tables.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The model's run folder: its learning curves are shown.")] = None,
 ) -> None:
-    """Measure a model on a dataset's split, through the runner that the field uses."""
+    """Measure a model on a dataset's split, through the runner that the field uses.
+
+    \b
+    Behind each figure stands where it lies in 95% of draws of as many groups (stations, tracks).
+    OUT/report.html is one page with everything, to open in a browser and to send around.
+    """
     needs("training", "evaluate")
     from pelagia.dataset import Dataset
     from pelagia.files import refuse_existing
     from pelagia.model import ModelFile
     from pelagia_training.evaluate import evaluate as run_evaluation
-    from pelagia_training.evaluate import per_class, write_evaluation
+    from pelagia_training.evaluation_folder import per_class, write_evaluation
+    from pelagia_training.report import read_curves
 
     if out:
         refuse_existing(out, "evaluation")
+    if run and not out:
+        raise InputError("--run is for the report: name its folder with --out")
+    curves = read_curves(run) if run else None
+    compared = Dataset.read(dataset)
     with console.progress_bar("classifying") as update:
-        result = run_evaluation(ModelFile.read(model), Dataset.read(dataset), split, progress=update)
+        result = run_evaluation(ModelFile.read(model), compared, split, progress=update)
     console.table(("class", "precision", "recall", "F1", "support"), per_class(result))
+    _show_evaluation(result)
+    if out:
+        write_evaluation(result, compared, out, curves)
+        console.say(f"written: {out}/report.html, metrics.json, per_class.csv, confusion.csv, confusion.png")
+
+
+def _show_evaluation(result: Evaluation) -> None:
+    from pelagia_training.bootstrap import FEW_GROUPS
+
     for name, count in result.unknown.items():
         console.note(f"left out: {count} images of '{name}', a class that the model does not know")
     if result.failed:
         console.note(f"left out: {result.failed} images that cannot be read")
     console.say(f"{result.images} images of {result.groups} groups in the split '{result.split}' of {result.dataset}")
-    for name, value in result.metrics.headline.items():
-        console.say(f"{name:18} {value:.4f}")
-    for name, said in result.assessment.lines():
+    for name, value in result.headline.items():
+        interval = result.intervals.headline[name]
+        between = f"  {interval.low:.4f} to {interval.high:.4f}" if interval else "  no interval: one group"
+        console.say(f"{name:18} {value:.4f}{between}")
+    for name, said in result.assessment.lines() if result.assessment else ():
         console.say(f"{name:18} {said}")
-    if out:
-        write_evaluation(result, out)
-        console.say(f"written: {out}/metrics.json, per_class.csv, confusion.csv, confusion.png")
+    if result.groups < FEW_GROUPS:
+        console.note(f"warning: only {result.groups} groups: the intervals are too narrow")
 
 
 def quantize(

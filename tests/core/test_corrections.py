@@ -1,0 +1,50 @@
+"""A review's labels in a dataset of their own, and nothing else changed."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from cli_fixtures import Pelagia
+from pelagia.corrections import correct
+from pelagia.dataset import Dataset, check
+from pelagia.dataset_writer import Candidate, write_dataset
+from pelagia.errors import DatasetError
+
+
+def review_of(dataset: Dataset, out: Path, labels: dict[int, str]) -> Dataset:
+    """Some images of ``dataset`` under other names, as a pull makes it."""
+    chosen = [(dataset.records[index], name) for index, name in labels.items()]
+    candidates = [
+        Candidate(dataset.file(record), name, f"second/{record.path}", annotators="b") for record, name in chosen
+    ]
+    return write_dataset(out, candidates, source={"kind": "label_studio"}, taxonomy=dataset.meta.taxonomy)
+
+
+def test_labels_change_and_images_groups_and_splits_stay(dataset: Dataset, tmp_path: Path, pelagia: Pelagia) -> None:
+    first, second = dataset.records[0], dataset.records[40]
+    other = next(name for name in dataset.class_names if name != first.class_name)
+    review_of(dataset, tmp_path / "review", {0: other, 40: second.class_name})
+    done = pelagia("dataset", "correct", dataset.root, "--review", tmp_path / "review", "--out", tmp_path / "new")
+    assert done.returncode == 0, done.stderr
+    assert f"{first.path}: {first.class_name} -> {other}" in done.stdout
+    assert "1 labels changed, 1 confirmed" in done.stdout
+    new = Dataset.read(tmp_path / "new")
+    assert check(new.root) == []
+
+    def rest(found: Dataset) -> set[tuple[str, str, str, str]]:
+        return {(one.sha256, one.group, one.split, str(one.extra)) for one in found.records}
+
+    assert rest(new) == rest(dataset)
+    changed = {one.sha256: one for one in new.records}
+    assert changed[first.sha256].class_name == other
+    assert changed[first.sha256].annotators == "b"
+    labels = {one.sha256: one.class_name for one in dataset.records} | {first.sha256: other}
+    assert {one.sha256: one.class_name for one in new.records} == labels
+    assert new.meta.fingerprint != dataset.meta.fingerprint
+
+
+def test_a_review_of_other_images_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    review = review_of(dataset, tmp_path / "review", {0: dataset.class_names[0], 1: dataset.class_names[0]})
+    with pytest.raises(DatasetError, match="holds no image of .*: name the dataset that the review is of"):
+        correct(replace(dataset, records=dataset.records[2:]), review, tmp_path / "new")

@@ -1,0 +1,45 @@
+"""What a run says of images that it did not see, by torch: for the run's own report, for folds, for the leak.
+
+Figures that are to hold in the field come from `pelagia_training.evaluate`, of the exported file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from pelagia.errors import DatasetError
+from pelagia_training.calibrate import softmax
+from pelagia_training.data import load_fitted
+from pelagia_training.evaluate import Evaluation, evaluation_of
+from pelagia_training.export import dataset_of, load_trained
+from pelagia_training.report import read_curves, write_report
+from pelagia_training.run import read_run
+from pelagia_training.train import predict
+
+REPORT_FILE = "report.html"
+
+
+def evaluate_run(run: Path, split: str) -> Evaluation:
+    """Figures of a run's best weights on a split of its dataset.
+
+    Raises:
+        InputError, DatasetError: the run or its dataset is gone or damaged, or the split holds nothing to compare.
+    """
+    config, state = read_run(run)
+    dataset = dataset_of(state.dataset, config, state)
+    records = [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
+    if not records:
+        raise DatasetError(f"the split '{split}' of {dataset.root} holds no image of the run's classes")
+    logits = predict(load_trained(run, config, state), load_fitted(dataset, records, config.preprocess))
+    probabilities = softmax(logits).astype(np.float32)
+    return evaluation_of(records, probabilities, state.taxonomy.names, dataset, split, model=(run.name, ""))
+
+
+def write_run_report(run: Path) -> Path:
+    """Writes the run's report on its val split, with its learning curves, into the run folder."""
+    config, state = read_run(run)
+    dataset = dataset_of(state.dataset, config, state)
+    write_report(run / REPORT_FILE, evaluate_run(run, "val"), dataset, read_curves(run))
+    return run / REPORT_FILE
