@@ -45,8 +45,43 @@ def load_fitted(
     return fitted
 
 
-class TrainingImages(TorchDataset[tuple[Tensor, Tensor]]):
-    """Augmented images and their class indices. Call `start_epoch` before each epoch.
+Order = Callable[[int], NDArray[np.int64]]
+"""epoch -> indices of the images in the order in which they are met; the same epoch always gives the same."""
+
+
+def shuffled(count: int, seed: int) -> Order:
+    """Every image once, in an order that depends on (seed, epoch) alone."""
+    return lambda epoch: np.random.default_rng((seed, epoch)).permutation(count)
+
+
+class Batches(Sampler[list[tuple[int, int]]]):
+    """(epoch, index) of the images of each batch; what does not fill the last batch is left out.
+
+    Call `start` before each epoch.
+    """
+
+    def __init__(self, order: Order, count: int, size: int) -> None:
+        self._order = order
+        self._size = min(size, count)
+        self._batches = count // self._size
+        self._epoch, self._first = 1, 0
+
+    def start(self, epoch: int, first: int = 0) -> None:
+        """The next iteration gives the batches of ``epoch``, counted from 0, from ``first`` on."""
+        self._epoch, self._first = epoch, first
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        indices = self._order(self._epoch)
+        for batch in range(self._first, self._batches):
+            part = indices[batch * self._size : (batch + 1) * self._size]
+            yield [(self._epoch, index) for index in part.tolist()]
+
+
+class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
+    """Augmented images and their class indices, by (epoch, index).
 
     Args:
         images: uint8, N x size x size x 3.
@@ -59,36 +94,14 @@ class TrainingImages(TorchDataset[tuple[Tensor, Tensor]]):
         self._targets = targets
         self._augment = augment
         self._seed = seed
-        self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # the loader's processes see it change
-
-    def start_epoch(self, epoch: int) -> None:
-        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = self._augment(self._images[index], sample_seed(self._seed, int(self._epoch), index))
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, ...]:
+        epoch, index = key
+        image = self._augment(self._images[index], sample_seed(self._seed, epoch, index))
         return torch.from_numpy(np.ascontiguousarray(image)), torch.tensor(self._targets[index])
-
-
-class Shuffled(Sampler[int]):
-    """Indices 0..count-1 in an order that depends on (seed, epoch) alone. Call `start_epoch` before each epoch."""
-
-    def __init__(self, count: int, seed: int) -> None:
-        self._count = count
-        self._seed = seed
-        self._epoch = 0
-
-    def start_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(np.random.default_rng((self._seed, self._epoch)).permutation(self._count).tolist())
 
 
 def spread(records: Sequence[Record], most: int) -> list[Record]:

@@ -8,13 +8,12 @@ Shapes: N images, S side, C classes. Images are uint8 N x S x S x 3; logits floa
 
 from __future__ import annotations
 
-import csv
 import math
 import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,33 +22,25 @@ import numpy as np
 import timm
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.utilities.seed import seed_everything
 from numpy.typing import NDArray
-from timm.optim import create_optimizer_v2
-from timm.utils import ModelEmaV3
 from torch import nn
 from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
 
 from pelagia import __version__
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import ConfigError, DatasetError, TrainingError, did_you_mean, some
+from pelagia.taxonomy import Taxonomy
 from pelagia_training.augment import build_augment
 from pelagia_training.config import TrainConfig
-from pelagia_training.data import Shuffled, TrainingImages, load_fitted, targets_of
-from pelagia_training.metrics import Metrics, confusion_matrix, metrics_of
-from pelagia_training.network import (
-    Normalised,
-    build_network,
-    first_line,
-    load_weights,
-    normalisation,
-    require_fit,
-)
+from pelagia_training.data import Batches, TrainingImages, load_fitted, shuffled, targets_of
+from pelagia_training.devices import name_of, open_fabric
+from pelagia_training.learner import Learner, build_learner, seed_everything
+from pelagia_training.logs import EpochFigures, MetricsLog
+from pelagia_training.metrics import Matrix, Metrics, confusion_matrix, metrics_of
+from pelagia_training.network import Normalised, build_network, load_weights, normalisation, require_fit
 from pelagia_training.run import (
     BEST_FILE,
     LAST_FILE,
-    METRICS_FILE,
     RunState,
     new_run,
     refuse_run,
@@ -78,6 +69,32 @@ Report = Callable[[str | Step], None]
 """Called with a sentence on what begins, or a `Step`."""
 
 
+@dataclass(frozen=True)
+class Splits:
+    """What is learnt from, and what is watched: the dataset's rows of the classes in ``taxonomy``."""
+
+    dataset: Dataset
+    taxonomy: Taxonomy
+    train: list[Record]
+    val: list[Record]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.taxonomy.names
+
+
+@dataclass
+class Progress:
+    """How far a run is: ``epoch`` epochs are over, and ``batch`` batches after them, whose losses sum to ``total``."""
+
+    epoch: int = 0
+    batch: int = 0
+    total: float = 0.0
+    best: float = -1.0
+    waited: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+
 def train(config: TrainConfig, out: Path, report: Report = lambda event: None) -> RunState:
     """Trains a network on the train split, watches the val split, and leaves the run folder ``out``.
 
@@ -86,93 +103,38 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None) -
         TrainingError: the loss is no longer a number.
     """
     refuse_run(out)
-    start = time.monotonic()
-    seed_everything(config.seed, verbose=False)
-    fabric = _fabric(config)
-
-    # ---- dataset and network
-    dataset = _open_dataset(config)
-    taxonomy = dataset.meta.taxonomy.restricted_to(set(dataset.class_names) - set(config.data.exclude))
-    train_records, val_records = (
-        [record for record in dataset.split(split) if record.class_name in taxonomy.names] for split in ("train", "val")
-    )
-    _require_images(train_records, val_records, taxonomy.names)
-    network, mean, std = _network(config, len(taxonomy.classes), report)
-    model = Normalised(network, mean, std).to(memory_format=torch.channels_last)
-    require_fit(model, config.preprocess.size, config.model.backbone)
-    report(f"decoding {len(train_records) + len(val_records)} images of {dataset.root}")
-    train_images = load_fitted(dataset, train_records, config.preprocess)
-    val_images = load_fitted(dataset, val_records, config.preprocess)
-    val_targets = targets_of(val_records, taxonomy.names)
-    images = TrainingImages(
-        train_images, targets_of(train_records, taxonomy.names), build_augment(config.augment), config.seed
-    )
-    order = Shuffled(len(images), config.seed)
-    loader = fabric.setup_dataloaders(_loader(images, order, config, on_gpu=fabric.device.type == "cuda"))
-
-    # ---- optimiser
-    optimizer = create_optimizer_v2(model, "adamw", config.train.lr, config.train.weight_decay)
-    steps = len(loader)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, _warmup_cosine(config.train.warmup_epochs * steps, config.train.epochs * steps)
-    )
+    progress = Progress()
+    seed_everything((config.seed,))
+    fabric = open_fabric(config.device, config.precision)
+    splits = _splits(config)
+    network = _network(config, len(splits.classes), report)
+    report(f"decoding {len(splits.train) + len(splits.val)} images of {splits.dataset.root}")
+    loader, batches = _training_batches(config, splits, fabric)
+    val_images = load_fitted(splits.dataset, splits.val, config.preprocess)
+    val_targets = targets_of(splits.val, splits.classes)
     criterion = nn.CrossEntropyLoss(label_smoothing=config.train.label_smoothing)
-    wrapped, optimizer = fabric.setup(model, optimizer)
-    decay = config.train.ema_decay
-    average = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
-    watched = average.module if average else model
+    learner = build_learner(fabric, network, criterion, config.train, len(batches), config.seed)
 
-    with new_run(out):
-        state = _first_state(config, dataset, taxonomy, mean, std, fabric)
+    with new_run(out), MetricsLog(out) as log:
+        state = _first_state(config, splits, network, fabric)
         write_config(out, config)
         write_state(out, state)
-        log = _Log(out)
-        report(f"training {config.model.backbone} on {len(train_records)} images, {state.environment['device']}")
-
-        # ---- loop
-        best_f1, waited = -1.0, 0
-        for epoch in range(1, config.train.epochs + 1):
-            wrapped.train()
-            images.start_epoch(epoch)
-            order.start_epoch(epoch)
-            total = 0.0
-            for batch, (pixels, targets) in enumerate(loader, 1):
-                loss = criterion(wrapped(pixels), targets)
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise TrainingError(_diverged(epoch, batch, out, config))
-                fabric.backward(loss)
-                fabric.clip_gradients(wrapped, optimizer, max_norm=config.train.clip_grad)
-                optimizer.step()
-                optimizer.zero_grad()
-                schedule.step()
-                if average:
-                    average.update(model, step=(epoch - 1) * steps + batch)
-                total += value
-                report(Step(epoch, config.train.epochs, batch, steps, total / batch))
-
-            confusion = confusion_matrix(val_targets, predict(watched, val_images).argmax(1), len(taxonomy.classes))
-            metrics = metrics_of(confusion)
-            waited = 0 if metrics.macro_f1 > best_f1 else waited + 1
-            state = state.model_copy(update={"epoch": epoch, "seconds": round(time.monotonic() - start, 1)})
-            if waited == 0:
-                best_f1 = metrics.macro_f1
-                save_weights(out / BEST_FILE, watched, epoch)
-                found = {
-                    "best_epoch": epoch,
-                    "metrics": metrics.headline,
-                    "validation_confusion": tuple(map(tuple, confusion.tolist())),
-                }
-                state = state.model_copy(update=found)
-            save_weights(out / LAST_FILE, watched, epoch)
-            write_state(out, state)
-            log.write(epoch, total / steps, float(schedule.get_last_lr()[0]), metrics, state.seconds)
-            report(Step(epoch, config.train.epochs, steps, steps, total / steps, metrics, best=waited == 0))
-            if waited >= config.train.patience:
-                report(f"stopping: {waited} epochs without a better validation macro-F1 than {best_f1:.4f}")
-                break
-
-        log.close()
+        report(f"training {config.model.backbone} on {len(splits.train)} images, {state.environment['device']}")
+        while progress.epoch < config.train.epochs and progress.waited < config.train.patience:
+            batches.start(progress.epoch + 1, progress.batch)
+            for batch in loader:
+                progress.total += _learn(learner, batch, progress, len(batches), out)
+                progress.batch += 1
+                report(_step(progress, config, len(batches)))
+            predicted = predict(learner.watched, val_images).argmax(1)
+            confusion = confusion_matrix(val_targets, predicted, len(splits.classes))
+            state = _end_epoch(out, state, learner, progress, confusion)
+            figures = metrics_of(confusion)
+            log.write(_row(learner, progress, figures, len(batches)))
+            report(_step(progress, config, len(batches), figures))
+            progress.batch, progress.total = 0, 0.0
+        if progress.epoch < config.train.epochs:
+            report(f"stopping: {progress.waited} epochs without a better validation macro-F1 than {progress.best:.4f}")
         state = state.model_copy(update={"status": "finished"})
         write_state(out, state)
     return state
@@ -190,16 +152,10 @@ def predict(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.concatenate(parts)
 
 
-def _fabric(config: TrainConfig) -> Fabric:
-    try:
-        fabric = Fabric(accelerator=config.device, devices=1, precision=_precision(config))
-        fabric.launch()
-    except Exception as error:  # Lightning has an exception class for each accelerator
-        raise ConfigError("device", [f"'{config.device}' cannot be used here: {first_line(error)}"]) from None
-    return fabric
+# ---- what a run begins with
 
 
-def _open_dataset(config: TrainConfig) -> Dataset:
+def _splits(config: TrainConfig) -> Splits:
     if config.dataset is None:
         raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
     dataset = Dataset.read(config.dataset)
@@ -209,7 +165,12 @@ def _open_dataset(config: TrainConfig) -> Dataset:
             "data.exclude",
             [f"'{unknown[0]}' is no class of {config.dataset}{did_you_mean(unknown[0], dataset.class_names)}"],
         )
-    return dataset
+    taxonomy = dataset.meta.taxonomy.restricted_to(set(dataset.class_names) - set(config.data.exclude))
+    train_records, val_records = (
+        [record for record in dataset.split(split) if record.class_name in taxonomy.names] for split in ("train", "val")
+    )
+    _require_images(train_records, val_records, taxonomy.names)
+    return Splits(dataset, taxonomy, train_records, val_records)
 
 
 def _require_images(train_records: Sequence[Record], val_records: Sequence[Record], classes: Sequence[str]) -> None:
@@ -231,21 +192,8 @@ def _require_images(train_records: Sequence[Record], val_records: Sequence[Recor
         )
 
 
-def _loader(images: TrainingImages, order: Shuffled, config: TrainConfig, on_gpu: bool) -> DataLoader[Any]:
-    workers = config.data.workers if config.data.workers is not None else 8 if on_gpu else 0
-    size = min(config.train.batch_size, len(images))
-    return DataLoader(
-        images,
-        size,
-        sampler=order,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=on_gpu,
-    )
-
-
-def _network(config: TrainConfig, classes: int, report: Report) -> tuple[nn.Module, Any, Any]:
+def _network(config: TrainConfig, classes: int, report: Report) -> Normalised:
+    """The network with its first weights, on the CPU."""
     network = build_network(
         config.model.backbone,
         classes,
@@ -256,77 +204,106 @@ def _network(config: TrainConfig, classes: int, report: Report) -> tuple[nn.Modu
     if config.model.weights is not None:
         fresh = load_weights(network, config.model.weights)
         report(f"weights of {config.model.weights}; made anew: {some(fresh) or 'nothing'}")
-    return network, *normalisation(network, config.model.mean, config.model.std)
+    mean, std = normalisation(network, config.model.mean, config.model.std)
+    model = Normalised(network, mean, std).to(memory_format=torch.channels_last)
+    require_fit(model, config.preprocess.size, config.model.backbone)
+    return model
 
 
-def _precision(config: TrainConfig) -> Any:
-    if config.precision != "auto":
-        return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[config.precision]
-    on_gpu = config.device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if on_gpu else "32-true"
-
-
-def _warmup_cosine(warmup: float, total: int) -> Callable[[int], float]:
-    """Learning rate factor of a step: linear from 0 over ``warmup`` steps, then a half cosine to 0 at ``total``."""
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
-
-    return factor
-
-
-def _first_state(config: TrainConfig, dataset: Dataset, taxonomy: Any, mean: Any, std: Any, fabric: Fabric) -> RunState:
-    device = (
-        torch.cuda.get_device_name(fabric.device)
-        if fabric.device.type == "cuda"
-        else f"{fabric.device.type}, {torch.get_num_threads()} threads"
+def _training_batches(config: TrainConfig, splits: Splits, fabric: Fabric) -> tuple[Any, Batches]:
+    """The loader of augmented batches, and the sampler that decides which epoch it gives."""
+    on_gpu = fabric.device.type == "cuda"
+    workers = config.data.workers if config.data.workers is not None else 8 if on_gpu else 0
+    images = TrainingImages(
+        load_fitted(splits.dataset, splits.train, config.preprocess),
+        targets_of(splits.train, splits.classes),
+        build_augment(config.augment),
+        config.seed,
     )
+    batches = Batches(shuffled(len(images), config.seed), len(images), config.train.batch_size)
+    loader: DataLoader[Any] = DataLoader(
+        images, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0, pin_memory=on_gpu
+    )
+    return fabric.setup_dataloaders(loader, use_distributed_sampler=False), batches
+
+
+def _first_state(config: TrainConfig, splits: Splits, network: Normalised, fabric: Fabric) -> RunState:
+    dataset = splits.dataset
+    mean, std = normalisation(network.network, config.model.mean, config.model.std)
     versions = {module.__name__: module.__version__ for module in (torch, timm, cv2, np)}
     return RunState(
         dataset=dataset.root.absolute(),
         dataset_name=dataset.meta.name,
         fingerprint=dataset.meta.fingerprint,
-        counts={name: dataset.meta.counts[name] for name in taxonomy.names},
-        taxonomy=taxonomy,
+        counts={name: dataset.meta.counts[name] for name in splits.classes},
+        taxonomy=splits.taxonomy,
         mean=mean,
         std=std,
-        environment={"pelagia": __version__, "python": platform.python_version(), "device": device, **versions},
+        environment={
+            "pelagia": __version__,
+            "python": platform.python_version(),
+            "device": name_of(fabric),
+            **versions,
+        },
     )
 
 
-def _diverged(epoch: int, batch: int, out: Path, config: TrainConfig) -> str:
-    kept = (
-        f"the best weights so far are in {out / BEST_FILE}" if (out / BEST_FILE).exists() else "no epoch was finished"
-    )
-    return (
-        f"the loss is no longer a number (epoch {epoch}, batch {batch}); {kept}. "
-        f"Try a lower learning rate: --set train.lr={config.train.lr / 3:.2g}"
-    )
+# ---- what it repeats
 
 
-class _Log:
-    """One row an epoch, in `metrics.csv` and for TensorBoard."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / METRICS_FILE).open("w", encoding="utf-8", newline="")
-        self._csv = csv.writer(self._file, lineterminator="\n")
-        self._csv.writerow(
-            ("epoch", "train_loss", "lr", "val_accuracy", "val_macro_f1", "val_balanced_accuracy", "seconds")
+def _learn(learner: Learner, batch: Any, progress: Progress, batches: int, out: Path) -> float:
+    loss = float(learner.step(progress.epoch * batches + progress.batch, batch))
+    if not math.isfinite(loss):
+        kept = (
+            f"the best weights so far are in {out / BEST_FILE}"
+            if (out / BEST_FILE).exists()
+            else "no epoch was finished"
         )
-        self._board = SummaryWriter(str(folder / "tensorboard"))
+        raise TrainingError(
+            f"the loss is no longer a number (epoch {progress.epoch + 1}, batch {progress.batch + 1}); {kept}. "
+            f"Try a lower learning rate: --set train.lr={learner.peak_rate / 3:.2g}"
+        )
+    return loss
 
-    def write(self, epoch: int, loss: float, lr: float, metrics: Metrics, seconds: float) -> None:
-        row = (loss, lr, metrics.accuracy, metrics.macro_f1, metrics.balanced_accuracy)
-        self._csv.writerow((epoch, *(f"{value:.6g}" for value in row), seconds))
-        self._file.flush()
-        for name, value in zip(
-            ("train/loss", "train/lr", "val/accuracy", "val/macro_f1", "val/balanced_accuracy"), row, strict=True
-        ):
-            self._board.add_scalar(name, value, epoch)
-        self._board.flush()
 
-    def close(self) -> None:
-        self._file.close()
-        self._board.close()
+def _end_epoch(out: Path, state: RunState, learner: Learner, progress: Progress, confusion: Matrix) -> RunState:
+    """Counts the epoch, keeps its weights, and returns the new `run.json`."""
+    metrics = metrics_of(confusion)
+    progress.epoch += 1
+    progress.waited = 0 if metrics.macro_f1 > progress.best else progress.waited + 1
+    found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(time.monotonic() - progress.began, 1)}
+    if progress.waited == 0:
+        progress.best = metrics.macro_f1
+        save_weights(out / BEST_FILE, learner.watched, progress.epoch)
+        found |= {
+            "best_epoch": progress.epoch,
+            "metrics": metrics.headline,
+            "validation_confusion": tuple(map(tuple, confusion.tolist())),
+        }
+    save_weights(out / LAST_FILE, learner.watched, progress.epoch)
+    state = state.model_copy(update=found)
+    write_state(out, state)
+    return state
+
+
+def _row(learner: Learner, progress: Progress, metrics: Metrics, batches: int) -> EpochFigures:
+    return EpochFigures(
+        epoch=progress.epoch,
+        train_loss=progress.total / batches,
+        lr=learner.peak_rate * learner.rate(progress.epoch * batches),
+        val_accuracy=metrics.accuracy,
+        val_macro_f1=metrics.macro_f1,
+        val_balanced_accuracy=metrics.balanced_accuracy,
+    )
+
+
+def _step(progress: Progress, config: TrainConfig, batches: int, validation: Metrics | None = None) -> Step:
+    return Step(
+        epoch=progress.epoch + (validation is None),
+        epochs=config.train.epochs,
+        batch=progress.batch,
+        batches=batches,
+        loss=progress.total / progress.batch,
+        validation=validation,
+        best=validation is not None and progress.waited == 0,
+    )
