@@ -79,9 +79,11 @@ def test_it_stops_when_validation_no_longer_improves(dataset: Dataset, tmp_path:
     assert any(isinstance(event, str) and event.startswith("stopping: 1 epochs without a better") for event in events)
 
 
-def test_an_existing_run_is_not_overwritten(run: Path, dataset: Dataset) -> None:
+def test_a_folder_that_is_no_run_is_not_touched(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="exists already: choose another name, or remove it first"):
-        train(config(dataset.root), run)
+        train(config(dataset.root), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(dataset: Dataset, tmp_path: Path) -> None:
@@ -176,19 +178,6 @@ def test_every_shipped_config_is_valid_and_opens_with_its_command(path: Path) ->
 def test_a_config_without_a_dataset_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="say which dataset to train on: --set dataset=DATASET"):
         train(load_config(CONFIG, TrainConfig), tmp_path / "run")
-
-
-def test_a_run_that_another_process_made_meanwhile_is_not_touched(dataset: Dataset, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-
-    def meanwhile(event: str | Step) -> None:
-        if isinstance(event, str) and event.startswith("decoding"):
-            out.mkdir()
-            (out / "run.json").write_text("another's")
-
-    with pytest.raises(InputError, match="exists already"):
-        train(config(dataset.root), out, meanwhile)
-    assert (out / "run.json").read_text() == "another's"
 
 
 def test_a_run_that_learnt_nothing_leaves_no_folder(dataset: Dataset, tmp_path: Path) -> None:

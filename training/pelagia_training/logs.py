@@ -1,15 +1,22 @@
-"""The figures of a run, epoch by epoch: `metrics.csv` and what loggers make of it."""
+"""The figures of a run, epoch by epoch: `metrics.csv`, `train.log`, and what loggers make of them.
+
+Invariant: the checkpoint's list of figures is the truth. `metrics.csv` is written from it, and a run that goes on tells
+its loggers what they have not heard, so that no row is lost and none stands twice.
+"""
 
 from __future__ import annotations
 
-import csv
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from types import TracebackType
 
-from torch.utils.tensorboard import SummaryWriter
+from pelagia.files import write_text
+from pelagia_training.run import LOG_FILE, METRICS_FILE
 
-from pelagia_training.run import METRICS_FILE
+BOARD_FOLDER = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -23,27 +30,56 @@ class EpochFigures:
     val_macro_f1: float
     val_balanced_accuracy: float
 
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The figures by the names that loggers show, such as ``val/macro_f1``."""
+        return {name.replace("_", "/", 1): value for name, value in asdict(self).items() if name != "epoch"}
 
-class MetricsLog:
-    """One row an epoch, in `metrics.csv` and for TensorBoard."""
 
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / METRICS_FILE).open("w", encoding="utf-8", newline="")
-        self._csv = csv.writer(self._file, lineterminator="\n")
-        self._csv.writerow(column.name for column in fields(EpochFigures))
-        self._board = SummaryWriter(str(folder / "tensorboard"))
+Logger = Callable[[EpochFigures], None]
 
-    def __enter__(self) -> MetricsLog:
-        return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
-        self._board.close()
+def write_metrics(folder: Path, figures: Sequence[EpochFigures]) -> None:
+    """Writes `metrics.csv`."""
+    lines = [",".join(column.name for column in fields(EpochFigures))]
+    for one in figures:
+        epoch, *values = asdict(one).values()
+        lines.append(",".join((str(epoch), *(f"{value:.6g}" for value in values))))
+    write_text(folder / METRICS_FILE, "\n".join(lines) + "\n")
 
-    def write(self, figures: EpochFigures) -> None:
-        epoch, *values = asdict(figures).values()
-        self._csv.writerow((epoch, *(f"{value:.6g}" for value in values)))
-        self._file.flush()
-        for column, value in zip(fields(figures)[1:], values, strict=True):
-            self._board.add_scalar(column.name.replace("_", "/", 1), value, epoch)
-        self._board.flush()
+
+@contextmanager
+def tensorboard(folder: Path, heard: Sequence[EpochFigures]) -> Iterator[Logger]:
+    """Event files in ``folder``/tensorboard, made anew with the epochs that are over."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    shutil.rmtree(folder / BOARD_FOLDER, ignore_errors=True)
+    board = SummaryWriter(str(folder / BOARD_FOLDER))
+
+    def log(figures: EpochFigures) -> None:
+        for name, value in figures.scalars.items():
+            board.add_scalar(name, value, figures.epoch)
+        board.flush()
+
+    try:
+        for one in heard:
+            log(one)
+        yield log
+    finally:
+        board.close()
+
+
+@contextmanager
+def run_log(folder: Path) -> Iterator[Callable[[str], None]]:
+    """Yields a function that adds a line with the time to `train.log`."""
+    with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
+
+        def log(text: str) -> None:
+            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
+            file.flush()
+
+        try:
+            yield log
+        except BaseException as error:
+            log(f"ended: {type(error).__name__}: {error}")
+            raise

@@ -9,47 +9,53 @@ Shapes: N images, S side, C classes. Images are uint8 N x S x S x 3; logits floa
 from __future__ import annotations
 
 import math
-import platform
+import signal
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import timm
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import nn
-from torch.utils.data import DataLoader
+from torch import Tensor, nn
 
-from pelagia import __version__
-from pelagia.dataset import Dataset, Record
-from pelagia.errors import ConfigError, DatasetError, TrainingError, did_you_mean, some
-from pelagia.taxonomy import Taxonomy
-from pelagia_training.augment import build_augment
+from pelagia.errors import TrainingError
+from pelagia.files import is_full
+from pelagia.preprocess import Image
+from pelagia_training.begin import Splits, first_network, read_splits, require_same_dataset, training_batches
+from pelagia_training.checkpoint import Journey, Progress, load_checkpoint, require_finite, save_checkpoint
 from pelagia_training.config import TrainConfig
-from pelagia_training.data import Batches, TrainingImages, load_fitted, shuffled, targets_of
-from pelagia_training.devices import name_of, open_fabric
+from pelagia_training.crops import open_crops
+from pelagia_training.data import Batches, Every, ahead, targets_of
+from pelagia_training.devices import deterministic, is_first, launch, make_fabric, name_of, share_batch_norms
+from pelagia_training.environment import changes, environment
 from pelagia_training.learner import Learner, build_learner, seed_everything
-from pelagia_training.logs import EpochFigures, MetricsLog
+from pelagia_training.logs import EpochFigures, Logger, run_log, tensorboard, write_metrics
 from pelagia_training.metrics import Matrix, Metrics, confusion_matrix, metrics_of
-from pelagia_training.network import Normalised, build_network, load_weights, normalisation, require_fit
+from pelagia_training.network import Normalised, normalisation
 from pelagia_training.run import (
     BEST_FILE,
+    CHECKPOINT_FILE,
     LAST_FILE,
     RunState,
-    new_run,
-    refuse_run,
+    open_run,
     save_weights,
     write_config,
     write_state,
 )
 
 _EVAL_BATCH = 64
+_READ_EVERY = 10
+"""Batches between two looks at the losses on a device that would have to wait for each."""
+_EXPLODED = 5.0
+"""A mean loss so many times that of a network which says nothing is a divergence..."""
+_EXPLODED_AFTER = 20
+"""...after so many batches of an epoch."""
 
 
 @dataclass(frozen=True)
@@ -69,224 +75,324 @@ Report = Callable[[str | Step], None]
 """Called with a sentence on what begins, or a `Step`."""
 
 
-@dataclass(frozen=True)
-class Splits:
-    """What is learnt from, and what is watched: the dataset's rows of the classes in ``taxonomy``."""
+@dataclass
+class Course:
+    """A run under way: what learns, from what, what is watched, and where it is."""
 
-    dataset: Dataset
-    taxonomy: Taxonomy
-    train: list[Record]
-    val: list[Record]
+    config: TrainConfig
+    out: Path
+    learner: Learner
+    loader: Any
+    batches: Batches
+    val_images: Sequence[Image]
+    val_targets: NDArray[np.int64]
+    journey: Journey
+    report: Report
+    loggers: list[Logger]
+    stop: threading.Event
+    began: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
 
     @property
-    def classes(self) -> tuple[str, ...]:
-        return self.taxonomy.names
+    def progress(self) -> Progress:
+        return self.journey.progress
+
+    @property
+    def goes_on(self) -> bool:
+        return self.progress.epoch < self.config.train.epochs and self.progress.waited < self.config.train.patience
+
+    @property
+    def place(self) -> str:
+        return f"epoch {self.progress.epoch + 1}, batch {self.progress.batch}"
 
 
-@dataclass
-class Progress:
-    """How far a run is: ``epoch`` epochs are over, and ``batch`` batches after them, whose losses sum to ``total``."""
-
-    epoch: int = 0
-    batch: int = 0
-    total: float = 0.0
-    best: float = -1.0
-    waited: int = 0
-    began: float = field(default_factory=time.monotonic)
-
-
-def train(config: TrainConfig, out: Path, report: Report = lambda event: None) -> RunState:
+def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *, resume: bool = True) -> RunState:
     """Trains a network on the train split, watches the val split, and leaves the run folder ``out``.
 
-    Raises:
-        ConfigError, InputError, DatasetError: the config, the weights or the dataset will not do.
-        TrainingError: the loss is no longer a number.
-    """
-    refuse_run(out)
-    progress = Progress()
-    seed_everything((config.seed,))
-    fabric = open_fabric(config.device, config.precision)
-    splits = _splits(config)
-    network = _network(config, len(splits.classes), report)
-    report(f"decoding {len(splits.train) + len(splits.val)} images of {splits.dataset.root}")
-    loader, batches = _training_batches(config, splits, fabric)
-    val_images = load_fitted(splits.dataset, splits.val, config.preprocess)
-    val_targets = targets_of(splits.val, splits.classes)
-    criterion = nn.CrossEntropyLoss(label_smoothing=config.train.label_smoothing)
-    learner = build_learner(fabric, network, criterion, config.train, len(batches), config.seed)
+    A run that was broken off goes on from its last checkpoint, and ends as if it had not been, unless ``resume`` is
+    False.
 
-    with new_run(out), MetricsLog(out) as log:
-        state = _first_state(config, splits, network, fabric)
-        write_config(out, config)
-        write_state(out, state)
-        report(f"training {config.model.backbone} on {len(splits.train)} images, {state.environment['device']}")
-        while progress.epoch < config.train.epochs and progress.waited < config.train.patience:
-            batches.start(progress.epoch + 1, progress.batch)
-            for batch in loader:
-                progress.total += _learn(learner, batch, progress, len(batches), out)
-                progress.batch += 1
-                report(_step(progress, config, len(batches)))
-            predicted = predict(learner.watched, val_images).argmax(1)
-            confusion = confusion_matrix(val_targets, predicted, len(splits.classes))
-            state = _end_epoch(out, state, learner, progress, confusion)
-            figures = metrics_of(confusion)
-            log.write(_row(learner, progress, figures, len(batches)))
-            report(_step(progress, config, len(batches), figures))
-            progress.batch, progress.total = 0, 0.0
-        if progress.epoch < config.train.epochs:
-            report(f"stopping: {progress.waited} epochs without a better validation macro-F1 than {progress.best:.4f}")
-        state = state.model_copy(update={"status": "finished"})
-        write_state(out, state)
-    return state
+    Raises:
+        ConfigError, InputError, DatasetError: the config, the weights, the dataset or the run folder will not do.
+        TrainingError: the loss is no longer a number or explodes, or the memory or the disk is too small.
+    """
+    fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
+    with ExitStack() as stack:
+        stack.enter_context(open_run(out, config, resume) if is_first() else nullcontext())
+        stack.enter_context(deterministic(fabric))
+        report = stack.enter_context(_logged(out, report))
+        splits = read_splits(config, fabric.world_size)
+        goes_on = require_same_dataset(out, splits.dataset)
+        crops = open_crops(
+            splits.dataset,
+            (splits.train, splits.val),
+            config.preprocess,
+            folder=config.data.cache,
+            stream=config.data.stream,
+            report=report,
+        )
+        seed_everything((config.seed,))
+        network = first_network(config, len(splits.classes), report, with_weights=not goes_on)
+        launch(fabric)
+        share_batch_norms(network, fabric)
+        loader, batches = training_batches(config, splits, crops[0], fabric)
+        criterion = nn.CrossEntropyLoss(label_smoothing=config.train.label_smoothing)
+        learner = build_learner(fabric, network, criterion, config.train, len(batches), config.seed, report)
+        journey = _journey(config, out, splits, learner, goes_on, report)
+        loggers = stack.enter_context(_loggers(out, journey, fabric))
+        stop = stack.enter_context(_stoppable(fabric))
+        targets = targets_of(splits.val, splits.classes)
+        course = Course(config, out, learner, loader, batches, crops[1], targets, journey, report, loggers, stop)
+        return _run(course)
+
+
+def _run(course: Course) -> RunState:
+    """The loop, epoch by epoch, to the end of the run."""
+    progress, config = course.progress, course.config
+    while course.goes_on:
+        _learn_an_epoch(course)
+        logits = _validate(course)
+        confusion = confusion_matrix(course.val_targets, logits.argmax(1), logits.shape[1])
+        _end_epoch(course, confusion)
+    if progress.epoch < config.train.epochs:
+        course.report(
+            f"stopping: {progress.waited} epochs without a better validation macro-F1 than {progress.best:.4f}"
+        )
+    course.journey.state = course.journey.state.model_copy(update={"status": "finished"})
+    if is_first():
+        write_state(course.out, course.journey.state)
+        (course.out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return course.journey.state
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits of fitted images (uint8 N x S x S x 3): float32 N x C."""
+def predict(model: nn.Module, images: Sequence[Image] | NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits of fitted images (N of uint8 S x S x 3): float32 N x C."""
     model.eval()
     device = next(model.parameters()).device
-    parts = [
-        model(torch.from_numpy(images[start : start + _EVAL_BATCH]).to(device)).float().cpu().numpy()
-        for start in range(0, len(images), _EVAL_BATCH)
-    ]
+    starts = range(0, len(images), _EVAL_BATCH)
+    stacked = (
+        np.stack([images[index] for index in range(start, min(start + _EVAL_BATCH, len(images)))]) for start in starts
+    )
+    with closing(ahead(stacked)) as batches:
+        parts = [model(torch.from_numpy(batch).to(device)).float().cpu().numpy() for batch in batches]
     return np.concatenate(parts)
 
 
-# ---- what a run begins with
+# ---- before the first batch and beside all of them
 
 
-def _splits(config: TrainConfig) -> Splits:
-    if config.dataset is None:
-        raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
-    dataset = Dataset.read(config.dataset)
-    unknown = [name for name in config.data.exclude if name not in dataset.class_names]
-    if unknown:
-        raise ConfigError(
-            "data.exclude",
-            [f"'{unknown[0]}' is no class of {config.dataset}{did_you_mean(unknown[0], dataset.class_names)}"],
-        )
-    taxonomy = dataset.meta.taxonomy.restricted_to(set(dataset.class_names) - set(config.data.exclude))
-    train_records, val_records = (
-        [record for record in dataset.split(split) if record.class_name in taxonomy.names] for split in ("train", "val")
-    )
-    _require_images(train_records, val_records, taxonomy.names)
-    return Splits(dataset, taxonomy, train_records, val_records)
+def _journey(
+    config: TrainConfig, out: Path, splits: Splits, learner: Learner, goes_on: bool, report: Report
+) -> Journey:
+    """Where the run is: at its checkpoint or at its begin. The run folder says so."""
+    now = environment(name_of(learner.fabric))
+    if goes_on:
+        journey = load_checkpoint(out / CHECKPOINT_FILE, learner)
+        for change in changes(journey.state.environment, now):
+            report(f"warning: not as the run began, so its last digits may differ: {change}")
+        journey.state = journey.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
+        done = journey.progress
+        report(f"going on after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
+    else:
+        journey = Journey(Progress(), _first_state(config, splits, learner.network, now), [])
+        report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
+    learner.fabric.barrier()  # nobody writes before everybody has read
+    if is_first():
+        write_config(out, config)
+        write_state(out, journey.state)
+        write_metrics(out, journey.figures)
+    return journey
 
 
-def _require_images(train_records: Sequence[Record], val_records: Sequence[Record], classes: Sequence[str]) -> None:
-    """Every class needs two images to learn from, and the val split needs some at all."""
-    if len(classes) < 2:
-        raise DatasetError(f"{len(classes)} of the dataset's classes are left: a classifier needs two")
-    counts = Counter(record.class_name for record in train_records)
-    thin = [name for name in classes if counts[name] < 2]
-    if thin:
-        listed = some(f"'{name}' ({counts[name]})" for name in thin)
-        raise DatasetError(
-            f"fewer than 2 training images of {listed}: label more, or leave them out with "
-            f"--set data.exclude=[{','.join(thin)}]"
-        )
-    if not val_records:
-        raise DatasetError(
-            "the val split holds no image: it has too few groups; import the dataset again with a --group-column of "
-            "more values"
-        )
-
-
-def _network(config: TrainConfig, classes: int, report: Report) -> Normalised:
-    """The network with its first weights, on the CPU."""
-    network = build_network(
-        config.model.backbone,
-        classes,
-        pretrained=config.model.pretrained,
-        drop_rate=config.model.drop_rate,
-        options=config.model.options,
-    )
-    if config.model.weights is not None:
-        fresh = load_weights(network, config.model.weights)
-        report(f"weights of {config.model.weights}; made anew: {some(fresh) or 'nothing'}")
-    mean, std = normalisation(network, config.model.mean, config.model.std)
-    model = Normalised(network, mean, std).to(memory_format=torch.channels_last)
-    require_fit(model, config.preprocess.size, config.model.backbone)
-    return model
-
-
-def _training_batches(config: TrainConfig, splits: Splits, fabric: Fabric) -> tuple[Any, Batches]:
-    """The loader of augmented batches, and the sampler that decides which epoch it gives."""
-    on_gpu = fabric.device.type == "cuda"
-    workers = config.data.workers if config.data.workers is not None else 8 if on_gpu else 0
-    images = TrainingImages(
-        load_fitted(splits.dataset, splits.train, config.preprocess),
-        targets_of(splits.train, splits.classes),
-        build_augment(config.augment),
-        config.seed,
-    )
-    batches = Batches(shuffled(len(images), config.seed), len(images), config.train.batch_size)
-    loader: DataLoader[Any] = DataLoader(
-        images, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0, pin_memory=on_gpu
-    )
-    return fabric.setup_dataloaders(loader, use_distributed_sampler=False), batches
-
-
-def _first_state(config: TrainConfig, splits: Splits, network: Normalised, fabric: Fabric) -> RunState:
-    dataset = splits.dataset
+def _first_state(config: TrainConfig, splits: Splits, network: Normalised, made_with: dict[str, str]) -> RunState:
     mean, std = normalisation(network.network, config.model.mean, config.model.std)
-    versions = {module.__name__: module.__version__ for module in (torch, timm, cv2, np)}
     return RunState(
-        dataset=dataset.root.absolute(),
-        dataset_name=dataset.meta.name,
-        fingerprint=dataset.meta.fingerprint,
-        counts={name: dataset.meta.counts[name] for name in splits.classes},
+        dataset=splits.dataset.root.absolute(),
+        dataset_name=splits.dataset.meta.name,
+        fingerprint=splits.dataset.meta.fingerprint,
+        counts={name: splits.dataset.meta.counts[name] for name in splits.classes},
         taxonomy=splits.taxonomy,
         mean=mean,
         std=std,
-        environment={
-            "pelagia": __version__,
-            "python": platform.python_version(),
-            "device": name_of(fabric),
-            **versions,
-        },
+        environment=made_with,
     )
 
 
-# ---- what it repeats
+@contextmanager
+def _logged(out: Path, report: Report) -> Iterator[Report]:
+    """``report`` that writes `train.log` as well; silent in all processes but the first."""
+    if not is_first():
+        yield lambda event: None
+        return
+    with run_log(out) as log:
+
+        def both(event: str | Step) -> None:
+            if isinstance(event, str):
+                log(event)
+            elif event.validation is not None:
+                figures = ", ".join(f"{name} {value:.4f}" for name, value in event.validation.headline.items())
+                log(f"epoch {event.epoch} of {event.epochs}, loss {event.loss:.4f}, validation {figures}")
+            report(event)
+
+        yield both
 
 
-def _learn(learner: Learner, batch: Any, progress: Progress, batches: int, out: Path) -> float:
-    loss = float(learner.step(progress.epoch * batches + progress.batch, batch))
-    if not math.isfinite(loss):
-        kept = (
-            f"the best weights so far are in {out / BEST_FILE}"
-            if (out / BEST_FILE).exists()
-            else "no epoch was finished"
-        )
+@contextmanager
+def _loggers(out: Path, journey: Journey, fabric: Fabric) -> Iterator[list[Logger]]:
+    if not is_first():
+        yield []
+        return
+    with tensorboard(out, journey.figures) as board:
+        yield [board]
+
+
+@contextmanager
+def _stoppable(fabric: Fabric) -> Iterator[threading.Event]:
+    """Yields an event that a SIGTERM sets: the run then ends after a batch, with a checkpoint of it."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+# ---- what is repeated
+
+
+def _learn_an_epoch(course: Course) -> None:
+    """The batches of an epoch that are still to be learnt from."""
+    progress, learner, batches = course.progress, course.learner, course.batches
+    every = 1 if learner.fabric.device.type == "cpu" else _READ_EVERY
+    batches.start(progress.epoch + 1, progress.batch)
+    losses: list[Tensor] = []
+    with closing(ahead(course.loader)) as feed:
+        for batch in feed:
+            losses.append(learner.step(progress.epoch * len(batches) + progress.batch, batch))
+            progress.batch += 1
+            if progress.batch % every == 0 or progress.batch == len(batches):
+                _read(course, torch.stack(losses).sum(0))
+                losses.clear()
+
+
+def _read(course: Course, losses: Tensor) -> None:
+    """Looks at the losses of the last batches, keeps a checkpoint where it is time, and stops where it must."""
+    progress, fabric = course.progress, course.learner.fabric
+    stop = losses.new_tensor([float(course.stop.is_set())])
+    reduced: Any = fabric.all_reduce(torch.cat((losses, stop)), reduce_op="mean")
+    loss, chance, stopping = reduced.tolist()
+    progress.total += loss
+    progress.chance += chance
+    _require_sane(course)
+    course.report(_step(course))
+    due = time.monotonic() - course.saved >= 60 * course.config.train.checkpoint_minutes
+    if is_first() and (due or stopping):
+        _checkpoint(course)
+    if stopping:
+        raise SystemExit(128 + signal.SIGTERM)
+
+
+def _require_sane(course: Course) -> None:
+    progress = course.progress
+    if not math.isfinite(progress.total):
+        raise TrainingError(f"the loss is no longer a number ({course.place}); {_advice(course)}")
+    if progress.batch >= min(_EXPLODED_AFTER, len(course.batches)) and progress.total > _EXPLODED * progress.chance:
+        loss, chance = progress.total / progress.batch, progress.chance / progress.batch
         raise TrainingError(
-            f"the loss is no longer a number (epoch {progress.epoch + 1}, batch {progress.batch + 1}); {kept}. "
-            f"Try a lower learning rate: --set train.lr={learner.peak_rate / 3:.2g}"
+            f"the loss explodes ({course.place}): {loss:.3g}, where a network that says nothing has {chance:.3g}; "
+            + _advice(course)
         )
-    return loss
 
 
-def _end_epoch(out: Path, state: RunState, learner: Learner, progress: Progress, confusion: Matrix) -> RunState:
-    """Counts the epoch, keeps its weights, and returns the new `run.json`."""
-    metrics = metrics_of(confusion)
+def _advice(course: Course) -> str:
+    kept = (
+        f"the best weights so far are in {course.out / BEST_FILE}"
+        if (course.out / BEST_FILE).exists()
+        else "no epoch was finished"
+    )
+    lower = f"--set train.lr={course.learner.peak_rate / 3:.2g}"
+    return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer --set train.warmup_epochs"
+
+
+def _validate(course: Course) -> NDArray[np.float32]:
+    """Logits of all validation images, each process having computed its share."""
+    fabric = course.learner.fabric
+    share = Every(course.val_images, fabric.global_rank, fabric.world_size)
+    logits = predict(course.learner.watched, share)
+    if fabric.world_size == 1:
+        return logits
+    everything = torch.zeros((len(course.val_images), logits.shape[1]), device=fabric.device)
+    everything[fabric.global_rank :: fabric.world_size] = torch.from_numpy(logits).to(fabric.device)
+    reduced: Any = fabric.all_reduce(everything, reduce_op="sum")
+    return np.asarray(reduced.cpu().numpy(), np.float32)
+
+
+def _end_epoch(course: Course, confusion: Matrix) -> None:
+    """Counts the epoch and keeps its weights and figures, the checkpoint last."""
+    progress, journey, metrics = course.progress, course.journey, metrics_of(confusion)
     progress.epoch += 1
     progress.waited = 0 if metrics.macro_f1 > progress.best else progress.waited + 1
-    found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(time.monotonic() - progress.began, 1)}
+    found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(_seconds(course), 1)}
     if progress.waited == 0:
         progress.best = metrics.macro_f1
-        save_weights(out / BEST_FILE, learner.watched, progress.epoch)
-        found |= {
-            "best_epoch": progress.epoch,
-            "metrics": metrics.headline,
-            "validation_confusion": tuple(map(tuple, confusion.tolist())),
-        }
-    save_weights(out / LAST_FILE, learner.watched, progress.epoch)
-    state = state.model_copy(update=found)
-    write_state(out, state)
-    return state
+        found["best_epoch"], found["metrics"] = progress.epoch, metrics.headline
+        found["validation_confusion"] = tuple(map(tuple, confusion.tolist()))
+    journey.state = journey.state.model_copy(update=found)
+    journey.figures.append(_figures(course, metrics))
+    told = _step(course, metrics)
+    progress.batch, progress.total, progress.chance = 0, 0.0, 0.0
+    if is_first():
+        _keep(course)
+    for log in course.loggers:
+        log(journey.figures[-1])
+    course.report(told)
 
 
-def _row(learner: Learner, progress: Progress, metrics: Metrics, batches: int) -> EpochFigures:
+def _keep(course: Course) -> None:
+    out, learner, progress = course.out, course.learner, course.progress
+    with _disk_may_be_full(course):
+        require_finite(learner, _advice(course))
+        if progress.waited == 0:
+            save_weights(out / BEST_FILE, learner.watched, progress.epoch)
+        save_weights(out / LAST_FILE, learner.watched, progress.epoch)
+        write_metrics(out, course.journey.figures)
+        write_state(out, course.journey.state)
+    _checkpoint(course)
+
+
+def _checkpoint(course: Course) -> None:
+    now = replace(course.progress, seconds=_seconds(course))
+    with _disk_may_be_full(course):
+        require_finite(course.learner, _advice(course))
+        save_checkpoint(course.out / CHECKPOINT_FILE, course.learner, replace(course.journey, progress=now))
+    course.saved = time.monotonic()
+
+
+@contextmanager
+def _disk_may_be_full(course: Course) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        exists = (course.out / CHECKPOINT_FILE).exists()
+        kept = "the checkpoint before it is whole" if exists else "nothing was kept yet"
+        raise TrainingError(
+            f"the disk of {course.out} is full ({course.place}); {kept}: free some space and run the same command "
+            "again, it goes on"
+        ) from None
+
+
+def _seconds(course: Course) -> float:
+    return course.progress.seconds + time.monotonic() - course.began
+
+
+def _figures(course: Course, metrics: Metrics) -> EpochFigures:
+    progress, learner, batches = course.progress, course.learner, len(course.batches)
     return EpochFigures(
         epoch=progress.epoch,
         train_loss=progress.total / batches,
@@ -297,12 +403,13 @@ def _row(learner: Learner, progress: Progress, metrics: Metrics, batches: int) -
     )
 
 
-def _step(progress: Progress, config: TrainConfig, batches: int, validation: Metrics | None = None) -> Step:
+def _step(course: Course, validation: Metrics | None = None) -> Step:
+    progress = course.progress
     return Step(
         epoch=progress.epoch + (validation is None),
-        epochs=config.train.epochs,
+        epochs=course.config.train.epochs,
         batch=progress.batch,
-        batches=batches,
+        batches=len(course.batches),
         loss=progress.total / progress.batch,
         validation=validation,
         best=validation is not None and progress.waited == 0,

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
-    out: Annotated[Path, typer.Option(help="Run folder to make; must not exist yet.")],
+    out: Annotated[Path, typer.Option(help="Run folder to make, or one that was broken off and goes on.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config.")
     ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with a run that was broken off; else refuse it.")] = True,
 ) -> None:
-    """Train a network on a dataset.
+    """Train a network on a dataset. The same command goes on where it was broken off.
 
     \b
     pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --out runs/first
@@ -38,7 +39,7 @@ def train(
     from pelagia_training.train import train as run_training
 
     with show_training() as report:
-        state = run_training(settings, out, report)
+        state = run_training(settings, out, report, resume=resume)
 
     console.say(
         f"best validation macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch}), {state.seconds:.0f} s"
