@@ -1,1 +1,1 @@
-pytest_plugins = ["cli_fixtures", "data_fixtures", "model_fixtures", "studio_fixtures"]
+pytest_plugins = ["cli_fixtures", "data_fixtures", "disk_fixtures", "model_fixtures", "studio_fixtures"]

@@ -90,6 +90,9 @@ class TrainConfig(Strict):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 on a GPU that has it"
     )
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        default=("tensorboard",), description="who is told of the figures beside metrics.csv"
+    )
     preprocess: PreprocessSpec = PreprocessSpec()
     model: NetworkConfig
     data: DataConfig = DataConfig()

@@ -1,12 +1,10 @@
-"""The figures of a run, epoch by epoch: `metrics.csv`, `train.log`, and what loggers make of them.
+"""The figures of a run, epoch by epoch, in `metrics.csv`; and what was said, in `train.log`.
 
-Invariant: the checkpoint's list of figures is the truth. `metrics.csv` is written from it, and a run that goes on tells
-its loggers what they have not heard, so that no row is lost and none stands twice.
+Invariant: the checkpoint's list of figures is the truth, and `metrics.csv` is written from it, whole.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,8 +13,6 @@ from pathlib import Path
 
 from pelagia.files import write_text
 from pelagia_training.run import LOG_FILE, METRICS_FILE
-
-BOARD_FOLDER = "tensorboard"
 
 
 @dataclass(frozen=True)
@@ -36,9 +32,6 @@ class EpochFigures:
         return {name.replace("_", "/", 1): value for name, value in asdict(self).items() if name != "epoch"}
 
 
-Logger = Callable[[EpochFigures], None]
-
-
 def write_metrics(folder: Path, figures: Sequence[EpochFigures]) -> None:
     """Writes `metrics.csv`."""
     lines = [",".join(column.name for column in fields(EpochFigures))]
@@ -46,27 +39,6 @@ def write_metrics(folder: Path, figures: Sequence[EpochFigures]) -> None:
         epoch, *values = asdict(one).values()
         lines.append(",".join((str(epoch), *(f"{value:.6g}" for value in values))))
     write_text(folder / METRICS_FILE, "\n".join(lines) + "\n")
-
-
-@contextmanager
-def tensorboard(folder: Path, heard: Sequence[EpochFigures]) -> Iterator[Logger]:
-    """Event files in ``folder``/tensorboard, made anew with the epochs that are over."""
-    from torch.utils.tensorboard import SummaryWriter
-
-    shutil.rmtree(folder / BOARD_FOLDER, ignore_errors=True)
-    board = SummaryWriter(str(folder / BOARD_FOLDER))
-
-    def log(figures: EpochFigures) -> None:
-        for name, value in figures.scalars.items():
-            board.add_scalar(name, value, figures.epoch)
-        board.flush()
-
-    try:
-        for one in heard:
-            log(one)
-        yield log
-    finally:
-        board.close()
 
 
 @contextmanager

@@ -148,7 +148,7 @@ def _require_unfinished(folder: Path, resume: bool) -> None:
 
 
 def _require_same_config(folder: Path, config: TrainConfig) -> None:
-    old, new = (_flat(one.model_dump(mode="json")) for one in (_read_config(folder / CONFIG_FILE), config))
+    old, new = (flat(one.model_dump(mode="json")) for one in (_read_config(folder / CONFIG_FILE), config))
     differing = [
         f"\n  - {key}: was {old.get(key)}, is now {new.get(key)}"
         for key in sorted(old.keys() | new.keys())
@@ -161,14 +161,14 @@ def _require_same_config(folder: Path, config: TrainConfig) -> None:
         )
 
 
-def _flat(document: Any, place: str = "") -> dict[str, Any]:
+def flat(document: Any, place: str = "") -> dict[str, Any]:
     """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
     if not isinstance(document, dict) or not document:
         return {place: document}
     return {
         key: value
         for name, inner in document.items()
-        for key, value in _flat(inner, f"{place}.{name}" if place else name).items()
+        for key, value in flat(inner, f"{place}.{name}" if place else name).items()
     }
 
 

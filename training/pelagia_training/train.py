@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -35,7 +34,8 @@ from pelagia_training.data import Batches, Every, ahead, targets_of
 from pelagia_training.devices import deterministic, is_first, launch, make_fabric, name_of, share_batch_norms
 from pelagia_training.environment import changes, environment
 from pelagia_training.learner import Learner, build_learner, seed_everything
-from pelagia_training.logs import EpochFigures, Logger, run_log, tensorboard, write_metrics
+from pelagia_training.loggers import Logger, open_loggers, require_loggers
+from pelagia_training.logs import EpochFigures, run_log, write_metrics
 from pelagia_training.metrics import Matrix, Metrics, confusion_matrix, metrics_of
 from pelagia_training.network import Normalised, normalisation
 from pelagia_training.run import (
@@ -43,6 +43,7 @@ from pelagia_training.run import (
     CHECKPOINT_FILE,
     LAST_FILE,
     RunState,
+    flat,
     open_run,
     save_weights,
     write_config,
@@ -88,7 +89,7 @@ class Course:
     val_targets: NDArray[np.int64]
     journey: Journey
     report: Report
-    loggers: list[Logger]
+    logger: Logger
     stop: threading.Event
     began: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
@@ -116,6 +117,7 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         ConfigError, InputError, DatasetError: the config, the weights, the dataset or the run folder will not do.
         TrainingError: the loss is no longer a number or explodes, or the memory or the disk is too small.
     """
+    require_loggers(config.loggers)
     fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
     with ExitStack() as stack:
         stack.enter_context(open_run(out, config, resume) if is_first() else nullcontext())
@@ -139,10 +141,14 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         criterion = nn.CrossEntropyLoss(label_smoothing=config.train.label_smoothing)
         learner = build_learner(fabric, network, criterion, config.train, len(batches), config.seed, report)
         journey = _journey(config, out, splits, learner, goes_on, report)
-        loggers = stack.enter_context(_loggers(out, journey, fabric))
-        stop = stack.enter_context(_stoppable(fabric))
+        stop = stack.enter_context(_stoppable())
+        shown = flat(config.model_dump(mode="json"))
+        logger = stack.enter_context(
+            open_loggers(config.loggers if is_first() else (), out, config.name, shown, report)
+        )
+        logger(journey.figures)
         targets = targets_of(splits.val, splits.classes)
-        course = Course(config, out, learner, loader, batches, crops[1], targets, journey, report, loggers, stop)
+        course = Course(config, out, learner, loader, batches, crops[1], targets, journey, report, logger, stop)
         return _run(course)
 
 
@@ -239,16 +245,7 @@ def _logged(out: Path, report: Report) -> Iterator[Report]:
 
 
 @contextmanager
-def _loggers(out: Path, journey: Journey, fabric: Fabric) -> Iterator[list[Logger]]:
-    if not is_first():
-        yield []
-        return
-    with tensorboard(out, journey.figures) as board:
-        yield [board]
-
-
-@contextmanager
-def _stoppable(fabric: Fabric) -> Iterator[threading.Event]:
+def _stoppable() -> Iterator[threading.Event]:
     """Yields an event that a SIGTERM sets: the run then ends after a batch, with a checkpoint of it."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -347,8 +344,7 @@ def _end_epoch(course: Course, confusion: Matrix) -> None:
     progress.batch, progress.total, progress.chance = 0, 0.0, 0.0
     if is_first():
         _keep(course)
-    for log in course.loggers:
-        log(journey.figures[-1])
+    course.logger(journey.figures)
     course.report(told)
 
 

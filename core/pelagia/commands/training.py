@@ -36,15 +36,16 @@ def train(
 
     settings = load_config(config, TrainConfig, set_ or [])  # a mistake is told before torch is imported
     from pelagia_training.console import show_training
+    from pelagia_training.devices import is_first
     from pelagia_training.train import train as run_training
 
     with show_training() as report:
         state = run_training(settings, out, report, resume=resume)
 
-    console.say(
-        f"best validation macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch}), {state.seconds:.0f} s"
-    )
-    console.say(f"next: pelagia export {out} --out {out.name}.onnx")
+    if is_first():
+        best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
+        console.say(f"best validation {best}, {state.seconds:.0f} s")
+        console.say(f"next: pelagia export {out} --out {out.name}.onnx")
 
 
 def export(
