@@ -20,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from harness import REPOSITORY, environment
+from pelagia.files import sha256_of
 from timm_train import import_flowcam
 
 COMPARED = ("metrics.csv", "best.safetensors", "last.safetensors")
