@@ -29,6 +29,7 @@ from harness import DATA, REPOSITORY, environment, pelagia
 from pelagia.dataset import Dataset
 
 NETWORK, SIZE, BATCH = "mobilenetv2_100", 128, 64
+TARGET = 1.3
 OURS = re.compile(r"^epoch +(\d+)/")
 THEIRS = re.compile(r"^Train: +(\d+) \[ +0/")
 
@@ -124,7 +125,9 @@ def main() -> None:
             ratios.append(took_theirs / took_ours)
             rates = f"pelagia {images / took_ours:.1f} images/s, timm {images / took_theirs:.1f}"
             print(f"round {turn + 1}: {rates}; ratio {ratios[-1]:.2f}", flush=True)
-        print(f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) on {os.cpu_count()} cores")
+    ratio = statistics.median(ratios)
+    print(f"ratio {ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f}, target {TARGET}) on {os.cpu_count()} cores")
+    sys.exit(ratio < TARGET)
 
 
 if __name__ == "__main__":
