@@ -188,3 +188,19 @@ def test_a_run_that_learnt_nothing_leaves_no_folder(dataset: Dataset, tmp_path: 
     with pytest.raises(KeyboardInterrupt):
         train(config(dataset.root), tmp_path / "run", interrupt)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_class_without_validation_images_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    source, said = tmp_path / "source", []
+    for name, split in (("copepod", "all"), ("medusa", "all"), ("detritus", "train")):
+        (source / name).mkdir(parents=True)
+        for record in [one for one in dataset.split(split) if one.class_name == name]:
+            shutil.copy(dataset.file(record), source / name / f"{record.split}_{Path(record.path).name}")
+    with (tmp_path / "manifest.csv").open("w") as file:
+        file.write("path,class,part\n")
+        for image in sorted(source.rglob("*.*")):
+            part = "one" if image.parent.name == "detritus" else image.name
+            file.write(f"{image.relative_to(source)},{image.parent.name},{part}\n")
+    import_dataset(source, tmp_path / "dataset", manifest=tmp_path / "manifest.csv", group_column="part")
+    train(config(tmp_path / "dataset", "train.epochs=1"), tmp_path / "run", said.append)
+    assert "warning: no validation image of detritus: nobody will see how well it is learnt" in said

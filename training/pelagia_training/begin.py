@@ -36,6 +36,12 @@ class Splits:
     def classes(self) -> tuple[str, ...]:
         return self.taxonomy.names
 
+    @property
+    def unwatched(self) -> list[str]:
+        """Classes without a validation image."""
+        watched = {record.class_name for record in self.val}
+        return [name for name in self.classes if name not in watched]
+
 
 def read_splits(config: TrainConfig, processes: int) -> Splits:
     """The rows to learn from and to watch. Raises ConfigError, DatasetError where there is too little of either."""

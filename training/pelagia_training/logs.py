@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -43,15 +43,15 @@ def write_metrics(folder: Path, figures: Sequence[EpochFigures]) -> None:
 
 @contextmanager
 def run_log(folder: Path) -> Iterator[Callable[[str], None]]:
-    """Yields a function that adds a line with the time to `train.log`."""
-    with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
+    """Yields a function that adds a line with the time to `train.log`; a full disk loses the line alone."""
 
-        def log(text: str) -> None:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n")
-            file.flush()
+    def log(text: str) -> None:
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n"
+        with suppress(OSError), (folder / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(line)
 
-        try:
-            yield log
-        except BaseException as error:
-            log(f"ended: {type(error).__name__}: {error}")
-            raise
+    try:
+        yield log
+    except BaseException as error:
+        log(f"ended: {type(error).__name__}: {error}")
+        raise

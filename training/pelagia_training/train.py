@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pelagia.errors import TrainingError
+from pelagia.errors import TrainingError, some
 from pelagia.files import is_full
 from pelagia.preprocess import Image
 from pelagia_training.begin import Splits, first_network, read_splits, require_same_dataset, training_batches
@@ -124,6 +124,8 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         stack.enter_context(deterministic(fabric))
         report = stack.enter_context(_logged(out, report))
         splits = read_splits(config, fabric.world_size)
+        if splits.unwatched:
+            report(f"warning: no validation image of {some(splits.unwatched)}: nobody will see how well it is learnt")
         goes_on = require_same_dataset(out, splits.dataset)
         crops = open_crops(
             splits.dataset,
