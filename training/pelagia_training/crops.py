@@ -7,11 +7,13 @@ and one whose sums do not agree is made again. It can be removed at any time. Me
 
 from __future__ import annotations
 
+import json
 import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +128,7 @@ def _cached(
 ) -> list[Sequence[Image]]:
     by_content = {record.sha256: record for record in everything}
     wanted = [by_content[sha] for sha in sorted(by_content)]
-    key = sha256_of("\n".join((str(_VERSION), spec.model_dump_json(), *sorted(by_content))).encode())
+    key = sha256_of("\n".join((str(_VERSION), json.dumps(asdict(spec)), *sorted(by_content))).encode())
     file = folder / f"{slug(dataset.meta.name)}-{spec.size}-{key[:16]}.crops"
     shape = (len(wanted), spec.size, spec.size, 3)
     folder.mkdir(parents=True, exist_ok=True)
