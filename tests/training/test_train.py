@@ -204,3 +204,15 @@ def test_a_class_without_validation_images_is_named(dataset: Dataset, tmp_path: 
     import_dataset(source, tmp_path / "dataset", manifest=tmp_path / "manifest.csv", group_column="part")
     train(config(tmp_path / "dataset", "train.epochs=1"), tmp_path / "run", said.append)
     assert "warning: no validation image of detritus: nobody will see how well it is learnt" in said
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_image_met_while_streaming_is_one_line(dataset: Dataset, tmp_path: Path, workers: int) -> None:
+    broken = Dataset.read(shutil.copytree(dataset.root, tmp_path / "dataset"))
+    record = broken.split("train")[7]
+    broken.file(record).write_bytes(b"not an image")
+    with pytest.raises(DatasetError) as caught:
+        train(config(broken.root, "data.stream=true", f"data.workers={workers}"), tmp_path / "run")
+    changed = f"{record.path}: the image's bytes have changed since the dataset was made"
+    assert str(caught.value) == f"{changed}; run `pelagia dataset check {broken.root}`"
+    assert not (tmp_path / "run").exists()

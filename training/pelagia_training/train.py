@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pelagia.errors import TrainingError, some
+from pelagia.errors import DatasetError, TrainingError, some
 from pelagia.files import is_full
 from pelagia.preprocess import Image
 from pelagia_training.begin import Splits, first_network, read_splits, require_same_dataset, training_batches
@@ -269,13 +269,22 @@ def _learn_an_epoch(course: Course) -> None:
     every = 1 if learner.fabric.device.type == "cpu" else _READ_EVERY
     batches.start(progress.epoch + 1, progress.batch)
     losses: list[Tensor] = []
-    with closing(ahead(course.loader)) as feed:
+    with _in_one_line(), closing(ahead(course.loader)) as feed:
         for batch in feed:
             losses.append(learner.step(progress.epoch * len(batches) + progress.batch, batch))
             progress.batch += 1
             if progress.batch % every == 0 or progress.batch == len(batches):
                 _read(course, torch.stack(losses).sum(0))
                 losses.clear()
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """What a worker process says of an image, without the traceback that the loader puts before it."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None
 
 
 def _read(course: Course, losses: Tensor) -> None:
