@@ -134,7 +134,8 @@ def test_sigterm_leaves_a_checkpoint_of_that_moment(dataset: Dataset, unbroken: 
     """As a cluster ends jobs: with checkpoints an hour apart, no batch is lost."""
     out = tmp_path / "run"
     process = start(dataset.root, out, "--set", "train.checkpoint_minutes=60")
-    while process.poll() is None and "1 of 3" not in ((out / "train.log").read_text() if out.exists() else ""):
+    log = out / "train.log"
+    while process.poll() is None and not (log.exists() and "epoch 1 of 3" in log.read_text()):
         time.sleep(0.01)
     process.terminate()
     _, said = process.communicate(timeout=60)
