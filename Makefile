@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format studio studio-stop doctor push pull train evaluate export classify clean
+.PHONY: help setup demo test lint format studio studio-stop doctor push pull train slurm evaluate export classify clean
 
 PYTHON  ?= python3
 VENV    := .venv
@@ -23,6 +23,8 @@ RUN      ?= runs/$(basename $(notdir $(CONFIG)))
 MODEL    ?= $(RUN).onnx
 SPLIT    ?= test
 SET      ?=
+DEVICES  ?= 1
+NODES    ?= 1
 
 ##@ Start here
 help: ## Show this list
@@ -54,8 +56,12 @@ pull: setup ## Make a dataset of the labels: PROJECT=name DATASET=folder
 	@$(PELAGIA) label pull --project "$(PROJECT)" --out "$(DATASET)"
 
 ##@ ML engineers
-train: setup ## Train: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder
-	@$(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") --out "$(RUN)"
+train: setup ## Train or go on: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder DEVICES=1
+	@$(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") --set devices=$(DEVICES) --out "$(RUN)"
+
+slurm: setup ## The same as a job of a Slurm cluster, DEVICES GPUs on each of NODES machines
+	@sbatch --nodes=$(NODES) --ntasks-per-node=$(DEVICES) --gpus-per-node=$(DEVICES) configs/slurm/$(if $(filter 1,$(NODES)),one_node,several_nodes).sh \
+		"$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") --out "$(RUN)"
 
 export: setup ## One .onnx file of a run, through the parity gate: RUN=folder MODEL=file
 	@$(PELAGIA) export "$(RUN)" --out "$(MODEL)"

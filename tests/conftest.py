@@ -1,1 +1,8 @@
-pytest_plugins = ["browser_fixtures", "cli_fixtures", "data_fixtures", "model_fixtures", "studio_fixtures"]
+pytest_plugins = [
+    "browser_fixtures",
+    "cli_fixtures",
+    "data_fixtures",
+    "disk_fixtures",
+    "model_fixtures",
+    "studio_fixtures",
+]

@@ -18,8 +18,8 @@ import typer
 
 from pelagia.commands import data, field, labelling, training
 from pelagia.errors import PelagiaError
+from pelagia.files import is_full
 
-_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 _STOPPED = (130, 128 + signal.SIGTERM)
 
 
@@ -123,7 +123,7 @@ def main() -> None:
 
 def _disk_fault(error: OSError) -> str:
     what = f" {error.filename}" if error.filename else ""
-    if error.errno in _FULL:  # where a file was copied, the name is that of the source, which is not at fault
+    if is_full(error):  # where a file was copied, the name is that of the source, which is not at fault
         return "the disk is full: free some space and run the same command again; nothing half-made was left"
     remedies = {
         errno.EACCES: "choose a place that you may write to, or mend its permissions",

@@ -6,6 +6,7 @@ place under a name that starts with a dot, flushed, and renamed. A process kille
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import platform
@@ -42,6 +43,11 @@ def refuse_existing(path: Path, what: str = "output") -> None:
         return
     if path.exists() or path.is_symlink():
         raise InputError(f"the {what} {path} exists already: choose another name, or remove it first")
+
+
+def is_full(error: OSError) -> bool:
+    """Whether the disk, or what the user may have of it, is used up."""
+    return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @contextmanager

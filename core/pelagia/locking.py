@@ -1,4 +1,6 @@
-"""Does a disk keep a second writer out? The one definition that `Survey.open_for_writing` and `pelagia doctor` share.
+"""Locks: `hold` keeps other processes out, `locking_fault` says whether a disk would let them in all the same.
+
+The second is the one definition that `Survey.open_for_writing` and `pelagia doctor` share.
 
 Invariant: a second process is asked. Within one process SQLite keeps its own books and refuses a second writer even
 where the disk would let every other process in, as some network drives do. Of other machines that write to the same
@@ -12,9 +14,12 @@ import os
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from pelagia.errors import InputError
 
 SCRATCH = ".pelagia-lock-"
 """What the names of the folders start with that a killed test leaves behind."""
@@ -30,6 +35,30 @@ except sqlite3.OperationalError:
     sys.exit()
 sys.exit({_LET_IN})
 """
+
+
+@contextmanager
+def hold(file: Path, refusal: str, wait: float = 0) -> Iterator[None]:
+    """Holds the lock ``file``, which is made where it is absent; a process that is killed lets go of it.
+
+    Where the disk has no locks, nobody is kept out.
+
+    Raises:
+        InputError: ``refusal``, where another process holds it and did not let go within ``wait`` seconds.
+    """
+    try:
+        opened = sqlite3.connect(file, timeout=wait, isolation_level=None)
+    except sqlite3.OperationalError:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(file)) from None
+    with closing(opened) as lock:
+        try:
+            lock.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+                raise InputError(refusal) from None
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+        yield
 
 
 def locking_fault(folder: Path) -> str:

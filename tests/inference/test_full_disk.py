@@ -2,66 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from cli_fixtures import REPOSITORY, Pelagia
+from cli_fixtures import Pelagia
+from disk_fixtures import Mounts, Result, fill
 from pelagia.sample import SampleSurvey
 from untrained import write_tiny
 
 COPIES = 8
-MEGABYTES = 8
-Result = subprocess.CompletedProcess[str]
-
-
-class Mounts:
-    """A mount namespace of its own: what is mounted in it is seen by what is run in it, and goes away with it."""
-
-    def __init__(self, holder: subprocess.Popen[str]) -> None:
-        user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        self._enter = ["nsenter", "--target", str(holder.pid), "--mount", *user]
-
-    def start(self, *command: object) -> subprocess.Popen[str]:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-        pipe = subprocess.PIPE
-        words = [*self._enter, *map(str, command)]
-        return subprocess.Popen(words, cwd=REPOSITORY, env=environment, stdout=pipe, stderr=pipe, text=True)
-
-    def run(self, *command: object) -> Result:
-        process = self.start(*command)
-        said, told = process.communicate(timeout=300)
-        return subprocess.CompletedProcess([], process.returncode, said, told)
-
-    def must(self, *command: object) -> str:
-        done = self.run(*command)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def classify(self, *arguments: object) -> Result:
-        return self.run(sys.executable, "-m", "pelagia.cli", "classify", *arguments)
-
-
-@pytest.fixture
-def mounts() -> Iterator[Mounts]:
-    if sys.platform != "linux" or not all(map(shutil.which, ("unshare", "nsenter", "mount"))):
-        pytest.skip("mounting a small disk needs Linux with unshare, nsenter and mount")
-    own = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--mount"]
-    keep = "mount -t tmpfs -o size=64k tmpfs /mnt && echo ready && exec sleep 600"
-    pipe = subprocess.PIPE
-    with subprocess.Popen([*own, "sh", "-c", keep], stdout=pipe, stderr=pipe, text=True) as holder:
-        try:
-            if not holder.stdout or holder.stdout.readline() != "ready\n":
-                pytest.skip(f"this machine lets nobody mount a disk: {holder.stderr and holder.stderr.read().strip()}")
-            yield Mounts(holder)
-        finally:
-            holder.kill()
 
 
 @pytest.fixture(scope="module")
@@ -86,21 +39,6 @@ def expected(pelagia: Pelagia, tiny: Path, images: Path, tmp_path_factory: pytes
     done = pelagia("classify", tiny, images, "--out", out)
     assert done.returncode == 0, done.stderr
     return (out / "predictions.csv").read_text()
-
-
-@pytest.fixture
-def disk(mounts: Mounts, tmp_path: Path) -> Path:
-    """A disk of 8 MB, seen in the mount namespace alone."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounts.must("mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", folder)
-    return folder
-
-
-def fill(mounts: Mounts, disk: Path, left: int) -> None:
-    """Leaves so many kilobytes free."""
-    free = int(mounts.must("stat", "--file-system", "--format=%a", disk)) * os.sysconf("SC_PAGE_SIZE") // 1024
-    mounts.must("dd", "if=/dev/zero", f"of={disk}/filler", "bs=1024", f"count={free - left}", "status=none")
 
 
 def assert_full(result: Result, code: int) -> None:

@@ -79,9 +79,11 @@ def test_it_stops_when_validation_no_longer_improves(dataset: Dataset, tmp_path:
     assert any(isinstance(event, str) and event.startswith("stopping: 1 epochs without a better") for event in events)
 
 
-def test_an_existing_run_is_not_overwritten(run: Path, dataset: Dataset) -> None:
+def test_a_folder_that_is_no_run_is_not_touched(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="exists already: choose another name, or remove it first"):
-        train(config(dataset.root), run)
+        train(config(dataset.root), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(dataset: Dataset, tmp_path: Path) -> None:
@@ -178,19 +180,6 @@ def test_a_config_without_a_dataset_is_refused(tmp_path: Path) -> None:
         train(load_config(CONFIG, TrainConfig), tmp_path / "run")
 
 
-def test_a_run_that_another_process_made_meanwhile_is_not_touched(dataset: Dataset, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-
-    def meanwhile(event: str | Step) -> None:
-        if isinstance(event, str) and event.startswith("decoding"):
-            out.mkdir()
-            (out / "run.json").write_text("another's")
-
-    with pytest.raises(InputError, match="exists already"):
-        train(config(dataset.root), out, meanwhile)
-    assert (out / "run.json").read_text() == "another's"
-
-
 def test_a_run_that_learnt_nothing_leaves_no_folder(dataset: Dataset, tmp_path: Path) -> None:
     def interrupt(event: str | Step) -> None:
         if isinstance(event, Step):
@@ -198,4 +187,32 @@ def test_a_run_that_learnt_nothing_leaves_no_folder(dataset: Dataset, tmp_path: 
 
     with pytest.raises(KeyboardInterrupt):
         train(config(dataset.root), tmp_path / "run", interrupt)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_class_without_validation_images_is_named(dataset: Dataset, tmp_path: Path) -> None:
+    source, said = tmp_path / "source", []
+    for name, split in (("copepod", "all"), ("medusa", "all"), ("detritus", "train")):
+        (source / name).mkdir(parents=True)
+        for record in [one for one in dataset.split(split) if one.class_name == name]:
+            shutil.copy(dataset.file(record), source / name / f"{record.split}_{Path(record.path).name}")
+    with (tmp_path / "manifest.csv").open("w") as file:
+        file.write("path,class,part\n")
+        for image in sorted(source.rglob("*.*")):
+            part = "one" if image.parent.name == "detritus" else image.name
+            file.write(f"{image.relative_to(source)},{image.parent.name},{part}\n")
+    import_dataset(source, tmp_path / "dataset", manifest=tmp_path / "manifest.csv", group_column="part")
+    train(config(tmp_path / "dataset", "train.epochs=1"), tmp_path / "run", said.append)
+    assert "warning: no validation image of detritus: nobody will see how well it is learnt" in said
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_corrupt_image_met_while_streaming_is_one_line(dataset: Dataset, tmp_path: Path, workers: int) -> None:
+    broken = Dataset.read(shutil.copytree(dataset.root, tmp_path / "dataset"))
+    record = broken.split("train")[7]
+    broken.file(record).write_bytes(b"not an image")
+    with pytest.raises(DatasetError) as caught:
+        train(config(broken.root, "data.stream=true", f"data.workers={workers}"), tmp_path / "run")
+    changed = f"{record.path}: the image's bytes have changed since the dataset was made"
+    assert str(caught.value) == f"{changed}; run `pelagia dataset check {broken.root}`"
     assert not (tmp_path / "run").exists()

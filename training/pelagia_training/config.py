@@ -53,6 +53,10 @@ class DataConfig(Strict):
     exclude: tuple[str, ...] = Field(default=(), description="classes to leave out")
     resplit: Resplit | None = Field(default=None, description="null: the dataset's own splits")
     workers: int | None = Field(default=None, ge=0, description="augmenting processes; null: 0 on a CPU, 8 for a GPU")
+    cache: Path | None = Field(
+        default=None, description="folder of decoded and fitted images; null: pelagia in the user's cache folder"
+    )
+    stream: bool = Field(default=False, description="decode the originals each time, where the disk holds no cache")
 
 
 class AugmentConfig(Strict):
@@ -74,7 +78,10 @@ class OptimiserConfig(Strict):
     """AdamW, warm-up and cosine."""
 
     epochs: int = Field(default=10, ge=1)
-    batch_size: int = Field(default=64, ge=2)
+    batch_size: int = Field(default=64, ge=2, description="of all devices together")
+    micro_batch: int | None = Field(
+        default=None, ge=1, description="images at once on a device, gradients summed; null: all that it is given"
+    )
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
     warmup_epochs: float = Field(default=1.0, ge=0)
@@ -82,6 +89,8 @@ class OptimiserConfig(Strict):
     clip_grad: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
     ema_decay: float = Field(default=0.998, ge=0, lt=1, description="0: no moving average of the weights")
     patience: int = Field(default=10, ge=1, description="epochs without a better validation macro-F1 before it stops")
+    compile: bool = Field(default=False, description="torch.compile: a slow first epoch, faster ones after it")
+    checkpoint_minutes: float = Field(default=5.0, ge=0, description="between two checkpoints; 0: after each batch")
 
 
 class DecisionConfig(Strict):
@@ -99,8 +108,13 @@ class TrainConfig(Strict):
     dataset: Path | None = Field(default=None, description="a dataset folder")
     seed: int = Field(default=0, ge=0, lt=2**32)
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = Field(default=1, ge=1, description="processes on this machine, one a GPU; torchrun and Slurm decide")
+    nodes: int = Field(default=1, ge=1, description="machines, under torchrun or Slurm")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
         default="auto", description="auto: bf16 on a GPU that has it"
+    )
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] = Field(
+        default=("tensorboard",), description="who is told of the figures beside metrics.csv"
     )
     preprocess: PreprocessSpec = PreprocessSpec()
     model: NetworkConfig

@@ -1,10 +1,14 @@
-"""Images of a dataset as the network meets them: fitted once by `pelagia.preprocess`, augmented each time."""
+"""Images of a dataset as the network meets them: their order, and what augmentation makes of each."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -14,81 +18,131 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from pelagia.dataset import Dataset, Record
-from pelagia.errors import DatasetError
-from pelagia.preprocess import ImageError, PreprocessSpec, load
+from pelagia.preprocess import Image, PreprocessSpec
 from pelagia_training.augment import Augment, sample_seed
+from pelagia_training.crops import StreamedCrops
 
 
-def load_fitted(
-    dataset: Dataset,
-    records: Sequence[Record],
-    spec: PreprocessSpec,
-    progress: Callable[[int], None] = lambda done: None,
-) -> NDArray[np.uint8]:
-    """All images of ``records``: uint8, N x size x size x 3, RGB, 0..255, in their order.
+def load_fitted(dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """All images of ``records`` in memory: uint8, N x size x size x 3, RGB, 0..255, in their order.
 
     Raises:
         DatasetError: an image is missing or cannot be decoded.
     """
-    fitted = np.empty((len(records), spec.size, spec.size, 3), np.uint8)
-
-    def one(index: int) -> None:
-        record = records[index]
-        try:
-            fitted[index] = load(dataset.file(record).read_bytes(), spec)
-        except (OSError, ImageError) as error:
-            raise DatasetError(f"{dataset.file(record)}: {error}; run `pelagia dataset check {dataset.root}`") from None
-        progress(1)
-
+    images = StreamedCrops(dataset, records, spec)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(one, range(len(records))))
-    return fitted
+        return np.stack(list(pool.map(images.__getitem__, range(len(images)))))
 
 
-class TrainingImages(TorchDataset[tuple[Tensor, Tensor]]):
-    """Augmented images and their class indices. Call `start_epoch` before each epoch.
+Order = Callable[[int], NDArray[np.int64]]
+"""epoch -> indices of the images in the order in which they are met; the same epoch always gives the same."""
+
+
+def shuffled(count: int, seed: int) -> Order:
+    """Every image once, in an order that depends on (seed, epoch) alone."""
+    return lambda epoch: np.random.default_rng((seed, epoch)).permutation(count)
+
+
+class Batches(Sampler[list[tuple[int, int]]]):
+    """(epoch, index) of this process's images of each batch; what does not fill the last batch is left out.
+
+    Call `start` before each epoch. Batches of ``size`` are the same whatever the number of processes; process ``rank``
+    of ``world`` takes every ``world``-th image of each.
+    """
+
+    def __init__(self, order: Order, count: int, size: int, rank: int = 0, world: int = 1) -> None:
+        self._order = order
+        self._size = min(size, count // world * world)
+        self._batches = count // self._size
+        self._rank, self._world = rank, world
+        self._epoch, self._first = 1, 0
+
+    def start(self, epoch: int, first: int = 0) -> None:
+        """The next iteration gives the batches of ``epoch``, counted from 0, from ``first`` on."""
+        self._epoch, self._first = epoch, first
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        indices = self._order(self._epoch)
+        for batch in range(self._first, self._batches):
+            part = indices[batch * self._size : (batch + 1) * self._size]
+            yield [(self._epoch, index) for index in part[self._rank :: self._world].tolist()]
+
+
+class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
+    """Augmented images and their class indices, by (epoch, index).
 
     Args:
-        images: uint8, N x size x size x 3.
+        images: N of uint8, size x size x 3.
         targets: int64, N.
         seed: with the epoch and the index it decides the augmentation.
     """
 
-    def __init__(self, images: NDArray[np.uint8], targets: NDArray[np.int64], augment: Augment, seed: int) -> None:
+    def __init__(self, images: Sequence[Image], targets: NDArray[np.int64], augment: Augment, seed: int) -> None:
         self._images = images
         self._targets = targets
         self._augment = augment
         self._seed = seed
-        self._epoch = torch.zeros((), dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]  # the loader's processes see it change
-
-    def start_epoch(self, epoch: int) -> None:
-        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        image = self._augment(self._images[index], sample_seed(self._seed, int(self._epoch), index))
-        return torch.from_numpy(np.ascontiguousarray(image)), torch.tensor(self._targets[index])
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, ...]:
+        epoch, index = key
+        image = self._augment(self._images[index], sample_seed(self._seed, epoch, index))
+        return torch.from_numpy(np.require(image, requirements=("C", "W"))), torch.tensor(self._targets[index])
 
 
-class Shuffled(Sampler[int]):
-    """Indices 0..count-1 in an order that depends on (seed, epoch) alone. Call `start_epoch` before each epoch."""
+class Every(Sequence[Image]):
+    """Every ``step``-th of ``images``, from ``first`` on."""
 
-    def __init__(self, count: int, seed: int) -> None:
-        self._count = count
-        self._seed = seed
-        self._epoch = 0
-
-    def start_epoch(self, epoch: int) -> None:
-        self._epoch = epoch
+    def __init__(self, images: Sequence[Image], first: int, step: int) -> None:
+        self._images, self._indices = images, range(first, len(images), step)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._indices)
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(np.random.default_rng((self._seed, self._epoch)).permutation(self._count).tolist())
+    def __getitem__(self, index: Any) -> Any:
+        return self._images[self._indices[index]]
+
+
+Item = TypeVar("Item")
+
+
+def ahead(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
+    """``items``, made by a thread that is at most ``depth`` of them ahead. Their errors are raised here."""
+    made: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
+    over = threading.Event()
+
+    def put(item: Item | None, error: BaseException | None) -> bool:
+        while not over.is_set():
+            with suppress(queue.Full):
+                made.put((item, error), timeout=0.1)
+                return True
+        return False
+
+    def make() -> None:
+        try:
+            if all(put(item, None) for item in items):
+                put(None, StopIteration())
+        except BaseException as error:  # whatever it is, the run must hear of it
+            put(None, error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = made.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        over.set()
+        thread.join()
 
 
 def spread(records: Sequence[Record], most: int) -> list[Record]:

@@ -174,7 +174,7 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalised:
             f"{run / BEST_FILE} is damaged, or {run / CONFIG_FILE} was edited ({first_line(error)}): train again"
         ) from None
     if epoch != str(state.best_epoch):
-        raise InputError(f"the run {run} was killed while it wrote its best weights: train again")
+        raise InputError(f"the run {run} was killed while it wrote its best weights: run its command again, it goes on")
     return model.eval()
 
 

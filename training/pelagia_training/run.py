@@ -1,12 +1,15 @@
 """The RUN: a folder that holds a training from its config to its weights.
 
-    config.yaml          the whole config, defaults included
-    run.json             dataset (folder, fingerprint, classes), environment, figures, whether it finished
-    metrics.csv          one row an epoch; tensorboard/ has the same
-    best.safetensors     weights with the best validation macro-F1, the ones that are exported
-    last.safetensors     weights after the last epoch
+    config.yaml             the whole config, defaults included
+    run.json                dataset (folder, fingerprint, classes), code, environment, figures, whether it finished
+    metrics.csv             one row an epoch; tensorboard/ and other loggers show the same
+    train.log               each start, a line an epoch, and how it ended
+    best.safetensors        weights with the best validation macro-F1, the ones that are exported
+    last.safetensors        weights after the last epoch
+    checkpoint.safetensors  all that an unfinished run needs to go on; gone when it is finished
 
-Invariant: each file is whole at every moment.
+Invariant: each file is whole at every moment, and the checkpoint is written last: what the other files say beyond it is
+written again, the same, by the run that goes on.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import safetensors.torch
 from pydantic import ValidationError
@@ -25,12 +28,20 @@ from torch import Tensor, nn
 from pelagia.config import Strict, dump_yaml, read_text, validate
 from pelagia.errors import InputError
 from pelagia.files import new_file, refuse_existing, write_text
+from pelagia.locking import hold
 from pelagia.taxonomy import Taxonomy
 from pelagia.yaml_text import parse_yaml
 from pelagia_training.config import TrainConfig
 
 CONFIG_FILE, STATE_FILE, METRICS_FILE = "config.yaml", "run.json", "metrics.csv"
-BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
+BEST_FILE, LAST_FILE, CHECKPOINT_FILE = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
+LOG_FILE, LOCK_FILE = "train.log", ".lock"
+
+FREE_KEYS = (
+    *("dataset", "data.workers", "data.cache", "data.stream"),
+    *("devices", "nodes", "loggers", "train.checkpoint_minutes"),
+)
+"""What may change when a run goes on: the result does not depend on it. The dataset's fingerprint may not change."""
 
 
 class RunState(Strict):
@@ -72,13 +83,10 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     if not (folder / STATE_FILE).is_file():
         raise InputError(f"{folder} is not a training run: make one with `pelagia train CONFIG --out {folder}`")
     config = _read_config(folder / CONFIG_FILE)
-    try:
-        state = RunState.model_validate(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
-        raise InputError(f"{folder / STATE_FILE} is damaged ({str(error).splitlines()[0]}): train again") from None
+    state = read_state(folder)
     if not (folder / BEST_FILE).is_file():
         raise InputError(
-            f"the run {folder} has no weights yet: it stopped before its first epoch was over; train again"
+            f"the run {folder} has no weights yet: it stopped before its first epoch was over; run its command again"
         )
     return config, state
 
@@ -91,31 +99,77 @@ def _read_config(path: Path) -> TrainConfig:
     return validate(document, TrainConfig, str(path))
 
 
-def refuse_run(folder: Path) -> None:
-    """Raises InputError where ``folder`` exists; says how far it came, where it is a run that broke off."""
-    if (folder / BEST_FILE).is_file() and (folder / STATE_FILE).is_file():
-        config, state = read_run(folder)
-        if state.status != "finished":
-            raise InputError(
-                f"the run {folder} broke off after epoch {state.epoch} of {config.train.epochs}: export what it learnt "
-                f"with `pelagia export {folder} --out MODEL.onnx`, or remove it and train again"
-            )
-    refuse_existing(folder, "run")
+def read_state(folder: Path) -> RunState:
+    """`run.json` of a run. Raises InputError where it is damaged."""
+    try:
+        return RunState.model_validate(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
+    except (ValueError, ValidationError) as error:
+        raise InputError(f"{folder / STATE_FILE} is damaged ({str(error).splitlines()[0]}): train again") from None
 
 
 @contextmanager
-def new_run(folder: Path) -> Iterator[None]:
-    """Makes the run folder, and removes it again where nothing was learnt: the same command must be able to start anew.
+def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator[None]:
+    """Holds the run folder, a new one or one that goes on; no other process can train into it meanwhile.
 
-    It asks once more whether the folder is free, so that it never removes what another process made meanwhile.
+    A new folder is removed again where nothing was learnt: the same command must be able to start anew.
+
+    Raises:
+        InputError: ``folder`` is no run, a finished one, one of another config, or in use.
     """
-    refuse_run(folder)
+    goes_on = (folder / STATE_FILE).is_file() and (folder / CONFIG_FILE).is_file()
+    if goes_on:
+        _require_unfinished(folder, resume)
+        _require_same_config(folder, config)
+    elif not (folder / LOCK_FILE).is_file():
+        refuse_existing(folder, "run")
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    finally:
-        if not (folder / BEST_FILE).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    with hold(folder / LOCK_FILE, f"another process is training into {folder}: wait for it, or choose another --out"):
+        if goes_on:
+            _require_unfinished(folder, resume)  # it may have been finished while this process asked for the lock
+        try:
+            yield
+        finally:
+            if not any((folder / name).exists() for name in (BEST_FILE, CHECKPOINT_FILE)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _require_unfinished(folder: Path, resume: bool) -> None:
+    state = read_state(folder)
+    if state.status == "finished":
+        raise InputError(
+            f"the run {folder} is finished ({state.epoch} epochs): export it with `pelagia export {folder} "
+            "--out MODEL.onnx`; to train again, choose another --out or remove the folder"
+        )
+    if not resume:
+        raise InputError(
+            f"the run {folder} exists already, after epoch {state.epoch}: choose another --out, remove it, or let it "
+            "go on without --no-resume"
+        )
+
+
+def _require_same_config(folder: Path, config: TrainConfig) -> None:
+    old, new = (flat(one.model_dump(mode="json")) for one in (_read_config(folder / CONFIG_FILE), config))
+    differing = [
+        f"\n  - {key}: was {old.get(key)}, is now {new.get(key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
+    ]
+    if differing:
+        raise InputError(
+            f"the run {folder} was begun with another config and would not go on as it began:{''.join(differing)}\n"
+            "give it the old values, or choose another --out"
+        )
+
+
+def flat(document: Any, place: str = "") -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    if not isinstance(document, dict) or not document:
+        return {place: document}
+    return {
+        key: value
+        for name, inner in document.items()
+        for key, value in flat(inner, f"{place}.{name}" if place else name).items()
+    }
 
 
 def save_weights(path: Path, network: nn.Module, epoch: int) -> None:

@@ -8,58 +8,55 @@ Shapes: N images, S side, C classes. Images are uint8 N x S x S x 3; logits floa
 
 from __future__ import annotations
 
-import csv
 import math
-import platform
+import signal
+import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-import timm
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.seed import seed_everything
 from numpy.typing import NDArray
-from timm.optim import create_optimizer_v2
-from timm.utils import ModelEmaV3
-from torch import nn
-from torch.utils.data import DataLoader
-from torch.utils.tensorboard import SummaryWriter
+from torch import Tensor, nn
 
-from pelagia import __version__
-from pelagia.dataset import Dataset, Record
-from pelagia.errors import ConfigError, DatasetError, TrainingError, did_you_mean, some
-from pelagia_training.augment import build_augment
+from pelagia.errors import DatasetError, TrainingError, some
+from pelagia.files import is_full
+from pelagia.preprocess import Image
+from pelagia_training.begin import Splits, first_network, read_splits, require_same_dataset, training_batches
+from pelagia_training.checkpoint import Journey, Progress, load_checkpoint, require_finite, save_checkpoint
 from pelagia_training.config import TrainConfig
-from pelagia_training.data import Shuffled, TrainingImages, load_fitted, targets_of
-from pelagia_training.metrics import Metrics, confusion_matrix, metrics_of
-from pelagia_training.network import (
-    Normalised,
-    build_network,
-    first_line,
-    load_weights,
-    normalisation,
-    require_fit,
-)
-from pelagia_training.resplit import resplit
+from pelagia_training.crops import open_crops
+from pelagia_training.data import Batches, Every, ahead, targets_of
+from pelagia_training.devices import deterministic, is_first, launch, make_fabric, name_of, share_batch_norms
+from pelagia_training.environment import changes, environment
+from pelagia_training.learner import Learner, build_learner, seed_everything
+from pelagia_training.loggers import Logger, open_loggers, require_loggers
+from pelagia_training.logs import EpochFigures, run_log, write_metrics
+from pelagia_training.metrics import Matrix, Metrics, confusion_matrix, metrics_of
+from pelagia_training.network import Normalised, normalisation
 from pelagia_training.run import (
     BEST_FILE,
+    CHECKPOINT_FILE,
     LAST_FILE,
-    METRICS_FILE,
     RunState,
-    new_run,
-    refuse_run,
+    flat,
+    open_run,
     save_weights,
     write_config,
     write_state,
 )
 
 _EVAL_BATCH = 64
+_READ_EVERY = 10
+"""Batches between two looks at the losses on a device that would have to wait for each."""
+_EXPLODED = 5.0
+"""A mean loss so many times that of a network which says nothing is a divergence..."""
+_EXPLODED_AFTER = 20
+"""...after so many batches of an epoch."""
 
 
 @dataclass(frozen=True)
@@ -79,255 +76,348 @@ Report = Callable[[str | Step], None]
 """Called with a sentence on what begins, or a `Step`."""
 
 
-def train(config: TrainConfig, out: Path, report: Report = lambda event: None) -> RunState:
+@dataclass
+class Course:
+    """A run under way: what learns, from what, what is watched, and where it is."""
+
+    config: TrainConfig
+    out: Path
+    learner: Learner
+    loader: Any
+    batches: Batches
+    val_images: Sequence[Image]
+    val_targets: NDArray[np.int64]
+    journey: Journey
+    report: Report
+    logger: Logger
+    stop: threading.Event
+    began: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+
+    @property
+    def progress(self) -> Progress:
+        return self.journey.progress
+
+    @property
+    def goes_on(self) -> bool:
+        return self.progress.epoch < self.config.train.epochs and self.progress.waited < self.config.train.patience
+
+    @property
+    def place(self) -> str:
+        return f"epoch {self.progress.epoch + 1}, batch {self.progress.batch}"
+
+
+def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *, resume: bool = True) -> RunState:
     """Trains a network on the train split, watches the val split, and leaves the run folder ``out``.
 
+    A run that was broken off goes on from its last checkpoint, and ends as if it had not been, unless ``resume`` is
+    False.
+
     Raises:
-        ConfigError, InputError, DatasetError: the config, the weights or the dataset will not do.
-        TrainingError: the loss is no longer a number.
+        ConfigError, InputError, DatasetError: the config, the weights, the dataset or the run folder will not do.
+        TrainingError: the loss is no longer a number or explodes, or the memory or the disk is too small.
     """
-    refuse_run(out)
-    start = time.monotonic()
-    seed_everything(config.seed, verbose=False)
-    fabric = _fabric(config)
+    require_loggers(config.loggers)
+    fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
+    with ExitStack() as stack:
+        stack.enter_context(open_run(out, config, resume) if is_first() else nullcontext())
+        stack.enter_context(deterministic(fabric))
+        report = stack.enter_context(_logged(out, report))
+        splits = read_splits(config, fabric.world_size)
+        if splits.unwatched:
+            report(f"warning: no validation image of {some(splits.unwatched)}: nobody will see how well it is learnt")
+        goes_on = require_same_dataset(out, splits.dataset)
+        crops = open_crops(
+            splits.dataset,
+            (splits.train, splits.val),
+            config.preprocess,
+            folder=config.data.cache,
+            stream=config.data.stream,
+            report=report,
+        )
+        seed_everything((config.seed,))
+        network = first_network(config, len(splits.classes), report, with_weights=not goes_on)
+        launch(fabric)
+        share_batch_norms(network, fabric)
+        loader, batches = training_batches(config, splits, crops[0], fabric)
+        criterion = nn.CrossEntropyLoss(label_smoothing=config.train.label_smoothing)
+        learner = build_learner(fabric, network, criterion, config.train, len(batches), config.seed, report)
+        journey = _journey(config, out, splits, learner, goes_on, report)
+        stop = stack.enter_context(_stoppable())
+        shown = flat(config.model_dump(mode="json"))
+        logger = stack.enter_context(
+            open_loggers(config.loggers if is_first() else (), out, config.name, shown, report)
+        )
+        logger(journey.figures)
+        targets = targets_of(splits.val, splits.classes)
+        course = Course(config, out, learner, loader, batches, crops[1], targets, journey, report, logger, stop)
+        return _run(course)
 
-    # ---- dataset and network
-    dataset = _open_dataset(config)
-    taxonomy = dataset.meta.taxonomy.restricted_to(set(dataset.class_names) - set(config.data.exclude))
-    train_records, val_records = (
-        [record for record in dataset.split(split) if record.class_name in taxonomy.names] for split in ("train", "val")
-    )
-    _require_images(train_records, val_records, taxonomy.names)
-    network, mean, std = _network(config, len(taxonomy.classes), report)
-    model = Normalised(network, mean, std).to(memory_format=torch.channels_last)
-    require_fit(model, config.preprocess.size, config.model.backbone)
-    report(f"decoding {len(train_records) + len(val_records)} images of {dataset.root}")
-    train_images = load_fitted(dataset, train_records, config.preprocess)
-    val_images = load_fitted(dataset, val_records, config.preprocess)
-    val_targets = targets_of(val_records, taxonomy.names)
-    images = TrainingImages(
-        train_images, targets_of(train_records, taxonomy.names), build_augment(config.augment), config.seed
-    )
-    order = Shuffled(len(images), config.seed)
-    loader = fabric.setup_dataloaders(_loader(images, order, config, on_gpu=fabric.device.type == "cuda"))
 
-    # ---- optimiser
-    optimizer = create_optimizer_v2(model, "adamw", config.train.lr, config.train.weight_decay)
-    steps = len(loader)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, _warmup_cosine(config.train.warmup_epochs * steps, config.train.epochs * steps)
-    )
-    criterion = nn.CrossEntropyLoss(label_smoothing=config.train.label_smoothing)
-    wrapped, optimizer = fabric.setup(model, optimizer)
-    decay = config.train.ema_decay
-    average = ModelEmaV3(model, decay=decay, use_warmup=True) if decay else None
-    watched = average.module if average else model
-
-    with new_run(out):
-        state = _first_state(config, dataset, taxonomy, mean, std, fabric)
-        write_config(out, config)
-        write_state(out, state)
-        log = _Log(out)
-        report(f"training {config.model.backbone} on {len(train_records)} images, {state.environment['device']}")
-
-        # ---- loop
-        best_f1, waited = -1.0, 0
-        for epoch in range(1, config.train.epochs + 1):
-            wrapped.train()
-            images.start_epoch(epoch)
-            order.start_epoch(epoch)
-            total = 0.0
-            for batch, (pixels, targets) in enumerate(loader, 1):
-                loss = criterion(wrapped(pixels), targets)
-                value = loss.item()
-                if not math.isfinite(value):
-                    raise TrainingError(_diverged(epoch, batch, out, config))
-                fabric.backward(loss)
-                fabric.clip_gradients(wrapped, optimizer, max_norm=config.train.clip_grad)
-                optimizer.step()
-                optimizer.zero_grad()
-                schedule.step()
-                if average:
-                    average.update(model, step=(epoch - 1) * steps + batch)
-                total += value
-                report(Step(epoch, config.train.epochs, batch, steps, total / batch))
-
-            confusion = confusion_matrix(val_targets, predict(watched, val_images).argmax(1), len(taxonomy.classes))
-            metrics = metrics_of(confusion)
-            waited = 0 if metrics.macro_f1 > best_f1 else waited + 1
-            state = state.model_copy(update={"epoch": epoch, "seconds": round(time.monotonic() - start, 1)})
-            if waited == 0:
-                best_f1 = metrics.macro_f1
-                save_weights(out / BEST_FILE, watched, epoch)
-                found = {
-                    "best_epoch": epoch,
-                    "metrics": metrics.headline,
-                    "validation_confusion": tuple(map(tuple, confusion.tolist())),
-                }
-                state = state.model_copy(update=found)
-            save_weights(out / LAST_FILE, watched, epoch)
-            write_state(out, state)
-            log.write(epoch, total / steps, float(schedule.get_last_lr()[0]), metrics, state.seconds)
-            report(Step(epoch, config.train.epochs, steps, steps, total / steps, metrics, best=waited == 0))
-            if waited >= config.train.patience:
-                report(f"stopping: {waited} epochs without a better validation macro-F1 than {best_f1:.4f}")
-                break
-
-        log.close()
-        state = state.model_copy(update={"status": "finished"})
-        write_state(out, state)
-    return state
+def _run(course: Course) -> RunState:
+    """The loop, epoch by epoch, to the end of the run."""
+    progress, config = course.progress, course.config
+    while course.goes_on:
+        _learn_an_epoch(course)
+        logits = _validate(course)
+        confusion = confusion_matrix(course.val_targets, logits.argmax(1), logits.shape[1])
+        _end_epoch(course, confusion)
+    if progress.epoch < config.train.epochs:
+        course.report(
+            f"stopping: {progress.waited} epochs without a better validation macro-F1 than {progress.best:.4f}"
+        )
+    course.journey.state = course.journey.state.model_copy(update={"status": "finished"})
+    if is_first():
+        write_state(course.out, course.journey.state)
+        (course.out / CHECKPOINT_FILE).unlink(missing_ok=True)
+    return course.journey.state
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits of fitted images (uint8 N x S x S x 3): float32 N x C."""
+def predict(model: nn.Module, images: Sequence[Image] | NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Logits of fitted images (N of uint8 S x S x 3): float32 N x C."""
     model.eval()
     device = next(model.parameters()).device
-    parts = [
-        model(torch.from_numpy(images[start : start + _EVAL_BATCH]).to(device)).float().cpu().numpy()
-        for start in range(0, len(images), _EVAL_BATCH)
-    ]
+    starts = range(0, len(images), _EVAL_BATCH)
+    stacked = (
+        np.stack([images[index] for index in range(start, min(start + _EVAL_BATCH, len(images)))]) for start in starts
+    )
+    with closing(ahead(stacked)) as batches:
+        parts = [model(torch.from_numpy(batch).to(device)).float().cpu().numpy() for batch in batches]
     return np.concatenate(parts)
 
 
-def _fabric(config: TrainConfig) -> Fabric:
-    try:
-        fabric = Fabric(accelerator=config.device, devices=1, precision=_precision(config))
-        fabric.launch()
-    except Exception as error:  # Lightning has an exception class for each accelerator
-        raise ConfigError("device", [f"'{config.device}' cannot be used here: {first_line(error)}"]) from None
-    return fabric
+# ---- before the first batch and beside all of them
 
 
-def _open_dataset(config: TrainConfig) -> Dataset:
-    if config.dataset is None:
-        raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
-    dataset = resplit(Dataset.read(config.dataset), config.data.resplit)
-    unknown = [name for name in config.data.exclude if name not in dataset.class_names]
-    if unknown:
-        raise ConfigError(
-            "data.exclude",
-            [f"'{unknown[0]}' is no class of {config.dataset}{did_you_mean(unknown[0], dataset.class_names)}"],
-        )
-    return dataset
+def _journey(
+    config: TrainConfig, out: Path, splits: Splits, learner: Learner, goes_on: bool, report: Report
+) -> Journey:
+    """Where the run is: at its checkpoint or at its begin. The run folder says so."""
+    now = environment(name_of(learner.fabric))
+    if goes_on:
+        journey = load_checkpoint(out / CHECKPOINT_FILE, learner)
+        for change in changes(journey.state.environment, now):
+            report(f"warning: not as the run began, so its last digits may differ: {change}")
+        journey.state = journey.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
+        done = journey.progress
+        report(f"going on after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
+    else:
+        journey = Journey(Progress(), _first_state(config, splits, learner.network, now), [])
+        report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
+    learner.fabric.barrier()  # nobody writes before everybody has read
+    if is_first():
+        write_config(out, config)
+        write_state(out, journey.state)
+        write_metrics(out, journey.figures)
+    return journey
 
 
-def _require_images(train_records: Sequence[Record], val_records: Sequence[Record], classes: Sequence[str]) -> None:
-    """Every class needs two images to learn from, and the val split needs some at all."""
-    if len(classes) < 2:
-        raise DatasetError(f"{len(classes)} of the dataset's classes are left: a classifier needs two")
-    counts = Counter(record.class_name for record in train_records)
-    thin = [name for name in classes if counts[name] < 2]
-    if thin:
-        listed = some(f"'{name}' ({counts[name]})" for name in thin)
-        raise DatasetError(
-            f"fewer than 2 training images of {listed}: label more, or leave them out with "
-            f"--set data.exclude=[{','.join(thin)}]"
-        )
-    if not val_records:
-        raise DatasetError(
-            "the val split holds no image: it has too few groups; import the dataset again with a --group-column of "
-            "more values"
-        )
-
-
-def _loader(images: TrainingImages, order: Shuffled, config: TrainConfig, on_gpu: bool) -> DataLoader[Any]:
-    workers = config.data.workers if config.data.workers is not None else 8 if on_gpu else 0
-    size = min(config.train.batch_size, len(images))
-    return DataLoader(
-        images,
-        size,
-        sampler=order,
-        drop_last=True,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=on_gpu,
-    )
-
-
-def _network(config: TrainConfig, classes: int, report: Report) -> tuple[nn.Module, Any, Any]:
-    network = build_network(
-        config.model.backbone,
-        classes,
-        pretrained=config.model.pretrained,
-        drop_rate=config.model.drop_rate,
-        options=config.model.options,
-    )
-    if config.model.weights is not None:
-        fresh = load_weights(network, config.model.weights)
-        report(f"weights of {config.model.weights}; made anew: {some(fresh) or 'nothing'}")
-    return network, *normalisation(network, config.model.mean, config.model.std)
-
-
-def _precision(config: TrainConfig) -> Any:
-    if config.precision != "auto":
-        return {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[config.precision]
-    on_gpu = config.device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()
-    return "bf16-mixed" if on_gpu else "32-true"
-
-
-def _warmup_cosine(warmup: float, total: int) -> Callable[[int], float]:
-    """Learning rate factor of a step: linear from 0 over ``warmup`` steps, then a half cosine to 0 at ``total``."""
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
-
-    return factor
-
-
-def _first_state(config: TrainConfig, dataset: Dataset, taxonomy: Any, mean: Any, std: Any, fabric: Fabric) -> RunState:
-    device = (
-        torch.cuda.get_device_name(fabric.device)
-        if fabric.device.type == "cuda"
-        else f"{fabric.device.type}, {torch.get_num_threads()} threads"
-    )
-    versions = {module.__name__: module.__version__ for module in (torch, timm, cv2, np)}
+def _first_state(config: TrainConfig, splits: Splits, network: Normalised, made_with: dict[str, str]) -> RunState:
+    mean, std = normalisation(network.network, config.model.mean, config.model.std)
     return RunState(
-        dataset=dataset.root.absolute(),
-        dataset_name=dataset.meta.name,
-        fingerprint=dataset.meta.fingerprint,
-        counts={name: dataset.meta.counts[name] for name in taxonomy.names},
-        taxonomy=taxonomy,
+        dataset=splits.dataset.root.absolute(),
+        dataset_name=splits.dataset.meta.name,
+        fingerprint=splits.dataset.meta.fingerprint,
+        counts={name: splits.dataset.meta.counts[name] for name in splits.classes},
+        taxonomy=splits.taxonomy,
         mean=mean,
         std=std,
-        environment={"pelagia": __version__, "python": platform.python_version(), "device": device, **versions},
+        environment=made_with,
     )
 
 
-def _diverged(epoch: int, batch: int, out: Path, config: TrainConfig) -> str:
-    kept = (
-        f"the best weights so far are in {out / BEST_FILE}" if (out / BEST_FILE).exists() else "no epoch was finished"
-    )
-    return (
-        f"the loss is no longer a number (epoch {epoch}, batch {batch}); {kept}. "
-        f"Try a lower learning rate: --set train.lr={config.train.lr / 3:.2g}"
-    )
+@contextmanager
+def _logged(out: Path, report: Report) -> Iterator[Report]:
+    """``report`` that writes `train.log` as well; silent in all processes but the first."""
+    if not is_first():
+        yield lambda event: None
+        return
+    with run_log(out) as log:
+
+        def both(event: str | Step) -> None:
+            if isinstance(event, str):
+                log(event)
+            elif event.validation is not None:
+                figures = ", ".join(f"{name} {value:.4f}" for name, value in event.validation.headline.items())
+                log(f"epoch {event.epoch} of {event.epochs}, loss {event.loss:.4f}, validation {figures}")
+            report(event)
+
+        yield both
 
 
-class _Log:
-    """One row an epoch, in `metrics.csv` and for TensorBoard."""
+@contextmanager
+def _stoppable() -> Iterator[threading.Event]:
+    """Yields an event that a SIGTERM sets: the run then ends after a batch, with a checkpoint of it."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
-    def __init__(self, folder: Path) -> None:
-        self._file = (folder / METRICS_FILE).open("w", encoding="utf-8", newline="")
-        self._csv = csv.writer(self._file, lineterminator="\n")
-        self._csv.writerow(
-            ("epoch", "train_loss", "lr", "val_accuracy", "val_macro_f1", "val_balanced_accuracy", "seconds")
+
+# ---- what is repeated
+
+
+def _learn_an_epoch(course: Course) -> None:
+    """The batches of an epoch that are still to be learnt from."""
+    progress, learner, batches = course.progress, course.learner, course.batches
+    every = 1 if learner.fabric.device.type == "cpu" else _READ_EVERY
+    batches.start(progress.epoch + 1, progress.batch)
+    losses: list[Tensor] = []
+    with _in_one_line(), closing(ahead(course.loader)) as feed:
+        for batch in feed:
+            losses.append(learner.step(progress.epoch * len(batches) + progress.batch, batch))
+            progress.batch += 1
+            if progress.batch % every == 0 or progress.batch == len(batches):
+                _read(course, torch.stack(losses).sum(0))
+                losses.clear()
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """What a worker process says of an image, without the traceback that the loader puts before it."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None
+
+
+def _read(course: Course, losses: Tensor) -> None:
+    """Looks at the losses of the last batches, keeps a checkpoint where it is time, and stops where it must."""
+    progress, fabric = course.progress, course.learner.fabric
+    stop = losses.new_tensor([float(course.stop.is_set())])
+    reduced: Any = fabric.all_reduce(torch.cat((losses, stop)), reduce_op="mean")
+    loss, chance, stopping = reduced.tolist()
+    progress.total += loss
+    progress.chance += chance
+    _require_sane(course)
+    course.report(_step(course))
+    due = time.monotonic() - course.saved >= 60 * course.config.train.checkpoint_minutes
+    if is_first() and (due or stopping):
+        _checkpoint(course)
+    if stopping:
+        raise SystemExit(128 + signal.SIGTERM)
+
+
+def _require_sane(course: Course) -> None:
+    progress = course.progress
+    if not math.isfinite(progress.total):
+        raise TrainingError(f"the loss is no longer a number ({course.place}); {_advice(course)}")
+    if progress.batch >= min(_EXPLODED_AFTER, len(course.batches)) and progress.total > _EXPLODED * progress.chance:
+        loss, chance = progress.total / progress.batch, progress.chance / progress.batch
+        raise TrainingError(
+            f"the loss explodes ({course.place}): {loss:.3g}, where a network that says nothing has {chance:.3g}; "
+            + _advice(course)
         )
-        self._board = SummaryWriter(str(folder / "tensorboard"))
 
-    def write(self, epoch: int, loss: float, lr: float, metrics: Metrics, seconds: float) -> None:
-        row = (loss, lr, metrics.accuracy, metrics.macro_f1, metrics.balanced_accuracy)
-        self._csv.writerow((epoch, *(f"{value:.6g}" for value in row), seconds))
-        self._file.flush()
-        for name, value in zip(
-            ("train/loss", "train/lr", "val/accuracy", "val/macro_f1", "val/balanced_accuracy"), row, strict=True
-        ):
-            self._board.add_scalar(name, value, epoch)
-        self._board.flush()
 
-    def close(self) -> None:
-        self._file.close()
-        self._board.close()
+def _advice(course: Course) -> str:
+    kept = (
+        f"the best weights so far are in {course.out / BEST_FILE}"
+        if (course.out / BEST_FILE).exists()
+        else "no epoch was finished"
+    )
+    lower = f"--set train.lr={course.learner.peak_rate / 3:.2g}"
+    return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer --set train.warmup_epochs"
+
+
+def _validate(course: Course) -> NDArray[np.float32]:
+    """Logits of all validation images, each process having computed its share."""
+    fabric = course.learner.fabric
+    share = Every(course.val_images, fabric.global_rank, fabric.world_size)
+    logits = predict(course.learner.watched, share)
+    if fabric.world_size == 1:
+        return logits
+    everything = torch.zeros((len(course.val_images), logits.shape[1]), device=fabric.device)
+    everything[fabric.global_rank :: fabric.world_size] = torch.from_numpy(logits).to(fabric.device)
+    reduced: Any = fabric.all_reduce(everything, reduce_op="sum")
+    return np.asarray(reduced.cpu().numpy(), np.float32)
+
+
+def _end_epoch(course: Course, confusion: Matrix) -> None:
+    """Counts the epoch and keeps its weights and figures, the checkpoint last."""
+    progress, journey, metrics = course.progress, course.journey, metrics_of(confusion)
+    progress.epoch += 1
+    progress.waited = 0 if metrics.macro_f1 > progress.best else progress.waited + 1
+    found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(_seconds(course), 1)}
+    if progress.waited == 0:
+        progress.best = metrics.macro_f1
+        found["best_epoch"], found["metrics"] = progress.epoch, metrics.headline
+        found["validation_confusion"] = tuple(map(tuple, confusion.tolist()))
+    journey.state = journey.state.model_copy(update=found)
+    journey.figures.append(_figures(course, metrics))
+    told = _step(course, metrics)
+    progress.batch, progress.total, progress.chance = 0, 0.0, 0.0
+    if is_first():
+        _keep(course)
+    course.logger(journey.figures)
+    course.report(told)
+
+
+def _keep(course: Course) -> None:
+    out, learner, progress = course.out, course.learner, course.progress
+    with _disk_may_be_full(course):
+        require_finite(learner, _advice(course))
+        if progress.waited == 0:
+            save_weights(out / BEST_FILE, learner.watched, progress.epoch)
+        save_weights(out / LAST_FILE, learner.watched, progress.epoch)
+        write_metrics(out, course.journey.figures)
+        write_state(out, course.journey.state)
+    _checkpoint(course)
+
+
+def _checkpoint(course: Course) -> None:
+    now = replace(course.progress, seconds=_seconds(course))
+    with _disk_may_be_full(course):
+        require_finite(course.learner, _advice(course))
+        save_checkpoint(course.out / CHECKPOINT_FILE, course.learner, replace(course.journey, progress=now))
+    course.saved = time.monotonic()
+
+
+@contextmanager
+def _disk_may_be_full(course: Course) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        exists = (course.out / CHECKPOINT_FILE).exists()
+        kept = "the checkpoint before it is whole" if exists else "nothing was kept yet"
+        raise TrainingError(
+            f"the disk of {course.out} is full ({course.place}); {kept}: free some space and run the same command "
+            "again, it goes on"
+        ) from None
+
+
+def _seconds(course: Course) -> float:
+    return course.progress.seconds + time.monotonic() - course.began
+
+
+def _figures(course: Course, metrics: Metrics) -> EpochFigures:
+    progress, learner, batches = course.progress, course.learner, len(course.batches)
+    return EpochFigures(
+        epoch=progress.epoch,
+        train_loss=progress.total / batches,
+        lr=learner.peak_rate * learner.rate(progress.epoch * batches),
+        val_accuracy=metrics.accuracy,
+        val_macro_f1=metrics.macro_f1,
+        val_balanced_accuracy=metrics.balanced_accuracy,
+    )
+
+
+def _step(course: Course, validation: Metrics | None = None) -> Step:
+    progress = course.progress
+    return Step(
+        epoch=progress.epoch + (validation is None),
+        epochs=course.config.train.epochs,
+        batch=progress.batch,
+        batches=len(course.batches),
+        loss=progress.total / progress.batch,
+        validation=validation,
+        best=validation is not None and progress.waited == 0,
+    )

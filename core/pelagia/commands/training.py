@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
-    out: Annotated[Path, typer.Option(help="Run folder to make; must not exist yet.")],
+    out: Annotated[Path, typer.Option(help="Run folder to make, or one that was broken off and goes on.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config.")
     ] = None,
     folds: Annotated[
         int | None, typer.Option(min=2, help="Cross-validate by group: so many runs, each with one part held out.")
     ] = None,
+    resume: Annotated[bool, typer.Option(help="Go on with a run that was broken off; else refuse it.")] = True,
 ) -> None:
-    """Train a network on a dataset.
+    """Train a network on a dataset. The same command goes on where it was broken off.
 
     \b
     pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --out runs/first
@@ -41,6 +42,7 @@ def train(
 
     settings = load_config(config, TrainConfig, set_ or [])  # a mistake is told before torch is imported
     from pelagia_training.console import show_training
+    from pelagia_training.devices import is_first
     from pelagia_training.held_out import write_run_report
     from pelagia_training.train import train as run_training
 
@@ -48,13 +50,13 @@ def train(
         _cross_validate(settings, folds, out)
         return
     with show_training() as report:
-        state = run_training(settings, out, report)
+        state = run_training(settings, out, report, resume=resume)
 
-    console.say(f"report on the val split: {write_run_report(out)}")
-    console.say(
-        f"best validation macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch}), {state.seconds:.0f} s"
-    )
-    console.say(f"next: pelagia export {out} --out {out.name}.onnx")
+    if is_first():
+        console.say(f"report on the val split: {write_run_report(out)}")
+        best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
+        console.say(f"best validation {best}, {state.seconds:.0f} s")
+        console.say(f"next: pelagia export {out} --out {out.name}.onnx")
 
 
 def _cross_validate(settings: TrainConfig, folds: int, out: Path) -> None:

@@ -1,0 +1,53 @@
+"""What a run was made with: enough to make it again, or to see why another run differs."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+import albumentations
+import cv2
+import numpy as np
+import timm
+import torch
+
+from pelagia import __version__
+
+
+def environment(device: str) -> dict[str, str]:
+    """Code, packages and machine, as text."""
+    packages = {module.__name__: module.__version__ for module in (torch, timm, cv2, np, albumentations)}
+    return {
+        "pelagia": __version__,
+        "code": _commit(),
+        "python": platform.python_version(),
+        "device": device,
+        "machine": f"{platform.node()}, {platform.platform()}, {os.cpu_count()} cores, {_capability()}",
+        **packages,
+    }
+
+
+def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    """``name: old -> new`` of all that is not the same."""
+    return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in new if old.get(name) != new.get(name)]
+
+
+def _commit() -> str:
+    """The commit of the checkout that Pelagia runs from, with ``-dirty`` where files differ; empty where it is none."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False, timeout=20)
+        tracked = subprocess.run(
+            ["git", "ls-files", "--error-unmatch", __file__], cwd=here, capture_output=True, check=False, timeout=20
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == tracked.returncode == 0 else ""
+
+
+def _capability() -> str:
+    return torch.backends.cpu.get_cpu_capability()
