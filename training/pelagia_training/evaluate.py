@@ -5,13 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from pelagia.dataset import Dataset
+from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, some
 from pelagia.files import new_folder
 from pelagia.model import ModelFile
@@ -55,7 +55,7 @@ def evaluate(
     records = [record for record in dataset.split(split) if record.class_name in classes]
     targets = targets_of(records, classes)
     answers: list[int] = []
-    for predictions in predict((SourceImage(record.path, dataset.file(record)) for record in records), model):
+    for predictions in predict(_images(dataset, records), model):
         answers += [-1 if one.probabilities is None else int(one.probabilities.argmax()) for one in predictions]
         progress(len(answers), len(records))
     predicted = np.array(answers, np.int64)
@@ -80,6 +80,10 @@ def evaluate(
         confusion=confusion,
         metrics=metrics_of(confusion),
     )
+
+
+def _images(dataset: Dataset, records: Sequence[Record]) -> Iterator[SourceImage]:
+    return (SourceImage(record.path, dataset.file(record), record.extra) for record in records)
 
 
 def write_evaluation(evaluation: Evaluation, out: Path) -> None:

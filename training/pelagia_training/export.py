@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from pelagia import __version__
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, InputError, ModelError
-from pelagia.graph import INPUT_NAME, OUTPUT_NAME
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME
 from pelagia.model import (
     ModelFile,
     ModelMetadata,
@@ -28,12 +27,13 @@ from pelagia.model import (
     write_model,
 )
 from pelagia.onnx_file import has_external_data
+from pelagia.pixel_size import pixel_size_um
 from pelagia.preprocess import Image, load
 from pelagia_inference.session import Session
 from pelagia_inference.verify import verify
 from pelagia_training.config import TrainConfig
-from pelagia_training.data import spread
-from pelagia_training.network import Deployed, Normalised, build_network, first_line
+from pelagia_training.data import sizes_of, spread
+from pelagia_training.network import Deployed, Normalised, SizeHead, build_network, example_inputs, first_line
 from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_probabilities
 from pelagia_training.run import BEST_FILE, CONFIG_FILE, RunState, read_run
 
@@ -67,38 +67,43 @@ def export(
     if state.status != "finished":
         report(f"warning: the run broke off after epoch {state.epoch} of {config.train.epochs}: best so far")
     encoded, records = _validation_images(dataset or state.dataset, state)
-    network = _trained(run, config, state)
+    network = trained(run, config, state)
     report("tracing the network")
     graph = to_onnx(network, config.preprocess.size)
     report(f"parity gate over {len(encoded)} validation images")
     expected = trained_probabilities(
-        network, encoded, load_for_training or (lambda data: load(data, config.preprocess))
+        network,
+        encoded,
+        load_for_training or (lambda data: load(data, config.preprocess)),
+        sizes_of(records) if config.model.size else None,
     )
     metadata = _metadata(config, state, _references(encoded, records, expected))
     with new_model(out) as candidate:
         write_model(candidate, graph, metadata)
-        parity = check_parity(Session(ModelFile.read(candidate)), encoded, expected)
+        pixel_sizes = [pixel_size_um(record.extra) for record in records]
+        parity = check_parity(Session(ModelFile.read(candidate)), encoded, expected, pixel_sizes)
         write_model(candidate, graph, metadata.model_copy(update={"parity": parity}))
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 
 
-def to_onnx(network: nn.Module, size: int) -> bytes:
+def to_onnx(network: Deployed, size: int) -> bytes:
     """``network`` (uint8 N x size x size x 3 -> probabilities) as a serialised ONNX ModelProto, N free.
 
     Raises:
         ModelError: too large for one file.
     """
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    example = example_inputs(network.classifier, size)
+    batch = {0: torch.export.Dim("N", min=1, max=4096)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network.eval(),
-            (example,),
-            input_names=[INPUT_NAME],
+            example,
+            input_names=[INPUT_NAME, SIZE_NAME][: len(example)],
             output_names=[OUTPUT_NAME],
-            dynamic_shapes=({0: torch.export.Dim("N", min=1, max=4096)},),
+            dynamic_shapes=tuple(batch for _ in example),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -135,12 +140,18 @@ def _validation_images(folder: Path, state: RunState) -> tuple[list[bytes], list
         raise DatasetError(f"cannot read {error.filename}: run `pelagia dataset check {folder}`") from None
 
 
-def _trained(run: Path, config: TrainConfig, state: RunState) -> Deployed:
+def trained(run: Path, config: TrainConfig, state: RunState) -> Deployed:
+    """The network of a run with its best weights, on the CPU.
+
+    Raises:
+        InputError: they are damaged, or of another network.
+    """
     options = config.model.options
     network = build_network(
         config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
     )
-    model = Normalised(network, state.mean, state.std)
+    size_head = SizeHead(len(state.taxonomy.classes)) if config.model.size else None
+    model = Normalised(network, state.mean, state.std, size_head)
     try:
         with safe_open(run / BEST_FILE, "pt") as file:
             epoch = (file.metadata() or {}).get("epoch")
@@ -163,7 +174,12 @@ def _references(
         chosen.setdefault(records[index].class_name, index)
     small = [index for index in chosen.values() if len(encoded[index]) <= _REFERENCE_BYTES] or list(chosen.values())[:1]
     return [
-        ReferenceImage.of(records[index].path, encoded[index], tuple(expected[index].tolist()))
+        ReferenceImage.of(
+            records[index].path,
+            encoded[index],
+            tuple(expected[index].tolist()),
+            pixel_size_um(records[index].extra),
+        )
         for index in small[:_REFERENCES]
     ]
 

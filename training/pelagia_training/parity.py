@@ -16,39 +16,53 @@ from torch import nn
 
 from pelagia.errors import ParityError
 from pelagia.model import TOLERANCE, Parity
-from pelagia.preprocess import Image, PreprocessSpec, load
-from pelagia_inference.session import Session
+from pelagia.preprocess import Image, PreprocessSpec, load_sized
+from pelagia_inference.session import Session, stacked
 
 GATE_IMAGES = 256
 BATCH_SIZES = (1, 8)
 
 
 def trained_probabilities(
-    network: nn.Module, encoded: Sequence[bytes], load_for_training: Callable[[bytes], Image]
+    network: nn.Module,
+    encoded: Sequence[bytes],
+    load_for_training: Callable[[bytes], Image],
+    sizes: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """What the trainer's side says: float32, N x classes; an image at a time, as no batch can then change it."""
+    """What the trainer's side says: float32, N x classes; an image at a time, as no batch can then change it.
+
+    Args:
+        sizes: float32, N x 3, as the trainer took them from the manifest; None where the network takes none.
+    """
     network.eval()
+    rows = []
     with torch.no_grad():
-        rows = [network(torch.from_numpy(load_for_training(data)[None])).numpy()[0] for data in encoded]
+        for index, data in enumerate(encoded):
+            size = () if sizes is None else (torch.from_numpy(sizes[index : index + 1]),)
+            rows.append(network(torch.from_numpy(load_for_training(data)[None]), *size).numpy()[0])
     return np.stack(rows)
 
 
-def check_parity(session: Session, encoded: Sequence[bytes], expected: NDArray[np.float32]) -> Parity:
+def check_parity(
+    session: Session, encoded: Sequence[bytes], expected: NDArray[np.float32], pixel_sizes: Sequence[float]
+) -> Parity:
     """Compares the field's side with ``expected``, the trainer's.
 
     Args:
         session: the exported model as the runner loads it.
         encoded: images as they lie on the disk.
         expected: float32, N x classes.
+        pixel_sizes: micrometres along the side of a pixel of each image; the rest of a size is found in the bytes.
 
     Raises:
         ParityError: a top-1 differs, or a probability differs by more than `TOLERANCE`.
     """
     spec: PreprocessSpec = session.graph.preprocess
-    pixels = np.stack([load(data, spec) for data in encoded])
+    pixels, sizes = stacked([load_sized(data, spec) for data in encoded], pixel_sizes)
     disagreements, worst = 0, 0.0
     for size in BATCH_SIZES:
-        parts = [session.probabilities(pixels[start : start + size]) for start in range(0, len(pixels), size)]
+        places = [slice(start, start + size) for start in range(0, len(pixels), size)]
+        parts = [session.probabilities(pixels[place], sizes[place]) for place in places]
         found = np.concatenate(parts)
         disagreements += int((found.argmax(1) != expected.argmax(1)).sum())
         worst = max(worst, float(np.abs(found - expected).max()))

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, ModelError, ParityError, some
 from pelagia.model import ModelFile, Quantisation, ReferenceImage, new_model, refuse_model, write_model
-from pelagia.preprocess import load
-from pelagia_inference.session import Session
+from pelagia.preprocess import PreprocessSpec, load_sized
+from pelagia_inference.session import Session, stacked
 from pelagia_inference.setting import DEFAULT_BATCH
 from pelagia_inference.verify import verify
-from pelagia_training.data import load_fitted, spread, targets_of
+from pelagia_training.data import load_fitted, sizes_of, spread, targets_of
 from pelagia_training.metrics import confusion_matrix, metrics_of
-from pelagia_training.precision import is_float, to_fp16, to_int8
+from pelagia_training.precision import Batch, is_float, to_fp16, to_int8
 
 CALIBRATION_IMAGES = 256
 GATE_IMAGES = 4096
@@ -93,7 +93,7 @@ def quantize(
         )
     if kind == "int8":
         report(f"calibrating on {len(calibration)} training images")
-        graph = to_int8(model.data, _batches(load_fitted(dataset, calibration, model.metadata.preprocess)))
+        graph = to_int8(model.data, _batches(model.metadata.preprocess, dataset, calibration))
     else:
         graph = to_fp16(model.data)
     with new_model(out) as candidate:
@@ -175,24 +175,24 @@ def _answers(
     found: tuple[list[NDArray[np.int64]], ...] = ([], [])
     for start in range(0, len(records), CALIBRATION_IMAGES):
         part = records[start : start + CALIBRATION_IMAGES]
-        for batch in _batches(load_fitted(dataset, part, sessions[0].graph.preprocess)):
+        for batch in _batches(sessions[0].graph.preprocess, dataset, part):
             for session, answers in zip(sessions, found, strict=True):
-                answers.append(session.probabilities(batch).argmax(1))
+                answers.append(session.probabilities(*batch).argmax(1))
     return tuple(np.concatenate(answers) for answers in found)
 
 
 def _references(model: ModelFile) -> tuple[ReferenceImage, ...]:
     """The float model's reference images with what this one says of them, one at a time."""
-    session, metadata = Session(model), model.metadata
-    return tuple(
-        one.model_copy(
-            update={
-                "probabilities": tuple(session.probabilities(load(one.data, metadata.preprocess)[None])[0].tolist())
-            }
-        )
-        for one in metadata.references
-    )
+    session, spec = Session(model), model.metadata.preprocess
+
+    def answer(one: ReferenceImage) -> tuple[float, ...]:
+        inputs = stacked([load_sized(one.data, spec)], [one.pixel_size_um])
+        return tuple(session.probabilities(*inputs)[0].tolist())
+
+    return tuple(one.model_copy(update={"probabilities": answer(one)}) for one in model.metadata.references)
 
 
-def _batches(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    return [pixels[start : start + DEFAULT_BATCH] for start in range(0, len(pixels), DEFAULT_BATCH)]
+def _batches(spec: PreprocessSpec, dataset: Dataset, records: Sequence[Record]) -> list[Batch]:
+    pixels, sizes = load_fitted(dataset, records, spec), sizes_of(records)
+    places = [slice(start, start + DEFAULT_BATCH) for start in range(0, len(pixels), DEFAULT_BATCH)]
+    return [(pixels[place], sizes[place]) for place in places]
