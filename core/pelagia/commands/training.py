@@ -9,19 +9,26 @@ import typer
 
 from pelagia import console
 from pelagia.commands.common import ModelPath, needs
+from pelagia.errors import InputError
 
 if TYPE_CHECKING:
     from pelagia.model import ModelFile
     from pelagia_training.compare import Comparison
+    from pelagia_training.config import TrainConfig
 
 
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
-    out: Annotated[Path, typer.Option(help="Run folder to make, or one that was broken off and goes on.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to make, or one that was broken off and goes on.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with a run that was broken off; else refuse it.")] = True,
+    show_augmentations: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw what training would do to the images, and stop.")
+    ] = None,
 ) -> None:
     """Train a network on a dataset. The same command goes on where it was broken off.
 
@@ -35,6 +42,11 @@ def train(
     from pelagia_training.config import TrainConfig
 
     settings = load_config(config, TrainConfig, set_ or [])  # a mistake is told before torch is imported
+    if show_augmentations is not None:
+        _show_augmentations(settings, show_augmentations)
+        return
+    if out is None:
+        raise InputError("say where the run is to go: --out RUN")
     from pelagia_training.console import show_training
     from pelagia_training.devices import is_first
     from pelagia_training.train import train as run_training
@@ -46,6 +58,13 @@ def train(
         best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
         console.say(f"best validation {best}, {state.seconds:.0f} s")
         console.say(f"next: pelagia export {out} --out {out.name}.onnx")
+
+
+def _show_augmentations(settings: TrainConfig, out: Path) -> None:
+    from pelagia_training.contact_sheet import DRAWS, show_augmentations
+
+    rows = show_augmentations(settings, out)
+    console.say(f"written: {out}; {rows} images, each as it is and then {DRAWS} times as it is trained on")
 
 
 def export(
