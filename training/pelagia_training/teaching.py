@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from pelagia.errors import ConfigError
 from pelagia_training.config import TrainConfig
-from pelagia_training.export import trained
 from pelagia_training.losses import soft_targets
 from pelagia_training.mixing import mix
 from pelagia_training.run import read_run
@@ -75,13 +74,15 @@ def build_teaching(config: TrainConfig, classes: Sequence[str]) -> Teaching:
         smoothing=train.label_smoothing,
         mixup=train.mixup,
         cutmix=train.cutmix,
-        teachers=_teachers(config, classes),
+        teachers=_teachers(config, classes) if train.distil.teachers else (),
         weight=train.distil.weight,
         temperature=train.distil.temperature,
     )
 
 
 def _teachers(config: TrainConfig, classes: Sequence[str]) -> list[nn.Module]:
+    from pelagia_training.export import trained  # it brings ONNX Runtime, which a run without teachers has no use for
+
     teachers: list[nn.Module] = []
     faults = []
     for run in config.train.distil.teachers:
