@@ -230,7 +230,7 @@ def drawn_network() -> torch.nn.Module:
 
 
 def deployed(network: torch.nn.Module) -> torch.nn.Module:
-    return Deployed(Normalised(network, *normalisation(network, None, None)), temperature=1.0)
+    return Deployed(Normalised(network, *normalisation(network, None, None)))
 
 
 class UnitPlanes(torch.nn.Module):
@@ -238,7 +238,7 @@ class UnitPlanes(torch.nn.Module):
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
-        self.classifier = Deployed(Normalised(network, *normalisation(network, None, None)), temperature=1.0)
+        self.classifier = Deployed(Normalised(network, *normalisation(network, None, None)))
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         return self.classifier((planes * 255).permute(0, 2, 3, 1))

@@ -50,3 +50,24 @@ def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
     from pelagia_training.export import export
 
     return export(run, tmp_path_factory.mktemp("models") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def sized_run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network is told the size of each crop, and has learnt something of it."""
+    pytest.importorskip("torch")
+    from pelagia_training.config import TrainConfig
+    from pelagia_training.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "sized"
+    overrides = [f"dataset={dataset.root}", *TINY, "model={backbone: test_resnet, size: true}"]
+    overrides += ["train.epochs=8", "train.lr=5e-3", "train.ema_decay=0"]
+    train(load_config(REPOSITORY / "configs/training/tiny_cpu.yaml", TrainConfig, overrides), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def sized(sized_run: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    from pelagia_training.export import export
+
+    return export(sized_run, tmp_path_factory.mktemp("models") / "sized.onnx")

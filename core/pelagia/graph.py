@@ -11,6 +11,7 @@ from pathlib import Path
 from pelagia.preprocess import PreprocessSpec
 
 INPUT_NAME = "image"
+SIZE_NAME = "size"
 OUTPUT_NAME = "probabilities"
 UNKNOWN_NAME = "unknown"
 

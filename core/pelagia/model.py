@@ -5,6 +5,10 @@ Graph: input ``image``, uint8, N x size x size x 3, RGB, 0..255, exactly what `p
 where an image is less like those that were trained on. N is free. The graph casts, normalises, runs the network and
 applies the temperatures and the softmax itself.
 
+A model that was trained to be told sizes has a second input, ``size``, float32, N x 3: width and height of the image
+before it was fitted, in pixels, and micrometres along the side of a pixel (`pelagia.pixel_size`). 0 is unknown. The
+graph takes the logarithms and normalises them.
+
 Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`; after it, under `DIGEST_KEY` and last in the
 file, the SHA-256 of all bytes before that entry. A file that was changed or damaged after its export is refused, and so
 is one whose weights lie in a second file.
@@ -84,6 +88,7 @@ class ReferenceImage(Strict):
     base64: str
     probabilities: tuple[float, ...]
     unknown: float | None = None
+    pixel_size_um: float = Field(default=0.0, ge=0, description="0: unknown")
 
     @field_validator("base64")
     @classmethod
@@ -100,10 +105,21 @@ class ReferenceImage(Strict):
 
     @classmethod
     def of(
-        cls, name: str, data: bytes, probabilities: tuple[float, ...], unknown: float | None = None
+        cls,
+        name: str,
+        data: bytes,
+        probabilities: tuple[float, ...],
+        unknown: float | None = None,
+        pixel_size_um: float = 0.0,
     ) -> ReferenceImage:
-        encoded = base64.b64encode(data).decode()
-        return cls(name=name, sha256=sha256_of(data), base64=encoded, probabilities=probabilities, unknown=unknown)
+        return cls(
+            name=name,
+            sha256=sha256_of(data),
+            base64=base64.b64encode(data).decode(),
+            probabilities=probabilities,
+            unknown=unknown,
+            pixel_size_um=pixel_size_um,
+        )
 
 
 class Parity(Strict):

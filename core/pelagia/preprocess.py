@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import zlib
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -91,6 +91,17 @@ class PreprocessSpec:
     jpeg_scale: Literal["full", "reduced"] = "reduced"
 
 
+class Fitted(NamedTuple):
+    """An image as the network meets it (uint8, ``size`` x ``size`` x 3, RGB), and the sides that it had, in pixels.
+
+    The sides are those of the whole image, turned as its EXIF orientation says, at whatever scale it was decoded.
+    """
+
+    pixels: Image
+    width: int
+    height: int
+
+
 def load(data: bytes, spec: PreprocessSpec) -> Image:
     """Decodes and fits an encoded image.
 
@@ -100,8 +111,14 @@ def load(data: bytes, spec: PreprocessSpec) -> Image:
     Raises:
         ImageError: the bytes are no usable image.
     """
+    return load_sized(data, spec).pixels
+
+
+def load_sized(data: bytes, spec: PreprocessSpec) -> Fitted:
+    """As `load`, with the sides that the fit takes away."""
     try:
-        return fit(decode(data, spec), spec)
+        pixels, (height, width) = _decode(data, spec)
+        return Fitted(fit(pixels, spec), width, height)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise ImageError("too_large", "it does not fit into the memory of this machine") from None
@@ -123,9 +140,14 @@ def decode(data: bytes, spec: PreprocessSpec | None = None) -> Image:
     Raises:
         ImageError: the bytes are no usable image.
     """
+    return _decode(data, spec)[0]
+
+
+def _decode(data: bytes, spec: PreprocessSpec | None) -> tuple[Image, tuple[int, int]]:
+    """Pixels, and height and width of the whole image."""
     if not data:
         raise ImageError("empty", "the file has no bytes")
-    data, flags = _checked(data, spec)
+    data, flags, stated = _checked(data, spec)
     pixels = _decoded(data, flags)
     if pixels is None:
         raise _refused(data)
@@ -136,11 +158,16 @@ def decode(data: bytes, spec: PreprocessSpec | None = None) -> Image:
         raise _unsupported_pixels(pixels)
     if not flags & cv2.IMREAD_COLOR_RGB:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, pixels)
-    return pixels.astype(np.uint8, copy=False)
+    height, width = pixels.shape[:2]
+    sides = stated or (height, width)
+    turned = (height - width) * (sides[0] - sides[1]) < 0
+    return pixels.astype(np.uint8, copy=False), sides[::-1] if turned else sides
 
 
-def _checked(data: bytes, spec: PreprocessSpec | None) -> tuple[bytes, int]:
+def _checked(data: bytes, spec: PreprocessSpec | None) -> tuple[bytes, int, tuple[int, int] | None]:
     """What OpenCV is to be given of an image that its own checks would let pass, and how it is to decode it.
+
+    Height and width, before they are turned, come with a JPEG that is to be decoded at a reduced scale.
 
     Only JPEG and PNG are decoded to RGB at once: a TIFF of 3 x 16 bits would come out of OpenCV 4.12 as whatever the
     memory held before.
@@ -148,12 +175,13 @@ def _checked(data: bytes, spec: PreprocessSpec | None) -> tuple[bytes, int]:
     if data[:2] == b"\xff\xd8":
         sides = _sides_of_whole_jpeg(data)
         _require_few_pixels(*sides)  # OpenCV would look at the reduced size
-        return data, _jpeg_flags(sides, spec)
+        flags = _jpeg_flags(sides, spec)
+        return data, flags, None if flags == cv2.IMREAD_COLOR_RGB else sides
     if data.startswith(_PNG_SIGNATURE):
         data = _whole_png(data)
         _require_few_pixels(int.from_bytes(data[16:20]), int.from_bytes(data[20:24]))
-        return data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH
-    return data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+        return data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH, None
+    return data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, None
 
 
 def _decoded(data: bytes, flags: int) -> NDArray[Any] | None:

@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from pelagia.predictions import Prediction as Prediction
     from pelagia.predictions import Survey as Survey
     from pelagia.preprocess import load as load
+    from pelagia.preprocess import load_sized as load_sized
     from pelagia.sources import SourceImage as SourceImage
     from pelagia.sources import list_images as list_images
     from pelagia_inference.pipeline import predict as predict
     from pelagia_inference.runner import classify as classify
     from pelagia_inference.session import Session as Session
+    from pelagia_inference.session import stacked as stacked
     from pelagia_inference.setting import Setting as Setting
 
 _PLACES = {
@@ -29,7 +31,9 @@ _PLACES = {
     "classify": "pelagia_inference.runner",
     "list_images": "pelagia.sources",
     "load": "pelagia.preprocess",
+    "load_sized": "pelagia.preprocess",
     "predict": "pelagia_inference.pipeline",
+    "stacked": "pelagia_inference.session",
 }
 
 __all__ = list(_PLACES)

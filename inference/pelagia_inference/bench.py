@@ -25,16 +25,13 @@ from queue import Empty
 from statistics import median
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pelagia.errors import InputError, PelagiaError
 from pelagia.model import ModelFile
-from pelagia.preprocess import ImageError, load
+from pelagia.preprocess import Fitted, ImageError, load, load_sized
 from pelagia.sources import SourceImage, list_images
 from pelagia_inference.launch import cores
 from pelagia_inference.providers import CPU
-from pelagia_inference.session import Session
+from pelagia_inference.session import Session, stacked
 from pelagia_inference.setting import Setting
 
 if TYPE_CHECKING:
@@ -97,9 +94,9 @@ def bench(
         InputError: no image of the inputs can be used.
     """
     sample = list(islice(list_images(inputs), _SAMPLE))
-    pixels = _fitted(sample, model)
+    fitted = _fitted(sample, model)
     steps = [_Step(cores(), partial(_decoder, sample, model))]
-    steps += [_Step(setting.workers, partial(_runner, model, pixels, setting)) for setting in settings()]
+    steps += [_Step(setting.workers, partial(_runner, model, fitted, setting)) for setting in settings()]
     alone: list[list[float]] = []
     whole: list[float] = []
     images = 0
@@ -120,16 +117,16 @@ def settings() -> list[Setting]:
     return own if cores() == 1 else [*own, Setting(1, cores(), 8)]
 
 
-def _fitted(sample: Sequence[SourceImage], model: ModelFile) -> NDArray[np.uint8]:
+def _fitted(sample: Sequence[SourceImage], model: ModelFile) -> list[Fitted]:
     usable = []
     for image in sample[: 8 * max(BATCHES)]:
         try:
-            usable.append(load(image.read(), model.metadata.preprocess))
+            usable.append(load_sized(image.read(), model.metadata.preprocess))
         except (ImageError, OSError):
             continue
     if not usable:
         raise InputError("none of the first images can be decoded: bench on a folder of whole images")
-    return np.stack([usable[index % len(usable)] for index in range(8 * max(BATCHES))])
+    return [usable[index % len(usable)] for index in range(8 * max(BATCHES))]
 
 
 def _decoder(sample: Sequence[SourceImage], model: ModelFile) -> Iterator[int]:
@@ -139,12 +136,13 @@ def _decoder(sample: Sequence[SourceImage], model: ModelFile) -> Iterator[int]:
         yield 1
 
 
-def _runner(model: ModelFile, pixels: NDArray[np.uint8], setting: Setting) -> Iterator[int]:
+def _runner(model: ModelFile, fitted: Sequence[Fitted], setting: Setting) -> Iterator[int]:
     session = Session(model, threads=setting.threads)
-    session.probabilities(pixels[: setting.batch])
+    pixels, sizes = stacked(fitted)
+    session.probabilities(pixels[: setting.batch], sizes[: setting.batch])
     yield 0
     for start in cycle(range(0, len(pixels) - setting.batch + 1, setting.batch)):
-        session.probabilities(pixels[start : start + setting.batch])
+        session.probabilities(pixels[start : start + setting.batch], sizes[start : start + setting.batch])
         yield setting.batch
 
 

@@ -20,7 +20,7 @@ from typing import Self, cast
 from pelagia.errors import PelagiaError
 from pelagia.model import ModelFile
 from pelagia.sources.image import Fault
-from pelagia_inference.frames import Answer, Hello, Outcome, Reader, Request
+from pelagia_inference.frames import Answer, Hello, Item, Outcome, Request
 from pelagia_inference.launch import end_spare
 from pelagia_inference.process import WorkerDied, WorkerProcess
 from pelagia_inference.setting import Setting
@@ -163,7 +163,7 @@ class _Foreman(threading.Thread):
                 return
 
     def _one_by_one(self, request: Request) -> Answer:
-        alone = [[self._alone(reader) for reader in batch] for batch in request]
+        alone = [[self._alone(item) for item in batch] for batch in request]
         self.process.send(
             [
                 [_without(*pair) for pair in zip(batch, answers, strict=True)]
@@ -176,8 +176,8 @@ class _Foreman(threading.Thread):
             self._replace()
             return Answer.joined([one for answers in alone for one in answers])
 
-    def _alone(self, reader: Reader) -> Answer:
-        self.process.send([[reader]])
+    def _alone(self, item: Item) -> Answer:
+        self.process.send([[item]])
         try:
             return self._receive()
         except WorkerDied as end:
@@ -186,7 +186,7 @@ class _Foreman(threading.Thread):
             return Answer.failed(failed, len(graph.classes), scored=graph.scores_unknown)
 
 
-def _without(reader: Reader, answer: Answer) -> Reader:
-    """``reader``, or one that fails as the image did that ended its process."""
+def _without(item: Item, answer: Answer) -> Item:
+    """``item``, or one that fails as the image did that ended its process."""
     outcome = answer.outcomes[0]
-    return Fault(outcome.reason, outcome.message) if outcome.reason in _DEATHS else reader
+    return (Fault(outcome.reason, outcome.message), 0.0) if outcome.reason in _DEATHS else item

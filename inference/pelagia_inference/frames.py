@@ -16,7 +16,9 @@ from pelagia.graph import Graph
 
 Reader = Callable[[], bytes] | str
 """What gives the encoded bytes of an image: a call, or the path of its file."""
-Request = Sequence[Sequence[Reader]]
+Item = tuple[Reader, float]
+"""An image, and the micrometres along the side of its pixels, 0.0 where nobody knows."""
+Request = Sequence[Sequence[Item]]
 """Batches: each is what the session takes at once."""
 
 

@@ -14,11 +14,12 @@ from itertools import islice
 
 from pelagia.decision import NO_VERDICT, Decider
 from pelagia.model import ModelFile
+from pelagia.pixel_size import pixel_size_um
 from pelagia.predictions import Prediction
 from pelagia.sources import SourceImage
 from pelagia.sources.image import Held
 from pelagia_inference.crew import Crew
-from pelagia_inference.frames import Answer
+from pelagia_inference.frames import Answer, Item
 from pelagia_inference.providers import CPU
 from pelagia_inference.setting import Setting, default_setting
 
@@ -75,8 +76,8 @@ def predict_with(
         kept = {id(image) for image in skip([image for batch in request for image in batch])}
         todo = [[image for image in batch if id(image) in kept] for batch in request]
         if kept:
-            readers = [[image.reader or str(image.file) for image in batch] for batch in todo if batch]
-            pending.append(_InFlight([image for batch in todo for image in batch], crew.submit(readers)))
+            items = [[_item(image) for image in batch] for batch in todo if batch]
+            pending.append(_InFlight([image for batch in todo for image in batch], crew.submit(items)))
         while len(pending) >= setting.workers * _AHEAD or (
             len(pending) > 1 and sum(one.bytes for one in pending) > setting.workers * _AHEAD_BYTES
         ):
@@ -107,6 +108,10 @@ def _requests(images: Iterable[SourceImage], size: int) -> Iterator[list[list[So
             request, held = [], 0
     if request:
         yield request
+
+
+def _item(image: SourceImage) -> Item:
+    return image.reader or str(image.file), pixel_size_um(image.columns)
 
 
 def _bytes_of(images: Sequence[SourceImage]) -> int:

@@ -9,9 +9,9 @@ import numpy as np
 from pelagia.errors import ModelError
 from pelagia.files import sha256_of
 from pelagia.model import ModelFile
-from pelagia.preprocess import ImageError, load
+from pelagia.preprocess import ImageError, load_sized
 from pelagia_inference.providers import CPU
-from pelagia_inference.session import Session
+from pelagia_inference.session import Session, stacked
 
 _UPDATE = "update onnxruntime and opencv-python-headless and try again"
 
@@ -43,12 +43,12 @@ def verify(model: ModelFile, provider: str = CPU) -> Verification:
         if sha256_of(reference.data) != reference.sha256:
             raise ModelError(f"{model.path}: the reference image {reference.name} is damaged: copy the file again")
         try:
-            pixels = load(reference.data, model.metadata.preprocess)
+            fitted = load_sized(reference.data, model.metadata.preprocess)
         except ImageError as error:
             raise ModelError(
                 f"{model.path}: the reference image {reference.name} cannot be decoded here: {error}"
             ) from None
-        found = session.answers(pixels[None])
+        found = session.answers(*stacked([fitted], [reference.pixel_size_um]))
         difference = float(np.abs(found.probabilities[0] - np.asarray(reference.probabilities, np.float32)).max())
         worst = max(worst, difference)
         if not difference <= tolerance:

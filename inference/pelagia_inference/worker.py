@@ -26,10 +26,10 @@ import numpy as np
 from pelagia.errors import PelagiaError
 from pelagia.exif import exif_columns
 from pelagia.files import sha256_of
-from pelagia.preprocess import Image, ImageError, load
+from pelagia.preprocess import Fitted, ImageError, load_sized
 from pelagia.sources.image import read_file
-from pelagia_inference.frames import Answer, Hello, Outcome, Reader, Ready, Refusal, Request, Tick
-from pelagia_inference.session import Session
+from pelagia_inference.frames import Answer, Hello, Item, Outcome, Ready, Refusal, Request, Tick
+from pelagia_inference.session import Session, stacked
 
 _TICK_SECONDS = 1.0
 _QUICK_READ = 100e-6
@@ -39,7 +39,8 @@ _NOTHING = 0.5
 _READ_AHEAD = 4
 _FAULTS = (OSError, MemoryError, ImageError)
 
-_Batch = list[tuple[Outcome, bytes]]
+_Batch = list[tuple[Outcome, bytes, float]]
+"""What is known of each image, its bytes, and its pixels' size."""
 
 
 def main() -> None:
@@ -66,7 +67,7 @@ def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
     try:
         session = Session(hello.graph, hello.provider, hello.threads)
         size = hello.graph.preprocess.size
-        session.probabilities(np.zeros((1, size, size, 3), np.uint8))
+        session.probabilities(*stacked([Fitted(np.zeros((size, size, 3), np.uint8), size, size)]))
         send(Ready())
         _silence(sys.stderr)  # what a decoder says of an image stands in its row
         parts: list[Answer] = []
@@ -105,11 +106,11 @@ def _batches(source: IO[bytes], pulse: _Pulse) -> Iterator[tuple[_Batch, bool]]:
     """
     spent, images = 0.0, 0
     while spent <= max(_NOTHING, _QUICK_READ * images):
-        for readers, last in _requests(source):
+        for items, last in _requests(source):
             began = time.perf_counter()
             batch = []
-            for reader in readers:
-                batch.append(_read(reader))
+            for item in items:
+                batch.append(_read(item))
                 pulse()
             spent, images = spent + time.perf_counter() - began, images + len(batch)
             yield batch, last
@@ -121,11 +122,11 @@ def _batches(source: IO[bytes], pulse: _Pulse) -> Iterator[tuple[_Batch, bool]]:
         yield ahead.next(pulse)
 
 
-def _requests(source: IO[bytes]) -> Iterator[tuple[Sequence[Reader], bool]]:
+def _requests(source: IO[bytes]) -> Iterator[tuple[Sequence[Item], bool]]:
     while True:
         request: Request = pickle.load(source)  # noqa: S301 - from the parent
-        for number, readers in enumerate(request, start=1):
-            yield readers, number == len(request)
+        for number, items in enumerate(request, start=1):
+            yield items, number == len(request)
 
 
 class _Ahead(threading.Thread):
@@ -139,10 +140,10 @@ class _Ahead(threading.Thread):
 
     def run(self) -> None:
         try:
-            for readers, last in _requests(self._source):
+            for items, last in _requests(self._source):
                 batch = []
-                for reader in readers:
-                    batch.append(_read(reader))
+                for item in items:
+                    batch.append(_read(item))
                     self._read += 1
                 self._done.put((batch, last))
         finally:  # the input ended, or a reader broke its word: then this process ends, and a new one says why
@@ -163,21 +164,24 @@ class _Ahead(threading.Thread):
             return found
 
 
-def _read(reader: Reader) -> tuple[Outcome, bytes]:
+def _read(item: Item) -> tuple[Outcome, bytes, float]:
+    reader, pixel_size = item
     try:
         data = read_file(reader) if isinstance(reader, str) else reader()
     except _FAULTS as error:
-        return Outcome("", *_why(error)), b""
-    return Outcome(sha256_of(data), columns=exif_columns(data) or None), data
+        return Outcome("", *_why(error)), b"", 0.0
+    return Outcome(sha256_of(data), columns=exif_columns(data) or None), data, pixel_size
 
 
 def _answer(batch: _Batch, session: Session, pulse: _Pulse) -> Answer:
     outcomes: list[Outcome] = []
-    fitted: list[Image] = []
-    for outcome, data in batch:
+    fitted: list[Fitted] = []
+    pixel_sizes: list[float] = []
+    for outcome, data, pixel_size in batch:
         if not outcome.reason:
             try:
-                fitted.append(load(data, session.graph.preprocess))
+                fitted.append(load_sized(data, session.graph.preprocess))
+                pixel_sizes.append(pixel_size)
             except _FAULTS as error:
                 reason, message = _why(error)
                 outcome = replace(outcome, reason=reason, message=message)
@@ -186,7 +190,7 @@ def _answer(batch: _Batch, session: Session, pulse: _Pulse) -> Answer:
     if not fitted:
         graph = session.graph
         return Answer.failed(outcomes, len(graph.classes), scored=graph.scores_unknown)
-    found = session.answers(np.stack(fitted))
+    found = session.answers(*stacked(fitted, pixel_sizes))
     return Answer(outcomes, found.probabilities, found.unknown)
 
 

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from pelagia.config import Strict, validate
 from pelagia.errors import ConfigError
-from pelagia.preprocess import REASONS, ImageError, PreprocessSpec, border_colour, decode, fit, load
+from pelagia.preprocess import REASONS, ImageError, PreprocessSpec, border_colour, decode, fit, load, load_sized
 
 SIXTEEN_BIT = (np.arange(1200, dtype=np.uint16) * 54).reshape(30, 40)
 KINDS = {
@@ -160,6 +160,24 @@ def test_a_reduced_jpeg_shows_the_same_image(encode, kind, orientation):
     reduced, full = PreprocessSpec(size=32), PreprocessSpec(size=32, jpeg_scale="full")
     assert decode(data, reduced).shape == ((150, 113, 3) if orientation > 4 else (113, 150, 3))
     assert np.abs(load(data, reduced).astype(int) - load(data, full)).mean() < 2  # turned wrongly: 40
+
+
+@pytest.mark.parametrize("jpeg_scale", ["reduced", "full"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("sides", [(900, 1201), (1003, 257), (601, 601)])
+def test_the_sides_are_those_of_the_whole_image_as_it_is_turned(encode, sides, orientation, jpeg_scale):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode("JPEG", height=sides[0], width=sides[1], exif=exif)
+    found = load_sized(data, PreprocessSpec(size=16, jpeg_scale=jpeg_scale))
+    assert (found.height, found.width) == decode(data).shape[:2]
+    assert np.array_equal(found.pixels, load(data, PreprocessSpec(size=16, jpeg_scale=jpeg_scale)))
+
+
+@pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "WEBP"])
+def test_the_sides_of_other_formats_are_those_of_their_pixels(encode, form):
+    found = load_sized(encode(form, height=600, width=800), PreprocessSpec(size=16))
+    assert (found.height, found.width) == (600, 800)
 
 
 @pytest.mark.parametrize("form", ["PNG", "TIFF", "BMP", "WEBP"])

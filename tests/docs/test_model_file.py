@@ -14,10 +14,10 @@ from PIL import Image
 
 from pelagia.dataset import Dataset
 from pelagia.model import ModelFile
-from pelagia.preprocess import PreprocessSpec
+from pelagia.preprocess import PreprocessSpec, load_sized
 from pelagia.preprocess import load as ours
 from pelagia.sample import SampleSurvey
-from pelagia_inference.session import Session
+from pelagia_inference.session import Session, stacked
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "model-file.md"
 FOREIGN, PYTHON = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -26,6 +26,10 @@ FOREIGN, PYTHON = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="ut
 @pytest.fixture
 def foreign(model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """The names that the page's program defines, having passed its own test on the reference images."""
+    return names_of(model, tmp_path, monkeypatch)
+
+
+def names_of(model: ModelFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     shutil.copy(model.path, tmp_path / "model.onnx")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
@@ -49,6 +53,16 @@ def test_another_program_sees_the_same_pixels_and_gives_the_same_probabilities(
         assert np.abs(foreign["probabilities"](data) - expected).max() <= 1e-6  # type: ignore[operator]
 
 
+def test_another_program_gives_sizes_to_a_model_that_takes_them(
+    sized: ModelFile, dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign, session = names_of(sized, tmp_path, monkeypatch), Session(sized)
+    for record in dataset.records[::7]:
+        data = dataset.file(record).read_bytes()
+        expected = session.probabilities(*stacked([load_sized(data, sized.metadata.preprocess)], [3.5]))[0]
+        assert np.abs(foreign["probabilities"](data, 3.5) - expected).max() <= 1e-6  # type: ignore[operator]
+
+
 def encoded(form: str, mode: str = "RGB", sides: tuple[int, int] = (40, 30), **options: object) -> bytes:
     """A drawn image: smooth, with a grain."""
     random = np.random.default_rng(sum(sides))
@@ -69,6 +83,8 @@ def test_large_jpegs_are_described(foreign: dict[str, object], fit: str, sides: 
     data = encoded("JPEG", mode, sides, exif=exif)
     pixels = ours(data, PreprocessSpec(size=32, fit=fit))  # type: ignore[arg-type]
     assert np.array_equal(foreign["load"](data), pixels)  # type: ignore[operator]
+    found = load_sized(data, PreprocessSpec(size=32, fit=fit))  # type: ignore[arg-type]
+    assert foreign["decode"](data)[1] == (found.width, found.height) == sides[::-1]  # type: ignore[operator]
 
 
 def test_a_model_that_does_not_speak_of_large_jpegs_is_described(foreign: dict[str, object]) -> None:

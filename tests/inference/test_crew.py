@@ -91,7 +91,7 @@ def test_a_reader_that_breaks_its_word_ends_the_run_and_says_how(model: ModelFil
     slowly = partial(subprocess.check_output, ["sh", "-c", "sleep 0.02; echo no image"])
     readers: list[Reader] = [*[slowly] * slow, partial(int, "x")]  # a request each: some are found to be slow
     with Crew(model, "cpu", Setting(1), patience=600) as crew:
-        futures = [crew.submit([[reader]]) for reader in readers]
+        futures = [crew.submit([[(reader, 0.0)]]) for reader in readers]
         with pytest.raises(RuntimeError, match="ValueError: invalid literal for int"):
             futures[-1].result()
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pelagia.preprocess import Image
-from pelagia_training.augment import build_augment, sample_seed
+from pelagia_training.augment import Augment, build_augment, sample_seed
 from pelagia_training.config import AugmentConfig
 
 
@@ -59,6 +59,87 @@ def test_the_original_is_not_written_to(image: Image) -> None:
     for seed in range(20):
         build_augment(AugmentConfig(colour=0.5, erase=1, blur=1, noise=1, jpeg=1))(image, seed)
     assert np.array_equal(image, before)
+
+
+OFF = dict.fromkeys(("rotate", "scale", "shift", "light", "blur", "noise", "jpeg"), 0)
+KEYS = ("colour", "blur", "illumination", "background", "clip", "bubbles", "noise", "jpeg", "erase")
+
+
+@pytest.fixture
+def copepod() -> Image:
+    """A dark ellipse before an even background with a grain."""
+    pixels = np.random.default_rng(0).integers(196, 204, (64, 64, 3), dtype=np.uint8)
+    cv2.ellipse(pixels, (32, 32), (24, 10), 30, 0, 360, (60, 80, 90), -1)
+    return pixels
+
+
+def only(**keys: float) -> Augment:
+    return build_augment(AugmentConfig(flips="none", **{**OFF, **keys}))  # type: ignore[arg-type]
+
+
+def organism(image: Image) -> np.ndarray:
+    return image.max(axis=2) < 150
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_each_effect_changes_the_image_and_not_its_form(copepod: Image, key: str) -> None:
+    before = copepod.copy()
+    augment = only(**{key: 1})
+    draws = [augment(copepod, seed) for seed in range(20)]
+    assert all((one.shape, one.dtype) == (copepod.shape, np.uint8) for one in draws)
+    assert sum(not np.array_equal(one, copepod) for one in draws) > 15
+    assert np.array_equal(copepod, before)
+
+
+def test_at_strength_nothing_only_the_orientation_changes(copepod: Image) -> None:
+    config = AugmentConfig(strength=0, rotate=0, **dict.fromkeys(KEYS, 1.0))  # type: ignore[arg-type]
+    turned = {np.rot90(view, k).tobytes() for view in (copepod, copepod[:, ::-1]) for k in range(4)}
+    assert {build_augment(config)(copepod, seed).tobytes() for seed in range(100)} == turned
+
+
+def test_more_strength_changes_more(copepod: Image) -> None:
+    def change(strength: float) -> float:
+        config = AugmentConfig(strength=strength, flips="none", rotate=0, illumination=0.2, background=0.2, clip=0.2)
+        augment = build_augment(config)
+        return float(np.mean([np.abs(augment(copepod, seed).astype(int) - copepod).mean() for seed in range(60)]))
+
+    assert 0 < change(0.3) < change(1) < change(2.5)
+
+
+def test_a_clipped_organism_loses_a_side_up_to_a_straight_edge(copepod: Image) -> None:
+    for seed in range(20):
+        left = organism(only(clip=1)(copepod, seed))
+        whole = organism(copepod)
+        assert not (left & ~whole).any()
+        assert 0.5 < left.sum() / whole.sum() < 1
+        gone = whole & ~left
+        rows, columns = gone.any(axis=1), gone.any(axis=0)
+        straight = [not left[rows].any(), not left[:, columns].any()]
+        assert any(straight)
+
+
+def test_an_empty_image_is_clipped_to_itself() -> None:
+    empty = np.full((32, 32, 3), 180, np.uint8)
+    assert np.array_equal(only(clip=1)(empty, 0), empty)
+
+
+def test_another_background_leaves_the_organism(copepod: Image) -> None:
+    inside, outside = organism(copepod), ~cv2.dilate(organism(copepod).astype(np.uint8), np.ones((5, 5))).astype(bool)
+    shifts = []
+    for seed in range(20):
+        changed = only(background=1)(copepod, seed).astype(int) - copepod
+        assert not changed[inside].any()
+        shifts.append(changed[outside].mean())
+    assert min(shifts) < -10
+    assert max(shifts) > 10
+
+
+def test_bubbles_have_a_dark_rim_and_a_bright_middle() -> None:
+    empty = np.full((64, 64, 3), 150, np.uint8)
+    for seed in range(20):
+        drawn = only(bubbles=1)(empty, seed)
+        assert drawn.min() < 100
+        assert drawn.max() > 180
 
 
 def test_seeds_differ_by_epoch_and_by_image() -> None:

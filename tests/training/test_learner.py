@@ -19,6 +19,9 @@ from pelagia.dataset import Dataset
 from pelagia.errors import TrainingError
 from pelagia_training.config import OptimiserConfig, TrainConfig
 from pelagia_training.learner import Learner, build_learner
+from pelagia_training.losses import build_loss
+from pelagia_training.network import Normalised
+from pelagia_training.teaching import Teaching
 from pelagia_training.train import train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -28,6 +31,8 @@ TINY = ("preprocess.size=32", "train.epochs=2", "train.batch_size=16", "model={b
 
 class Forgetful(nn.Module):
     """A linear network whose memory holds ``most`` images."""
+
+    pretrained_cfg = {"classifier": "layer"}
 
     def __init__(self, most: int) -> None:
         super().__init__()
@@ -40,14 +45,16 @@ class Forgetful(nn.Module):
         self.seen.append(len(image))
         if len(image) > self.most:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        logits: Tensor = self.layer(image.float().flatten(1) / 255)
+        logits: Tensor = self.layer(image.flatten(1))
         return logits
 
 
 def learner(network: nn.Module, said: list[str], **changes: object) -> Learner:
     settings = OptimiserConfig.model_validate({"batch_size": 16, "ema_decay": 0, "warmup_epochs": 0, **changes})
     fabric = Fabric(accelerator="cpu", devices=1)
-    return build_learner(fabric, network, nn.CrossEntropyLoss(), settings, 10, 0, said.append)  # type: ignore[arg-type]
+    model = Normalised(network, (0.0,) * 3, (1.0,) * 3)
+    teaching, loss = Teaching(classes=3, smoothing=0.0), build_loss("none", np.ones(3))
+    return build_learner(fabric, model, teaching, loss, settings, 10, 0, said.append)
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def test_normalisation_is_that_of_the_trainer() -> None:
             return pixels.mean(dim=(2, 3))
 
     image = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
-    probabilities = Deployed(Normalised(Spy(), mean, std), temperature=2.0)(image)
+    probabilities = Deployed(Normalised(Spy(), mean, std), temperatures=2.0)(image)
     expected = (image.permute(0, 3, 1, 2) / 255 - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(
         1, 3, 1, 1
     )

@@ -18,10 +18,11 @@ from pelagia.preprocess import Image
 from pelagia.taxonomy import Taxonomy
 from pelagia_training.augment import build_augment
 from pelagia_training.config import TrainConfig
-from pelagia_training.data import Batches, TrainingImages, shuffled, targets_of
-from pelagia_training.network import Normalised, build_network, load_weights, normalisation, require_fit
+from pelagia_training.data import Batches, TrainingImages, sizes_of, targets_of
+from pelagia_training.network import Normalised, SizeHead, build_network, load_weights, normalisation, require_fit
 from pelagia_training.resplit import resplit
-from pelagia_training.run import CHECKPOINT_FILE, STATE_FILE, read_state
+from pelagia_training.run import BEST_FILE, CHECKPOINT_FILE, STATE_FILE, RunState, read_run, read_state
+from pelagia_training.sampling import build_order
 
 
 @dataclass(frozen=True)
@@ -87,23 +88,50 @@ def _require_images(train_records: Sequence[Record], val_records: Sequence[Recor
 
 
 def first_network(
-    config: TrainConfig, classes: int, report: Callable[[str], None], *, with_weights: bool
+    config: TrainConfig, splits: Splits, report: Callable[[str], None], *, with_weights: bool
 ) -> Normalised:
     """The network on the CPU, with its first weights where no checkpoint has later ones."""
     network = build_network(
         config.model.backbone,
-        classes,
+        len(splits.classes),
         pretrained=config.model.pretrained and with_weights,
         drop_rate=config.model.drop_rate,
         options=config.model.options,
     )
-    if config.model.weights is not None and with_weights:
-        fresh = load_weights(network, config.model.weights)
-        report(f"weights of {config.model.weights}; made anew: {some(fresh) or 'nothing'}")
-    mean, std = normalisation(network, config.model.mean, config.model.std)
-    model = Normalised(network, mean, std).to(memory_format=torch.channels_last)
+    mean, std, weights = config.model.mean, config.model.std, config.model.weights
+    run = None if weights is None else _run_of(weights)
+    if run is not None:
+        theirs = _require_alike(run, config)
+        mean, std, weights = mean or theirs.mean, std or theirs.std, run / BEST_FILE
+    if weights is not None and with_weights:
+        fresh = load_weights(network, weights, keep_head=run is None or theirs.taxonomy.names == splits.classes)
+        report(f"weights of {weights}; made anew: {some(fresh) or 'nothing'}")
+    size_head = SizeHead(len(splits.classes)) if config.model.size else None
+    if size_head is not None:
+        size_head.fit(torch.from_numpy(sizes_of(splits.train)))
+    model = Normalised(network, *normalisation(network, mean, std), size_head).to(memory_format=torch.channels_last)
     require_fit(model, config.preprocess.size, config.model.backbone)
     return model
+
+
+def _run_of(weights: Path) -> Path | None:
+    """The run that ``weights`` is, or is a file of."""
+    folder = weights if weights.is_dir() else weights.parent
+    return folder if weights.is_dir() or (folder / STATE_FILE).is_file() else None
+
+
+def _require_alike(run: Path, config: TrainConfig) -> RunState:
+    """What the run rests on. Raises ConfigError where its network is built otherwise than the config's."""
+    theirs, state = read_run(run)
+    faults = [
+        f"the run {run} has the {key} {getattr(theirs.model, key)}, the config {getattr(config.model, key)}: "
+        f"set model.{key} likewise"
+        for key in ("backbone", "options")
+        if getattr(theirs.model, key) != getattr(config.model, key)
+    ]
+    if faults:
+        raise ConfigError("model.weights", faults)
+    return state
 
 
 def training_batches(
@@ -113,8 +141,9 @@ def training_batches(
     on_gpu = fabric.device.type == "cuda"
     workers = config.data.workers if config.data.workers is not None else 8 if on_gpu else 0
     targets = targets_of(splits.train, splits.classes)
-    images = TrainingImages(crops, targets, build_augment(config.augment), config.seed)
-    order = shuffled(len(images), config.seed)
+    sizes = sizes_of(splits.train) if config.model.size else None
+    images = TrainingImages(crops, targets, build_augment(config.augment), config.seed, sizes)
+    order = build_order(config.train.long_tail, targets, config.seed)
     batches = Batches(order, len(images), config.train.batch_size, fabric.global_rank, fabric.world_size)
     loader: DataLoader[Any] = DataLoader(
         images, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0, pin_memory=on_gpu

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pelagia.dataset import Dataset
 from pelagia.model import ModelFile
-from pelagia.preprocess import load
+from pelagia.preprocess import Fitted, load_sized
 from pelagia_inference.launch import cores
-from pelagia_inference.session import Session
+from pelagia_inference.session import Session, stacked
 from pelagia_inference.setting import DEFAULT_BATCH
 from pelagia_training.evaluate import Evaluation, evaluate
 
@@ -73,24 +70,24 @@ def compare(
     if not timed:
         return Comparison(*evaluations, speed=None)
     report(f"speed: {_ROUNDS} rounds in turns, every core busy")
-    fitted = [load(reference.data, large.metadata.preprocess) for reference in large.metadata.references]
-    pixels = np.stack([fitted[index % len(fitted)] for index in range(_TIMED_IMAGES)])
-    return Comparison(*evaluations, speed=speed_ratio(large, small, pixels))
+    fitted = [load_sized(reference.data, large.metadata.preprocess) for reference in large.metadata.references]
+    images = [fitted[index % len(fitted)] for index in range(_TIMED_IMAGES)]
+    return Comparison(*evaluations, speed=speed_ratio(large, small, images))
 
 
-def speed_ratio(first: ModelFile, second: ModelFile, pixels: NDArray[np.uint8]) -> float:
+def speed_ratio(first: ModelFile, second: ModelFile, images: Sequence[Fitted]) -> float:
     """How many times as fast ``second`` is: the median over rounds in which both take turns on every core.
 
     Args:
-        pixels: uint8, N x size x size x 3, for both models; taken in batches of `DEFAULT_BATCH`.
+        images: for both models; taken in batches of `DEFAULT_BATCH`.
     """
-    batches = [pixels[start : start + DEFAULT_BATCH] for start in range(0, len(pixels), DEFAULT_BATCH)]
+    batches = [stacked(images[start : start + DEFAULT_BATCH]) for start in range(0, len(images), DEFAULT_BATCH)]
 
     def seconds(sessions: list[Session], times: int) -> float:
         def work(session: Session) -> None:
             for _ in range(times):
                 for batch in batches:
-                    session.probabilities(batch)
+                    session.probabilities(*batch)
 
         began = perf_counter()
         list(pool.map(work, sessions))

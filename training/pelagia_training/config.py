@@ -19,10 +19,11 @@ class NetworkConfig(Strict):
 
     backbone: str = Field(description="a name that timm.list_models() gives")
     pretrained: bool = Field(default=False, description="weights from timm's hub; needs a network once")
-    weights: Path | None = Field(default=None, description="a local .safetensors, .pth or .pt file")
+    weights: Path | None = Field(default=None, description="a .safetensors, .pth or .pt file, or a run folder")
     mean: Rgb | None = Field(default=None, description="of the input on 0..1; null: what timm says of the backbone")
     std: tuple[Positive, Positive, Positive] | None = None
     drop_rate: float = Field(default=0.0, ge=0, lt=1, description="dropout before the head")
+    size: bool = Field(default=False, description="tell it the crop's size, which the fit takes away")
     options: dict[str, Any] = Field(default={}, description="passed to timm.create_model, such as pad_type: same")
 
     @model_validator(mode="after")
@@ -62,20 +63,39 @@ class DataConfig(Strict):
 class AugmentConfig(Strict):
     """Random changes of the fitted crop, in training only. Probabilities unless stated."""
 
+    strength: float = Field(
+        default=1.0, ge=0, le=10, description="multiplies all that follows but flips and rotate; what to search"
+    )
     flips: Literal["all", "horizontal", "none"] = Field(default="all", description="plankton has no up; fish have")
     rotate: float = Field(default=180.0, ge=0, le=180, description="largest angle, degrees")
     scale: float = Field(default=0.15, ge=0, lt=1, description="largest relative change of size")
     shift: float = Field(default=0.05, ge=0, lt=1, description="largest shift, as a share of the side")
     light: float = Field(default=0.2, ge=0, le=1, description="largest relative change of brightness and contrast")
     colour: float = Field(default=0.0, ge=0, le=1, description="largest relative change of hue and saturation")
-    blur: float = Field(default=0.1, ge=0, le=1)
-    noise: float = Field(default=0.1, ge=0, le=1)
-    jpeg: float = Field(default=0.1, ge=0, le=1)
-    erase: float = Field(default=0.0, ge=0, le=1)
+    blur: float = Field(default=0.1, ge=0, le=1, description="out of focus")
+    illumination: float = Field(default=0.0, ge=0, le=1, description="light that falls off to one side or a corner")
+    background: float = Field(default=0.0, ge=0, le=1, description="another brightness and tint behind the organism")
+    clip: float = Field(default=0.0, ge=0, le=1, description="the organism cut off, as at the edge of a frame")
+    bubbles: float = Field(default=0.0, ge=0, le=1, description="one to three of them in the picture")
+    noise: float = Field(default=0.1, ge=0, le=1, description="of the sensor")
+    jpeg: float = Field(default=0.1, ge=0, le=1, description="artefacts of compression")
+    erase: float = Field(default=0.0, ge=0, le=1, description="one or two rectangles blackened")
+
+
+LongTail = Literal["none", "balanced_sampling", "sqrt_sampling", "logit_adjustment", "focal", "effective_number"]
+"""What is done about rare classes; docs/recipes.md says when to use which."""
+
+
+class DistilConfig(Strict):
+    """Runs whose average answer on each augmented image is learnt beside its label."""
+
+    teachers: tuple[Path, ...] = Field(default=(), description="run folders of the same classes and preprocessing")
+    weight: float = Field(default=0.5, ge=0, le=1, description="of their answer; the rest is the label's")
+    temperature: float = Field(default=1.0, gt=0, description="above 1: their second thoughts count more")
 
 
 class OptimiserConfig(Strict):
-    """AdamW, warm-up and cosine."""
+    """AdamW, warm-up and cosine; what the loss is, and what becomes of the weights at the end."""
 
     epochs: int = Field(default=10, ge=1)
     batch_size: int = Field(default=64, ge=2, description="of all devices together")
@@ -88,9 +108,26 @@ class OptimiserConfig(Strict):
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     clip_grad: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
     ema_decay: float = Field(default=0.998, ge=0, lt=1, description="0: no moving average of the weights")
+    long_tail: LongTail = Field(default="none", description="what is done about rare classes")
+    mixup: float = Field(default=0.0, ge=0, le=1, description="share of the images that are blended with another")
+    cutmix: float = Field(default=0.0, ge=0, le=1, description="share that get a rectangle of another")
+    layer_decay: float = Field(
+        default=1.0, gt=0, le=1, description="learning rate of a layer, as a share of that of the layer after it"
+    )
+    freeze_epochs: int = Field(default=0, ge=0, description="first epochs in which only the head learns")
+    soup: int = Field(default=0, ge=0, description="last epochs whose weights are averaged, kept where that is better")
+    distil: DistilConfig = DistilConfig()
     patience: int = Field(default=10, ge=1, description="epochs without a better validation macro-F1 before it stops")
     compile: bool = Field(default=False, description="torch.compile: a slow first epoch, faster ones after it")
     checkpoint_minutes: float = Field(default=5.0, ge=0, description="between two checkpoints; 0: after each batch")
+
+    @model_validator(mode="after")
+    def _mixed_once(self) -> OptimiserConfig:
+        if self.mixup + self.cutmix > 1:
+            raise ValueError("mixup and cutmix are shares of the images: together they are 1 at most")
+        if self.freeze_epochs >= self.epochs:
+            raise ValueError(f"freeze_epochs must be less than epochs, which are {self.epochs}")
+        return self
 
 
 class DecisionConfig(Strict):

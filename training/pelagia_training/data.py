@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from pelagia.dataset import Dataset, Record
+from pelagia.pixel_size import pixel_size_um
 from pelagia.preprocess import Image, PreprocessSpec
 from pelagia_training.augment import Augment, sample_seed
 from pelagia_training.crops import StreamedCrops
@@ -78,13 +79,22 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
         images: N of uint8, size x size x 3.
         targets: int64, N.
         seed: with the epoch and the index it decides the augmentation.
+        sizes: float32, N x 3, which then come between images and targets.
     """
 
-    def __init__(self, images: Sequence[Image], targets: NDArray[np.int64], augment: Augment, seed: int) -> None:
+    def __init__(
+        self,
+        images: Sequence[Image],
+        targets: NDArray[np.int64],
+        augment: Augment,
+        seed: int,
+        sizes: NDArray[np.float32] | None = None,
+    ) -> None:
         self._images = images
         self._targets = targets
         self._augment = augment
         self._seed = seed
+        self._sizes = sizes
 
     def __len__(self) -> int:
         return len(self._images)
@@ -92,7 +102,9 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, ...]:
         epoch, index = key
         image = self._augment(self._images[index], sample_seed(self._seed, epoch, index))
-        return torch.from_numpy(np.require(image, requirements=("C", "W"))), torch.tensor(self._targets[index])
+        sizes = () if self._sizes is None else (torch.from_numpy(self._sizes[index]),)
+        pixels = torch.from_numpy(np.require(image, requirements=("C", "W")))
+        return pixels, *sizes, torch.tensor(self._targets[index])
 
 
 class Every(Sequence[Image]):
@@ -155,3 +167,11 @@ def targets_of(records: Sequence[Record], classes: Sequence[str]) -> NDArray[np.
     """Index of each record's class in ``classes``: int64, N."""
     index = {name: position for position, name in enumerate(classes)}
     return np.array([index[record.class_name] for record in records], np.int64)
+
+
+def sizes_of(records: Sequence[Record]) -> NDArray[np.float32]:
+    """Width and height of each image in pixels, and micrometres along a pixel's side, 0 where unknown: float32, N x 3.
+
+    The runner finds the same where it decodes the image; the parity gate compares.
+    """
+    return np.array([(one.width, one.height, pixel_size_um(one.extra)) for one in records], np.float32).reshape(-1, 3)

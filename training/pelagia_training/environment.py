@@ -6,9 +6,9 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
-import albumentations
 import cv2
 import numpy as np
 import timm
@@ -19,7 +19,8 @@ from pelagia import __version__
 
 def environment(device: str) -> dict[str, str]:
     """Code, packages and machine, as text."""
-    packages = {module.__name__: module.__version__ for module in (torch, timm, cv2, np, albumentations)}
+    packages = {module.__name__: module.__version__ for module in (torch, timm, cv2, np)}
+    packages["albumentations"] = version("albumentations")
     return {
         "pelagia": __version__,
         "code": _commit(),

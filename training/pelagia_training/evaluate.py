@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,8 +88,7 @@ def evaluate(
     records = [record for record in dataset.split(split) if record.class_name in classes]
     others = [record for record in dataset.split(split) if record.class_name not in classes]
     answers: list[Prediction] = []
-    images = (SourceImage(record.path, dataset.file(record)) for record in (*records, *others))
-    for predictions in predict(images, model):
+    for predictions in predict(_images(dataset, [*records, *others]), model):
         answers += predictions
         progress(len(answers), len(records) + len(others))
     usable = [(record, one) for record, one in zip(records, answers, strict=False) if one.ok]
@@ -155,3 +154,7 @@ def evaluation_of(
         intervals=intervals_of(probabilities, targets, [record.group for record in records]),
         assessment=assessment,
     )
+
+
+def _images(dataset: Dataset, records: Sequence[Record]) -> Iterator[SourceImage]:
+    return (SourceImage(record.path, dataset.file(record), record.extra) for record in records)

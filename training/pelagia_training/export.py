@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import nn
 
 from pelagia import __version__
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, InputError, ModelError
-from pelagia.graph import INPUT_NAME, OUTPUT_NAME, UNKNOWN_NAME
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
 from pelagia.model import (
     ModelFile,
     ModelMetadata,
@@ -27,13 +26,14 @@ from pelagia.model import (
     write_model,
 )
 from pelagia.onnx_file import has_external_data
+from pelagia.pixel_size import pixel_size_um
 from pelagia.preprocess import Image, load
 from pelagia_inference.session import Answers
 from pelagia_inference.verify import verify
 from pelagia_training.config import TrainConfig
-from pelagia_training.data import spread
+from pelagia_training.data import sizes_of, spread
 from pelagia_training.metrics import metrics_of
-from pelagia_training.network import Normalised, build_network, first_line
+from pelagia_training.network import Deployed, Normalised, SizeHead, build_network, example_inputs, first_line
 from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_answers
 from pelagia_training.resplit import resplit
 from pelagia_training.run import BEST_FILE, CONFIG_FILE, RunState, read_run
@@ -81,33 +81,38 @@ def export(
     encoded = _read(images, records)
     report(f"parity gate over {len(encoded)} validation images")
     expected = trained_answers(
-        trusted.network, encoded, load_for_training or (lambda data: load(data, config.preprocess))
+        trusted.network,
+        encoded,
+        load_for_training or (lambda data: load(data, config.preprocess)),
+        sizes_of(records) if config.model.size else None,
     )
     metadata = _metadata(config, state, trusted, _references(encoded, records, expected))
     with new_model(out) as candidate:
         write_model(candidate, graph, metadata)
-        parity = check_parity(ModelFile.read(candidate), encoded, expected)
+        pixel_sizes = [pixel_size_um(record.extra) for record in records]
+        parity = check_parity(ModelFile.read(candidate), encoded, expected, pixel_sizes)
         write_model(candidate, graph, metadata.model_copy(update={"parity": parity}))
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 
 
-def to_onnx(network: nn.Module, size: int) -> bytes:
-    """``network`` (as `Deployed`, uint8 N x size x size x 3 in) as a serialised ONNX ModelProto, N free.
+def to_onnx(network: Deployed, size: int) -> bytes:
+    """``network`` (uint8 N x size x size x 3 in) as a serialised ONNX ModelProto, N free.
 
     Raises:
         ModelError: too large for one file.
     """
-    example = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    example = example_inputs(network.classifier, size)
+    batch = {0: torch.export.Dim("N", min=1, max=4096)}
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             network.eval(),
-            (example,),
-            input_names=[INPUT_NAME],
-            output_names=[OUTPUT_NAME] if getattr(network, "unknown", None) is None else [OUTPUT_NAME, UNKNOWN_NAME],
-            dynamic_shapes=({0: torch.export.Dim("N", min=1, max=4096)},),
+            example,
+            input_names=[INPUT_NAME, SIZE_NAME][: len(example)],
+            output_names=[OUTPUT_NAME] if network.unknown is None else [OUTPUT_NAME, UNKNOWN_NAME],
+            dynamic_shapes=tuple(batch for _ in example),
             dynamo=True,
             external_data=False,
             verbose=False,
@@ -164,7 +169,8 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalised:
     network = build_network(
         config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
     )
-    model = Normalised(network, state.mean, state.std)
+    size_head = SizeHead(len(state.taxonomy.classes)) if config.model.size else None
+    model = Normalised(network, state.mean, state.std, size_head)
     try:
         with safe_open(run / BEST_FILE, "pt") as file:
             epoch = (file.metadata() or {}).get("epoch")
@@ -190,6 +196,7 @@ def _references(encoded: Sequence[bytes], records: Sequence[Record], expected: A
             encoded[index],
             tuple(expected.probabilities[index].tolist()),
             None if expected.unknown is None else float(expected.unknown[index]),
+            pixel_size_um(records[index].extra),
         )
         for index in small[:_REFERENCES]
     ]

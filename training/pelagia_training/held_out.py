@@ -11,7 +11,7 @@ import numpy as np
 
 from pelagia.errors import DatasetError
 from pelagia_training.calibrate import softmax
-from pelagia_training.data import load_fitted
+from pelagia_training.data import load_fitted, sizes_of
 from pelagia_training.evaluate import Evaluation, evaluation_of
 from pelagia_training.export import dataset_of, load_trained
 from pelagia_training.report import read_curves, write_report
@@ -32,7 +32,9 @@ def evaluate_run(run: Path, split: str) -> Evaluation:
     records = [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
     if not records:
         raise DatasetError(f"the split '{split}' of {dataset.root} holds no image of the run's classes")
-    logits = predict(load_trained(run, config, state), load_fitted(dataset, records, config.preprocess))
+    images = load_fitted(dataset, records, config.preprocess)
+    sizes = sizes_of(records) if config.model.size else None
+    logits = predict(load_trained(run, config, state), images, sizes)
     probabilities = softmax(logits).astype(np.float32)
     return evaluation_of(records, probabilities, state.taxonomy.names, dataset, split, model=(run.name, ""))
 

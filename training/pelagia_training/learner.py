@@ -15,16 +15,15 @@ from typing import Any, cast
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from timm.optim import create_optimizer_v2
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from pelagia.errors import TrainingError
 from pelagia_training.config import OptimiserConfig
+from pelagia_training.losses import Loss
 from pelagia_training.network import Normalised
-
-Criterion = Callable[[Tensor, Tensor], Tensor]
-"""(logits float N x C, targets of the N images) -> the mean of the images' losses, a scalar."""
+from pelagia_training.optim import build_optimizer
+from pelagia_training.teaching import Teaching
 
 
 @dataclass
@@ -42,7 +41,8 @@ class Learner:
     wrapped: Any
     optimizer: Any
     rate: Callable[[int], float]
-    criterion: Criterion
+    teaching: Teaching
+    criterion: Loss
     average: ModelEmaV3 | None
     clip_grad: float
     seed: int
@@ -74,7 +74,7 @@ class Learner:
             TrainingError: the memory does not hold one image.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * self.rate(step)
+            group["lr"] = group["initial_lr"] * self.rate(step) if step >= group["begin"] else 0.0
         self.wrapped.train()
         while True:
             try:
@@ -91,8 +91,11 @@ class Learner:
 
     def _backward(self, step: int, batch: Sequence[Tensor]) -> Tensor:
         """Gradients of the batch, a micro-batch at a time, as if it had gone through at once but for batch norms."""
-        seed_everything((self.seed, step, self.fabric.global_rank))
-        count = len(batch[-1])
+        key = (self.seed, step, self.fabric.global_rank)
+        seed_everything(key)
+        *given, classes = batch
+        batch = self.teaching(given, classes, key)
+        count = len(classes)
         losses = torch.zeros(2, device=batch[-1].device)
         for start in range(0, count, self.micro_batch):
             *inputs, targets = (part[start : start + self.micro_batch] for part in batch)
@@ -128,16 +131,21 @@ class Learner:
 def build_learner(
     fabric: Fabric,
     network: Normalised,
-    criterion: Criterion,
+    teaching: Teaching,
+    criterion: Loss,
     config: OptimiserConfig,
     steps: int,
     seed: int,
     report: Callable[[str], None],
 ) -> Learner:
     """A learner that makes ``steps`` steps an epoch."""
-    optimizer = create_optimizer_v2(network, "adamw", config.lr, config.weight_decay)
-    for group in optimizer.param_groups:
-        group["initial_lr"] = group["lr"]
+    optimizer = build_optimizer(
+        network,
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        layer_decay=config.layer_decay,
+        frozen_steps=config.freeze_epochs * steps,
+    )
     share = max(1, config.batch_size // fabric.world_size)
     average = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
     wrapped, optimizer = fabric.setup(
@@ -149,6 +157,7 @@ def build_learner(
         wrapped=wrapped,
         optimizer=optimizer,
         rate=warmup_cosine(config.warmup_epochs * steps, config.epochs * steps),
+        teaching=teaching,
         criterion=criterion,
         average=average.to(fabric.device) if average else None,
         clip_grad=config.clip_grad,

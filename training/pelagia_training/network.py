@@ -58,14 +58,14 @@ def require_fit(classifier: Normalised, size: int, backbone: str) -> None:
     """Raises ConfigError where the network does not take images of ``size`` x ``size``."""
     try:
         with torch.no_grad():
-            classifier.eval()(torch.zeros((2, size, size, 3), dtype=torch.uint8))
+            classifier.eval()(*example_inputs(classifier, size))
     except Exception as error:  # as for building it
         message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}"
         raise ConfigError("preprocess.size", [message]) from None
 
 
-def load_weights(network: nn.Module, path: Path) -> list[str]:
-    """Fills ``network`` from a local file; a head of another size is drawn anew, small.
+def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> list[str]:
+    """Fills ``network`` from a local file; a head of another size, or that is not to be kept, is drawn anew, small.
 
     Returns:
         Names of the parameters that were drawn anew.
@@ -75,19 +75,20 @@ def load_weights(network: nn.Module, path: Path) -> list[str]:
     """
     state = _read_state(path)
     own = network.state_dict()
-    config: Any = network.pretrained_cfg
-    heads = config["classifier"] if isinstance(config["classifier"], (list, tuple)) else [config["classifier"]]
-    is_head = {name: any(name.startswith(f"{head}.") for head in heads) for name in {*own, *state}}
+    head = {name for name in {*own, *state} if is_head(network, name)}
     fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    wrong = [f"{name} is missing" for name in own if name not in state and not is_head[name]]
-    wrong += [f"{name} is not of this network" for name in state if name not in own and not is_head[name]]
+    if not keep_head:
+        fits = {name: value for name, value in fits.items() if name not in head}
+    wrong = [f"{name} is missing" for name in own if name not in state and name not in head]
+    wrong += [f"{name} is not of this network" for name in state if name not in own and name not in head]
     wrong += [
         f"{name} is {tuple(value.shape)}, not {tuple(own[name].shape)}"
         for name, value in state.items()
-        if name in own and name not in fits and not is_head[name]
+        if name in own and name not in fits and name not in head
     ]
     if wrong:
-        raise InputError(f"the weights {path} do not fit {config['architecture']}: {some(wrong, 3)}")
+        architecture = network.pretrained_cfg["architecture"]  # type: ignore[index]
+        raise InputError(f"the weights {path} do not fit {architecture}: {some(wrong, 3)}")
     network.load_state_dict(fits, strict=False)
     fresh = sorted(set(own) - set(fits))
     with torch.no_grad():
@@ -96,13 +97,21 @@ def load_weights(network: nn.Module, path: Path) -> list[str]:
     return fresh
 
 
+def is_head(network: nn.Module, name: str) -> bool:
+    """Whether a parameter is of the classifier, which timm names; some networks have two."""
+    config: Any = network.pretrained_cfg
+    heads = config["classifier"] if isinstance(config["classifier"], (list, tuple)) else [config["classifier"]]
+    return name.startswith(tuple(f"{head}." for head in heads))
+
+
 def _read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise InputError(f"there is no weights file at {path}")
     try:
         if path.suffix == ".safetensors":
-            return dict(safetensors.torch.load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+            state: Any = safetensors.torch.load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise InputError(f"{path} holds no weights that can be read safely: {first_line(error)}") from None
     for key in ("state_dict", "model"):
@@ -110,7 +119,11 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise InputError(f"{path} is not a state_dict: expected names and tensors")
-    return {name.removeprefix("module.").removeprefix("network."): value for name, value in state.items()}
+    return {
+        name.removeprefix("module.").removeprefix("network."): value
+        for name, value in state.items()
+        if not name.startswith("size_head.")  # of a run of ours, for the sizes of its own classes
+    }
 
 
 def normalisation(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tuple[Rgb, Rgb]:
@@ -119,30 +132,90 @@ def normalisation(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tupl
     return tuple(mean or config["mean"]), tuple(std or config["std"])
 
 
+class SizeHead(nn.Module):
+    """Width, height and micrometres per pixel (float32 N x 3; 0: unknown) -> what they add to the logits, N x classes.
+
+    The sides are taken as the longer and the shorter one: plankton is turned at random in training and on the slide.
+    To add to the logits is to take the size as evidence beside the pixels; a layer in between lets a class have a
+    typical size. It begins at nothing. Beyond four standard deviations of the training set a size counts as four.
+    """
+
+    middle: Tensor
+    scale: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, classes))
+        nn.init.zeros_(self.layers[2].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.layers[2].bias)  # type: ignore[arg-type]
+        self.register_buffer("middle", torch.zeros(3))
+        self.register_buffer("scale", torch.zeros(3))
+
+    def fit(self, sizes: Tensor) -> None:
+        """Takes mean and standard deviation of the logarithms; what does not vary, or is nowhere known, is ignored."""
+        logs, known = _logs(sizes)
+        for column in range(3):
+            values = logs[known[:, column], column]
+            deviation = float(values.std()) if len(values) > 1 else 0.0
+            self.middle[column] = values.mean() if len(values) else 0.0
+            self.scale[column] = 1 / deviation if deviation > 1e-3 else 0.0
+
+    def forward(self, size: Tensor) -> Tensor:
+        logs, known = _logs(size)
+        standard = ((logs - self.middle) * self.scale).clamp(-4, 4)
+        added: Tensor = self.layers(torch.where(known, standard, 0.0))
+        return added
+
+
+def _logs(size: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of longer side, shorter side and micrometres, and where they are known: each N x 3."""
+    width, height, micrometres = size.unbind(1)
+    ordered = torch.stack((torch.maximum(width, height), torch.minimum(width, height), micrometres), 1)
+    known = ordered > 0
+    return torch.log(torch.where(known, ordered, 1.0)), known
+
+
 class Normalised(nn.Module):
-    """uint8 N x H x W x 3, RGB, 0..255 -> logits float32 N x classes: the network with its normalisation in front."""
+    """uint8 N x H x W x 3, RGB, 0..255 -> logits float32 N x classes: the network with its normalisation in front.
+
+    Args:
+        size_head: makes it take a second input, float32 N x 3, as `SizeHead` does.
+    """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, network: nn.Module, mean: Rgb, std: Rgb) -> None:
+    def __init__(self, network: nn.Module, mean: Rgb, std: Rgb, size_head: SizeHead | None = None) -> None:
         super().__init__()
         self.network = network
+        self.mean, self.std = mean, std
+        self.size_head = size_head
         deviation = torch.tensor(std)
         self.register_buffer("scale", (1 / (255 * deviation)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("offset", (torch.tensor(mean) / deviation).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, image: Tensor) -> Tensor:
-        pixels = image.permute(0, 3, 1, 2).to(self.scale.dtype)
-        logits: Tensor = self.network(pixels * self.scale - self.offset)
-        return logits
+    def forward(self, image: Tensor, size: Tensor | None = None) -> Tensor:
+        return self.with_size(self.network(self.normal(image)), size)
+
+    def normal(self, image: Tensor) -> Tensor:
+        """What the network takes: float32 N x 3 x H x W."""
+        return image.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale - self.offset
+
+    def with_size(self, logits: Tensor, size: Tensor | None) -> Tensor:
+        """The network's logits and what the size adds to them."""
+        return logits if self.size_head is None else logits + self.size_head(size)
+
+
+def example_inputs(model: Normalised, size: int) -> tuple[Tensor, ...]:
+    """Two black images, and their sizes where the network takes them."""
+    images = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    return (images,) if model.size_head is None else (images, torch.full((2, 3), float(size)))
 
 
 def features_of(classifier: Normalised, image: Tensor) -> Tensor:
     """What the last layer takes: uint8 N x H x W x 3 -> float32 N x D. Of a network that `shows_features`."""
     network: Any = classifier.network
-    pixels = image.permute(0, 3, 1, 2).to(classifier.scale.dtype)
-    spatial = network.forward_features(pixels * classifier.scale - classifier.offset)
+    spatial = network.forward_features(classifier.normal(image))
     features: Tensor = network.forward_head(spatial, pre_logits=True)
     return features
 
@@ -154,11 +227,16 @@ def last_layer(classifier: Normalised) -> nn.Linear:
     return last
 
 
+def logits_of(classifier: Normalised, features: Tensor, size: Tensor | None) -> Tensor:
+    """What `Normalised` gives, of features: float32 N x classes."""
+    return classifier.with_size(last_layer(classifier)(features), size)
+
+
 def shows_features(classifier: Normalised, image: Tensor) -> bool:
     """Whether the network is one linear layer over features that timm gives, which most are; tried on images."""
     try:
         with torch.no_grad():
-            logits = classifier.eval()(image)
+            logits = classifier.eval().network(classifier.normal(image))
             again = last_layer(classifier)(features_of(classifier, image))
     except Exception:  # some of timm's networks have no such method, or a list of heads
         return False
@@ -166,7 +244,7 @@ def shows_features(classifier: Normalised, image: Tensor) -> bool:
 
 
 class Deployed(nn.Module):
-    """What is exported: uint8 N x H x W x 3 -> probabilities float32 N x classes.
+    """What is exported: uint8 N x H x W x 3, sizes where it takes them -> probabilities float32 N x classes.
 
     With ``unknown`` it gives a second output, the score of `pelagia_training.unknown`, float32 N.
 
@@ -184,11 +262,11 @@ class Deployed(nn.Module):
         self.unknown = unknown
         self.register_buffer("divisors", torch.tensor(temperatures, dtype=torch.float32))
 
-    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, image: Tensor, size: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
         if self.unknown is None:
-            return self._probabilities(self.classifier(image))
+            return self._probabilities(self.classifier(image, size))
         features = features_of(self.classifier, image)
-        logits = last_layer(self.classifier)(features)
+        logits = logits_of(self.classifier, features, size)
         return self._probabilities(logits), self.unknown(features, logits)
 
     def _probabilities(self, logits: Tensor) -> Tensor:

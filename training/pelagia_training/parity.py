@@ -11,45 +11,58 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from pelagia.errors import ParityError
 from pelagia.model import TOLERANCE, ModelFile, Parity
-from pelagia.preprocess import Image, load
-from pelagia_inference.session import Answers, Session
+from pelagia.preprocess import Image, load_sized
+from pelagia_inference.session import Answers, Session, stacked
 
 GATE_IMAGES = 256
 BATCH_SIZES = (1, 8)
 
 
 def trained_answers(
-    network: nn.Module, encoded: Sequence[bytes], load_for_training: Callable[[bytes], Image]
+    network: nn.Module,
+    encoded: Sequence[bytes],
+    load_for_training: Callable[[bytes], Image],
+    sizes: NDArray[np.float32] | None = None,
 ) -> Answers:
-    """What the trainer's side says; an image at a time, as no batch can then change it."""
+    """What the trainer's side says; an image at a time, as no batch can then change it.
+
+    Args:
+        sizes: float32, N x 3, as the trainer took them from the manifest; None where the network takes none.
+    """
     network.eval()
+    found = []
     with torch.no_grad():
-        found = [network(torch.from_numpy(load_for_training(data)[None])) for data in encoded]
+        for index, data in enumerate(encoded):
+            size = () if sizes is None else (torch.from_numpy(sizes[index : index + 1]),)
+            found.append(network(torch.from_numpy(load_for_training(data)[None]), *size))
     if isinstance(found[0], tuple):
         return Answers(*(torch.cat(part).numpy() for part in zip(*found, strict=True)))
     return Answers(torch.cat(found).numpy())
 
 
-def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers) -> Parity:
+def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers, pixel_sizes: Sequence[float]) -> Parity:
     """Compares the field's side with ``expected``, the trainer's.
 
     Args:
         model: the exported file.
         encoded: images as they lie on the disk.
+        pixel_sizes: micrometres along the side of a pixel of each image; the rest of a size is found in the bytes.
 
     Raises:
         ParityError: a top-1 differs, a probability differs by more than `TOLERANCE`, or a score of the unknown by more
             than the model's tolerance.
     """
     session, spec, unknown = Session(model), model.metadata.preprocess, model.metadata.unknown
-    pixels = np.stack([load(data, spec) for data in encoded])
+    pixels, sizes = stacked([load_sized(data, spec) for data in encoded], pixel_sizes)
     disagreements, worst, scores = 0, 0.0, 0.0
     for size in BATCH_SIZES:
-        parts = [session.answers(pixels[start : start + size]) for start in range(0, len(pixels), size)]
+        places = [slice(start, start + size) for start in range(0, len(pixels), size)]
+        parts = [session.answers(pixels[place], sizes[place]) for place in places]
         found = np.concatenate([part.probabilities for part in parts])
         disagreements += int((found.argmax(1) != expected.probabilities.argmax(1)).sum())
         worst = max(worst, float(np.abs(found - expected.probabilities).max()))

@@ -1,9 +1,10 @@
 """A float ONNX graph -> the same network in int8 or half precision. Its ends stay as they are.
 
 Invariant: what lies between the input and the first layer with weights (the cast and the normalisation), and what
-follows the last such layer (temperatures and softmax), computes in float32. In int8 the last layer, the classifier,
-stays float as well: it costs next to no time, and its rounding would go straight into the probabilities. Where there is
-a score of the unknown, so does in both all that is computed from the features: the score is a small difference of them.
+follows the last such layer (temperatures and softmax), computes in float32, and so does all that is made of the size,
+which is a few numbers an image. In int8 the last layer, the classifier, stays float as well: it costs next to no time,
+and its rounding would go straight into the probabilities. Where there is a score of the unknown, so does in both all
+that is computed from the features: the score is a small difference of them.
 
 Int8 is QDQ form: activations uint8, weights int8 with a scale for each output channel, ranges from calibration images.
 A CPU without VNNI adds two products of 8 bits in 16 and cuts off what does not fit, which moved a probability by up to
@@ -29,10 +30,12 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from pelagia.errors import ModelError
-from pelagia.graph import INPUT_NAME, OUTPUT_NAME, UNKNOWN_NAME
+from pelagia.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
 
 _OUTPUTS = {OUTPUT_NAME, UNKNOWN_NAME}
 _WEIGHTED = ("Conv", "Gemm", "MatMul")
+Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
+"""uint8, N x size x size x 3, and sizes, float32, N x 3; these are for the models that take them."""
 _HALF, _FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 
 
@@ -43,12 +46,12 @@ def is_float(graph: bytes) -> bool:
     return not quantised and all(tensor.data_type != _HALF for tensor in body.initializer)
 
 
-def to_int8(graph: bytes, batches: Iterable[NDArray[np.uint8]]) -> bytes:
+def to_int8(graph: bytes, batches: Iterable[Batch]) -> bytes:
     """The graph in int8.
 
     Args:
         graph: serialised ModelProto of a float model of ours.
-        batches: calibration images, uint8, N x size x size x 3; every activation's range is what it takes on them.
+        batches: calibration images; every activation's range is what it takes on them.
 
     Raises:
         ModelError: ONNX Runtime cannot quantise this network.
@@ -62,7 +65,7 @@ def to_int8(graph: bytes, batches: Iterable[NDArray[np.uint8]]) -> bytes:
         quantize_static(
             prepared,
             quantised,
-            _Reader(batches),
+            _Reader(batches, {one.name for one in proto.graph.input}),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
@@ -92,14 +95,18 @@ def to_fp16(graph: bytes) -> bytes:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Batches under the name of the input, as ONNX Runtime asks for them."""
+    """Batches under the names of the inputs that there are, as ONNX Runtime asks for them."""
 
-    def __init__(self, batches: Iterable[NDArray[np.uint8]]) -> None:
+    def __init__(self, batches: Iterable[Batch], names: set[str]) -> None:
         self._batches = iter(batches)
+        self._names = names
 
-    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+    def get_next(self) -> dict[str, NDArray[Any]] | None:
         batch = next(self._batches, None)
-        return None if batch is None else {INPUT_NAME: batch}
+        if batch is None:
+            return None
+        named: dict[str, NDArray[Any]] = {INPUT_NAME: batch[0], SIZE_NAME: batch[1]}
+        return {name: values for name, values in named.items() if name in self._names}
 
 
 def _too_fine(graph: Any) -> list[str]:
@@ -128,8 +135,9 @@ def _name_nodes(graph: Any) -> None:
 
 
 def _front(graph: Any) -> list[str]:
-    """Names of the nodes between the input and the first layers with weights."""
-    return _walk(graph.node, INPUT_NAME, "input", "output")[0]
+    """Names of the nodes between the input and the first layers with weights, and of all that is made of the size."""
+    made_of_size = _walk(graph.node, SIZE_NAME, "input", "output", through=True)[0]
+    return [*_walk(graph.node, INPUT_NAME, "input", "output")[0], *made_of_size]
 
 
 def _end(graph: Any, *, with_layer: bool) -> list[str]:
@@ -154,13 +162,19 @@ def _from_features(graph: Any, last_layers: Sequence[str]) -> list[str]:
     return [node.name for node in (*after, *prepare)]
 
 
-def _walk(nodes: Sequence[Any], start: str, near: str, far: str) -> tuple[list[str], list[str]]:
-    """Names of the nodes that are met on all ways from a value, and of the layers with weights where the ways end."""
+def _walk(
+    nodes: Sequence[Any], start: str, near: str, far: str, *, through: bool = False
+) -> tuple[list[str], list[str]]:
+    """Names of the nodes that are met on all ways from a value, and of the layers with weights where the ways end.
+
+    Args:
+        through: no layer ends a way.
+    """
     passed, layers, values = [], [], {start}
     for node in nodes if near == "input" else reversed(nodes):  # a graph is sorted: one pass suffices
         if values.isdisjoint(getattr(node, near)) or node.op_type == "Shape":  # shapes reach all over a graph
             continue
-        if node.op_type in _WEIGHTED:
+        if node.op_type in _WEIGHTED and not through:
             layers.append(node.name)
         else:
             passed.append(node.name)

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, ModelError, ParityError, some
 from pelagia.model import ModelFile, Quantisation, ReferenceImage, Unknown, new_model, refuse_model, write_model
-from pelagia.preprocess import load
-from pelagia_inference.session import Answers, Session
+from pelagia.preprocess import PreprocessSpec, load_sized
+from pelagia_inference.session import Answers, Session, stacked
 from pelagia_inference.setting import DEFAULT_BATCH
 from pelagia_inference.verify import verify
-from pelagia_training.data import load_fitted, spread, targets_of
+from pelagia_training.data import load_fitted, sizes_of, spread, targets_of
 from pelagia_training.metrics import confusion_matrix, metrics_of
-from pelagia_training.precision import is_float, to_fp16, to_int8
+from pelagia_training.precision import Batch, is_float, to_fp16, to_int8
 from pelagia_training.unknown import threshold_for
 
 CALIBRATION_IMAGES = 256
@@ -99,7 +99,7 @@ def quantize(
         )
     if kind == "int8":
         report(f"calibrating on {len(calibration)} training images")
-        graph = to_int8(model.data, _batches(load_fitted(dataset, calibration, model.metadata.preprocess)))
+        graph = to_int8(model.data, _batches(model.metadata.preprocess, dataset, calibration))
     else:
         graph = to_fp16(model.data)
     with new_model(out) as candidate:
@@ -194,9 +194,9 @@ def _answers(
     found: tuple[list[Answers], ...] = ([], [])
     for start in range(0, len(records), CALIBRATION_IMAGES):
         part = records[start : start + CALIBRATION_IMAGES]
-        for batch in _batches(load_fitted(dataset, part, sessions[0].graph.preprocess)):
+        for batch in _batches(sessions[0].graph.preprocess, dataset, part):
             for session, answers in zip(sessions, found, strict=True):
-                answers.append(session.answers(batch))
+                answers.append(session.answers(*batch))
     return [
         (
             np.concatenate([one.probabilities.argmax(1) for one in answers]),
@@ -209,7 +209,10 @@ def _answers(
 def _references(model: ModelFile) -> tuple[ReferenceImage, ...]:
     """The float model's reference images with what this one says of them, one at a time."""
     session, metadata = Session(model), model.metadata
-    said = [session.answers(load(one.data, metadata.preprocess)[None]) for one in metadata.references]
+    said = [
+        session.answers(*stacked([load_sized(one.data, metadata.preprocess)], [one.pixel_size_um]))
+        for one in metadata.references
+    ]
     return tuple(
         reference.model_copy(
             update={
@@ -221,5 +224,7 @@ def _references(model: ModelFile) -> tuple[ReferenceImage, ...]:
     )
 
 
-def _batches(pixels: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    return [pixels[start : start + DEFAULT_BATCH] for start in range(0, len(pixels), DEFAULT_BATCH)]
+def _batches(spec: PreprocessSpec, dataset: Dataset, records: Sequence[Record]) -> list[Batch]:
+    pixels, sizes = load_fitted(dataset, records, spec), sizes_of(records)
+    places = [slice(start, start + DEFAULT_BATCH) for start in range(0, len(pixels), DEFAULT_BATCH)]
+    return [(pixels[place], sizes[place]) for place in places]

@@ -26,18 +26,20 @@ from torch import Tensor, nn
 from pelagia.errors import DatasetError, TrainingError, some
 from pelagia.files import is_full
 from pelagia.preprocess import Image
+from pelagia_training.averaging import Soup
 from pelagia_training.begin import Splits, first_network, read_splits, require_same_dataset, training_batches
 from pelagia_training.checkpoint import Journey, Progress, load_checkpoint, require_finite, save_checkpoint
 from pelagia_training.config import TrainConfig
 from pelagia_training.crops import open_crops
-from pelagia_training.data import Batches, Every, ahead, targets_of
+from pelagia_training.data import Batches, Every, ahead, sizes_of, targets_of
 from pelagia_training.devices import deterministic, is_first, launch, make_fabric, name_of, share_batch_norms
 from pelagia_training.environment import changes, environment
 from pelagia_training.learner import Learner, build_learner, seed_everything
 from pelagia_training.loggers import Logger, open_loggers, require_loggers
 from pelagia_training.logs import EpochFigures, run_log, write_metrics
+from pelagia_training.losses import build_loss
 from pelagia_training.metrics import Matrix, Metrics, confusion_matrix, metrics_of
-from pelagia_training.network import Normalised, normalisation
+from pelagia_training.network import Normalised
 from pelagia_training.run import (
     BEST_FILE,
     CHECKPOINT_FILE,
@@ -49,6 +51,7 @@ from pelagia_training.run import (
     write_config,
     write_state,
 )
+from pelagia_training.teaching import build_teaching
 
 _EVAL_BATCH = 64
 _READ_EVERY = 10
@@ -86,6 +89,7 @@ class Course:
     loader: Any
     batches: Batches
     val_images: Sequence[Image]
+    val_sizes: NDArray[np.float32] | None
     val_targets: NDArray[np.int64]
     journey: Journey
     report: Report
@@ -136,12 +140,13 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
             report=report,
         )
         seed_everything((config.seed,))
-        network = first_network(config, len(splits.classes), report, with_weights=not goes_on)
+        network = first_network(config, splits, report, with_weights=not goes_on)
         launch(fabric)
         share_batch_norms(network, fabric)
         loader, batches = training_batches(config, splits, crops[0], fabric)
-        criterion = nn.CrossEntropyLoss(label_smoothing=config.train.label_smoothing)
-        learner = build_learner(fabric, network, criterion, config.train, len(batches), config.seed, report)
+        criterion = build_loss(config.train.long_tail, np.bincount(targets_of(splits.train, splits.classes)))
+        teaching = build_teaching(config, splits.classes)
+        learner = build_learner(fabric, network, teaching, criterion, config.train, len(batches), config.seed, report)
         journey = _journey(config, out, splits, learner, goes_on, report)
         stop = stack.enter_context(_stoppable())
         shown = flat(config.model_dump(mode="json"))
@@ -150,7 +155,8 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         )
         logger(journey.figures)
         targets = targets_of(splits.val, splits.classes)
-        course = Course(config, out, learner, loader, batches, crops[1], targets, journey, report, logger, stop)
+        sizes = sizes_of(splits.val) if config.model.size else None
+        course = Course(config, out, learner, loader, batches, crops[1], sizes, targets, journey, report, logger, stop)
         return _run(course)
 
 
@@ -159,32 +165,36 @@ def _run(course: Course) -> RunState:
     progress, config = course.progress, course.config
     while course.goes_on:
         _learn_an_epoch(course)
-        logits = _validate(course)
-        confusion = confusion_matrix(course.val_targets, logits.argmax(1), logits.shape[1])
-        _end_epoch(course, confusion)
+        _end_epoch(course, _validate(course))
     if progress.epoch < config.train.epochs:
         course.report(
             f"stopping: {progress.waited} epochs without a better validation macro-F1 than {progress.best:.4f}"
         )
+    _taste_soup(course)
     course.journey.state = course.journey.state.model_copy(update={"status": "finished"})
     if is_first():
         write_state(course.out, course.journey.state)
         (course.out / CHECKPOINT_FILE).unlink(missing_ok=True)
+        Soup(course.out, config.train.soup).discard()
     return course.journey.state
 
 
 @torch.no_grad()
-def predict(model: nn.Module, images: Sequence[Image] | NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Logits of fitted images (N of uint8 S x S x 3): float32 N x C."""
+def predict(
+    model: nn.Module, images: Sequence[Image] | NDArray[np.uint8], sizes: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Logits of fitted images (N of uint8 S x S x 3), and their sizes (N x 3) where it takes them: float32 N x C."""
     model.eval()
     device = next(model.parameters()).device
-    starts = range(0, len(images), _EVAL_BATCH)
-    stacked = (
-        np.stack([images[index] for index in range(start, min(start + _EVAL_BATCH, len(images)))]) for start in starts
-    )
-    with closing(ahead(stacked)) as batches:
-        parts = [model(torch.from_numpy(batch).to(device)).float().cpu().numpy() for batch in batches]
-    return np.concatenate(parts)
+
+    def batch(start: int) -> list[NDArray[Any]]:
+        place = range(start, min(start + _EVAL_BATCH, len(images)))
+        pixels = np.stack([images[index] for index in place])
+        return [pixels] if sizes is None else [pixels, sizes[place.start : place.stop]]
+
+    with closing(ahead(map(batch, range(0, len(images), _EVAL_BATCH)))) as batches:
+        parts = [model(*(torch.from_numpy(one).to(device) for one in inputs)).float().cpu() for inputs in batches]
+    return np.concatenate([part.numpy() for part in parts])
 
 
 # ---- before the first batch and beside all of them
@@ -203,7 +213,7 @@ def _journey(
         done = journey.progress
         report(f"going on after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
     else:
-        journey = Journey(Progress(), _first_state(config, splits, learner.network, now), [])
+        journey = Journey(Progress(), _first_state(splits, learner.network, now), [])
         report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
     learner.fabric.barrier()  # nobody writes before everybody has read
     if is_first():
@@ -213,16 +223,15 @@ def _journey(
     return journey
 
 
-def _first_state(config: TrainConfig, splits: Splits, network: Normalised, made_with: dict[str, str]) -> RunState:
-    mean, std = normalisation(network.network, config.model.mean, config.model.std)
+def _first_state(splits: Splits, network: Normalised, made_with: dict[str, str]) -> RunState:
     return RunState(
         dataset=splits.dataset.root.absolute(),
         dataset_name=splits.dataset.meta.name,
         fingerprint=splits.dataset.meta.fingerprint,
         counts={name: splits.dataset.meta.counts[name] for name in splits.classes},
         taxonomy=splits.taxonomy,
-        mean=mean,
-        std=std,
+        mean=network.mean,
+        std=network.std,
         environment=made_with,
     )
 
@@ -326,11 +335,18 @@ def _advice(course: Course) -> str:
     return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer --set train.warmup_epochs"
 
 
-def _validate(course: Course) -> NDArray[np.float32]:
+def _validate(course: Course) -> Matrix:
+    """Counts of the validation images by label and answer."""
+    logits = _validation_logits(course)
+    return confusion_matrix(course.val_targets, logits.argmax(1), logits.shape[1])
+
+
+def _validation_logits(course: Course) -> NDArray[np.float32]:
     """Logits of all validation images, each process having computed its share."""
     fabric = course.learner.fabric
     share = Every(course.val_images, fabric.global_rank, fabric.world_size)
-    logits = predict(course.learner.watched, share)
+    sizes = None if course.val_sizes is None else course.val_sizes[fabric.global_rank :: fabric.world_size]
+    logits = predict(course.learner.watched, share, sizes)
     if fabric.world_size == 1:
         return logits
     everything = torch.zeros((len(course.val_images), logits.shape[1]), device=fabric.device)
@@ -347,8 +363,7 @@ def _end_epoch(course: Course, confusion: Matrix) -> None:
     found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(_seconds(course), 1)}
     if progress.waited == 0:
         progress.best = metrics.macro_f1
-        found["best_epoch"], found["metrics"] = progress.epoch, metrics.headline
-        found["validation_confusion"] = tuple(map(tuple, confusion.tolist()))
+        found |= _best(progress.epoch, confusion)
     journey.state = journey.state.model_copy(update=found)
     journey.figures.append(_figures(course, metrics))
     told = _step(course, metrics)
@@ -366,9 +381,40 @@ def _keep(course: Course) -> None:
         if progress.waited == 0:
             save_weights(out / BEST_FILE, learner.watched, progress.epoch)
         save_weights(out / LAST_FILE, learner.watched, progress.epoch)
+        Soup(out, course.config.train.soup).add(learner.watched, progress.epoch)
         write_metrics(out, course.journey.figures)
         write_state(out, course.journey.state)
     _checkpoint(course)
+
+
+def _taste_soup(course: Course) -> None:
+    """Keeps the average of the last epochs' weights as the best, where it is better than any of them."""
+    learner, progress = course.learner, course.progress
+    soup = Soup(course.out, course.config.train.soup)
+    learner.fabric.barrier()  # until the last epoch's weights are there
+    average = soup.average()
+    if average is None:
+        return
+    learner.watched.load_state_dict(average)
+    confusion = _validate(course)
+    metrics = metrics_of(confusion)
+    better = metrics.macro_f1 > progress.best
+    verdict = "kept" if better else f"no better than {progress.best:.4f}"
+    course.report(f"average of the last epochs: validation macro-F1 {metrics.macro_f1:.4f}, {verdict}")
+    if better:
+        course.journey.state = course.journey.state.model_copy(update=_best(progress.epoch, confusion))
+        if is_first():
+            with _disk_may_be_full(course):
+                save_weights(course.out / BEST_FILE, learner.watched, progress.epoch)
+
+
+def _best(epoch: int, confusion: Matrix) -> dict[str, Any]:
+    """What `run.json` says of the weights that are kept."""
+    return {
+        "best_epoch": epoch,
+        "metrics": metrics_of(confusion).headline,
+        "validation_confusion": tuple(map(tuple, confusion.tolist())),
+    }
 
 
 def _checkpoint(course: Course) -> None:

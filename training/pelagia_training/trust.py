@@ -20,9 +20,9 @@ from pelagia.preprocess import PreprocessSpec
 from pelagia.taxonomy import Taxonomy
 from pelagia_training.calibrate import calibrate, calibrated
 from pelagia_training.config import DecisionConfig
-from pelagia_training.data import load_fitted, spread, targets_of
+from pelagia_training.data import load_fitted, sizes_of, spread, targets_of
 from pelagia_training.metrics import Matrix, confusion_matrix
-from pelagia_training.network import Deployed, Normalised, features_of, last_layer, shows_features
+from pelagia_training.network import Deployed, Normalised, features_of, last_layer, logits_of, shows_features
 from pelagia_training.thresholds import choose_thresholds
 from pelagia_training.unknown import PRINCIPAL_SHARE, WEIGHT, VirtualLogit, fit_vim, threshold_for, vim_score
 
@@ -104,12 +104,14 @@ def outputs(
     classifier.eval().to(device)
     logits, features = [], []
     for start in range(0, len(records), _CHUNK):
-        fitted = torch.from_numpy(load_fitted(dataset, records[start : start + _CHUNK], spec))
+        chunk = records[start : start + _CHUNK]
+        fitted, sizes = torch.from_numpy(load_fitted(dataset, chunk, spec)), torch.from_numpy(sizes_of(chunk))
         if start == 0:
             shown = shows_features(classifier, fitted[:2].to(device))
-        for images in torch.split(fitted, _BATCH):
+        for images, size in zip(torch.split(fitted, _BATCH), torch.split(sizes, _BATCH), strict=True):
             given = features_of(classifier, images.to(device)) if shown else None
-            found = classifier(images.to(device)) if given is None else last_layer(classifier)(given)
+            size = size.to(device)
+            found = classifier(images.to(device), size) if given is None else logits_of(classifier, given, size)
             logits.append(found.float().cpu().numpy())
             features += [] if given is None else [given.float().cpu().numpy()]
     classifier.cpu()

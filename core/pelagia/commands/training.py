@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
-    out: Annotated[Path, typer.Option(help="Run folder to make, or one that was broken off and goes on.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to make, or one that was broken off and goes on.")
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config.")
     ] = None,
@@ -28,6 +30,9 @@ def train(
         int | None, typer.Option(min=2, help="Cross-validate by group: so many runs, each with one part held out.")
     ] = None,
     resume: Annotated[bool, typer.Option(help="Go on with a run that was broken off; else refuse it.")] = True,
+    show_augmentations: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw what training would do to the images, and stop.")
+    ] = None,
 ) -> None:
     """Train a network on a dataset. The same command goes on where it was broken off.
 
@@ -41,6 +46,11 @@ def train(
     from pelagia_training.config import TrainConfig
 
     settings = load_config(config, TrainConfig, set_ or [])  # a mistake is told before torch is imported
+    if show_augmentations is not None:
+        _show_augmentations(settings, show_augmentations)
+        return
+    if out is None:
+        raise InputError("say where the run is to go: --out RUN")
     from pelagia_training.console import show_training
     from pelagia_training.devices import is_first
     from pelagia_training.held_out import write_run_report
@@ -57,6 +67,13 @@ def train(
         best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
         console.say(f"best validation {best}, {state.seconds:.0f} s")
         console.say(f"next: pelagia export {out} --out {out.name}.onnx")
+
+
+def _show_augmentations(settings: TrainConfig, out: Path) -> None:
+    from pelagia_training.contact_sheet import DRAWS, show_augmentations
+
+    rows = show_augmentations(settings, out)
+    console.say(f"written: {out}; {rows} images, each as it is and then {DRAWS} times as it is trained on")
 
 
 def _cross_validate(settings: TrainConfig, folds: int, out: Path) -> None:

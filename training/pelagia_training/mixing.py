@@ -1,0 +1,66 @@
+"""Mixup and CutMix: images of a batch blended with others of it, and their targets likewise.
+
+Invariant: what becomes of a batch follows from its content and the seed alone. Each image stays the larger
+part of itself, so that its size, which the network may be told, stays true.
+
+The papers: mixup, Zhang et al. 2018 (arXiv 1710.09412); CutMix, Yun et al. 2019 (arXiv 1905.04899).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_ALPHA = 0.8
+"""Of the beta distribution of mixup's shares, timm's default. CutMix has 1, as in the paper."""
+
+
+def mix(
+    pixels: Tensor, targets: Tensor, *, mixup: float, cutmix: float, seed: tuple[int, ...]
+) -> tuple[Tensor, Tensor]:
+    """A share ``mixup`` of the images blended, a share ``cutmix`` with a rectangle of another; the rest untouched.
+
+    Args:
+        pixels: uint8, N x S x S x 3.
+        targets: float32, N x C; rows sum to 1.
+        seed: of the run, the step, and the process.
+
+    Returns:
+        The same types and shapes; where nothing is to be mixed, what was given.
+    """
+    count, side = pixels.shape[:2]
+    random = np.random.default_rng(seed)
+    kind = random.random(count)
+    blended, patched = kind < mixup, (kind >= mixup) & (kind < mixup + cutmix)
+    if not (blended | patched).any():
+        return pixels, targets
+    partner = torch.from_numpy(random.permutation(count)).to(pixels.device)
+    share = np.where(blended, _larger(random.beta(_ALPHA, _ALPHA, count)), 1.0)
+    inside = _rectangles(random, np.where(patched, _larger(random.beta(1.0, 1.0, count)), 1.0), side)
+    kept = np.where(patched, 1 - inside.mean(axis=(1, 2)), share)
+
+    def on_device(values: NDArray[np.float64]) -> Tensor:
+        return torch.from_numpy(values.astype(np.float32)).to(pixels.device)
+
+    others = pixels[partner]
+    weight = on_device(share)[:, None, None, None]
+    mixed = (pixels * weight + others * (1 - weight)).round().to(pixels.dtype)
+    mixed = torch.where(torch.from_numpy(inside).to(pixels.device)[..., None], others, mixed)
+    own = on_device(kept)[:, None]
+    return mixed, targets * own + targets[partner] * (1 - own)
+
+
+def _larger(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.maximum(shares, 1 - shares)
+
+
+def _rectangles(random: np.random.Generator, outside: NDArray[np.float64], side: int) -> NDArray[np.bool_]:
+    """bool N x side x side: a square that leaves a share ``outside`` of each image, all of it within the image."""
+    length = (side * np.sqrt(1 - outside)).astype(int)
+    corner = (random.random((2, len(outside))) * (side - length + 1)).astype(int)
+    at = np.arange(side)
+    rows, columns = ((at >= start[:, None]) & (at < (start + length)[:, None]) for start in corner)
+    inside: NDArray[np.bool_] = rows[:, :, None] & columns[:, None, :]
+    return inside
