@@ -32,6 +32,8 @@ _VERSION = 1
 _CHUNK = 512
 _NEVER = 7 * 24 * 3600.0
 
+HOME_VARIABLE = "PELAGIA_CACHE_HOME"
+
 
 class CachedCrops(Sequence[Image]):
     """Images of a cache file by index: uint8, size x size x 3, RGB, 0..255. ``rows`` are their places in the file."""
@@ -99,6 +101,8 @@ def open_crops(
 
 def default_folder() -> Path:
     """Where caches lie unless `data.cache` says otherwise."""
+    if named := os.environ.get(HOME_VARIABLE):
+        return Path(named) / "crops"
     home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return (Path(home) if home else Path.home() / ".cache") / "pelagia" / "crops"
 
