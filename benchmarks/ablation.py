@@ -43,7 +43,7 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.data import load_fitted, sizes_of, targets_of
 from pelagia_training.export import load_trained
 from pelagia_training.metrics import confusion_matrix, metrics_of
-from pelagia_training.network import Deployed
+from pelagia_training.network import Normalised
 from pelagia_training.run import read_run
 from pelagia_training.train import Step, predict, train
 
@@ -196,7 +196,7 @@ def run(plan: Plan, base: Dataset, folder: Path) -> dict[str, Any]:
 
 
 def turned(
-    network: Deployed, images: NDArray[np.uint8], sizes: NDArray[np.float32] | None, turns: int
+    network: Normalised, images: NDArray[np.uint8], sizes: NDArray[np.float32] | None, turns: int
 ) -> NDArray[np.float32]:
     """Mean probabilities, N x C, over an image's mirror image, and with 8 ``turns`` over its quarter turns as well."""
     quarters, steps = {1: ((0,), (1,)), 2: ((0,), (1, -1)), 8: ((0, 1, 2, 3), (1, -1))}[turns]

@@ -41,7 +41,7 @@ def test_images_become_labels_become_a_model_becomes_predictions_become_prelabel
     assert {record.source: record.class_name for record in dataset.records} == truth
     assert "is whole" in run("dataset", "check", tmp_path / "dataset")
 
-    settings = ("--set", f"dataset={tmp_path / 'dataset'}", "--set", "train.epochs=8", "--set", "preprocess.size=48")
+    settings = ("--set", f"dataset={tmp_path / 'dataset'}", "--set", "train.epochs=20", "--set", "preprocess.size=48")
     run("train", "configs/training/tiny_cpu.yaml", *settings, "--out", tmp_path / "run")
     exported = run("export", tmp_path / "run", "--out", tmp_path / "model.onnx")
     assert "same top-1 on all" in exported

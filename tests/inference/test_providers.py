@@ -5,6 +5,7 @@ import re
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -19,7 +20,7 @@ from pelagia_inference import doctor, providers
 from pelagia_inference.launch import cores
 from pelagia_inference.providers import AUTO, CPU, PROVIDERS, choose_provider, installed
 from pelagia_inference.runner import classify
-from pelagia_inference.session import Session
+from pelagia_inference.session import Answers, Session
 from pelagia_inference.setting import Setting, completed, default_setting, store_setting
 from pelagia_inference.verify import verify
 
@@ -141,8 +142,13 @@ def test_a_damaged_model_is_not_blamed_on_the_provider(model: ModelFile) -> None
 
 def test_one_that_gives_other_answers_is_refused(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROVIDERS, "odd", PROVIDERS[CPU])
-    right = Session.probabilities
-    monkeypatch.setattr(Session, "probabilities", lambda self, pixels: right(self, pixels) + np.float32(0.001))
+    right = Session.answers
+
+    def wrong(self: Session, *inputs: Any) -> Answers:
+        found = right(self, *inputs)
+        return replace(found, probabilities=found.probabilities + np.float32(0.001))
+
+    monkeypatch.setattr(Session, "answers", wrong)
     with pytest.raises(ModelError, match=r"the provider odd's probabilities differ by 0.001 .*: use --provider cpu$"):
         verify(model, "odd")
 

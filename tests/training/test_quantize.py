@@ -13,6 +13,7 @@ from model_fixtures import REPOSITORY, TINY
 from pelagia.config import load_config
 from pelagia.dataset import Dataset
 from pelagia.errors import DatasetError, InputError, ModelError, ParityError
+from pelagia.files import sha256_of
 from pelagia.model import ModelFile, write_model
 from pelagia.preprocess import Fitted
 from pelagia.taxonomy import taxonomy_of_names
@@ -48,13 +49,13 @@ def small(
 
 @pytest.fixture
 def black(dataset: Dataset, tmp_path: Path) -> Dataset:
-    """The dataset, but somebody has overwritten the images of its training split with black ones."""
-    root = tmp_path / "black"
+    """The dataset, but the images of its training split are black."""
+    root, black = tmp_path / "black", b"P6 8 8 255\n" + bytes(8 * 8 * 3)
     shutil.copytree(dataset.root, root)
-    header = b"P6 8 8 255\n"
     for record in dataset.split("train"):
-        (root / record.path).write_bytes(header + bytes(8 * 8 * 3))
-    return Dataset.read(root)
+        (root / record.path).write_bytes(black)
+    records = [replace(one, sha256=sha256_of(black)) if one.split == "train" else one for one in dataset.records]
+    return replace(dataset, root=root, records=type(dataset.records)(records))
 
 
 def operations(model: ModelFile) -> list[str]:

@@ -146,7 +146,12 @@ def training_batches(
     order = build_order(config.train.long_tail, targets, config.seed)
     batches = Batches(order, len(images), config.train.batch_size, fabric.global_rank, fabric.world_size)
     loader: DataLoader[Any] = DataLoader(
-        images, batch_sampler=batches, num_workers=workers, persistent_workers=workers > 0, pin_memory=on_gpu
+        images,
+        batch_sampler=batches,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=on_gpu,
+        multiprocessing_context="spawn" if workers else None,  # a fork inherits our threads' locks and our pipes
     )
     return fabric.setup_dataloaders(loader, use_distributed_sampler=False), batches
 
