@@ -54,7 +54,7 @@ class Assessment:
         if self.known_flagged is not None:
             rows.append(("called unknown", f"{self.known_flagged:.1%} of the known"))
         if self.unknown_flagged is not None:
-            rows.append(("", f"{self.unknown_flagged:.1%} of classes that the model does not know"))
+            rows.append(("of other classes", f"{self.unknown_flagged:.1%} called unknown"))
         return rows
 
     def as_json(self) -> dict[str, object]:
