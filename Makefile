@@ -23,7 +23,7 @@ RUN      ?= runs/$(basename $(notdir $(CONFIG)))
 MODEL    ?= $(RUN).onnx
 SPLIT    ?= test
 SET      ?=
-DEVICES  ?= 1
+DEVICES  ?=
 NODES    ?= 1
 
 ##@ Start here
@@ -56,11 +56,11 @@ pull: setup ## Make a dataset of the labels: PROJECT=name DATASET=folder
 	@$(PELAGIA) label pull --project "$(PROJECT)" --out "$(DATASET)"
 
 ##@ ML engineers
-train: setup ## Train or go on: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder DEVICES=1
-	@$(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") --set devices=$(DEVICES) --out "$(RUN)"
+train: setup ## Train or go on: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder DEVICES=number
+	@$(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") $(if $(DEVICES),--set devices=$(DEVICES)) --out "$(RUN)"
 
 slurm: setup ## The same as a job of a Slurm cluster, DEVICES GPUs on each of NODES machines
-	@sbatch --nodes=$(NODES) --ntasks-per-node=$(DEVICES) --gpus-per-node=$(DEVICES) configs/slurm/$(if $(filter 1,$(NODES)),one_node,several_nodes).sh \
+	@sbatch --nodes=$(NODES) --ntasks-per-node=$(or $(DEVICES),1) --gpus-per-node=$(or $(DEVICES),1) configs/slurm/$(if $(filter 1,$(NODES)),one_node,several_nodes).sh \
 		"$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") --out "$(RUN)"
 
 export: setup ## One .onnx file of a run, through the parity gate: RUN=folder MODEL=file

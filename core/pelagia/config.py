@@ -44,8 +44,11 @@ def read_text(path: Path, what: str) -> str:
         raise InputError(f"cannot read the {what} {path}: {error.strerror}") from None
 
 
-def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = ()) -> Schema:
+def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (), *, within: str = "") -> Schema:
     """Reads a YAML file, applies ``a.b=c`` overrides (values are YAML), and validates.
+
+    Args:
+        within: a key; where the file has it, what stands under it is validated and the rest is passed over.
 
     Raises:
         InputError: the file cannot be read.
@@ -58,6 +61,8 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = ())
         document = {}
     if not isinstance(document, dict):
         raise ConfigError(str(path), [f"expected keys and values, found a {type(document).__name__}"])
+    if within and isinstance(document.get(within), dict):
+        document = document[within]
     for override in overrides:
         _apply(document, override)
     return validate(document, schema, str(path))

@@ -54,6 +54,7 @@ class SplitMeta(Strict):
     group_column: str | None = Field(default=None, description="null: every image was its own group")
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
     seed: int = Field(default=0, ge=0)
+    join_near_duplicates: bool = Field(default=True, description="whether pairs that look the same share a group")
     near_duplicates: int = Field(default=0, ge=0, description="pairs in two groups, which were joined for that")
 
     @field_validator("fractions")

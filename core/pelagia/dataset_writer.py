@@ -36,7 +36,7 @@ from pelagia.errors import DatasetError, did_you_mean, some
 from pelagia.files import new_folder, printable, sha256_of, slug
 from pelagia.near_duplicates import Twins, find_twins, join_groups, look_of
 from pelagia.preprocess import ImageError, decode
-from pelagia.splits import assign_splits
+from pelagia.splits import SPLITS, assign_splits
 from pelagia.taxonomy import Taxonomy, taxonomy_of_names
 
 
@@ -119,7 +119,7 @@ def write_dataset(
         if not kept:
             raise DatasetError(f"none of the {len(candidates)} images can be used: {_reasons(dropped)}")
         placed = all(one.candidate.split for one in kept)
-        twins = [] if placed else find_twins([one.look for one in kept], [one.group for one in kept])
+        twins = [] if placed or not split.join_near_duplicates else _twins(kept)
         records = _records(kept, twins, None if placed else split)
         _copy_images(folder, kept, records)
         counts = Counter(left_out or {}) + Counter(reason for _, reason, _ in dropped)
@@ -141,6 +141,21 @@ def write_dataset(
         if twins:
             _write_rows(folder / TWINS_FILE, *_twins_table(kept, twins))
     return Dataset.read(out)
+
+
+def _twins(kept: Sequence[_Checked]) -> list[Twins]:
+    """Near-duplicates of different groups. Raises DatasetError where joining them would leave nothing to split."""
+    groups = [one.group for one in kept]
+    twins = find_twins([one.look for one in kept], groups)
+    before, after = len(set(groups)), len(set(join_groups(groups, twins)))
+    if before >= len(SPLITS) > after:
+        example = " and ".join(str(kept[index].candidate.source) for index in (twins[0].first, twins[0].second))
+        raise DatasetError(
+            f"{len(twins)} pairs of images look the same, such as {example}, and would join {before} groups into "
+            f"{after}, which cannot be split. Frames of a fixed camera and plain round objects look so without being "
+            "copies: if these are none, import with --no-near-duplicates"
+        )
+    return twins
 
 
 def _check_classes(candidates: Sequence[Candidate], taxonomy: Taxonomy | None, name: str) -> Taxonomy:

@@ -1,8 +1,8 @@
 """What is said of an image: its class where that is sure, else the deepest taxon that is, else nothing.
 
 Invariant: one rule, `Decider`, serves the runner, the trainer that chooses its thresholds, and `pelagia evaluate`. What
-it says of an image depends on nothing but that image's probabilities and score: sums are made in float64, where sums of
-float32 have no rounding that could depend on how many images are decided at once.
+it says of an image depends on nothing but that image's probabilities and score: sums are made in float64 and rounded
+to nine decimals, so that it does not matter how many images are decided at once.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class Decider:
         best = probabilities.argmax(axis=1)
         found = np.where(probabilities[np.arange(images), best] >= self._classes[best], best, -1)
         if len(self._taxa):
-            sure = probabilities.astype(np.float64) @ self.membership.T >= self._taxa
+            sums = np.round(probabilities.astype(np.float64) @ self.membership.T, 9)
+            sure = sums >= self._taxa
             found = np.where((found < 0) & sure.any(axis=1), classes + sure.argmax(axis=1), found)
         found = np.where(found < 0, len(self.verdicts) - 2, found)
         if unknown is not None and self._unknown_above is not None:

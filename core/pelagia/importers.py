@@ -51,6 +51,7 @@ def import_dataset(
     conflicts: Literal["refuse", "drop"] = "refuse",
     fractions: tuple[float, float, float] | None = None,
     seed: int = 0,
+    join_near_duplicates: bool = True,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
     """Makes the dataset ``out`` from ``src``.
@@ -82,7 +83,8 @@ def import_dataset(
         found = from_class_folders(src)
     candidates = [replace(one, licence=licence) for one in found.candidates] if licence else found.candidates
     shares = {"fractions": fractions} if fractions else {}
-    split = validate({"group_column": found.group_column, "seed": seed, **shares}, SplitMeta, "the split")
+    wishes = {"group_column": found.group_column, "seed": seed, "join_near_duplicates": join_near_duplicates}
+    split = validate({**wishes, **shares}, SplitMeta, "the split")
     done, total = 0, len(candidates)
 
     def advance(count: int) -> None:

@@ -53,7 +53,9 @@ def hold(file: Path, refusal: str, wait: float = 0) -> Iterator[None]:
     with closing(opened) as lock:
         try:
             lock.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
+                raise InputError(f"{file} is no lock of Pelagia's: choose another folder, or remove it") from None
             if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise InputError(refusal) from None
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:

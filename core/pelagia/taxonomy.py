@@ -146,12 +146,12 @@ class Taxonomy(Strict):
 
 
 def load_taxonomy(path: Path) -> Taxonomy:
-    """Reads and validates a taxonomy.
+    """Reads and validates a taxonomy: a file of its own, or the one in a dataset's `dataset.yaml`.
 
     Raises:
         ConfigError: any fault in the file, all at once.
     """
-    return load_config(path, Taxonomy)
+    return load_config(path, Taxonomy, within="taxonomy")
 
 
 def taxonomy_of_names(name: str, class_names: Iterable[str]) -> Taxonomy:

@@ -67,6 +67,7 @@ def pull(
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS,
     min_agreement: float = 0.0,
     licence: str = "",
+    join_near_duplicates: bool = True,
     progress: Progress = lambda done, total: None,
 ) -> PullReport:
     """Makes the dataset ``out`` of a project's submitted labels.
@@ -112,7 +113,12 @@ def pull(
             candidates,
             source={"kind": "label_studio", "url": connection.url, "project": found.title, "project_id": found.id},
             taxonomy=taxonomy,
-            split=SplitMeta(group_column=group_column, fractions=fractions, seed=seed),
+            split=SplitMeta(
+                group_column=group_column,
+                fractions=fractions,
+                seed=seed,
+                join_near_duplicates=join_near_duplicates,
+            ),
             left_out=dict(left_out),
             conflicts="drop",  # two tasks of one image, labelled as two classes: counted and listed
         )

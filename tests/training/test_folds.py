@@ -82,7 +82,10 @@ def test_a_second_start_trains_no_finished_fold_again_and_a_lost_one_anew(
 
 
 def test_a_folder_of_another_config_is_refused(folds: tuple[Path, CrossValidation], dataset: Dataset) -> None:
-    with pytest.raises(InputError, match=r"fold-1 was trained with another config: name a new --out"):
+    with pytest.raises(
+        InputError,
+        match=r"fold-1 was trained with another config:\n  - train.lr: was 0.002, is now 0.01\nname a new --out",
+    ):
         cross_validate(config_of(dataset, "train.lr=0.01"), FOLDS, folds[0])
 
 

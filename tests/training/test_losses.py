@@ -30,8 +30,16 @@ def test_logit_adjustment_is_the_balanced_softmax() -> None:
 
 def test_effective_numbers_weigh_as_torch_weighs_by_class() -> None:
     weights = torch.tensor((1 - 0.999) / (1 - 0.999**COUNTS), dtype=torch.float32)
-    expected = functional.cross_entropy(LOGITS, CLASSES, weight=weights)
+    weights = weights * COUNTS.sum() / (weights * torch.tensor(COUNTS)).sum()  # 1 on average over the training images
+    expected = functional.cross_entropy(LOGITS, CLASSES, weight=weights, reduction="none").mean()
     assert torch.allclose(build_loss("effective_number", COUNTS)(LOGITS, HARD), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["none", "logit_adjustment", "effective_number", "focal"])
+def test_the_loss_of_a_batch_is_the_mean_of_the_losses_of_its_images(kind: LongTail) -> None:
+    loss = build_loss(kind, COUNTS)
+    parts = [loss(LOGITS[index : index + 1], HARD[index : index + 1]) for index in range(len(LOGITS))]
+    assert torch.allclose(torch.stack(parts).mean(), loss(LOGITS, HARD), atol=1e-6)
 
 
 def test_focal_counts_what_is_right_already_for_less() -> None:

@@ -21,7 +21,7 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.data import Batches, TrainingImages, sizes_of, targets_of
 from pelagia_training.network import Normalised, SizeHead, build_network, load_weights, normalisation, require_fit
 from pelagia_training.resplit import resplit
-from pelagia_training.run import BEST_FILE, CHECKPOINT_FILE, STATE_FILE, RunState, read_run, read_state
+from pelagia_training.run import BEST_FILE, CHECKPOINT_FILE, STATE_FILE, RunState, read_run, read_state, unlike_split
 from pelagia_training.sampling import build_order
 
 
@@ -101,7 +101,7 @@ def first_network(
     mean, std, weights = config.model.mean, config.model.std, config.model.weights
     run = None if weights is None else _run_of(weights)
     if run is not None:
-        theirs = _require_alike(run, config)
+        theirs = _require_alike(run, config, splits.dataset.meta.fingerprint)
         mean, std, weights = mean or theirs.mean, std or theirs.std, run / BEST_FILE
     if weights is not None and with_weights:
         fresh = load_weights(network, weights, keep_head=run is None or theirs.taxonomy.names == splits.classes)
@@ -120,8 +120,8 @@ def _run_of(weights: Path) -> Path | None:
     return folder if weights.is_dir() or (folder / STATE_FILE).is_file() else None
 
 
-def _require_alike(run: Path, config: TrainConfig) -> RunState:
-    """What the run rests on. Raises ConfigError where its network is built otherwise than the config's."""
+def _require_alike(run: Path, config: TrainConfig, fingerprint: str) -> RunState:
+    """What the run rests on. Raises ConfigError where its network is another, or it has seen what is held out."""
     theirs, state = read_run(run)
     faults = [
         f"the run {run} has the {key} {getattr(theirs.model, key)}, the config {getattr(config.model, key)}: "
@@ -129,6 +129,8 @@ def _require_alike(run: Path, config: TrainConfig) -> RunState:
         for key in ("backbone", "options")
         if getattr(theirs.model, key) != getattr(config.model, key)
     ]
+    if fault := unlike_split(run, theirs, state, config, fingerprint):
+        faults.append(fault)
     if faults:
         raise ConfigError("model.weights", faults)
     return state

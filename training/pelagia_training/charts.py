@@ -23,6 +23,7 @@ from pelagia_training.metrics import Reliability
 _INK = "#010203"  # stands for the page's text colour until the chart is written
 _COLOURS = ("#2f7ed8", "#d9822b", "#2a9d6f", "#a05195")
 _STYLE: Any = {
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "pelagia",
     "font.size": 10,

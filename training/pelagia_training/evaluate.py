@@ -19,6 +19,7 @@ from pelagia_training.assess import Assessment, assess, scores_of
 from pelagia_training.bootstrap import Intervals, intervals_of
 from pelagia_training.data import targets_of
 from pelagia_training.metrics import Matrix, Metrics, Reliability, confusion_matrix, metrics_of, reliability_of
+from pelagia_training.resplit import as_trained
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,13 @@ def evaluate(
 ) -> Evaluation:
     """Classifies a split and compares with its labels. Classes that the model does not know are left out and counted.
 
+    On the dataset of its training, a model of a fold is measured on the fold's splits.
+
     Raises:
         DatasetError: no image of the split can be compared.
     """
     classes = model.metadata.classes
+    dataset = as_trained(dataset, model.metadata)
     unknown = Counter(record.class_name for record in dataset.split(split) if record.class_name not in classes)
     records = [record for record in dataset.split(split) if record.class_name in classes]
     others = [record for record in dataset.split(split) if record.class_name not in classes]

@@ -122,7 +122,7 @@ def _draw(evaluation: Evaluation, path: Path) -> None:
     figure = Figure(figsize=(side, side), dpi=120, layout="constrained")
     axes = figure.subplots()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    names = [name.replace("_", " ") for name in evaluation.classes]
+    names = [name.replace("_", " ").replace("$", r"\$") for name in evaluation.classes]
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted as")

@@ -12,6 +12,8 @@ stopped: a fold that is finished is not trained again.
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +25,14 @@ from pelagia.dataset import Dataset, Record
 from pelagia.errors import ConfigError, DatasetError, InputError, some
 from pelagia.files import sha256_of, sha256_of_file, write_text
 from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
+from pelagia_training.begin import read_splits
 from pelagia_training.config import Resplit, TrainConfig
+from pelagia_training.devices import is_first
 from pelagia_training.evaluate import Evaluation, evaluation_of
 from pelagia_training.evaluation_folder import as_json
 from pelagia_training.held_out import REPORT_FILE, evaluate_run
 from pelagia_training.report import write_report
-from pelagia_training.run import BEST_FILE, STATE_FILE, read_run
+from pelagia_training.run import BEST_FILE, STATE_FILE, differences, read_run
 from pelagia_training.train import Report, train
 
 SURVEY_FOLDER, FIGURES_FILE = "out_of_fold", "folds.json"
@@ -48,7 +52,9 @@ class CrossValidation:
         return mean(values), stdev(values)
 
 
-def cross_validate(config: TrainConfig, folds: int, out: Path, report: Report = lambda event: None) -> CrossValidation:
+def cross_validate(
+    config: TrainConfig, folds: int, out: Path, report: Report = lambda event: None, *, resume: bool = True
+) -> CrossValidation:
     """Trains ``folds`` runs and leaves the folder ``out``.
 
     Raises:
@@ -56,20 +62,21 @@ def cross_validate(config: TrainConfig, folds: int, out: Path, report: Report = 
     """
     if config.dataset is None:
         raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
+    require_one_process(config)
     dataset = Dataset.read(config.dataset)
     _require_groups(dataset, config)
-    seed = config.data.resplit.seed if config.data.resplit else 0
-    by = config.data.resplit.by if config.data.resplit else "group"
+    planned = [_settings(config, folds, number) for number in range(1, folds + 1)]
+    for number, settings in enumerate(planned, 1):
+        if not read_splits(settings, 1).dataset.split("test"):
+            raise DatasetError(f"fold {number} of {folds} would hold no image: there are too few groups; ask for fewer")
     evaluations = []
-    for number in range(1, folds + 1):
-        how = Resplit(by=by, folds=folds, fold=number, seed=seed)
-        settings = config.model_copy(update={"data": config.data.model_copy(update={"resplit": how})})
+    for number, settings in enumerate(planned, 1):
         run = out / f"fold-{number}"
         if is_finished(run, settings):
             report(f"fold {number} of {folds} is finished: not trained again")
         else:
             report(f"fold {number} of {folds}")
-            train(settings, run, report)
+            train(settings, run, report, resume=resume)
         evaluations.append(evaluate_run(run, "test"))
     together = _together(evaluations, dataset)
     found = CrossValidation(tuple(evaluations), together)
@@ -77,6 +84,18 @@ def cross_validate(config: TrainConfig, folds: int, out: Path, report: Report = 
     write_text(out / FIGURES_FILE, json.dumps(_figures(found), indent=2) + "\n")
     write_report(out / REPORT_FILE, together, dataset)
     return found
+
+
+def _settings(config: TrainConfig, folds: int, number: int) -> TrainConfig:
+    wish = config.data.resplit or Resplit()
+    how = Resplit(by=wish.by, folds=folds, fold=number, seed=wish.seed)
+    return config.model_copy(update={"data": config.data.model_copy(update={"resplit": how})})
+
+
+def require_one_process(config: TrainConfig) -> None:
+    """Raises ConfigError where several processes would each do what follows a training."""
+    if config.devices * config.nodes > 1 or not is_first() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError("devices", ["this trains several runs, one after the other, in one process: set devices=1"])
 
 
 def is_finished(run: Path, config: TrainConfig) -> bool:
@@ -88,8 +107,10 @@ def is_finished(run: Path, config: TrainConfig) -> bool:
     if not (run / STATE_FILE).is_file() or not (run / BEST_FILE).is_file():
         return False
     made_with, state = read_run(run)
-    if _plain(made_with) != _plain(config):
-        raise InputError(f"{run} was trained with another config: name a new --out, or remove it")
+    if differing := differences(made_with, config):
+        raise InputError(
+            f"{run} was trained with another config:{''.join(differing)}\nname a new --out, or give it the old values"
+        )
     return state.status == "finished"
 
 
@@ -102,12 +123,6 @@ def dataset_folder(out: Path) -> Path:
     if not (out / "fold-1").is_dir():
         raise InputError(f"{out} is no cross-validation: make one with `pelagia train CONFIG --folds 5 --out {out}`")
     return read_run(out / "fold-1")[1].dataset
-
-
-def _plain(config: TrainConfig) -> dict[str, object]:
-    plain = config.model_dump(mode="json")
-    plain["dataset"] = str(config.dataset.absolute()) if config.dataset else ""
-    return plain
 
 
 def _require_groups(dataset: Dataset, config: TrainConfig) -> None:
@@ -139,6 +154,7 @@ def _write_survey(found: CrossValidation, dataset: Dataset, out: Path) -> None:
         with Survey.open(out / SURVEY_FOLDER) as survey:
             if survey.meta["model_sha256"] == weights and len(survey) == found.together.images:
                 return
+        shutil.rmtree(out / SURVEY_FOLDER)  # of folds that were trained anew since; it is made of them
     opened = Survey.open_for_writing(
         out / SURVEY_FOLDER, model_sha256=weights, classes=found.together.classes, settings=settings
     )

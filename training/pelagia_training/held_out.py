@@ -8,10 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from pelagia.errors import DatasetError
 from pelagia_training.calibrate import softmax
-from pelagia_training.data import load_fitted, sizes_of
+from pelagia_training.crops import StreamedCrops
+from pelagia_training.data import sizes_of
 from pelagia_training.evaluate import Evaluation, evaluation_of
 from pelagia_training.export import dataset_of, load_trained
 from pelagia_training.report import read_curves, write_report
@@ -32,9 +34,10 @@ def evaluate_run(run: Path, split: str) -> Evaluation:
     records = [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
     if not records:
         raise DatasetError(f"the split '{split}' of {dataset.root} holds no image of the run's classes")
-    images = load_fitted(dataset, records, config.preprocess)
+    images = StreamedCrops(dataset, records, config.preprocess)
     sizes = sizes_of(records) if config.model.size else None
-    logits = predict(load_trained(run, config, state), images, sizes)
+    network = load_trained(run, config, state).to("cuda" if torch.cuda.is_available() else "cpu")
+    logits = predict(network, images, sizes)
     probabilities = softmax(logits).astype(np.float32)
     return evaluation_of(records, probabilities, state.taxonomy.names, dataset, split, model=(run.name, ""))
 

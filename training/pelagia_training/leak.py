@@ -11,10 +11,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pelagia.dataset import Dataset
 from pelagia.errors import InputError
 from pelagia_training.config import Resplit
 from pelagia_training.evaluate import Evaluation
-from pelagia_training.folds import is_finished
+from pelagia_training.folds import is_finished, require_one_process
 from pelagia_training.held_out import evaluate_run
 from pelagia_training.run import read_run
 from pelagia_training.train import Report, train
@@ -40,8 +41,9 @@ def measure_leak(run: Path, out: Path, report: Report = lambda event: None) -> L
         raise InputError(f"the run {run} is not finished: train it to its end first")
     if config.data.resplit is not None:
         raise InputError(f"the run {run} was trained on another split than its dataset's: name one that was not")
+    require_one_process(config)
     by_group = evaluate_run(run, "test")
-    if by_group.groups == by_group.images:
+    if Dataset.read(state.dataset).meta.split.group_column is None or by_group.groups == by_group.images:
         raise InputError(
             f"the dataset of {run} has no groups: its own split is a random one; import it again with --group-column"
         )

@@ -46,7 +46,7 @@ def build_loss(long_tail: LongTail, counts: NDArray[Any]) -> Loss:
         return lambda logits, targets: _cross_entropy(logits + prior.to(logits.device), targets)
     if long_tail == "effective_number":
         weights = (1 - _OVERLAP) / (1 - _OVERLAP**number)
-        weights = weights / weights.mean()
+        weights = weights * number.sum() / (weights * number).sum()
         return lambda logits, targets: _weighted(logits, targets, weights.to(logits.device))
     if long_tail == "focal":
         return _focal
@@ -58,9 +58,8 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _weighted(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """The mean over images that count as much as their classes do."""
-    shares = targets * weights
-    return -(shares * torch.log_softmax(logits.float(), 1)).sum() / shares.sum()
+    """The mean over images, each times its class's weight: of parts of a batch, the mean is that of the batch."""
+    return -(targets * weights * torch.log_softmax(logits.float(), 1)).sum(1).mean()
 
 
 def _focal(logits: Tensor, targets: Tensor) -> Tensor:

@@ -28,6 +28,7 @@ from pelagia_inference.verify import verify
 from pelagia_training.data import load_fitted, sizes_of, spread, targets_of
 from pelagia_training.metrics import confusion_matrix, metrics_of
 from pelagia_training.precision import Batch, is_float, to_fp16, to_int8
+from pelagia_training.resplit import as_trained
 from pelagia_training.unknown import threshold_for
 
 CALIBRATION_IMAGES = 256
@@ -91,6 +92,7 @@ def quantize(
     refuse_model(out)
     if model.metadata.quantisation is not None or not is_float(model.data):
         raise ModelError(f"{model.path} is quantised already: give the float model that `pelagia export` made")
+    dataset = as_trained(dataset, model.metadata)
     calibration = spread(_records(dataset, "train", model, report), CALIBRATION_IMAGES) if kind == "int8" else ()
     checked = spread(_records(dataset, "val", model, report), GATE_IMAGES)
     if dataset.meta.fingerprint != model.metadata.dataset["fingerprint"]:

@@ -9,11 +9,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pelagia.dataset import Dataset, class_counts
+from pelagia.model import ModelMetadata
 from pelagia.splits import assign_parts, assign_splits
 from pelagia_training.config import Resplit
 
 _VALIDATION = 0.15
 """Of what a fold leaves: the best epoch is chosen on it, so it cannot be the part that is held out."""
+
+
+def as_trained(dataset: Dataset, model: ModelMetadata) -> Dataset:
+    """``dataset`` in the splits that ``model`` was trained on, where it is the dataset of its training: of a fold's
+    model, the dataset's own test split was for the most part trained on."""
+    how = (model.training.get("data") or {}).get("resplit")
+    if not how or model.dataset["fingerprint"] != dataset.meta.fingerprint:
+        return dataset
+    return resplit(dataset, Resplit.model_validate(how))
 
 
 def resplit(dataset: Dataset, how: Resplit | None) -> Dataset:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +36,21 @@ from pelagia_training.config import TrainConfig
 CONFIG_FILE, STATE_FILE, METRICS_FILE = "config.yaml", "run.json", "metrics.csv"
 BEST_FILE, LAST_FILE, CHECKPOINT_FILE = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
 LOG_FILE, LOCK_FILE = "train.log", ".lock"
+_EARLY = frozenset(
+    {
+        CONFIG_FILE,
+        STATE_FILE,
+        METRICS_FILE,
+        LOG_FILE,
+        LOCK_FILE,
+        "tensorboard",
+        "wandb",
+        "wandb.json",
+        "mlflow.txt",
+        "soup",
+    }
+)
+"""What a run may hold before it has learnt anything."""
 
 FREE_KEYS = (
     *("dataset", "data.workers", "data.cache", "data.stream"),
@@ -120,17 +135,36 @@ def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator
     if goes_on:
         _require_unfinished(folder, resume)
         _require_same_config(folder, config)
-    elif not (folder / LOCK_FILE).is_file():
+    elif not folder.is_dir() or any(not _is_ours(file) for file in folder.iterdir()):
         refuse_existing(folder, "run")
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder / LOCK_FILE, f"another process is training into {folder}: wait for it, or choose another --out"):
+        for left in folder.glob(".*.partial-*"):  # of a write that was killed
+            left.unlink(missing_ok=True)
         if goes_on:
             _require_unfinished(folder, resume)  # it may have been finished while this process asked for the lock
         try:
             yield
         finally:
             if not any((folder / name).exists() for name in (BEST_FILE, CHECKPOINT_FILE)):
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
+
+
+def _is_ours(file: Path) -> bool:
+    """Whether a file is one that a run writes before it has learnt anything, or that a kill left half written."""
+    partial = file.name.startswith(".") and ".partial-" in file.name
+    return file.name in _EARLY or file.name.startswith(f"{LOCK_FILE}-") or partial  # SQLite's journal of the lock
+
+
+def _remove(folder: Path) -> None:
+    """Removes a run that has learnt nothing; a folder that holds anything else stays."""
+    with suppress(OSError):
+        for file in [*folder.iterdir()]:
+            if file.is_dir() and _is_ours(file):
+                shutil.rmtree(file, ignore_errors=True)
+            elif _is_ours(file):
+                file.unlink(missing_ok=True)
+        folder.rmdir()
 
 
 def _require_unfinished(folder: Path, resume: bool) -> None:
@@ -148,17 +182,28 @@ def _require_unfinished(folder: Path, resume: bool) -> None:
 
 
 def _require_same_config(folder: Path, config: TrainConfig) -> None:
-    old, new = (flat(one.model_dump(mode="json")) for one in (_read_config(folder / CONFIG_FILE), config))
-    differing = [
-        f"\n  - {key}: was {old.get(key)}, is now {new.get(key)}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
-    ]
-    if differing:
+    if differing := differences(_read_config(folder / CONFIG_FILE), config):
         raise InputError(
             f"the run {folder} was begun with another config and would not go on as it began:{''.join(differing)}\n"
             "give it the old values, or choose another --out"
         )
+
+
+def unlike_split(run: Path, theirs: TrainConfig, state: RunState, config: TrainConfig, fingerprint: str) -> str:
+    """What is wrong with learning from a run that saw images which ``config`` holds out; empty where it saw none."""
+    if state.fingerprint != fingerprint or theirs.data.resplit == config.data.resplit:
+        return ""
+    return f"{run} was trained on another split of this dataset: it has seen images that are held out here"
+
+
+def differences(was: TrainConfig, now: TrainConfig) -> list[str]:
+    """The keys on which the result depends and in which two configs differ, a line each."""
+    old, new = (flat(one.model_dump(mode="json")) for one in (was, now))
+    return [
+        f"\n  - {key}: was {old.get(key)}, is now {new.get(key)}"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
+    ]
 
 
 def flat(document: Any, place: str = "") -> dict[str, Any]:

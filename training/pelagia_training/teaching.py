@@ -15,7 +15,7 @@ from pelagia.errors import ConfigError
 from pelagia_training.config import TrainConfig
 from pelagia_training.losses import soft_targets
 from pelagia_training.mixing import mix
-from pelagia_training.run import read_run
+from pelagia_training.run import read_run, unlike_split
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,14 @@ class Teaching:
         return total / len(self.teachers)
 
 
-def build_teaching(config: TrainConfig, classes: Sequence[str]) -> Teaching:
+def build_teaching(config: TrainConfig, classes: Sequence[str], fingerprint: str) -> Teaching:
     """The teaching that a config describes.
 
+    Args:
+        fingerprint: of the dataset.
+
     Raises:
-        ConfigError: a teacher has other classes or another preprocessing.
+        ConfigError: a teacher has other classes, another preprocessing, or has seen images that are held out here.
         InputError: a teacher is no run, or its weights are damaged.
     """
     train = config.train
@@ -74,16 +77,15 @@ def build_teaching(config: TrainConfig, classes: Sequence[str]) -> Teaching:
         smoothing=train.label_smoothing,
         mixup=train.mixup,
         cutmix=train.cutmix,
-        teachers=_teachers(config, classes) if train.distil.teachers else (),
+        teachers=_teachers(config, classes, fingerprint) if train.distil.teachers else (),
         weight=train.distil.weight,
         temperature=train.distil.temperature,
     )
 
 
-def _teachers(config: TrainConfig, classes: Sequence[str]) -> list[nn.Module]:
-    from pelagia_training.export import (
-        load_trained,  # it brings ONNX Runtime, which a run without teachers has no use for
-    )
+def _teachers(config: TrainConfig, classes: Sequence[str], fingerprint: str) -> list[nn.Module]:
+    # it brings ONNX Runtime, which a run without teachers has no use for
+    from pelagia_training.export import load_trained
 
     teachers: list[nn.Module] = []
     faults = []
@@ -93,6 +95,10 @@ def _teachers(config: TrainConfig, classes: Sequence[str]) -> list[nn.Module]:
             faults.append(f"{run} has other classes: a teacher must know the same, in the same order")
         elif theirs.preprocess != config.preprocess:
             faults.append(f"{run} was trained with another preprocessing: give both the same `preprocess`")
+        elif fault := unlike_split(run, theirs, state, config, fingerprint):
+            faults.append(fault)
+        elif (theirs.train.long_tail == "logit_adjustment") != (config.train.long_tail == "logit_adjustment"):
+            faults.append(f"{run} was trained with train.long_tail={theirs.train.long_tail}: give both the same")
         elif theirs.model.size and not config.model.size:
             faults.append(f"{run} takes sizes: teach a network that does so as well, with --set model.size=true")
         else:

@@ -145,7 +145,7 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         share_batch_norms(network, fabric)
         loader, batches = training_batches(config, splits, crops[0], fabric)
         criterion = build_loss(config.train.long_tail, np.bincount(targets_of(splits.train, splits.classes)))
-        teaching = build_teaching(config, splits.classes)
+        teaching = build_teaching(config, splits.classes, splits.dataset.meta.fingerprint)
         learner = build_learner(fabric, network, teaching, criterion, config.train, len(batches), config.seed, report)
         journey = _journey(config, out, splits, learner, goes_on, report)
         stop = stack.enter_context(_stoppable())
@@ -310,7 +310,8 @@ def _read(course: Course, losses: Tensor) -> None:
     if is_first() and (due or stopping):
         _checkpoint(course)
     if stopping:
-        raise SystemExit(128 + signal.SIGTERM)
+        fabric.barrier()  # a process that ends early has the first one killed, which still writes
+        raise SystemExit(128 + signal.SIGTERM if is_first() else 0)
 
 
 def _require_sane(course: Course) -> None:

@@ -18,6 +18,11 @@ Out = Annotated[Path, typer.Option(help="What to make; must not exist yet.")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A model that `pelagia export` made.")]
 Seed = Annotated[int, typer.Option(min=0, help="Of the split into train, val and test.")]
 
+NearDuplicates = Annotated[
+    bool,
+    typer.Option("--near-duplicates/--no-near-duplicates", help="Put images that look the same into one split."),
+]
+
 EXTRAS = {
     "inference": ("onnxruntime",),
     "labeling": ("label_studio_sdk",),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pelagia import console
-from pelagia.commands.common import Out, Seed, show_dataset
+from pelagia.commands.common import NearDuplicates, Out, Seed, show_dataset
 from pelagia.errors import InputError
 
 
@@ -51,6 +52,7 @@ def dataset_import(
     conflicts: Annotated[
         str, typer.Option(help="One image under two classes: refuse, or drop all its copies.")
     ] = "refuse",
+    near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
 ) -> None:
     """Make a dataset: every image checked, duplicates found, split by group.
@@ -79,6 +81,7 @@ def dataset_import(
             licence=licence,
             conflicts=conflicts,  # type: ignore[arg-type]  # checked above
             seed=seed,
+            join_near_duplicates=near_duplicates,
             progress=update,
         )
     show_dataset(made)
@@ -117,7 +120,7 @@ def dataset_check(dataset: Annotated[Path, typer.Argument(help="A dataset folder
 
     Near-duplicates that stand in two splits are listed as well; they are a leak, but no damage.
     """
-    from pelagia.dataset import MANIFEST_FILE, Dataset, check, leaks
+    from pelagia.dataset import MANIFEST_FILE, META_FILE, Dataset, check, leaks
 
     opened = Dataset.read(dataset)
     faults = check(dataset)
@@ -131,8 +134,9 @@ def dataset_check(dataset: Annotated[Path, typer.Argument(help="A dataset folder
     for one, other in found:
         console.say(f"near-duplicates in two splits: {one.path} ({one.split}), {other.path} ({other.split})")
     if found:
+        command = ["pelagia", "dataset", "import", str(dataset), "--manifest", str(dataset / MANIFEST_FILE)]
+        command += ["--group-column", "group"]
         console.note(
             f"warning: {len(found)} near-duplicates in two splits make figures flatter; a new import puts each pair "
-            "into one: "
-            f"pelagia dataset import {dataset} --manifest {dataset / MANIFEST_FILE} --group-column group --out NEW"
+            "into one: " + shlex.join([*command, "--taxonomy", str(dataset / META_FILE), "--out", "NEW"])
         )

@@ -68,7 +68,7 @@ def classify(
     needs("inference", "classify")
     from pelagia_inference.launch import cores, start_ahead
 
-    start_ahead(workers or cores())
+    start_ahead(workers or (min(cores(), 16) if provider in ("auto", "cpu") else 1))
     from pelagia.model import ModelFile
     from pelagia.results import formats_of
     from pelagia_inference.runner import classify as run_classify

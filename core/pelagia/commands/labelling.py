@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pelagia import console
-from pelagia.commands.common import Out, Seed, needs, show_dataset
+from pelagia.commands.common import NearDuplicates, Out, Seed, needs, show_dataset
 
 Project = Annotated[str, typer.Option(help="Title of the Label Studio project.")]
 Url = Annotated[str | None, typer.Option(help="Address of the server; by default LABEL_STUDIO_URL, then your own.")]
@@ -106,6 +106,7 @@ def label_pull(
     group_column: Annotated[
         str | None, typer.Option(help="Column that a split must not cut; found by default.")
     ] = None,
+    near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
     url: Url = None,
 ) -> None:
@@ -115,7 +116,15 @@ def label_pull(
     from pelagia_labeling.pull import pull
 
     with console.progress_bar("pulling") as update:
-        report = pull(connect(url), project, out, group_column=group_column, seed=seed, progress=update)
+        report = pull(
+            connect(url),
+            project,
+            out,
+            group_column=group_column,
+            seed=seed,
+            join_near_duplicates=near_duplicates,
+            progress=update,
+        )
     for path, votes in report.disputed:
         console.note(f"disputed, left out: {path} ({votes})")
     show_dataset(report.dataset)

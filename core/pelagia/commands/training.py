@@ -57,7 +57,7 @@ def train(
     from pelagia_training.train import train as run_training
 
     if folds:
-        _cross_validate(settings, folds, out)
+        _cross_validate(settings, folds, out, resume)
         return
     with show_training() as report:
         state = run_training(settings, out, report, resume=resume)
@@ -76,12 +76,12 @@ def _show_augmentations(settings: TrainConfig, out: Path) -> None:
     console.say(f"written: {out}; {rows} images, each as it is and then {DRAWS} times as it is trained on")
 
 
-def _cross_validate(settings: TrainConfig, folds: int, out: Path) -> None:
+def _cross_validate(settings: TrainConfig, folds: int, out: Path, resume: bool) -> None:
     from pelagia_training.console import show_training
     from pelagia_training.folds import cross_validate
 
     with show_training() as report:
-        found = cross_validate(settings, folds, out, report)
+        found = cross_validate(settings, folds, out, report, resume=resume)
     names = tuple(found.together.headline)
     rows = [
         (str(number), fold.groups, fold.images, *(f"{fold.headline[name]:.4f}" for name in names))
