@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cli_fixtures import Pelagia
 from pelagia.dataset import Dataset, class_counts, fingerprint, leaks, write_tables
+from pelagia.errors import DatasetError
 from pelagia.importers import import_dataset
 from pelagia.near_duplicates import LOOK_BYTES, MOST_BITS, Twins, find_twins, join_groups, look_of
 from pelagia.preprocess import decode
@@ -37,6 +38,20 @@ def survey_with_copies(survey: SampleSurvey, tmp_path: Path) -> Path:
             if index % 5 == 0:
                 saved_again(target, target.with_name(f"{index}-again.jpg"))
     return src
+
+
+def test_frames_that_all_look_the_same_are_not_joined_into_one_group_without_a_word(
+    survey: SampleSurvey, tmp_path: Path
+) -> None:
+    scene = next(iter(read_manifest(survey.truth))).file
+    for day in range(5):
+        for frame in range(3):
+            saved_again(scene, tmp_path / "frames" / "fish" / f"{day}_{frame}.jpg", quality=60 + 3 * day + frame)
+    with pytest.raises(DatasetError, match=r"would join \d+ groups into 1, .* import with --no-near-duplicates"):
+        import_dataset(tmp_path / "frames", tmp_path / "dataset")
+    apart = import_dataset(tmp_path / "frames", tmp_path / "dataset", join_near_duplicates=False)
+    assert len({record.group for record in apart.records}) == apart.meta.images
+    assert {record.split for record in apart.records} == {"train", "val", "test"}
 
 
 def test_copies_that_were_saved_again_stand_in_one_group_and_one_split(

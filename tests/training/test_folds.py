@@ -13,7 +13,7 @@ from cli_fixtures import Pelagia
 from model_fixtures import REPOSITORY, TINY
 from pelagia.config import load_config
 from pelagia.dataset import Dataset
-from pelagia.errors import DatasetError, InputError
+from pelagia.errors import ConfigError, DatasetError, InputError
 from pelagia.model import ModelFile
 from pelagia.predictions import Survey
 from pelagia.sources import list_images
@@ -30,6 +30,7 @@ from pelagia_training.leak import measure_leak
 from pelagia_training.resplit import resplit
 from pelagia_training.run import read_run
 from pelagia_training.suspects import find_suspects, is_doubted, self_confidence, write_suspects
+from pelagia_training.train import train
 
 FOLDS = 3
 
@@ -110,9 +111,28 @@ def test_a_run_of_a_fold_exports_with_its_own_val_split_and_gives_the_same_figur
     out, found = folds
     model = export(out / "fold-1", tmp_path / "fold.onnx")
     assert Session(model)
-    config, _ = read_run(out / "fold-1")
-    figures = evaluate(ModelFile.read(tmp_path / "fold.onnx"), resplit(dataset, config.data.resplit), "test")
+    figures = evaluate(ModelFile.read(tmp_path / "fold.onnx"), dataset, "test")
+    assert figures.records == found.folds[0].records
     assert before_temperatures(figures, model) == pytest.approx(found.folds[0].probabilities, abs=1e-3)
+
+
+def test_nothing_is_learnt_from_a_run_that_saw_what_is_held_out(
+    folds: tuple[Path, CrossValidation], dataset: Dataset, tmp_path: Path
+) -> None:
+    for key in (f"model.weights={folds[0] / 'fold-1'}", f"train.distil.teachers=[{folds[0] / 'fold-1'}]"):
+        with pytest.raises(ConfigError, match="it has seen images that are held out here"):
+            train(config_of(dataset, key), tmp_path / "run")
+
+
+def test_more_folds_than_groups_are_refused_before_anything_is_trained(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError):
+        cross_validate(config_of(dataset), 100, tmp_path / "cv")
+    assert not (tmp_path / "cv").exists()
+
+
+def test_folds_take_one_process(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="in one process: set devices=1"):
+        cross_validate(config_of(dataset, "devices=2"), 2, tmp_path / "cv")
 
 
 def test_torch_and_the_runner_agree_on_the_figures_of_a_run(run: Path, model: ModelFile, dataset: Dataset) -> None:

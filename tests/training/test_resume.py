@@ -238,3 +238,19 @@ def test_nothing_random_is_left_to_chance(dataset: Dataset, unbroken: Path, tmp_
     random.seed(99)
     train(config(dataset.root), tmp_path / "run")
     assert_same(tmp_path / "run", unbroken)
+
+
+def test_a_folder_with_other_peoples_files_is_neither_used_nor_removed(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious.txt").write_text("years of work")
+    (tmp_path / "mine" / ".lock").touch()
+    with pytest.raises(InputError, match="exists"):
+        train(config(dataset.root), tmp_path / "mine")
+    assert (tmp_path / "mine" / "precious.txt").read_text() == "years of work"
+
+
+def test_a_lock_of_another_program_is_one_line(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / ".lock").write_text("4711" * 400)
+    with pytest.raises(InputError, match="is no lock of Pelagia's"):
+        train(config(dataset.root), tmp_path / "mine")
