@@ -103,6 +103,8 @@ def test_where_no_cache_can_be_written_the_originals_are_decoded(dataset: Datase
 
 
 def test_the_cache_lies_where_the_user_keeps_such_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert default_folder() == Path(os.environ["PELAGIA_CACHE_HOME"]) / "crops"
+    monkeypatch.delenv("PELAGIA_CACHE_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "pelagia" / "crops"
 

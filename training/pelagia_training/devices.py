@@ -1,6 +1,7 @@
 """What a run computes on: the only place that chooses devices, processes and number formats.
 
-Invariant: what is learnt does not depend on how many processes share the work, but for rounding. Each takes its share
+Invariant: what is learnt does not depend on how many processes share the work, but for rounding and for what each draws
+by itself (dropout, mixup, CutMix). Each takes its share
 of a batch, batch norms use the whole batch's statistics, and only the first process writes.
 """
 
