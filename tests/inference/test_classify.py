@@ -124,6 +124,11 @@ def test_a_wrong_input_leaves_no_survey_behind(model: ModelFile, tmp_path: Path)
     assert not (tmp_path / "out").exists()
 
 
+def _heeding_ctrl_c() -> None:
+    """A job in the background is started with Ctrl-C ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def _wait_for_rows(folder: Path, process: "subprocess.Popen[Any]") -> None:
     """Until rows are committed: the write-ahead log is bigger than that of an empty survey, or 30 s are over."""
     log = folder / "survey.sqlite-wal"
@@ -187,7 +192,9 @@ def test_interrupted_it_names_the_command_that_goes_on(
         str(tmp_path / "out"),
     ]
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=_heeding_ctrl_c
+    )
     _wait_for_rows(tmp_path / "out", process)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)

@@ -119,7 +119,17 @@ def test_a_slurm_script_starts_a_process_a_task(dataset: Dataset, alone: Path, t
 
 def test_make_slurm_hands_over_what_it_is_given(tmp_path: Path) -> None:
     text = subprocess.run(
-        ["make", "--dry-run", "slurm", "DATASET=D", "NODES=2", "DEVICES=4", "RUN=R", "SET=train.lr=1e-3"],
+        [
+            "make",
+            "--no-print-directory",
+            "--dry-run",
+            "slurm",
+            "DATASET=D",
+            "NODES=2",
+            "DEVICES=4",
+            "RUN=R",
+            "SET=train.lr=1e-3",
+        ],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,
