@@ -40,12 +40,14 @@ from pelagia.dataset import Dataset, Record, class_counts, fingerprint, write_ta
 from pelagia.importers import import_dataset
 from pelagia.taxonomy import load_taxonomy
 from pelagia_training.config import TrainConfig
+from pelagia_training.course import Step
 from pelagia_training.data import load_fitted, sizes_of, targets_of
 from pelagia_training.export import load_trained
 from pelagia_training.metrics import confusion_matrix, metrics_of
 from pelagia_training.network import Normalised
 from pelagia_training.run import read_run
-from pelagia_training.train import Step, predict, train
+from pelagia_training.train import train
+from pelagia_training.validation import predict
 
 INSTRUMENT = tuple(
     f"augment.{key}" for key in ("illumination=0.3", "background=0.3", "clip=0.2", "bubbles=0.1", "blur=0.2")

@@ -14,6 +14,8 @@ from subprocess import PIPE, Popen
 from tempfile import TemporaryFile
 from typing import IO, cast
 
+_MOST_AHEAD = 16
+"""Without knowing the provider: on a machine of many cores a GPU may turn out to compute."""
 _COMMAND = (sys.executable, "-P", "-m", "pelagia_inference.worker")
 
 
@@ -41,9 +43,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def start_ahead(count: int) -> None:
-    """Starts workers that `take` will give."""
-    for _ in range(count):
+def start_ahead(workers: int, provider: str) -> None:
+    """Starts workers that `take` will give: so many, or where that is 0 as many as ``provider`` is likely to want."""
+    for _ in range(workers or (min(cores(), _MOST_AHEAD) if provider in ("auto", "cpu") else 1)):
         _ahead.append(_start())
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -134,20 +134,14 @@ def classify(
         ):
             _require_same_images(survey, inputs, moved=survey.meta.get("origin") != origin)
             survey.forget_transient()
-            run = _Run(survey, retry_failed, _both(progress, log))
-            tally = Tally()
-            try:
-                for predictions in predict_with(
-                    crew, list_images(inputs, tally), setting, skip=run.todo, decider=decider
-                ):
-                    run.add(predictions)
-            finally:
-                run.commit()
+            run, tally = _Run(survey, retry_failed, _both(progress, log)), Tally()
+            done = predict_with(crew, list_images(inputs, tally), setting, skip=run.todo, decider=decider)
+            at = run.fill(done)
             counts, failures = survey.counts_by_class(), survey.counts_by_reason()
             files = write_results(survey, formats)
-            log.info(f"done: {_in_words(run.state())}; in all {counts.total()} classified, {dict(failures)} failed")
+            log.info(f"done: {_in_words(at)}; in all {counts.total()} classified, {dict(failures)} failed")
             verdicts = survey.counts_by_verdict()
-            return Classified(files, provider, setting, run.state(), counts, failures, tally, verdicts)
+            return Classified(files, provider, setting, at, counts, failures, tally, verdicts)
 
 
 class _Notes:
@@ -256,20 +250,29 @@ class _Run:
         self._before += len(done)
         return [image for image in batch if image.path not in done]
 
-    def add(self, predictions: Sequence[Prediction]) -> None:
+    def fill(self, done: Iterable[Sequence[Prediction]]) -> Progress:
+        """Takes all of ``done``; what came before a fault is kept."""
+        try:
+            for predictions in done:
+                self._add(predictions)
+        finally:
+            self._commit()
+        return self._state()
+
+    def _add(self, predictions: Sequence[Prediction]) -> None:
         self._rows += predictions
         self._done += len(predictions)
         self._current = predictions[-1].path
         self._failed += sum(not one.ok for one in predictions)
         if len(self._rows) >= _COMMIT_ROWS or time.monotonic() - self._committed > _COMMIT_SECONDS:
-            self.commit()
-        self._report(self.state())
+            self._commit()
+        self._report(self._state())
 
-    def commit(self) -> None:
+    def _commit(self) -> None:
         rows, self._rows = self._rows, []
         if rows:
             self._survey.add(rows)
         self._committed = time.monotonic()
 
-    def state(self) -> Progress:
+    def _state(self) -> Progress:
         return Progress(self._done, self._failed, self._before, time.monotonic() - self._start, self._current)

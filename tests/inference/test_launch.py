@@ -27,7 +27,7 @@ def workers(among: Iterable[psutil.Process] | None = None) -> list[psutil.Proces
 
 
 def test_a_crew_takes_those_that_were_started_ahead_and_ends_the_others(model: ModelFile) -> None:
-    launch.start_ahead(3)
+    launch.start_ahead(3, "cpu")
     ahead = {one.pid for one in workers()}
     assert len(ahead) == 3
     with Crew(model, "cpu", Setting(1)) as crew:
@@ -38,7 +38,7 @@ def test_a_crew_takes_those_that_were_started_ahead_and_ends_the_others(model: M
 
 
 def test_one_that_died_before_it_was_needed_is_replaced(model: ModelFile) -> None:
-    launch.start_ahead(1)
+    launch.start_ahead(0, "cuda")
     (early,) = workers()
     early.kill()
     with Crew(model, "cpu", Setting(1)) as crew:

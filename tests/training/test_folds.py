@@ -125,7 +125,7 @@ def test_nothing_is_learnt_from_a_run_that_saw_what_is_held_out(
 
 
 def test_more_folds_than_groups_are_refused_before_anything_is_trained(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError):
+    with pytest.raises(DatasetError, match="fold .* of 100 would hold no image: there are too few groups"):
         cross_validate(config_of(dataset), 100, tmp_path / "cv")
     assert not (tmp_path / "cv").exists()
 

@@ -17,10 +17,11 @@ from pelagia.errors import ConfigError, InputError
 from pelagia_training.averaging import Soup
 from pelagia_training.config import TrainConfig
 from pelagia_training.contact_sheet import DRAWS, show_augmentations
+from pelagia_training.course import Step
 from pelagia_training.export import export
 from pelagia_training.run import read_run
 from pelagia_training.teaching import Teaching
-from pelagia_training.train import Step, train
+from pelagia_training.train import train
 
 TINY_CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
 

@@ -21,8 +21,9 @@ from pelagia.dataset import Dataset
 from pelagia.errors import InputError
 from pelagia.importers import import_dataset
 from pelagia_training.config import TrainConfig
+from pelagia_training.course import Step
 from pelagia_training.run import read_run
-from pelagia_training.train import Step, train
+from pelagia_training.train import train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"

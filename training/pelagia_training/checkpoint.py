@@ -64,7 +64,7 @@ def save_checkpoint(path: Path, learner: Learner, journey: Journey) -> None:
         "figures": [asdict(one) for one in journey.figures],
         "optimiser": numbers,
         "precision": learner.fabric.strategy.precision.state_dict(),
-        "micro_batch": learner.micro_batch,
+        "micro_batch": learner.micro_batch if learner.fabric.world_size == 1 else None,
     }
     tensors = {f"optimiser.{name}": value for name, value in optimiser.items()}
     for part, module in learner.modules.items():
@@ -89,7 +89,8 @@ def load_checkpoint(path: Path, learner: Learner) -> Journey:
         state = _join(_part(tensors, "optimiser"), document["optimiser"])
         learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": state})
         learner.fabric.strategy.precision.load_state_dict(document["precision"])
-        learner.micro_batch = document["micro_batch"]
+        if document["micro_batch"]:  # a share among several processes is no limit of the memory
+            learner.micro_batch = min(learner.micro_batch, document["micro_batch"])
         return Journey(
             Progress(**document["progress"]),
             RunState.model_validate(document["state"]),

@@ -125,6 +125,8 @@ class OptimiserConfig(Strict):
     def _mixed_once(self) -> OptimiserConfig:
         if self.mixup + self.cutmix > 1:
             raise ValueError("mixup and cutmix are shares of the images: together they are 1 at most")
+        if self.soup == 1:
+            raise ValueError("soup averages the weights of two epochs or more: 0 is none")
         if self.freeze_epochs >= self.epochs:
             raise ValueError(f"freeze_epochs must be less than epochs, which are {self.epochs}")
         return self

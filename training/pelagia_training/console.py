@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from pelagia import console
-from pelagia_training.train import Step
+from pelagia_training.course import Step
 
 
 @contextmanager

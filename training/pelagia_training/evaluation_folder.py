@@ -20,7 +20,7 @@ from pelagia.dataset import Dataset
 from pelagia.files import new_folder
 from pelagia_training.bootstrap import DRAWS, LEVEL, Interval
 from pelagia_training.evaluate import Evaluation
-from pelagia_training.report import Cell, Curves, Section, Table, write_report
+from pelagia_training.report import REPORT_FILE, Cell, Curves, Section, Table, write_report
 
 
 def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves: Curves | None = None) -> None:
@@ -39,7 +39,7 @@ def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves
         rows = [(name, *counts.tolist()) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)]
         _write_table(folder / "confusion.csv", [("labelled \\ predicted", *evaluation.classes), *rows])
         _draw(evaluation, folder / "confusion.png")
-        write_report(folder / "report.html", evaluation, dataset, curves, _limits(evaluation))
+        write_report(folder / REPORT_FILE, evaluation, dataset, curves, _limits(evaluation))
 
 
 def _limits(evaluation: Evaluation) -> list[Section]:

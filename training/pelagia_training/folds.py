@@ -27,13 +27,14 @@ from pelagia.files import sha256_of, sha256_of_file, write_text
 from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
 from pelagia_training.begin import read_splits
 from pelagia_training.config import Resplit, TrainConfig
+from pelagia_training.course import Report
 from pelagia_training.devices import is_first
 from pelagia_training.evaluate import Evaluation, evaluation_of
 from pelagia_training.evaluation_folder import as_json
-from pelagia_training.held_out import REPORT_FILE, evaluate_run
-from pelagia_training.report import write_report
+from pelagia_training.held_out import evaluate_run
+from pelagia_training.report import REPORT_FILE, write_report
 from pelagia_training.run import BEST_FILE, STATE_FILE, differences, read_run
-from pelagia_training.train import Report, train
+from pelagia_training.train import train
 
 SURVEY_FOLDER, FIGURES_FILE = "out_of_fold", "folds.json"
 SPLIT = "out of fold"

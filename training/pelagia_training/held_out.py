@@ -16,11 +16,9 @@ from pelagia_training.crops import StreamedCrops
 from pelagia_training.data import sizes_of
 from pelagia_training.evaluate import Evaluation, evaluation_of
 from pelagia_training.export import dataset_of, load_trained
-from pelagia_training.report import read_curves, write_report
+from pelagia_training.report import REPORT_FILE, read_curves, write_report
 from pelagia_training.run import read_run
-from pelagia_training.train import predict
-
-REPORT_FILE = "report.html"
+from pelagia_training.validation import predict
 
 
 def evaluate_run(run: Path, split: str) -> Evaluation:

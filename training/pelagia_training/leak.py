@@ -14,11 +14,12 @@ from pathlib import Path
 from pelagia.dataset import Dataset
 from pelagia.errors import InputError
 from pelagia_training.config import Resplit
+from pelagia_training.course import Report
 from pelagia_training.evaluate import Evaluation
 from pelagia_training.folds import is_finished, require_one_process
 from pelagia_training.held_out import evaluate_run
 from pelagia_training.run import read_run
-from pelagia_training.train import Report, train
+from pelagia_training.train import train
 
 
 @dataclass(frozen=True)

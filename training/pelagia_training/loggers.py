@@ -18,6 +18,7 @@ from typing import Any
 from pelagia.errors import MissingExtra
 from pelagia.files import write_text
 from pelagia_training.logs import EpochFigures
+from pelagia_training.network import first_line
 
 Logger = Callable[[Sequence[EpochFigures]], None]
 """Called with the figures of all epochs that are over."""
@@ -53,14 +54,14 @@ def open_loggers(
             try:
                 opened[name] = stack.enter_context(makers[name](folder, run, config))
             except Exception as error:  # each has a server, a login and a library of its own
-                report(f"warning: no figures go to {name} in this run: {_first_line(error)}")
+                report(f"warning: no figures go to {name} in this run: {first_line(error)}")
 
         def tell(figures: Sequence[EpochFigures]) -> None:
             for name, log in opened.items():
                 try:
                     log(figures)
                 except Exception as error:  # as above
-                    report(f"warning: {name} was not told of epoch {len(figures)} and will be: {_first_line(error)}")
+                    report(f"warning: {name} was not told of epoch {len(figures)} and will be: {first_line(error)}")
 
         yield tell
 
@@ -146,7 +147,3 @@ def _wandb(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger
         opened.finish(exit_code=1)
         raise
     opened.finish()
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -40,6 +40,8 @@ _HEADLINES = {
     "ece": "Calibration error (ECE)",
 }
 
+REPORT_FILE = "report.html"
+
 Curves = Mapping[str, Sequence[float]]
 """Columns of a run's `metrics.csv`, one value an epoch."""
 

@@ -99,40 +99,8 @@ def vim_score(vim: Vim, features: Floats, logits: Floats) -> Floats:
     return np.asarray(score.numpy(), np.float32)
 
 
-def energy_score(logits: Floats) -> Floats:
-    """Less the log-sum-exp of the logits (Liu et al. 2020): float32 N."""
-    return np.asarray(-torch.logsumexp(torch.from_numpy(logits), 1).numpy(), np.float32)
-
-
-def max_logit_score(logits: Floats) -> Floats:
-    """Less the largest logit (Hendrycks et al. 2022): float32 N."""
-    return np.asarray(-logits.max(axis=1), np.float32)
-
-
 def threshold_for(known: Floats, share: float) -> float:
     """The score that ``share`` of known images do not exceed, halfway to the next one."""
     ordered = np.sort(known.astype(np.float64))
     last = max(0, int(np.ceil(share * len(ordered))) - 1)
     return float((ordered[last] + ordered[min(last + 1, len(ordered) - 1)]) / 2)
-
-
-@dataclass(frozen=True)
-class Separation:
-    """How well a score tells unknown images from known ones.
-
-    Attributes:
-        auroc: chance that an unknown image scores higher than a known one.
-        false_positives: share of the unknown that pass where 95% of the known do (FPR at 95% TPR).
-    """
-
-    auroc: float
-    false_positives: float
-
-
-def separation(known: Floats, unknown: Floats) -> Separation:
-    """How well scores tell the images of two sets apart."""
-    everything = np.sort(known)
-    below = np.searchsorted(everything, unknown, "left")
-    equal = np.searchsorted(everything, unknown, "right") - below
-    auroc = float((below + equal / 2).mean() / len(known))
-    return Separation(auroc, float((unknown <= np.quantile(known, 0.95)).mean()))

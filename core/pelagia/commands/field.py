@@ -66,9 +66,9 @@ def classify(
     pelagia classify model.onnx crops/manifest.csv --out survey     carries the manifest's columns along
     """
     needs("inference", "classify")
-    from pelagia_inference.launch import cores, start_ahead
+    from pelagia_inference.launch import start_ahead
 
-    start_ahead(workers or (min(cores(), 16) if provider in ("auto", "cpu") else 1))
+    start_ahead(workers, provider)
     from pelagia.model import ModelFile
     from pelagia.results import formats_of
     from pelagia_inference.runner import classify as run_classify

@@ -1,0 +1,57 @@
+"""What a network says of images that it is not learning from: all of them, by every process that there is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from pelagia.preprocess import Image
+from pelagia_training.course import Course
+from pelagia_training.data import Every, ahead
+from pelagia_training.metrics import Matrix, confusion_matrix
+
+_BATCH = 64
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, images: Sequence[Image] | NDArray[np.uint8], sizes: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """Logits of fitted images (N of uint8 S x S x 3), and their sizes (N x 3) where it takes them: float32 N x C."""
+    model.eval()
+    device = next(model.parameters()).device
+
+    def batch(start: int) -> list[NDArray[Any]]:
+        place = range(start, min(start + _BATCH, len(images)))
+        pixels = np.stack([images[index] for index in place])
+        return [pixels] if sizes is None else [pixels, sizes[place.start : place.stop]]
+
+    with closing(ahead(map(batch, range(0, len(images), _BATCH)))) as batches:
+        parts = [model(*(torch.from_numpy(one).to(device) for one in inputs)).float().cpu() for inputs in batches]
+    return np.concatenate([part.numpy() for part in parts])
+
+
+def validate(course: Course) -> Matrix:
+    """Counts of the validation images by label and answer."""
+    logits = _validation_logits(course)
+    return confusion_matrix(course.val_targets, logits.argmax(1), logits.shape[1])
+
+
+def _validation_logits(course: Course) -> NDArray[np.float32]:
+    """Logits of all validation images, each process having computed its share."""
+    fabric = course.learner.fabric
+    share = Every(course.val_images, fabric.global_rank, fabric.world_size)
+    sizes = None if course.val_sizes is None else course.val_sizes[fabric.global_rank :: fabric.world_size]
+    logits = predict(course.learner.watched, share, sizes)
+    if fabric.world_size == 1:
+        return logits
+    everything = torch.zeros((len(course.val_images), logits.shape[1]), device=fabric.device)
+    everything[fabric.global_rank :: fabric.world_size] = torch.from_numpy(logits).to(fabric.device)
+    reduced: Any = fabric.all_reduce(everything, reduce_op="sum")
+    return np.asarray(reduced.cpu().numpy(), np.float32)
