@@ -13,7 +13,7 @@ from pelagia.importers import import_dataset
 from pelagia.model import ModelFile
 from pelagia.sample import SampleSurvey
 from pelagia_training.evaluate import Evaluation, evaluate, evaluation_of
-from pelagia_training.report import Cell, Section, Table, read_curves, write_report
+from pelagia_training.report import read_curves, write_report
 
 WINDOWS = {"laptop": (1366, 768), "phone": (390, 844)}
 EVIL = "<script>alert('x')</script>"
@@ -29,9 +29,7 @@ def evaluation(model: ModelFile, dataset: Dataset) -> Evaluation:
 @pytest.fixture(scope="module")
 def report(evaluation: Evaluation, dataset: Dataset, run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    thresholds = Table(("Class", "Threshold"), [[Cell("copepod"), Cell("0.8", 0.8)]])
-    section = Section("thresholds", "Thresholds", "What is accepted.", table=thresholds)
-    write_report(path, evaluation, dataset, read_curves(run), [section])
+    write_report(path, evaluation, dataset, read_curves(run))
     return path
 
 
@@ -76,7 +74,7 @@ def test_it_shows_every_part_and_its_images_are_there(page: Page, evaluation: Ev
         "Hardest confusions",
         "Calibration",
         "Learning curves",
-        "Thresholds",
+        "What the model knows of its limits",
         "Figures by group",
         "The dataset",
     ]

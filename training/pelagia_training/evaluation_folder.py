@@ -20,7 +20,7 @@ from pelagia.dataset import Dataset
 from pelagia.files import new_folder
 from pelagia_training.bootstrap import DRAWS, LEVEL, Interval
 from pelagia_training.evaluate import Evaluation
-from pelagia_training.report import REPORT_FILE, Cell, Curves, Section, Table, write_report
+from pelagia_training.report import REPORT_FILE, Curves, write_report
 
 
 def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves: Curves | None = None) -> None:
@@ -39,16 +39,7 @@ def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves
         rows = [(name, *counts.tolist()) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)]
         _write_table(folder / "confusion.csv", [("labelled \\ predicted", *evaluation.classes), *rows])
         _draw(evaluation, folder / "confusion.png")
-        write_report(folder / REPORT_FILE, evaluation, dataset, curves, _limits(evaluation))
-
-
-def _limits(evaluation: Evaluation) -> list[Section]:
-    """What the model's own rule made of the images, for the page; nothing of a run that is no model yet."""
-    if evaluation.assessment is None:
-        return []
-    rows = [(Cell(name), Cell(said)) for name, said in evaluation.assessment.lines()]
-    text = "The exported model's temperatures, thresholds and score of the unknown, on these images."
-    return [Section("limits", "What the model knows of its limits", text, Table(("Figure", "Found"), rows))]
+        write_report(folder / REPORT_FILE, evaluation, dataset, curves)
 
 
 def per_class(evaluation: Evaluation) -> list[tuple[str, str, str, str, int]]:

@@ -73,17 +73,6 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Section:
-    """A further part of the page; ``id`` is letters."""
-
-    id: str
-    title: str
-    text: str = ""
-    table: Table | None = None
-    chart: Chart | None = None
-
-
-@dataclass(frozen=True)
 class Thumbnail:
     """A small image: WebP in base64, its name, what stands for it, and what stands below it."""
 
@@ -98,14 +87,12 @@ def write_report(
     evaluation: Evaluation,
     dataset: Dataset,
     curves: Curves | None = None,
-    sections: Sequence[Section] = (),
 ) -> None:
     """Writes the page ``path``.
 
     Args:
         dataset: the one that was evaluated on; some of its images are shown.
         curves: of the run that made the model.
-        sections: what stands between the learning curves and the figures by group.
     """
     groups = _groups(evaluation)
     contents = {
@@ -115,7 +102,7 @@ def write_report(
         "mistakes": "Mistakes",
         "calibration": "Calibration",
         **({"learning": "Learning curves"} if curves else {}),
-        **{section.id: section.title for section in sections},
+        **({"limits": "Limits"} if evaluation.assessment else {}),
         "groups": "By group",
         "data": "Dataset",
     }
@@ -133,7 +120,7 @@ def write_report(
         surest=_surest(evaluation, dataset),
         reliability=_reliability(evaluation),
         curves=_curves(curves) if curves else [],
-        sections=sections,
+        limits=evaluation.assessment.lines() if evaluation.assessment else (),
         groups_title="Figures by group",
         groups_text=_groups_text(evaluation, dataset, groups),
         groups=groups,
