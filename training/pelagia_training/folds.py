@@ -68,7 +68,7 @@ def cross_validate(
     _require_groups(dataset, config)
     planned = [_settings(config, folds, number) for number in range(1, folds + 1)]
     for number, settings in enumerate(planned, 1):
-        if not read_splits(settings, 1).dataset.split("test"):
+        if all(record.split != "test" for record in read_splits(settings, 1).dataset.records):
             raise DatasetError(f"fold {number} of {folds} would hold no image: there are too few groups; ask for fewer")
     evaluations = []
     for number, settings in enumerate(planned, 1):
