@@ -11,11 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from pelagia.config import load_config
 from pelagia.dataset import Dataset
 from pelagia.errors import ConfigError
 from pelagia_training.config import TrainConfig
+from pelagia_training.devices import memory_kept
 from pelagia_training.train import train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -144,3 +146,21 @@ def test_a_batch_that_cannot_be_shared_alike_is_refused_with_one_that_can(datase
     with pytest.raises(ConfigError, match="16 images cannot be shared by 3 processes alike: 15 can"):
         train(load_config(CONFIG, TrainConfig, [f"dataset={dataset.root}", *TINY, "devices=3"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc alone gives memory back so eagerly")
+def test_memory_of_tensors_that_are_gone_is_kept_for_the_next_ones() -> None:
+    import resource
+
+    def faults() -> int:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        for _ in range(5):
+            torch.ones(16 << 20)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+    given_back = faults()
+    with memory_kept():
+        torch.ones(16 << 20)
+        kept = faults()
+    assert kept < given_back / 10
+    assert faults() > 10 * kept

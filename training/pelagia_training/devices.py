@@ -7,7 +7,9 @@ of a batch, batch norms use the whole batch's statistics, and only the first pro
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +25,8 @@ from torch.distributed.nn import functional as over_all
 from pelagia.errors import ConfigError
 from pelagia_training.network import first_line
 
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Of glibc's malloc.h."""
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
@@ -69,6 +73,26 @@ def deterministic(fabric: Fabric) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Lets glibc keep the memory of tensors that are gone for the next ones, where there is glibc.
+
+    It gives large blocks back to the system and takes them anew, for each tensor of each step, and the system
+    fills every page of them with zeros: that was most of the time of a step on a CPU (`benchmarks/allocator.py`).
+    """
+    if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        yield
+        return
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, -1)  # as a size: never
+    try:
+        yield
+    finally:
+        libc.mallopt(_M_MMAP_MAX, 65536)  # glibc's own
+        libc.mallopt(_M_TRIM_THRESHOLD, 128 << 10)
+        libc.malloc_trim(0)
 
 
 def name_of(fabric: Fabric) -> str:

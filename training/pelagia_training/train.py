@@ -29,7 +29,15 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.course import Course, Report, Step
 from pelagia_training.crops import open_crops
 from pelagia_training.data import ahead, sizes_of, targets_of
-from pelagia_training.devices import deterministic, is_first, launch, make_fabric, name_of, share_batch_norms
+from pelagia_training.devices import (
+    deterministic,
+    is_first,
+    launch,
+    make_fabric,
+    memory_kept,
+    name_of,
+    share_batch_norms,
+)
 from pelagia_training.environment import changes, environment
 from pelagia_training.keep import best_weights, keep_checkpoint, keep_epoch, taste_soup
 from pelagia_training.learner import Learner, build_learner, seed_everything
@@ -72,6 +80,7 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
     with ExitStack() as stack:
         stack.enter_context(open_run(out, config, resume) if is_first() else nullcontext())
         stack.enter_context(deterministic(fabric))
+        stack.enter_context(memory_kept())
         report = stack.enter_context(_logged(out, report))
         splits = read_splits(config, fabric.world_size)
         if splits.unwatched:
