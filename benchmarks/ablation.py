@@ -181,6 +181,7 @@ def run(plan: Plan, base: Dataset, folder: Path) -> dict[str, Any]:
     seconds = time.monotonic() - began
     _, state = read_run(out)
     network = load_trained(out, *read_run(out))
+    network.orientations = 1  # `turned` does it, as a figure of its own
     found: dict[str, Any] = {}
     answers: dict[str, NDArray[np.float32]] = {}
     for split in ("val", "test"):

@@ -24,6 +24,9 @@ class NetworkConfig(Strict):
     std: tuple[Positive, Positive, Positive] | None = None
     drop_rate: float = Field(default=0.0, ge=0, lt=1, description="dropout before the head")
     size: bool = Field(default=False, description="tell it the crop's size, which the fit takes away")
+    orientations: Literal[1, 2, 4, 8] = Field(
+        default=1, description="mirrored and turned views that an exported model averages: so many times its work"
+    )
     options: dict[str, Any] = Field(default={}, description="passed to timm.create_model, such as pad_type: same")
 
     @model_validator(mode="after")
@@ -161,3 +164,13 @@ class TrainConfig(Strict):
     augment: AugmentConfig = AugmentConfig()
     train: OptimiserConfig = OptimiserConfig()
     decision: DecisionConfig = DecisionConfig()
+
+    @model_validator(mode="after")
+    def _seen_in_training(self) -> TrainConfig:
+        most = {"all": 8, "horizontal": 2, "none": 1}[self.augment.flips]
+        if self.model.orientations > most:
+            raise ValueError(
+                f"model.orientations is {self.model.orientations}, but augment.flips={self.augment.flips} shows the "
+                f"network no more than {most} of them: it cannot name the others"
+            )
+        return self

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from pelagia import __version__
+from pelagia.config import validate
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, InputError, ModelError
 from pelagia.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
@@ -49,6 +50,7 @@ def export(
     out: Path,
     *,
     dataset: Path | None = None,
+    orientations: int | None = None,
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> ModelFile:
@@ -56,16 +58,20 @@ def export(
 
     Args:
         dataset: where the run's dataset lies now, if it was moved.
+        orientations: another `model.orientations` than the run's config has.
         load_for_training: the trainer's preprocessing, `pelagia.preprocess.load` by default; another one is how the
             gate itself is tested.
 
     Raises:
         InputError: ``out`` exists, or ``run`` is no run, has no weights, or they are damaged.
+        ConfigError: the network was not trained on so many orientations.
         DatasetError: the dataset is gone, or is not the one that was trained on.
         ParityError: the exported graph and the trained network disagree. Nothing is left behind.
     """
     refuse_model(out)
     config, state = read_run(run)
+    if orientations is not None:
+        config = _with_orientations(config, orientations)
     if state.status != "finished":
         report(f"warning: the run broke off after epoch {state.epoch} of {config.train.epochs}: best so far")
     images = dataset_of(dataset or state.dataset, config, state)
@@ -131,6 +137,12 @@ def to_onnx(network: Deployed, size: int) -> bytes:
     return graph
 
 
+def _with_orientations(config: TrainConfig, orientations: int) -> TrainConfig:
+    document = config.model_dump()
+    document["model"]["orientations"] = orientations
+    return validate(document, TrainConfig, "--orientations")
+
+
 def dataset_of(folder: Path, config: TrainConfig, state: RunState) -> Dataset:
     """The dataset of a run, in the splits that it was trained on.
 
@@ -170,7 +182,7 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalised:
         config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
     )
     size_head = SizeHead(len(state.taxonomy.classes)) if config.model.size else None
-    model = Normalised(network, state.mean, state.std, size_head)
+    model = Normalised(network, state.mean, state.std, size_head, config.model.orientations)
     try:
         with safe_open(run / BEST_FILE, "pt") as file:
             epoch = (file.metadata() or {}).get("epoch")

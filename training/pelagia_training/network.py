@@ -180,30 +180,52 @@ class Normalised(nn.Module):
 
     Args:
         size_head: makes it take a second input, float32 N x 3, as `SizeHead` does.
+        orientations: views of each image over which features and logits are averaged: 1, 2, 4 or 8, as `oriented`.
     """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, network: nn.Module, mean: Rgb, std: Rgb, size_head: SizeHead | None = None) -> None:
+    def __init__(
+        self, network: nn.Module, mean: Rgb, std: Rgb, size_head: SizeHead | None = None, orientations: int = 1
+    ) -> None:
         super().__init__()
         self.network = network
         self.mean, self.std = mean, std
         self.size_head = size_head
+        self.orientations = orientations
         deviation = torch.tensor(std)
         self.register_buffer("scale", (1 / (255 * deviation)).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("offset", (torch.tensor(mean) / deviation).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, image: Tensor, size: Tensor | None = None) -> Tensor:
-        return self.with_size(self.network(self.normal(image)), size)
+        return self.with_size(self.averaged(self.network(self.normal(image))), size)
 
     def normal(self, image: Tensor) -> Tensor:
-        """What the network takes: float32 N x 3 x H x W."""
-        return image.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale - self.offset
+        """What the network takes: float32 V N x 3 x H x W, of V orientations one after the other."""
+        normal = image.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale - self.offset
+        return oriented(normal, self.orientations)
+
+    def averaged(self, given: Tensor) -> Tensor:
+        """The mean over the orientations: V N x D -> N x D."""
+        if self.orientations == 1:
+            return given
+        return given.reshape(self.orientations, -1, given.shape[1]).mean(0)
 
     def with_size(self, logits: Tensor, size: Tensor | None) -> Tensor:
         """The network's logits and what the size adds to them."""
         return logits if self.size_head is None else logits + self.size_head(size)
+
+
+def oriented(images: Tensor, count: int) -> Tensor:
+    """Square images N x 3 x S x S in ``count`` orientations, one after the other: count N x 3 x S x S.
+
+    1: as they are; 2: and mirrored; 4: and both upside down; 8: and all of these turned by a quarter.
+    """
+    views = [images, images.flip(3), images.flip(2), images.flip(2, 3)][: min(count, 4)]
+    if count == 8:
+        views += [view.transpose(2, 3) for view in views]
+    return torch.cat(views) if count > 1 else images
 
 
 def example_inputs(model: Normalised, size: int) -> tuple[Tensor, ...]:
@@ -217,7 +239,7 @@ def features_of(classifier: Normalised, image: Tensor) -> Tensor:
     network: Any = classifier.network
     spatial = network.forward_features(classifier.normal(image))
     features: Tensor = network.forward_head(spatial, pre_logits=True)
-    return features
+    return classifier.averaged(features)
 
 
 def last_layer(classifier: Normalised) -> nn.Linear:
@@ -236,7 +258,7 @@ def shows_features(classifier: Normalised, image: Tensor) -> bool:
     """Whether the network is one linear layer over features that timm gives, which most are; tried on images."""
     try:
         with torch.no_grad():
-            logits = classifier.eval().network(classifier.normal(image))
+            logits = classifier.eval().averaged(classifier.network(classifier.normal(image)))
             again = last_layer(classifier)(features_of(classifier, image))
     except Exception:  # some of timm's networks have no such method, or a list of heads
         return False

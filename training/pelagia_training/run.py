@@ -54,7 +54,7 @@ _EARLY = frozenset(
 
 FREE_KEYS = (
     *("dataset", "data.workers", "data.cache", "data.stream"),
-    *("devices", "nodes", "loggers", "train.checkpoint_minutes"),
+    *("devices", "nodes", "loggers", "train.checkpoint_minutes", "model.orientations"),
 )
 """What may change when a run goes on: the result does not depend on it. The dataset's fingerprint may not change."""
 

@@ -15,6 +15,7 @@ from pelagia.errors import ConfigError
 from pelagia_training.config import TrainConfig
 from pelagia_training.losses import soft_targets
 from pelagia_training.mixing import mix
+from pelagia_training.network import Normalised
 from pelagia_training.run import read_run, unlike_split
 
 
@@ -111,8 +112,9 @@ def _teachers(config: TrainConfig, classes: Sequence[str], fingerprint: str) -> 
 class _Teacher(nn.Module):
     """A network that is given as many inputs as it takes."""
 
-    def __init__(self, network: nn.Module, *, takes_size: bool) -> None:
+    def __init__(self, network: Normalised, *, takes_size: bool) -> None:
         super().__init__()
+        network.orientations = 1  # it is asked of every image of every epoch
         self._network = network.requires_grad_(False)
         self._inputs = 1 + takes_size
 

@@ -156,12 +156,16 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run folder that `pelagia train` made.")],
     out: Annotated[Path, typer.Option(help="The .onnx file to make; must not exist yet.")],
     dataset: Annotated[Path | None, typer.Option(help="The run's dataset, where it was moved.")] = None,
+    orientations: Annotated[
+        int | None,
+        typer.Option(help="Average over 1, 2, 4 or 8 mirrored and turned views: so many times the work for the field."),
+    ] = None,
 ) -> None:
     """Export a run's best weights as one .onnx file, if it gives the trainer's answers in ONNX Runtime."""
     needs("training", "export")
     from pelagia_training.export import export as run_export
 
-    model = run_export(run, out, dataset=dataset, report=console.note)
+    model = run_export(run, out, dataset=dataset, orientations=orientations, report=console.note)
     parity = model.metadata.parity
     console.say(
         f"parity gate passed: {parity.images} validation images at batch {' and '.join(map(str, parity.batch_sizes))}, "
