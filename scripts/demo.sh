@@ -37,7 +37,7 @@ step "Pull the labels as a dataset"
 pelagia label pull --project "$project" --group-column station --out "$demo/dataset"
 
 step "Train"
-pelagia train configs/training/tiny_cpu.yaml --set "dataset=$demo/dataset" --out "$demo/run"
+pelagia train configs/training/tiny_cpu.yaml --set "dataset=$demo/dataset" --no-export --out "$demo/run"
 
 step "Export, through the parity gate"
 pelagia export "$demo/run" --out "$demo/model.onnx"

@@ -43,6 +43,7 @@ def test_images_become_labels_become_a_model_becomes_predictions_become_prelabel
 
     settings = ("--set", f"dataset={tmp_path / 'dataset'}", "--set", "train.epochs=20", "--set", "preprocess.size=48")
     run("train", "configs/training/tiny_cpu.yaml", *settings, "--out", tmp_path / "run")
+    assert "works here" in run("model", "verify", tmp_path / "run" / "model.onnx")
     exported = run("export", tmp_path / "run", "--out", tmp_path / "model.onnx")
     assert "same top-1 on all" in exported
     assert "works here" in run("model", "verify", tmp_path / "model.onnx")

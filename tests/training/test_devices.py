@@ -27,7 +27,7 @@ TINY = ("preprocess.size=32", "train.epochs=3", "train.batch_size=16", "model={b
 
 def command(dataset: Path, out: Path, *overrides: str) -> list[str]:
     settings = [f"dataset={dataset}", *TINY, *overrides]
-    words = ["-m", "pelagia.cli", "train", str(CONFIG), "--out", str(out)]
+    words = ["-m", "pelagia.cli", "train", str(CONFIG), "--no-export", "--out", str(out)]
     return words + [word for setting in settings for word in ("--set", setting)]
 
 

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.evaluate import Evaluation, evaluate
 from pelagia_training.export import export
 from pelagia_training.folds import CrossValidation, cross_validate
-from pelagia_training.held_out import evaluate_run, write_run_report
+from pelagia_training.held_out import evaluate_run
 from pelagia_training.leak import measure_leak
 from pelagia_training.resplit import resplit
 from pelagia_training.run import read_run
@@ -232,12 +231,3 @@ def test_the_leak_of_a_dataset_without_groups_is_refused(run: Path, tmp_path: Pa
     train(config_of(loose), tmp_path / "run")
     with pytest.raises(InputError, match=r"has no groups: its own split is a random one; .* --group-column"):
         measure_leak(tmp_path / "run", tmp_path / "random")
-
-
-def test_the_report_of_a_run_is_of_its_val_split_and_says_that_it_flatters(run: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(run, tmp_path / "run")
-    page = write_run_report(copy).read_text(encoding="utf-8")
-    assert "split val" in page
-    assert "The best epoch was chosen by these images" in page
-    assert "Learning curves" in page
-    assert f"{evaluate_run(run, 'val').metrics.macro_f1:.3f}" in page

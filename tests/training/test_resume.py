@@ -38,7 +38,7 @@ def config(dataset: Path, *overrides: str) -> TrainConfig:
 def start(dataset: Path, out: Path, *options: str) -> subprocess.Popen[str]:
     """`pelagia train` as a process of its own, with a checkpoint after every batch."""
     settings = (f"dataset={dataset}", *TINY, "train.checkpoint_minutes=0")
-    words = [sys.executable, "-m", "pelagia.cli", "train", str(CONFIG), "--out", str(out), *options]
+    words = [sys.executable, "-m", "pelagia.cli", "train", str(CONFIG), "--no-export", "--out", str(out), *options]
     words += [word for setting in settings for word in ("--set", setting)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(words, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)

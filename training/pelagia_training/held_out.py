@@ -1,4 +1,4 @@
-"""What a run says of images that it did not see, by torch: for the run's own report, for folds, for the leak.
+"""What a run says of images that it did not see, by torch: for folds, for the leak, for a run without a model.
 
 Figures that are to hold in the field come from `pelagia_training.evaluate`, of the exported file.
 """
@@ -16,7 +16,6 @@ from pelagia_training.crops import StreamedCrops
 from pelagia_training.data import sizes_of
 from pelagia_training.evaluate import Evaluation, evaluation_of
 from pelagia_training.export import dataset_of, load_trained
-from pelagia_training.report import REPORT_FILE, read_curves, write_report
 from pelagia_training.run import read_run
 from pelagia_training.validation import predict
 
@@ -38,11 +37,3 @@ def evaluate_run(run: Path, split: str) -> Evaluation:
     logits = predict(network, images, sizes)
     probabilities = softmax(logits).astype(np.float32)
     return evaluation_of(records, probabilities, state.taxonomy.names, dataset, split, model=(run.name, ""))
-
-
-def write_run_report(run: Path) -> Path:
-    """Writes the run's report on its val split, with its learning curves, into the run folder."""
-    config, state = read_run(run)
-    dataset = dataset_of(state.dataset, config, state)
-    write_report(run / REPORT_FILE, evaluate_run(run, "val"), dataset, read_curves(run))
-    return run / REPORT_FILE

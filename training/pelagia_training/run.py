@@ -35,7 +35,7 @@ from pelagia_training.config import TrainConfig
 
 CONFIG_FILE, STATE_FILE, METRICS_FILE = "config.yaml", "run.json", "metrics.csv"
 BEST_FILE, LAST_FILE, CHECKPOINT_FILE = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
-LOG_FILE, LOCK_FILE = "train.log", ".lock"
+LOG_FILE, LOCK_FILE, MODEL_FILE = "train.log", ".lock", "model.onnx"
 _EARLY = frozenset(
     {
         CONFIG_FILE,

@@ -29,6 +29,7 @@ def train(
     folds: Annotated[
         int | None, typer.Option(min=2, help="Cross-validate by group: so many runs, each with one part held out.")
     ] = None,
+    export: Annotated[bool, typer.Option(help="Leave the model in the run folder, as `pelagia export` would.")] = True,
     resume: Annotated[bool, typer.Option(help="Go on with a run that was broken off; else refuse it.")] = True,
     show_augmentations: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw what training would do to the images, and stop.")
@@ -53,7 +54,6 @@ def train(
         raise InputError("say where the run is to go: --out RUN")
     from pelagia_training.console import show_training
     from pelagia_training.devices import is_first
-    from pelagia_training.held_out import write_run_report
     from pelagia_training.train import train as run_training
 
     if folds:
@@ -63,10 +63,22 @@ def train(
         state = run_training(settings, out, report, resume=resume)
 
     if is_first():
-        console.say(f"report on the val split: {write_run_report(out)}")
         best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
         console.say(f"best validation {best}, {state.seconds:.0f} s")
-        console.say(f"next: pelagia export {out} --out {out.name}.onnx")
+        _deliver(out, state.dataset, export)
+
+
+def _deliver(run: Path, dataset: Path, export: bool) -> None:
+    from pelagia_training.deliver import deliver, report_without_model
+
+    if not export:
+        report_without_model(run)
+        console.say(f"report on the val split: {run}/report.html")
+        console.say(f"next: pelagia export {run} --out {run.name}.onnx")
+        return
+    model = deliver(run, console.note)
+    console.say(f"report on the val split: {run}/report.html; the model: {model.path}")
+    console.say(f"next: pelagia evaluate {model.path} {dataset} --run {run} --out {run}-test")
 
 
 def _show_augmentations(settings: TrainConfig, out: Path) -> None:
