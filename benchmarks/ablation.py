@@ -261,9 +261,10 @@ def plans(options: argparse.Namespace, mode: str) -> Iterator[Plan]:
         for labels in options.labels:
             for variant in variants:
                 changes = (*settings, *changes_of(variant), *options.set)
-                parts = ([] if config == usual else [config], [variant], options.set)
-                name = "+".join(part for group in parts for part in group)
-                yield Plan(options.data, config, mode, labels, name.removesuffix("+baseline"), changes, seed)
+                parts = [] if config == usual else [config]
+                parts += [variant] if variant != "baseline" or not parts else []
+                name = "+".join((*parts, *options.set))
+                yield Plan(options.data, config, mode, labels, name, changes, seed)
 
 
 def main() -> None:

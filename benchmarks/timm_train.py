@@ -1,13 +1,13 @@
 """Training throughput beside timm's own train.py: the same network, size, batch, images and cores.
 
     .venv/bin/python benchmarks/timm_train.py TIMM/train.py [--rounds 3] [--epochs 3] [--every 1]
-        [--timm-python PYTHON] [--set train.compile=true ...]
+        [--timm-python PYTHON] [--set train.compile=true ...] [--timm=--channels-last ...]
 
 Both train mobilenetv2_100 at 128 px on FlowCam crops, with flips, scale, shift and colour (and rotation, which timm's
 script lacks), AdamW, label smoothing and no moving average, and validate after each epoch on the same images. They
 take turns. An epoch lasts from one epoch's first word to the next one's, validation included; the first, in which
 things are warmed up and ours fills its cache, does not count. timm is given as many loading processes as there are
-cores.
+cores; `--timm=--channels-last` gives it the memory layout that ours always has.
 """
 
 from __future__ import annotations
@@ -68,14 +68,16 @@ def our_command(dataset: Dataset, out: Path, cache: Path, epochs: int, settings:
     return words + [word for one in given for word in ("--set", one)]
 
 
-def timm_command(python: str, script: Path, images: Path, classes: int, out: Path, epochs: int) -> list[str]:
+def timm_command(
+    python: str, script: Path, images: Path, classes: int, out: Path, epochs: int, options: Sequence[str]
+) -> list[str]:
     """timm numbers the classes of each split by the folders it finds, so its accuracy says nothing where one lacks."""
     words = [python, script, "--data-dir", images, "--train-split", "train", "--val-split", "val", "--device", "cpu"]
     words += ["--model", NETWORK, "--num-classes", classes, "--img-size", SIZE, "--batch-size", BATCH, "--drop", 0.2]
     words += ["--epochs", epochs, "--opt", "adamw", "--lr", 1e-3, "--weight-decay", 0.05, "--clip-grad", 1.0]
     words += ["--hflip", 0.5, "--vflip", 0.5, "--scale", 0.7, 1.0, "--color-jitter", 0.2, "--smoothing", 0.1]
     words += ["--warmup-epochs", 1, "--workers", os.cpu_count() or 1, "--log-interval", 1000, "--output", out]
-    return list(map(str, words))
+    return [*map(str, words), *options]
 
 
 def seconds_an_epoch(command: Sequence[str], pattern: re.Pattern[str], cwd: Path) -> list[float]:
@@ -102,6 +104,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=3, help="of each run; the first does not count")
     parser.add_argument("--every", type=int, default=1, help="take every so many-th image")
+    parser.add_argument("--timm", action="append", default=[], help="an option of timm's script")
     parser.add_argument("--set", action="append", default=[], help="changes of our config")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="pelagia-timm-") as temporary:
@@ -115,7 +118,13 @@ def main() -> None:
             ours = our_command(dataset, root / f"ours{turn}", root / "cache", options.epochs, options.set)
             classes = len(dataset.class_names)
             theirs = timm_command(
-                options.timm_python, options.script, root / "folders", classes, root / f"timm{turn}", options.epochs
+                options.timm_python,
+                options.script.resolve(),
+                root / "folders",
+                classes,
+                root / f"timm{turn}",
+                options.epochs,
+                options.timm,
             )
             took_ours = statistics.median(seconds_an_epoch(ours, OURS, REPOSITORY))
             took_theirs = statistics.median(seconds_an_epoch(theirs, THEIRS, root))
