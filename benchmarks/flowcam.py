@@ -34,6 +34,7 @@ def main() -> None:
         "train": pelagia(
             "train",
             "configs/training/flowcam_northsea.yaml",
+            "--no-export",
             *(part for setting in settings for part in ("--set", setting)),
             "--out",
             out / "run",

@@ -33,6 +33,7 @@ from pelagia_inference.session import Answers
 from pelagia_inference.verify import verify
 from pelagia_training.config import TrainConfig
 from pelagia_training.data import sizes_of, spread
+from pelagia_training.devices import memory_kept
 from pelagia_training.metrics import metrics_of
 from pelagia_training.network import Deployed, Normalised, SizeHead, build_network, example_inputs, first_line
 from pelagia_training.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_answers
@@ -78,7 +79,8 @@ def export(
     train, val = (_known(images, split, state) for split in ("train", "val"))
     report("temperatures, thresholds and the score of the unknown")
     trained = load_trained(run, config, state)
-    trusted = build_trust(trained, images, (train, val), state.taxonomy, config.preprocess, config.decision)
+    with memory_kept():
+        trusted = build_trust(trained, images, (train, val), state.taxonomy, config.preprocess, config.decision)
     if trusted.unknown is None:
         report(f"warning: {config.model.backbone} does not end in one linear layer: no score of the unknown")
     report("tracing the network")
@@ -86,12 +88,13 @@ def export(
     records = spread(val, 2 * GATE_IMAGES)
     encoded = _read(images, records)
     report(f"parity gate over {len(encoded)} validation images")
-    expected = trained_answers(
-        trusted.network,
-        encoded,
-        load_for_training or (lambda data: load(data, config.preprocess)),
-        sizes_of(records) if config.model.size else None,
-    )
+    with memory_kept():
+        expected = trained_answers(
+            trusted.network,
+            encoded,
+            load_for_training or (lambda data: load(data, config.preprocess)),
+            sizes_of(records) if config.model.size else None,
+        )
     metadata = _metadata(config, state, trusted, _references(encoded, records, expected))
     with new_model(out) as candidate:
         write_model(candidate, graph, metadata)

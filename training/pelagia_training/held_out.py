@@ -14,6 +14,7 @@ from pelagia.errors import DatasetError
 from pelagia_training.calibrate import softmax
 from pelagia_training.crops import StreamedCrops
 from pelagia_training.data import sizes_of
+from pelagia_training.devices import memory_kept
 from pelagia_training.evaluate import Evaluation, evaluation_of
 from pelagia_training.export import dataset_of, load_trained
 from pelagia_training.run import read_run
@@ -34,6 +35,7 @@ def evaluate_run(run: Path, split: str) -> Evaluation:
     images = StreamedCrops(dataset, records, config.preprocess)
     sizes = sizes_of(records) if config.model.size else None
     network = load_trained(run, config, state).to("cuda" if torch.cuda.is_available() else "cpu")
-    logits = predict(network, images, sizes)
+    with memory_kept():
+        logits = predict(network, images, sizes)
     probabilities = softmax(logits).astype(np.float32)
     return evaluation_of(records, probabilities, state.taxonomy.names, dataset, split, model=(run.name, ""))
