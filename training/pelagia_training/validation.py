@@ -50,7 +50,7 @@ def _within_memory(model: nn.Module, inputs: Sequence[Tensor], most: int) -> tup
     device = next(model.parameters()).device
     while True:
         with suppress(torch.OutOfMemoryError):
-            parts = zip(*(one.split(most) for one in inputs), strict=True)
+            parts = zip(*(torch.split(one, most) for one in inputs), strict=True)
             return torch.cat([model(*(one.to(device) for one in part)).float().cpu() for part in parts]), most
         most = min(most, len(inputs[0])) // 2  # out here nothing refers to what filled the memory
         if not most:
