@@ -16,11 +16,15 @@ from pelagia.errors import DatasetError
 
 @dataclass(frozen=True)
 class Correction:
-    """What a review changed: (image, class before, class after), and how many images it confirmed."""
+    """What a review changed: (image, class before, class after), and how many images it confirmed.
+
+    ``left_out`` is why the review has no label for images that it was given, reason -> images: they keep what they had.
+    """
 
     dataset: Dataset
     changed: tuple[tuple[str, str, str], ...]
     confirmed: int
+    left_out: dict[str, int]
 
 
 def correct(
@@ -57,7 +61,8 @@ def correct(
         left_out=dataset.meta.left_out,
         progress=progress,
     )
-    return Correction(made, tuple(changed), len(both) - len(changed))
+    left_out = {reason: count for reason, count in review.meta.left_out.items() if reason != "duplicate"}
+    return Correction(made, tuple(changed), len(both) - len(changed), left_out)
 
 
 def _candidate(dataset: Dataset, record: Record, said: Record | None) -> Candidate:

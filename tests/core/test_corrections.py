@@ -12,13 +12,14 @@ from pelagia.dataset_writer import Candidate, write_dataset
 from pelagia.errors import DatasetError
 
 
-def review_of(dataset: Dataset, out: Path, labels: dict[int, str]) -> Dataset:
+def review_of(dataset: Dataset, out: Path, labels: dict[int, str], left_out: dict[str, int] | None = None) -> Dataset:
     """Some images of ``dataset`` under other names, as a pull makes it."""
     chosen = [(dataset.records[index], name) for index, name in labels.items()]
     candidates = [
         Candidate(dataset.file(record), name, f"second/{record.path}", annotators="b") for record, name in chosen
     ]
-    return write_dataset(out, candidates, source={"kind": "label_studio"}, taxonomy=dataset.meta.taxonomy)
+    source = {"kind": "label_studio"}
+    return write_dataset(out, candidates, source=source, taxonomy=dataset.meta.taxonomy, left_out=left_out)
 
 
 def test_labels_change_and_images_groups_and_splits_stay(dataset: Dataset, tmp_path: Path, pelagia: Pelagia) -> None:
@@ -42,6 +43,17 @@ def test_labels_change_and_images_groups_and_splits_stay(dataset: Dataset, tmp_p
     labels = {one.sha256: one.class_name for one in dataset.records} | {first.sha256: other}
     assert {one.sha256: one.class_name for one in new.records} == labels
     assert new.meta.fingerprint != dataset.meta.fingerprint
+
+
+def test_images_that_the_reviewers_left_out_are_counted_and_keep_their_labels(
+    dataset: Dataset, tmp_path: Path, pelagia: Pelagia
+) -> None:
+    left_out = {"skipped": 3, "unsure": 1}
+    review_of(dataset, tmp_path / "review", {0: dataset.records[0].class_name}, left_out)
+    done = pelagia("dataset", "correct", dataset.root, "--review", tmp_path / "review", "--out", tmp_path / "new")
+    assert "0 labels changed, 1 confirmed" in done.stdout
+    assert "left out of the review, so that they keep the label they had: 3 skipped, 1 unsure\n" in done.stderr
+    assert Dataset.read(tmp_path / "new").meta.fingerprint == dataset.meta.fingerprint
 
 
 def test_a_review_of_other_images_is_refused(dataset: Dataset, tmp_path: Path) -> None:

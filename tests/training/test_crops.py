@@ -86,6 +86,60 @@ def test_two_runs_at_once_share_one_cache(dataset: Dataset, tmp_path: Path) -> N
     assert not [name for name in os.listdir(tmp_path) if "partial" in name]
 
 
+def test_another_split_of_the_same_images_decodes_what_no_split_before_it_had(dataset: Dataset, tmp_path: Path) -> None:
+    said: list[str] = []
+    for names in (("train", "val"), ("test", "val"), ("val", "train", "test"), ("test",)):
+        parts = [dataset.split(name) for name in names]
+        found = open_crops(dataset, parts, SPEC, folder=tmp_path, report=said.append)
+        for crops, part in zip(found, parts, strict=True):
+            images = [load(dataset.file(record).read_bytes(), SPEC) for record in part]
+            assert np.array_equal(np.stack(list(crops)), np.stack(images))
+    count, tested = len(dataset.records), len(dataset.split("test"))
+    assert [text.split(" into ")[0] for text in said] == [
+        f"decoding {count - tested} of {count - tested} images of drawn",
+        f"decoding {tested} of {tested + len(dataset.split('val'))} images of drawn",
+        f"{count} decoded images in {tmp_path}",
+        f"{tested} decoded images in {tmp_path}",
+    ]
+    held = sum(file.stat().st_size for file in tmp_path.glob("*.crops"))
+    assert held == count * (32 * 32 * 3 + 4 + 32)
+
+
+def test_of_several_files_the_damaged_one_is_replaced_and_the_others_stay(dataset: Dataset, tmp_path: Path) -> None:
+    open_crops(dataset, [dataset.split("train")], SPEC, folder=tmp_path)
+    [good] = tmp_path.glob("*.crops")
+    opened(dataset, tmp_path)
+    [bad] = set(tmp_path.glob("*.crops")) - {good}
+    data = bytearray(bad.read_bytes())
+    data[100] ^= 1
+    bad.write_bytes(data)
+    before, said = good.stat().st_mtime_ns, []
+    parts = [dataset.split(name) for name in ("train", "val", "test")]
+    open_crops(dataset, parts, SPEC, folder=tmp_path, report=said.append)
+    assert said[0].startswith(f"decoding {len(parts[1]) + len(parts[2])} of {len(dataset.records)} images")
+    assert good.stat().st_mtime_ns == before
+    assert not bad.exists()
+
+
+def test_a_cache_that_holds_everything_is_only_read(dataset: Dataset, tmp_path: Path) -> None:
+    opened(dataset, tmp_path)
+    [lock] = tmp_path.glob("*.lock")
+    lock.unlink()
+    lock.mkdir()
+    said: list[str] = []
+    opened(dataset, tmp_path, said)
+    assert " decoded images in " in said[0]
+
+
+def test_what_a_killed_process_left_half_written_goes_away(dataset: Dataset, tmp_path: Path) -> None:
+    open_crops(dataset, [dataset.split("train")], SPEC, folder=tmp_path)
+    [whole] = tmp_path.glob("*.crops")
+    half = tmp_path / f".{whole.name}.partial-01234567"
+    half.write_bytes(b"half")
+    opened(dataset, tmp_path)
+    assert not half.exists()
+
+
 def test_a_worker_process_is_not_sent_the_images(dataset: Dataset, tmp_path: Path) -> None:
     crops = open_crops(dataset, [dataset.split("train")], SPEC, folder=tmp_path)[0]
     sent = pickle.dumps(crops)

@@ -42,7 +42,7 @@ def config_of(dataset: Dataset, *changes: str) -> TrainConfig:
 @pytest.fixture(scope="module")
 def folds(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CrossValidation]:
     out = tmp_path_factory.mktemp("folds") / "cv"
-    return out, cross_validate(config_of(dataset), FOLDS, out)
+    return out, cross_validate(config_of(dataset, f"data.cache={out.parent / 'cache'}"), FOLDS, out)
 
 
 def test_each_image_is_judged_once_by_the_run_that_held_its_group_out(
@@ -65,6 +65,21 @@ def test_each_image_is_judged_once_by_the_run_that_held_its_group_out(
     assert figures["mean"]["macro_f1"] == pytest.approx(np.mean(scores))
     assert figures["standard_deviation"]["macro_f1"] == pytest.approx(np.std(scores, ddof=1))
     assert (out / "report.html").stat().st_size > 20_000
+
+
+def test_the_folds_share_one_file_of_decoded_images(folds: tuple[Path, CrossValidation], dataset: Dataset) -> None:
+    [file] = (folds[0].parent / "cache").glob("*.crops")
+    assert file.stat().st_size // len(dataset.records) == 32 * 32 * 3 + 4 + 32
+    for number in range(1, FOLDS + 1):
+        assert " decoded images in " in (folds[0] / f"fold-{number}" / "train.log").read_text()
+
+
+def test_a_bad_image_of_a_later_fold_is_told_before_the_first_is_trained(dataset: Dataset, tmp_path: Path) -> None:
+    broken = Dataset.read(shutil.copytree(dataset.root, tmp_path / "broken"))
+    broken.file(broken.records[0]).write_bytes(b"no image")
+    with pytest.raises(DatasetError, match="1 of 240 images of .* cannot be used"):
+        cross_validate(config_of(broken, f"data.cache={tmp_path / 'cache'}"), FOLDS, tmp_path / "cv")
+    assert not (tmp_path / "cv").exists()
 
 
 def test_a_second_start_trains_no_finished_fold_again_and_a_lost_one_anew(

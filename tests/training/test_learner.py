@@ -17,12 +17,16 @@ from disk_fixtures import Mounts, fill
 from pelagia.config import load_config
 from pelagia.dataset import Dataset
 from pelagia.errors import TrainingError
+from pelagia.taxonomy import taxonomy_of_names
+from pelagia_training.checkpoint import Journey, Progress, load_checkpoint, save_checkpoint
 from pelagia_training.config import OptimiserConfig, TrainConfig
 from pelagia_training.learner import Learner, build_learner
 from pelagia_training.losses import build_loss
 from pelagia_training.network import Normalised
+from pelagia_training.run import RunState
 from pelagia_training.teaching import Teaching
 from pelagia_training.train import train
+from pelagia_training.validation import predict
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
@@ -84,12 +88,49 @@ def test_a_memory_that_holds_no_image_is_one_line(batch: list[Tensor]) -> None:
         learner(Forgetful(most=0), []).step(0, batch)
 
 
+def test_images_to_be_judged_go_through_as_many_at_once_as_the_memory_holds() -> None:
+    images = np.random.default_rng(0).integers(0, 255, (150, 2, 2, 3), np.uint8)
+    small, large = Forgetful(most=20), Forgetful(most=64)
+    found, expected = (predict(Normalised(one, (0.0,) * 3, (1.0,) * 3), images) for one in (small, large))
+    assert np.allclose(found, expected, atol=1e-6)
+    assert small.seen == [64, 32] + 9 * [16] + [6]
+    assert large.seen == [64, 64, 22]
+
+
+def test_a_memory_that_holds_no_image_to_be_judged_is_one_line() -> None:
+    images = np.zeros((3, 2, 2, 3), np.uint8)
+    with pytest.raises(TrainingError, match="memory does not hold 1 image to judge: .*smaller preprocess.size or"):
+        predict(Normalised(Forgetful(most=0), (0.0,) * 3, (1.0,) * 3), images)
+
+
 def test_a_micro_batch_that_was_asked_for_gives_the_same_weights(batch: list[Tensor]) -> None:
     parts, whole = Forgetful(16), Forgetful(16)
     learner(parts, [], micro_batch=3).step(0, batch)
     learner(whole, []).step(0, batch)
     assert parts.seen == [3, 3, 3, 3, 3, 1]
     assert torch.allclose(parts.layer.weight, whole.layer.weight, atol=1e-6)
+
+
+def test_what_one_memory_did_not_hold_is_tried_again_where_a_run_goes_on(batch: list[Tensor], tmp_path: Path) -> None:
+    """On more devices, or a larger one, batch norms would else see fewer images than they could."""
+    short = learner(Forgetful(most=5), [])
+    short.step(0, batch)
+    state = RunState(
+        dataset=tmp_path,
+        dataset_name="",
+        fingerprint="",
+        counts={},
+        taxonomy=taxonomy_of_names("tiny", ["a", "b", "c"]),
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        environment={},
+    )
+    save_checkpoint(tmp_path / "checkpoint.safetensors", short, Journey(Progress(), state, []))
+    again = learner(large := Forgetful(most=16), [])
+    load_checkpoint(tmp_path / "checkpoint.safetensors", again)
+    again.step(1, batch)
+    assert short.micro_batch == 4
+    assert large.seen == [16]
 
 
 def config(dataset: Path, *overrides: str) -> TrainConfig:

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from pelagia.errors import ConfigError, InputError
-from pelagia_training.network import Deployed, Normalised, build_network, load_weights
+from pelagia_training.network import Deployed, Normalised, build_network, load_weights, require_fit
 
 BACKBONE = "test_resnet"
 
@@ -50,7 +50,7 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file(
         build_network("test_vit", 3, pretrained=False, drop_rate=0.0, options={}).state_dict(), path
     )
-    with pytest.raises(InputError, match=r"the weights .* do not fit test_resnet: .* is missing"):
+    with pytest.raises(InputError, match=r"do not fit test_resnet: .* is missing .*; set model.backbone"):
         load_weights(network(), path)
 
 
@@ -69,9 +69,20 @@ def test_a_pickle_with_code_in_it_is_refused_unrun(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "ran",))
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(InputError, match="holds no weights that can be read safely"):
+    with pytest.raises(InputError, match="read safely: it is damaged, or a pickle of .* as .safetensors") as said:
         load_weights(network(), tmp_path / "evil.pth")
+    assert "weights_only" not in str(said.value)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("options", [{"num_classes": 7}, {"features_only": True}, {"global_pool": ""}])
+def test_a_network_that_is_no_classifier_of_the_classes_is_one_line(options: dict[str, object]) -> None:
+    def made() -> None:
+        network = build_network("test_convnext", 3, pretrained=False, drop_rate=0.0, options=options)
+        require_fit(Normalised(network, (0.5,) * 3, (0.5,) * 3), 32, "test_convnext")
+
+    with pytest.raises(ConfigError, match="model.options: test_convnext .*: leave out what changes the network's out"):
+        made()
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights", b"\x00" * 100])

@@ -46,6 +46,14 @@ def test_biases_and_normalisations_do_not_decay() -> None:
         assert {one.ndim > 1 for one in group["params"]} == {group["weight_decay"] > 0}
 
 
+def test_embeddings_and_tokens_do_not_decay() -> None:
+    network = model("test_vit", size=False)
+    optimizer = build_optimizer(network, lr=1e-3, weight_decay=0.05)
+    kept = {id(one) for group in optimizer.param_groups if not group["weight_decay"] for one in group["params"]}
+    still = {name for name, one in network.named_parameters() if one.ndim > 1 and id(one) in kept}
+    assert still == {"network.cls_token", "network.pos_embed"}
+
+
 def test_the_head_does_not_wait() -> None:
     network = model()
     optimizer = build_optimizer(network, lr=1e-3, weight_decay=0.05, frozen_steps=7)

@@ -219,7 +219,7 @@ def test_a_run_that_was_broken_off_ends_the_same_with_everything_switched_on(dat
 
 
 def test_the_contact_sheet_shows_originals_and_draws(dataset: Dataset, tmp_path: Path) -> None:
-    rows = show_augmentations(config(dataset), tmp_path / "sheet.png")
+    rows = show_augmentations(config(dataset), tmp_path / "sheet.png").rows
     sheet = cv2.imread(str(tmp_path / "sheet.png"))
     height, width = sheet.shape[:2]
     cell = width // (DRAWS + 1)
@@ -229,6 +229,23 @@ def test_the_contact_sheet_shows_originals_and_draws(dataset: Dataset, tmp_path:
     assert again.read_bytes() == (tmp_path / "sheet.png").read_bytes()
     first, *draws = np.split(sheet[:cell], DRAWS + 1, axis=1)
     assert sum(not np.array_equal(first, one) for one in draws) > DRAWS / 2
+
+
+def test_the_contact_sheet_shows_what_is_mixed_and_the_command_says_where(dataset: Dataset, tmp_path: Path) -> None:
+    settings = [f"dataset={dataset.root}", *TINY, "augment={flips: none, rotate: 0, strength: 0}", "train.cutmix=0.2"]
+    for kinds in (["train.mixup=0.3"], []):
+        file = tmp_path / f"{len(kinds)}.png"
+        words = [word for one in [*settings, *kinds] for word in ("--set", one)]
+        done = CliRunner().invoke(app, ["train", str(TINY_CONFIG), *words, "--show-augmentations", str(file)])
+        assert done.exit_code == 0, done.output
+        mixup, cutmix = "11 to 13: mixed with another row (train.mixup, 30%", "(train.cutmix, 20% of images)"
+        assert (f"columns {mixup}" in done.output) == bool(kinds)
+        assert f"columns {'14 to 16' if kinds else '11 to 13'}: mixed with another row {cutmix}" in done.output
+        cells = np.split(cv2.imread(str(file)).astype(int), DRAWS + 1 + 3 * (1 + len(kinds)), axis=1)
+        changed = [(cell != cells[0]).any(axis=2).mean() for cell in cells]
+        assert max(changed[: DRAWS + 1]) == 0
+        assert min(changed[DRAWS + 1 :]) > 0.02
+        assert np.mean(changed[-3:]) < 0.5  # a rectangle of less than half of each
 
 
 def test_the_command_draws_it_and_trains_nothing(dataset: Dataset, tmp_path: Path) -> None:

@@ -198,3 +198,9 @@ def test_names_that_people_give_are_text_and_never_markup(
 def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a training run: it has no metrics.csv"):
         read_curves(tmp_path)
+
+
+def test_curves_of_a_damaged_file_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "metrics.csv").write_bytes(b"epoch,loss\n1,\xff\xfe\n")
+    with pytest.raises(InputError, match=r"metrics.csv is damaged: leave out --run"):
+        read_curves(tmp_path)

@@ -210,6 +210,17 @@ def test_a_damaged_checkpoint_is_one_line(dataset: Dataset, tmp_path: Path) -> N
         train(config(dataset.root), out)
 
 
+def test_a_run_that_lost_its_checkpoint_is_not_begun_anew_over_its_weights(dataset: Dataset, tmp_path: Path) -> None:
+    """As one that was copied while it was trained."""
+    out = tmp_path / "run"
+    train_until(config(dataset.root), out, 3, 1)
+    (out / "checkpoint.safetensors").unlink()
+    before = (out / "best.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"after epoch 2, but its checkpoint.safetensors is gone: put it back, or"):
+        train(config(dataset.root), out)
+    assert (out / "best.safetensors").read_bytes() == before
+
+
 def test_the_first_weights_are_not_needed_to_go_on(dataset: Dataset, unbroken: Path, tmp_path: Path) -> None:
     weights, out = tmp_path / "first.safetensors", tmp_path / "run"
     network = {

@@ -207,6 +207,21 @@ def test_a_class_without_validation_images_is_named(dataset: Dataset, tmp_path: 
     assert "warning: no validation image of detritus: nobody will see how well it is learnt" in said
 
 
+def test_more_images_a_batch_than_there_are_is_said(dataset: Dataset, tmp_path: Path) -> None:
+    said: list[object] = []
+    train(config(dataset.root, "train.batch_size=1000", "train.epochs=1"), tmp_path / "run", said.append)
+    count = len(dataset.split("train"))
+    assert f"warning: all {count} training images are one batch, less than train.batch_size" in said
+
+
+def test_weights_that_do_not_fit_are_told_before_anything_is_decoded(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "bad.pth").write_bytes(b"no weights")
+    bad = config(dataset.root, f"model.weights={tmp_path / 'bad.pth'}", f"data.cache={tmp_path / 'cache'}")
+    with pytest.raises(InputError, match="holds no weights"):
+        train(bad, tmp_path / "run")
+    assert not (tmp_path / "cache").exists()
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_corrupt_image_met_while_streaming_is_one_line(dataset: Dataset, tmp_path: Path, workers: int) -> None:
     broken = Dataset.read(shutil.copytree(dataset.root, tmp_path / "dataset"))

@@ -3,7 +3,8 @@
 Invariant: the file is whole at every moment, and nothing in it is code. Tensors are the network's, its average's and
 the optimiser's; the rest is JSON in the file's header. Random numbers and learning rates are not in it: they follow
 from the step (`pelagia_training.learner`), and the order and look of the images from the epoch
-(`pelagia_training.data`).
+(`pelagia_training.data`). Nor is what goes through at once, which follows from the config and the devices that are
+there.
 """
 
 from __future__ import annotations
@@ -64,7 +65,6 @@ def save_checkpoint(path: Path, learner: Learner, journey: Journey) -> None:
         "figures": [asdict(one) for one in journey.figures],
         "optimiser": numbers,
         "precision": learner.fabric.strategy.precision.state_dict(),
-        "micro_batch": learner.micro_batch if learner.fabric.world_size == 1 else None,
     }
     tensors = {f"optimiser.{name}": value for name, value in optimiser.items()}
     for part, module in learner.modules.items():
@@ -89,8 +89,6 @@ def load_checkpoint(path: Path, learner: Learner) -> Journey:
         state = _join(_part(tensors, "optimiser"), document["optimiser"])
         learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": state})
         learner.fabric.strategy.precision.load_state_dict(document["precision"])
-        if document["micro_batch"]:  # a share among several processes is no limit of the memory
-            learner.micro_batch = min(learner.micro_batch, document["micro_batch"])
         return Journey(
             Progress(**document["progress"]),
             RunState.model_validate(document["state"]),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from pelagia.dataset import Record
 from pelagia.errors import InputError
@@ -15,18 +18,30 @@ from pelagia_training.augment import build_augment, sample_seed
 from pelagia_training.begin import read_splits
 from pelagia_training.config import TrainConfig
 from pelagia_training.data import load_fitted
+from pelagia_training.mixing import mix
 
 DRAWS = 9
+MIXED_DRAWS = 3
+MIXED = ("mixup", "cutmix")
+"""The keys of `train` that mix the images of a batch."""
 MOST_ROWS = 16
 _GAP = 4
 _LEAST_SIDE = 96
 
 
-def show_augmentations(config: TrainConfig, out: Path) -> int:
+@dataclass(frozen=True)
+class Sheet:
+    """What was drawn: the rows, in which the classes take turns, and the mixed columns by kind, counted from 1."""
+
+    rows: int
+    mixed: dict[str, range]
+
+
+def show_augmentations(config: TrainConfig, out: Path) -> Sheet:
     """Writes ``out``, a PNG: in each row an image as it is fitted, then `DRAWS` of what the epochs make of it.
 
-    Returns:
-        The number of rows; the classes take turns.
+    Where the config has mixup or CutMix, `MIXED_DRAWS` columns of each follow, in which every image is mixed with that
+    of another row.
 
     Raises:
         InputError: ``out`` exists, or is no .png.
@@ -38,14 +53,30 @@ def show_augmentations(config: TrainConfig, out: Path) -> int:
     splits = read_splits(config, processes=1)
     records = _by_turns(splits.train, MOST_ROWS)
     augment = build_augment(config.augment)
-    rows = []
-    for index, image in enumerate(load_fitted(splits.dataset, records, config.preprocess)):
-        draws = [augment(image, sample_seed(config.seed, epoch, index)) for epoch in range(1, DRAWS + 1)]
-        rows.append(np.concatenate([_framed(one) for one in (image, *draws)], axis=1))
+    images = load_fitted(splits.dataset, records, config.preprocess)
+
+    def drawn(epoch: int) -> NDArray[np.uint8]:
+        return np.stack([augment(one, sample_seed(config.seed, epoch, index)) for index, one in enumerate(images)])
+
+    columns = [images, *(drawn(epoch) for epoch in range(1, DRAWS + 1))]
+    mixed = {}
+    for kind in MIXED:
+        if getattr(config.train, kind):
+            first = len(columns)
+            columns += [_mixed(drawn(epoch), kind, config.seed, epoch) for epoch in range(first, first + MIXED_DRAWS)]
+            mixed[kind] = range(first + 1, len(columns) + 1)
+    rows = [np.concatenate([_framed(one) for one in row], axis=1) for row in zip(*columns, strict=True)]
     encoded = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))[1]
     with new_file(out) as file:
         file.write(encoded.tobytes())
-    return len(rows)
+    return Sheet(len(rows), mixed)
+
+
+def _mixed(images: NDArray[np.uint8], kind: str, seed: int, epoch: int) -> NDArray[np.uint8]:
+    """Every image mixed with another of the column; in training it is a share of the batch."""
+    shares = {one: float(one == kind) for one in MIXED}
+    pixels, _ = mix(torch.from_numpy(images), torch.eye(len(images)), **shares, seed=(seed, epoch))
+    return pixels.numpy()
 
 
 def _by_turns(records: list[Record], most: int) -> list[Record]:

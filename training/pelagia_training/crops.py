@@ -1,56 +1,26 @@
-"""Fitted images of a dataset, decoded once for all runs and kept in a memory-mapped file, or decoded each time.
+"""Fitted images of a dataset, decoded once for all runs and kept in memory-mapped files, or decoded each time.
 
-Invariant: an image is what its sha256 in the manifest names, fitted by `pelagia.preprocess.load`. The cache's name says
-which images it holds and how they were fitted, so that it cannot be of another dataset; it appears when it is whole,
-and one whose sums do not agree is made again. It can be removed at any time. Memory does not grow with the images.
+Invariant: an image is what its sha256 in the manifest names, fitted by `pelagia.preprocess.load`. Memory does not grow
+with the images. `pelagia_training.crop_cache` holds the files.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from pelagia.dataset import Dataset, Record
 from pelagia.errors import DatasetError, some
-from pelagia.files import new_file, sha256_of, slug
-from pelagia.locking import hold
+from pelagia.files import sha256_of
 from pelagia.preprocess import Image, ImageError, PreprocessSpec, load
-
-_VERSION = 1
-"""Raise it when `pelagia.preprocess` gives other pixels for the same spec."""
+from pelagia_training.crop_cache import open_cache
 
 _CHUNK = 512
-_NEVER = 7 * 24 * 3600.0
-
 HOME_VARIABLE = "PELAGIA_CACHE_HOME"
-
-
-class CachedCrops(Sequence[Image]):
-    """Images of a cache file by index: uint8, size x size x 3, RGB, 0..255. ``rows`` are their places in the file."""
-
-    def __init__(self, file: Path, shape: tuple[int, ...], rows: NDArray[np.int64]) -> None:
-        self._opened = (file, shape, rows)
-        self._rows = rows
-        self._images = np.memmap(file, np.uint8, "r", shape=shape)
-
-    def __reduce__(self) -> tuple[Any, ...]:  # a worker process opens the file, and is not sent what is in it
-        return (CachedCrops, self._opened)
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        return np.asarray(self._images[self._rows[index]])
 
 
 class StreamedCrops(Sequence[Image]):
@@ -131,46 +101,19 @@ def _cached(
     report: Callable[[str], None],
 ) -> list[Sequence[Image]]:
     by_content = {record.sha256: record for record in everything}
-    wanted = [by_content[sha] for sha in sorted(by_content)]
-    key = sha256_of("\n".join((str(_VERSION), json.dumps(asdict(spec)), *sorted(by_content))).encode())
-    file = folder / f"{slug(dataset.meta.name)}-{spec.size}-{key[:16]}.crops"
-    shape = (len(wanted), spec.size, spec.size, 3)
-    folder.mkdir(parents=True, exist_ok=True)
-    with hold(file.with_suffix(".lock"), f"{file} is being made by another process", wait=_NEVER):
-        if _is_whole(file, shape):
-            report(f"{len(wanted)} decoded images in {file}")
-        else:
-            report(f"decoding {len(wanted)} images of {dataset.root} into {file}")
-            _write(file, _decoded(dataset, wanted, spec))
-    rows = {record.sha256: row for row, record in enumerate(wanted)}
-    return [CachedCrops(file, shape, np.array([rows[record.sha256] for record in part], np.int64)) for part in parts]
+    wanted = sorted(by_content)
+
+    def make(indices: Sequence[int]) -> Iterator[Image]:
+        return _decoded(dataset, [by_content[wanted[index]] for index in indices], everything, spec)
+
+    images = open_cache(folder, dataset.meta.name, spec, wanted, make, report)
+    rows = {sha256: row for row, sha256 in enumerate(wanted)}
+    return [images.at([rows[record.sha256] for record in part]) for part in parts]
 
 
-def _write(file: Path, images: Iterator[Image]) -> None:
-    """The images, then the CRC-32 of each: written and not mapped, so that a full disk is an error and no crash."""
-    sums = []
-    with new_file(file) as target:
-        for image in images:
-            data = image.tobytes()
-            target.write(data)
-            sums.append(zlib.crc32(data))
-        target.write(np.array(sums, np.uint32).tobytes())
-
-
-def _is_whole(file: Path, shape: tuple[int, ...]) -> bool:
-    count, size = shape[0], int(np.prod(shape))
-    try:
-        if file.stat().st_size != size + 4 * count:
-            return False
-    except OSError:
-        return False
-    images = np.memmap(file, np.uint8, "r", shape=shape)
-    sums = np.memmap(file, np.uint32, "r", offset=size, shape=(count,))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return all(pool.map(lambda row: zlib.crc32(images[row].data) == sums[row], range(count), chunksize=64))
-
-
-def _decoded(dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec) -> Iterator[Image]:
+def _decoded(
+    dataset: Dataset, records: Sequence[Record], everything: Sequence[Record], spec: PreprocessSpec
+) -> Iterator[Image]:
     """The images of ``records`` in their order, a bounded number in memory. Every fault comes in one DatasetError."""
     faults: list[tuple[Record, str]] = []
 
@@ -185,7 +128,7 @@ def _decoded(dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec) 
         for start in range(0, len(records), _CHUNK):
             yield from (image for image in pool.map(one, records[start : start + _CHUNK]) if image is not None)
     if faults:
-        raise _unusable(dataset, faults, records)
+        raise _unusable(dataset, faults, everything)
 
 
 def _require_files(dataset: Dataset, records: Sequence[Record]) -> None:

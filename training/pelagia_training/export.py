@@ -153,7 +153,7 @@ def dataset_of(folder: Path, config: TrainConfig, state: RunState) -> Dataset:
         DatasetError: it is not in ``folder``, or is not the one that was trained on.
     """
     if not folder.is_dir():
-        raise DatasetError(f"the run's dataset is no longer at {folder}: say where it lies now with --dataset")
+        raise DatasetError(f"the run's dataset is no longer at {folder}: put it back, or export with --dataset FOLDER")
     dataset = Dataset.read(folder)
     if dataset.meta.fingerprint != state.fingerprint:
         raise DatasetError(

@@ -28,6 +28,7 @@ from pelagia.predictions import JOURNAL_FILE, Prediction, Survey
 from pelagia_training.begin import read_splits
 from pelagia_training.config import Resplit, TrainConfig
 from pelagia_training.course import Report
+from pelagia_training.crops import open_crops
 from pelagia_training.devices import is_first
 from pelagia_training.evaluate import Evaluation, evaluation_of
 from pelagia_training.evaluation_folder import as_json
@@ -70,10 +71,13 @@ def cross_validate(
     for number, settings in enumerate(planned, 1):
         if all(record.split != "test" for record in read_splits(settings, 1).dataset.records):
             raise DatasetError(f"fold {number} of {folds} would hold no image: there are too few groups; ask for fewer")
+    runs = [out / f"fold-{number}" for number in range(1, folds + 1)]
+    finished = [is_finished(run, settings) for run, settings in zip(runs, planned, strict=True)]
+    if not all(finished):
+        _decode(dataset, config, report)
     evaluations = []
-    for number, settings in enumerate(planned, 1):
-        run = out / f"fold-{number}"
-        if is_finished(run, settings):
+    for number, (run, settings) in enumerate(zip(runs, planned, strict=True), 1):
+        if finished[number - 1]:
             report(f"fold {number} of {folds} is finished: not trained again")
         else:
             report(f"fold {number} of {folds}")
@@ -85,6 +89,13 @@ def cross_validate(
     write_text(out / FIGURES_FILE, json.dumps(_figures(found), indent=2) + "\n")
     write_report(out / REPORT_FILE, together, dataset)
     return found
+
+
+def _decode(dataset: Dataset, config: TrainConfig, report: Report) -> None:
+    """Puts all images into the cache, where the folds find them: a bad one is told before the first fold is trained."""
+    records = [record for record in dataset.records if record.class_name not in config.data.exclude]
+    data = config.data
+    open_crops(dataset, [records], config.preprocess, folder=data.cache, stream=data.stream, report=report)
 
 
 def _settings(config: TrainConfig, folds: int, number: int) -> TrainConfig:

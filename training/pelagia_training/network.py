@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,9 @@ def build_network(
     except Exception as error:  # each of timm's thousand networks has its own way to say that an option is wrong
         fault = f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}"
         raise ConfigError("model", [fault]) from None
+    if getattr(network, "num_classes", 0) != classes or not network.pretrained_cfg.get("classifier"):  # type: ignore[union-attr, operator]
+        fault = f"{backbone} with {dict(options)} is no classifier of the dataset's {classes} classes"
+        raise ConfigError("model.options", [f"{fault}: leave out what changes the network's output"])
     if not pretrained:
         return network
     try:
@@ -58,10 +62,13 @@ def require_fit(classifier: Normalised, size: int, backbone: str) -> None:
     """Raises ConfigError where the network does not take images of ``size`` x ``size``."""
     try:
         with torch.no_grad():
-            classifier.eval()(*example_inputs(classifier, size))
+            logits = classifier.eval()(*example_inputs(classifier, size))
     except Exception as error:  # as for building it
         message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}"
         raise ConfigError("preprocess.size", [message]) from None
+    if logits.ndim != 2:
+        fault = f"{backbone} gives {tuple(logits.shape[1:])} numbers an image, and not one a class"
+        raise ConfigError("model.options", [f"{fault}: leave out what changes the network's output"])
 
 
 def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> list[str]:
@@ -88,7 +95,10 @@ def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> l
     ]
     if wrong:
         architecture = network.pretrained_cfg["architecture"]  # type: ignore[index]
-        raise InputError(f"the weights {path} do not fit {architecture}: {some(wrong, 3)}")
+        raise InputError(
+            f"the weights {path} do not fit {architecture}: {some(wrong, 3)}; set model.backbone and model.options to "
+            "the network that they are of, or give other weights"
+        )
     network.load_state_dict(fits, strict=False)
     fresh = sorted(set(own) - set(fits))
     with torch.no_grad():
@@ -111,8 +121,14 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state: Any = safetensors.torch.load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+            with warnings.catch_warnings(action="ignore"):  # of pickles that are no weights
+                state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own words advise to run what is in the file
+        raise InputError(
+            f"{path} holds no weights that can be read safely: it is damaged, or a pickle of more than tensors, which "
+            "may be a program; have the weights saved as .safetensors"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise InputError(f"{path} holds no weights that can be read safely: {first_line(error)}") from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):

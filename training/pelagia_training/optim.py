@@ -18,7 +18,8 @@ from pelagia_training.network import Normalised, is_head
 def build_optimizer(
     model: Normalised, *, lr: float, weight_decay: float, layer_decay: float = 1.0, frozen_steps: int = 0
 ) -> torch.optim.AdamW:
-    """AdamW; biases and normalisations do not decay, nor does what is made of the size.
+    """AdamW; biases and normalisations do not decay, nor what timm says of the network, such as position embeddings and
+    class tokens, nor what is made of the size.
 
     Each parameter group holds ``initial_lr``, ``layer_decay`` times that of the layer after it, and ``begin``, the step
     at which it starts to learn: 0 for the head, ``frozen_steps`` for the rest. The head's groups come first.
@@ -27,8 +28,12 @@ def build_optimizer(
     groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
     if model.size_head is not None:
         groups[True, lr, 0.0] = list(model.size_head.parameters())
+    network: Any = model.network
     layers: list[dict[str, Any]] = param_groups_layer_decay(
-        model.network, weight_decay=weight_decay, layer_decay=layer_decay
+        network,
+        weight_decay=weight_decay,
+        no_weight_decay_list=network.no_weight_decay() if hasattr(network, "no_weight_decay") else (),
+        layer_decay=layer_decay,
     )
     for layer in layers:
         for one in layer["params"]:

@@ -142,13 +142,15 @@ def read_curves(run: Path) -> dict[str, list[float]]:
     """Columns of a run's `metrics.csv` that hold numbers alone.
 
     Raises:
-        InputError: ``run`` is no run.
+        InputError: ``run`` is no run, or its file is damaged.
     """
     try:
         with (run / METRICS_FILE).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except OSError:
         raise InputError(f"{run} is not a training run: it has no {METRICS_FILE}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise InputError(f"{run / METRICS_FILE} is damaged: leave out --run, or copy the run again") from None
     curves = {}
     for name in rows[0] if rows else ():
         try:

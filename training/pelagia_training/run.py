@@ -179,6 +179,11 @@ def _require_unfinished(folder: Path, resume: bool) -> None:
             f"the run {folder} exists already, after epoch {state.epoch}: choose another --out, remove it, or let it "
             "go on without --no-resume"
         )
+    if state.epoch > 1 and not (folder / CHECKPOINT_FILE).exists():  # within the first there may be none yet
+        raise InputError(
+            f"the run {folder} is after epoch {state.epoch}, but its {CHECKPOINT_FILE} is gone: put it back, or choose "
+            "another --out; it would begin anew and replace its weights"
+        )
 
 
 def _require_same_config(folder: Path, config: TrainConfig) -> None:

@@ -85,7 +85,11 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         splits = read_splits(config, fabric.world_size)
         if splits.unwatched:
             report(f"warning: no validation image of {some(splits.unwatched)}: nobody will see how well it is learnt")
+        if (count := len(splits.train)) < config.train.batch_size:
+            report(f"warning: all {count} training images are one batch, less than train.batch_size")
         goes_on = require_same_dataset(out, splits.dataset)
+        seed_everything((config.seed,))
+        network = first_network(config, splits, report, with_weights=not goes_on)
         crops = open_crops(
             splits.dataset,
             (splits.train, splits.val),
@@ -94,8 +98,6 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
             stream=config.data.stream,
             report=report,
         )
-        seed_everything((config.seed,))
-        network = first_network(config, splits, report, with_weights=not goes_on)
         launch(fabric)
         share_batch_norms(network, fabric)
         loader, batches = training_batches(config, splits, crops[0], fabric)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
+from pelagia.errors import TrainingError
 from pelagia.preprocess import Image
 from pelagia_training.course import Course
 from pelagia_training.data import Every, ahead
@@ -23,18 +24,41 @@ _BATCH = 64
 def predict(
     model: nn.Module, images: Sequence[Image] | NDArray[np.uint8], sizes: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """Logits of fitted images (N of uint8 S x S x 3), and their sizes (N x 3) where it takes them: float32 N x C."""
-    model.eval()
-    device = next(model.parameters()).device
+    """Logits of fitted images (N of uint8 S x S x 3), and their sizes (N x 3) where it takes them: float32 N x C.
 
-    def batch(start: int) -> list[NDArray[Any]]:
+    Raises:
+        TrainingError: the memory does not hold one image.
+    """
+    model.eval()
+    most, parts = _BATCH, []
+
+    def batch(start: int) -> list[Tensor]:
         place = range(start, min(start + _BATCH, len(images)))
         pixels = np.stack([images[index] for index in place])
-        return [pixels] if sizes is None else [pixels, sizes[place.start : place.stop]]
+        inputs = [pixels] if sizes is None else [pixels, sizes[place.start : place.stop]]
+        return [torch.from_numpy(one) for one in inputs]
 
     with closing(ahead(map(batch, range(0, len(images), _BATCH)))) as batches:
-        parts = [model(*(torch.from_numpy(one).to(device) for one in inputs)).float().cpu() for inputs in batches]
-    return np.concatenate([part.numpy() for part in parts])
+        for inputs in batches:
+            logits, most = _within_memory(model, inputs, most)
+            parts.append(logits.numpy())
+    return np.concatenate(parts)
+
+
+def _within_memory(model: nn.Module, inputs: Sequence[Tensor], most: int) -> tuple[Tensor, int]:
+    """Logits, float32 N x C on the CPU, with ``most`` images at once or as many as the memory holds; and how many."""
+    device = next(model.parameters()).device
+    while True:
+        with suppress(torch.OutOfMemoryError):
+            parts = zip(*(torch.split(one, most) for one in inputs), strict=True)
+            return torch.cat([model(*(one.to(device) for one in part)).float().cpu() for part in parts]), most
+        most = min(most, len(inputs[0])) // 2  # out here nothing refers to what filled the memory
+        if not most:
+            raise TrainingError(
+                "the device's memory does not hold 1 image to judge: choose a smaller preprocess.size or backbone"
+            )
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def validate(course: Course) -> Matrix:

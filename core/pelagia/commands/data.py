@@ -105,6 +105,9 @@ def dataset_correct(
     for path, before, after in found.changed:
         console.say(f"{path}: {before} -> {after}")
     console.say(f"{len(found.changed)} labels changed, {found.confirmed} confirmed")
+    if found.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
+        console.note(f"left out of the review, so that they keep the label they had: {reasons}")
     show_dataset(found.dataset)
 
 

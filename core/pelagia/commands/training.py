@@ -84,8 +84,11 @@ def _deliver(run: Path, dataset: Path, export: bool) -> None:
 def _show_augmentations(settings: TrainConfig, out: Path) -> None:
     from pelagia_training.contact_sheet import DRAWS, show_augmentations
 
-    rows = show_augmentations(settings, out)
-    console.say(f"written: {out}; {rows} images, each as it is and then {DRAWS} times as it is trained on")
+    sheet = show_augmentations(settings, out)
+    console.say(f"written: {out}; {sheet.rows} images, each as it is and then {DRAWS} times as it is trained on")
+    for kind, columns in sheet.mixed.items():
+        share = f"train.{kind}, {getattr(settings.train, kind):.0%} of images"
+        console.say(f"columns {columns[0]} to {columns[-1]}: mixed with another row ({share})")
 
 
 def _cross_validate(settings: TrainConfig, folds: int, out: Path, resume: bool) -> None:
