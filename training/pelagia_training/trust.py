@@ -101,18 +101,19 @@ def outputs(
     The features are None where the network does not show them.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    classifier.eval().to(device)
+    classifier.eval().to(device, memory_format=torch.channels_last)
+    batch = max(1, _BATCH // classifier.orientations)
     logits, features = [], []
     for start in range(0, len(records), _CHUNK):
         chunk = records[start : start + _CHUNK]
         fitted, sizes = torch.from_numpy(load_fitted(dataset, chunk, spec)), torch.from_numpy(sizes_of(chunk))
         if start == 0:
             shown = shows_features(classifier, fitted[:2].to(device))
-        for images, size in zip(torch.split(fitted, _BATCH), torch.split(sizes, _BATCH), strict=True):
+        for images, size in zip(torch.split(fitted, batch), torch.split(sizes, batch), strict=True):
             given = features_of(classifier, images.to(device)) if shown else None
             size = size.to(device)
             found = classifier(images.to(device), size) if given is None else logits_of(classifier, given, size)
             logits.append(found.float().cpu().numpy())
             features += [] if given is None else [given.float().cpu().numpy()]
-    classifier.cpu()
+    classifier.to("cpu", memory_format=torch.contiguous_format)
     return np.concatenate(logits), np.concatenate(features) if features else None
