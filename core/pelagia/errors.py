@@ -95,6 +95,10 @@ class TrainingError(PelagiaError):
     exit_code = 7
 
 
+class DiskFullError(TrainingError):
+    """The disk of a run folder is used up: whatever is trained next would end there too."""
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)``, or an empty string where nothing known is close."""
     close = difflib.get_close_matches(word, list(known), n=1)
