@@ -6,10 +6,12 @@ import csv
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -134,8 +136,8 @@ def test_an_epoch_that_the_study_did_not_hear_of_is_told_by_the_next_start(
     with open_study(out / STUDY_FILE, space) as study:
         assert [(trial.state, trial.epochs) for trial in study.trials()] == [("unfinished", 0)]
     assert sweep(config, space, out, trials=1).trials == swept[1].trials[:1]
-    with open_study(out / STUDY_FILE, space) as study:
-        assert sorted(study._frozen(1).intermediate_values) == [1, 2]
+    with closing(sqlite3.connect(out / STUDY_FILE)) as file:
+        assert file.execute("SELECT step FROM trial_intermediate_values ORDER BY step").fetchall() == [(1,), (2,)]
 
 
 def test_more_trials_are_added_to_a_sweep_that_is_over(
@@ -223,6 +225,17 @@ def test_what_is_drawn_depends_on_the_seed_and_neither_on_restarts_nor_on_the_or
     once = drawn("once", 0, 1, SEARCH)
     assert drawn("often", 0, 4, SEARCH[::-1]) == once
     assert drawn("other", 1, 1, SEARCH) != once
+
+
+def test_the_key_that_decides_is_named_once_ten_trials_are_complete(tmp_path: Path) -> None:
+    _, space = load_search(CONFIG, [], ["augment.light=0..1", "augment.noise=0..1"])
+    with open_study(tmp_path / STUDY_FILE, space) as study:
+        for number in range(1, 11):
+            assert study.importance() == {}, number
+            trial = study.next(0)
+            assert trial is not None
+            study.end(number, "complete", -abs(trial.values["augment.light"] - 0.5))
+        assert next(iter(study.importance())) == "augment.light"
 
 
 def test_another_search_or_config_in_the_same_folder_is_refused_with_what_differs(

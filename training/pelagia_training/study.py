@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
@@ -124,7 +125,10 @@ class Study:
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(complete) < _RANKED or len(self._space) < 2:
             return {}
-        return get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator())
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the trials are alike
+            found = get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator())
+        return found if len(set(found.values())) > 1 else {}
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number - 1]

@@ -168,7 +168,7 @@ def _score(attempt: _Attempt, settings: TrainConfig) -> float:
         scores = read_curves(run).get("val_macro_f1", [])
         study.tell_epochs(number, scores)
         if attempt.plan.prune and 0 < len(scores) < epochs and study.is_behind(number, epochs // 3):
-            raise Pruned(f"others were better after {len(scores)} epochs")
+            raise Pruned(f"others were better at epoch {len(scores)}")
 
     def watch(event: str | Step) -> None:
         attempt.report(event)
