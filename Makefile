@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format studio studio-stop doctor push pull train slurm evaluate export classify clean
+.PHONY: help setup demo test lint format studio studio-stop doctor push pull train sweep slurm evaluate export classify clean
 
 PYTHON  ?= python3
 VENV    := .venv
@@ -21,6 +21,8 @@ DATASET  ?= datasets/$(subst $(space),_,$(PROJECT))
 PROJECT  ?= pelagia
 RUN      ?= runs/$(basename $(notdir $(CONFIG)))
 MODEL    ?= $(RUN).onnx
+SWEEP    ?= $(RUN)-sweep
+TRIALS   ?= 20
 SPLIT    ?= test
 SET      ?=
 DEVICES  ?=
@@ -58,6 +60,9 @@ pull: setup ## Make a dataset of the labels: PROJECT=name DATASET=folder
 ##@ ML engineers
 train: setup ## Train or go on: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder DEVICES=number
 	@$(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") $(if $(DEVICES),--set devices=$(DEVICES)) --out "$(RUN)"
+
+sweep: setup ## Search keys or go on: SEARCH="train.lr=log:1e-4..3e-3 augment.strength=0..2" TRIALS=20 DATASET=folder CONFIG=file SET=... SWEEP=folder
+	@$(PELAGIA) sweep "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") $(foreach pair,$(call need,SEARCH),--search "$(pair)") --trials $(TRIALS) --out "$(SWEEP)"
 
 slurm: setup ## The same as a job of a Slurm cluster, DEVICES GPUs on each of NODES machines
 	@sbatch --nodes=$(NODES) --ntasks-per-node=$(or $(DEVICES),1) --gpus-per-node=$(or $(DEVICES),1) configs/slurm/$(if $(filter 1,$(NODES)),one_node,several_nodes).sh \
@@ -97,7 +102,7 @@ python:
 $(VENV)/.ready: pyproject.toml constraints.txt | python $(UV)
 	@echo "making $(VENV) (5 GB with torch; half a minute on a fast line)"
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	@$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --group dev --editable '.[inference,training,labeling,parquet]'
+	@$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --group dev --editable '.[inference,training,labeling,parquet,sweep]'
 	@touch $@
 
 $(STUDIO)/.ready: constraints-studio.txt | python $(UV)

@@ -58,6 +58,7 @@ app = _group(
     "From labelled plankton and fish images to counts: label, train, export, classify.",
     sample=data.sample,
     train=training.train,
+    sweep=training.sweep,
     leak=training.leak,
     suspects=training.suspects,
     export=training.export,

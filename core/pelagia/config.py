@@ -7,10 +7,11 @@ enter a class of the parts: builders flatten them into plain arguments.
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -77,6 +78,31 @@ def validate(document: Any, schema: type[Schema], where: str) -> Schema:
         raise ConfigError(where, [_sentence(one, schema) for one in faults if not _is_echo(one, faults)]) from None
 
 
+def altered(model: Schema, changes: Mapping[str, Any], where: str) -> Schema:
+    """``model`` with other values under dotted keys that its schema has; every fault in one ConfigError."""
+    document = model.model_dump(mode="json")
+    for key, value in changes.items():
+        _put(document, key.split("."), value)
+    return validate(document, type(model), where)
+
+
+def kinds_of(schema: type[BaseModel], key: str) -> tuple[Any, ...]:
+    """The types that a dotted key may hold, such as ``(int, NoneType)``; ``(Any,)`` where it is free.
+
+    Raises:
+        ConfigError: ``schema`` has no such key.
+    """
+    *before, last = key.split(".")
+    holder = _schema_at(schema, before)
+    if holder is not None and last in _fields(holder):
+        return _kinds(holder, last)
+    *before, above = before or [""]
+    free = _schema_at(schema, before)
+    if free is not None and any(get_origin(kind) is dict for kind in _kinds(free, above)):
+        return (Any,)
+    raise ConfigError(key, [f"unknown key '{key}'{did_you_mean(last, _fields(holder) if holder else ())}"])
+
+
 def dump_yaml(model: BaseModel) -> str:
     """YAML that `load_config` reads back as an equal model."""
     import yaml
@@ -89,14 +115,22 @@ def _apply(document: dict[str, Any], override: str) -> None:
     steps = key.strip().split(".")
     if not equals or not all(steps):
         raise ConfigError("--set", [f"'{override}' is not of the form key=value, such as train.epochs=5"])
+    from pelagia.yaml_text import parse_yaml
+
+    try:
+        _put(document, steps, parse_yaml(value, f"--set {override}"))
+    except KeyError as error:
+        raise ConfigError("--set", [f"'{override}': '{error.args[0]}' holds a value, not further keys"]) from None
+
+
+def _put(document: dict[str, Any], steps: Sequence[str], value: Any) -> None:
+    """Raises KeyError of the step that holds a value, not further keys."""
     node = document
     for step in steps[:-1]:
         node = node.setdefault(step, {})
         if not isinstance(node, dict):
-            raise ConfigError("--set", [f"'{override}': '{step}' holds a value, not further keys"])
-    from pelagia.yaml_text import parse_yaml
-
-    node[steps[-1]] = parse_yaml(value, f"--set {override}")
+            raise KeyError(step)
+    node[steps[-1]] = value
 
 
 def _is_echo(fault: Any, faults: Sequence[Any]) -> bool:
@@ -122,16 +156,31 @@ def _sentence(fault: Any, schema: type[BaseModel]) -> str:
 
 
 def _known_keys(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
-    current: Any = schema
+    found = _schema_at(schema, location)
+    return [] if found is None else list(_fields(found))
+
+
+def _schema_at(schema: type[Any], location: Sequence[str]) -> type[Any] | None:
+    """The schema that stands under a key; None where none does."""
+    current = schema
     for step in location:
         if step.isdigit():  # a place in a list
             continue
-        annotation = getattr(_fields(current).get(step), "annotation", None)
-        schemas = [kind for kind in (annotation, *get_args(annotation)) if _is_schema(kind)]
+        kinds = _kinds(current, step)
+        schemas = [kind for outer in kinds for kind in (outer, *get_args(outer)) if _is_schema(kind)]
         if not schemas:
-            return []
+            return None
         current = schemas[0]
-    return list(_fields(current))
+    return current
+
+
+def _kinds(schema: type[Any], name: str) -> tuple[Any, ...]:
+    """The types that a field may hold; empty where there is no such field."""
+    if name not in _fields(schema):
+        return ()
+    field = _fields(schema)[name]
+    kind = getattr(field, "annotation", None) or get_type_hints(schema)[name]  # a dataclass has text there
+    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 
 def _fields(schema: Any) -> dict[str, Any]:

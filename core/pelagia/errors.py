@@ -13,6 +13,7 @@ after ``error:`` and exits with the code below; a traceback is therefore always 
     ├── SurveyError           5   a survey folder: of other settings, in use, damaged
     ├── StudioError           6   Label Studio: not running, refuses us, answers nonsense
     └── TrainingError         7   training cannot go on
+        └── DiskFullError     7   the disk is full: no other training would get further
 
 Exit code 8 is `classify --strict` where images failed; 9 is `doctor` where something is wrong; 130 is an interruption
 (Ctrl-C), 143 a SIGTERM. 1 is anything else, such as a disk that cannot be written.
@@ -93,6 +94,10 @@ class TrainingError(PelagiaError):
     """Training cannot go on."""
 
     exit_code = 7
+
+
+class DiskFullError(TrainingError):
+    """The disk of a run folder is used up: whatever is trained next would end there too."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

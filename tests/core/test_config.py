@@ -1,11 +1,13 @@
 import os
 import random
+from typing import Any
 
 import pytest
 from pydantic import Field
 
-from pelagia.config import Strict, dump_yaml, load_config, read_text, validate
+from pelagia.config import Strict, altered, dump_yaml, kinds_of, load_config, read_text, validate
 from pelagia.errors import ConfigError, InputError, PelagiaError
+from pelagia.preprocess import PreprocessSpec
 from pelagia.yaml_text import parse_yaml
 
 
@@ -24,6 +26,8 @@ class Train(Strict):
     optimiser: Optimiser = Optimiser()
     stages: tuple[Stage, ...] = ()
     extra: Stage | None = None
+    options: dict[str, Any] = {}
+    preprocess: PreprocessSpec = PreprocessSpec()
 
 
 @pytest.fixture
@@ -209,6 +213,46 @@ def test_a_wrong_override_says_what_is_wrong(config, override, message):
 
 def test_an_unknown_override_is_an_unknown_key(config):
     assert faults(lambda: config("", "epoch=5")) == ("unknown key 'epoch' (did you mean 'epochs'?)",)
+
+
+def test_an_altered_config_is_another_one_and_validated_with_all_faults():
+    config = Train(optimiser=Optimiser(lr=0.5))
+    changed = altered(config, {"optimiser.betas": [0.1, 0.2], "options.depth": 3, "epochs": 7}, "it")
+    assert changed == Train(epochs=7, optimiser=Optimiser(lr=0.5, betas=(0.1, 0.2)), options={"depth": 3})
+    assert config == Train(optimiser=Optimiser(lr=0.5))
+    assert faults(lambda: altered(config, {"optimiser.lr": -1, "epochs": 0}, "it")) == (
+        "epochs: input should be greater than or equal to 1 (found 0)",
+        "optimiser.lr: input should be greater than 0 (found -1)",
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "kinds"),
+    [
+        ("epochs", (int,)),
+        ("optimiser.lr", (float,)),
+        ("extra", (Stage, type(None))),
+        ("extra.color", (str,)),
+        ("preprocess.size", (int,)),
+        ("options.depth", (Any,)),
+    ],
+)
+def test_what_a_key_may_hold_follows_from_the_schema(key, kinds):
+    assert kinds_of(Train, key) == kinds
+
+
+@pytest.mark.parametrize(
+    ("key", "fault"),
+    [
+        ("epoch", "unknown key 'epoch' (did you mean 'epochs'?)"),
+        ("optimiser.lrs", "unknown key 'optimiser.lrs' (did you mean 'lr'?)"),
+        ("epochs.lr", "unknown key 'epochs.lr'"),
+        ("preprocess.sizes", "unknown key 'preprocess.sizes' (did you mean 'size'?)"),
+        ("", "unknown key ''"),
+    ],
+)
+def test_a_key_that_the_schema_does_not_have_holds_nothing(key, fault):
+    assert faults(lambda: kinds_of(Train, key)) == (fault,)
 
 
 def test_a_document_that_is_no_mapping_has_a_message_without_a_place():

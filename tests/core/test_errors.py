@@ -3,6 +3,7 @@ import pytest
 from pelagia.errors import (
     ConfigError,
     DatasetError,
+    DiskFullError,
     InputError,
     MissingExtra,
     ModelError,
@@ -29,6 +30,7 @@ from pelagia.errors import (
         (SurveyError, 5),
         (StudioError, 6),
         (TrainingError, 7),
+        (DiskFullError, 7),
     ],
 )
 def test_every_error_has_the_exit_code_that_the_tree_draws(error, code):

@@ -13,6 +13,12 @@ from pelagia.preprocess import PreprocessSpec
 Rgb = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
 
+FREE_KEYS = (
+    *("dataset", "data.workers", "data.cache", "data.stream"),
+    *("devices", "nodes", "loggers", "train.checkpoint_minutes", "model.orientations"),
+)
+"""What may change when a run goes on: the result does not depend on it. The dataset's fingerprint may not change."""
+
 
 class NetworkConfig(Strict):
     """A timm backbone and where its first weights come from."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from pelagia.errors import TrainingError
+from pelagia.errors import DiskFullError
 from pelagia.files import is_full
 from pelagia_training.averaging import Soup
 from pelagia_training.checkpoint import require_finite, save_checkpoint
@@ -85,7 +85,7 @@ def _disk_may_be_full(course: Course) -> Iterator[None]:
             raise
         exists = (course.out / CHECKPOINT_FILE).exists()
         kept = "the checkpoint before it is whole" if exists else "nothing was kept yet"
-        raise TrainingError(
+        raise DiskFullError(
             f"the disk of {course.out} is full ({course.place}); {kept}: free some space and run the same command "
             "again, it goes on"
         ) from None

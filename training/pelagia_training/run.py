@@ -31,7 +31,7 @@ from pelagia.files import new_file, refuse_existing, write_text
 from pelagia.locking import hold
 from pelagia.taxonomy import Taxonomy
 from pelagia.yaml_text import parse_yaml
-from pelagia_training.config import TrainConfig
+from pelagia_training.config import FREE_KEYS, TrainConfig
 
 CONFIG_FILE, STATE_FILE, METRICS_FILE = "config.yaml", "run.json", "metrics.csv"
 BEST_FILE, LAST_FILE, CHECKPOINT_FILE = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
@@ -51,12 +51,6 @@ _EARLY = frozenset(
     }
 )
 """What a run may hold before it has learnt anything."""
-
-FREE_KEYS = (
-    *("dataset", "data.workers", "data.cache", "data.stream"),
-    *("devices", "nodes", "loggers", "train.checkpoint_minutes", "model.orientations"),
-)
-"""What may change when a run goes on: the result does not depend on it. The dataset's fingerprint may not change."""
 
 
 class RunState(Strict):

@@ -26,6 +26,7 @@ NearDuplicates = Annotated[
 EXTRAS = {
     "inference": ("onnxruntime",),
     "labeling": ("label_studio_sdk",),
+    "sweep": ("optuna",),
     "training": (
         "torch",
         "timm",

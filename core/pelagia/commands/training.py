@@ -1,4 +1,4 @@
-"""`pelagia train`, `pelagia export`, `pelagia evaluate` and `pelagia quantize`."""
+"""`pelagia train`, `pelagia sweep`, `pelagia export`, `pelagia evaluate` and `pelagia quantize`."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import typer
 
 from pelagia import console
 from pelagia.commands.common import ModelPath, Out, needs
-from pelagia.errors import InputError
+from pelagia.errors import InputError, TrainingError
 
 if TYPE_CHECKING:
     from pelagia.model import ModelFile
     from pelagia_training.compare import Comparison
     from pelagia_training.config import TrainConfig
     from pelagia_training.evaluate import Evaluation
+    from pelagia_training.sweep import Sweep
+
+SetKeys = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config.")]
 
 
 def train(
@@ -23,9 +26,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Run folder to make, or one that was broken off and goes on.")
     ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config.")
-    ] = None,
+    set_: SetKeys = None,
     folds: Annotated[
         int | None, typer.Option(min=2, help="Cross-validate by group: so many runs, each with one part held out.")
     ] = None,
@@ -112,6 +113,64 @@ def _cross_validate(settings: TrainConfig, folds: int, out: Path, resume: bool) 
             f"all images together {found.together.headline[name]:.4f}{between}"
         )
     console.say(f"written: {out}/report.html, folds.json, out_of_fold; next: pelagia suspects {out} --out SUSPECTS")
+
+
+def sweep(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
+    search: Annotated[list[str], typer.Option(metavar="KEY=VALUES", help="A key to search; give it again for more.")],
+    out: Annotated[Path, typer.Option(help="Folder of the sweep to make, or of one that goes on.")],
+    set_: SetKeys = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all; with more than before, a sweep goes on.")] = 20,
+    prune: Annotated[bool, typer.Option(help="End a run that is below the median of the others.")] = True,
+) -> None:
+    """Search keys of a config for the best macro-F1 on the val split: one run for each trial of some values.
+
+    \b
+    --search train.lr=log:1e-4..3e-3             numbers, by orders of magnitude
+    --search augment.strength=0..2               numbers, whole ones where the key holds whole ones
+    --search train.long_tail=none,sqrt_sampling  one of these
+
+    \b
+    pelagia sweep configs/training/baseline.yaml --set dataset=datasets/crops \\
+        --search train.lr=log:1e-4..3e-3 --search augment.strength=0..2 --trials 20 --out runs/sweep
+
+    The same command goes on where it was broken off. One process at a time works on a sweep.
+    """
+    needs("training", "sweep")
+    needs("sweep", "sweep")
+    from pelagia_training.space import load_search
+
+    settings, space = load_search(config, set_ or [], search)  # a mistake is told before torch is imported
+    from pelagia_training.console import show_training
+    from pelagia_training.sweep import sweep as run_sweep
+
+    with show_training() as report:
+        found = run_sweep(settings, space, out, trials=trials, prune=prune, report=report)
+    _show_sweep(found, out)
+
+
+def _show_sweep(found: Sweep, out: Path) -> None:
+    from pelagia_training.sweep import BEST_CONFIG_FILE, run_of, values_of
+
+    ranked = sorted(found.trials, key=lambda trial: (trial.state != "complete", -(trial.macro_f1 or 0)))
+    rows = [
+        (
+            *(str(trial.number), *values_of(trial).values()),
+            *("" if trial.macro_f1 is None else f"{trial.macro_f1:.4f}", trial.epochs, trial.state),
+        )
+        for trial in ranked
+    ]
+    console.table(("trial", *found.search, "macro-F1", "epochs", "state"), rows)
+    if found.importance:
+        shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importance.items())
+        console.say(f"what tells the best trials from the others: {shares}")
+    best = found.best
+    if best is None:
+        raise TrainingError(f"none of {len(found.trials)} trials came to its end; the last: {found.trials[-1].fault}")
+    console.say(f"best validation macro-F1 {best.macro_f1:.4f}, trial {best.number}: chosen by it, so it flatters")
+    console.say(f"written: {out}/sweep.json, sweep.csv, {BEST_CONFIG_FILE}")
+    console.say(f"next: pelagia export {run_of(out, best)} --out {out.name}.onnx")
+    console.say(f"or, with another --set: pelagia train {out / BEST_CONFIG_FILE} --out {out}-best")
 
 
 def leak(
