@@ -101,7 +101,7 @@ def outputs(
     The features are None where the network does not show them.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    classifier.eval().to(device, memory_format=torch.channels_last)
+    classifier.eval().to(device).to(memory_format=torch.channels_last)
     batch = max(1, _BATCH // classifier.orientations)
     logits, features = [], []
     for start in range(0, len(records), _CHUNK):
@@ -115,5 +115,5 @@ def outputs(
             found = classifier(images.to(device), size) if given is None else logits_of(classifier, given, size)
             logits.append(found.float().cpu().numpy())
             features += [] if given is None else [given.float().cpu().numpy()]
-    classifier.to("cpu", memory_format=torch.contiguous_format)
+    classifier.cpu().to(memory_format=torch.contiguous_format)
     return np.concatenate(logits), np.concatenate(features) if features else None
