@@ -32,7 +32,7 @@ def make_models(folder: Path) -> list[Path]:
             network = f"model={{backbone: {name}, pretrained: false}}"
             changes = [f"dataset={scratch}/dataset", f"preprocess.size={size}", network, "train.epochs=1"]
             options = [part for change in changes for part in ("--set", change)]
-            pelagia("train", "configs/training/baseline.yaml", *options, "--out", Path(scratch, name))
+            pelagia("train", "configs/training/baseline.yaml", "--no-export", *options, "--out", Path(scratch, name))
             pelagia("export", Path(scratch, name), "--out", model)
     return models
 

@@ -35,6 +35,7 @@ def trained(out: Path, changes: list[str]) -> tuple[Path, Path]:
     settings = (f"dataset={dataset}", *BACKBONE, *changes)
     pelagia(
         "train",
+        "--no-export",
         "configs/training/flowcam_northsea.yaml",
         *(part for setting in settings for part in ("--set", setting)),
         "--out",

@@ -31,7 +31,16 @@ SETTINGS = (
 
 
 def train_command(dataset: Path, out: Path, settings: list[str]) -> list[str]:
-    words = [sys.executable, "-m", "pelagia.cli", "train", "configs/training/baseline.yaml", "--out", str(out)]
+    words = [
+        sys.executable,
+        "-m",
+        "pelagia.cli",
+        "train",
+        "configs/training/baseline.yaml",
+        "--no-export",
+        "--out",
+        str(out),
+    ]
     return words + [word for one in (f"dataset={dataset}", *SETTINGS, *settings) for word in ("--set", one)]
 
 

@@ -64,7 +64,16 @@ def our_command(dataset: Dataset, out: Path, cache: Path, epochs: int, settings:
     network = f"model={{backbone: {NETWORK}, drop_rate: 0.2}}"
     sizes = (f"preprocess.size={SIZE}", f"train.batch_size={BATCH}", f"train.epochs={epochs}", "train.ema_decay=0")
     given = [f"dataset={dataset.root}", f"data.cache={cache}", network, *sizes, "train.patience=1000", *settings]
-    words = [sys.executable, "-m", "pelagia.cli", "train", "configs/training/baseline.yaml", "--out", str(out)]
+    words = [
+        sys.executable,
+        "-m",
+        "pelagia.cli",
+        "train",
+        "configs/training/baseline.yaml",
+        "--no-export",
+        "--out",
+        str(out),
+    ]
     return words + [word for one in given for word in ("--set", one)]
 
 

@@ -118,7 +118,7 @@ def main() -> None:
         if not run.is_dir() or read_run(run)[1].status != "finished":
             settings = (f"dataset={folder}", f"data.exclude=[{name}]", *options.set)
             changes = [part for setting in settings for part in ("--set", setting)]
-            pelagia("train", options.config, *changes, "--out", run)
+            pelagia("train", options.config, *changes, "--no-export", "--out", run)
         found.append(separations(run, Dataset.read(folder), name))
     print(f"{'AUROC / FPR at 95% TPR':24}" + "".join(f"{name:>20}" for name in (*options.classes, "mean")))
     for score in found[0]:
