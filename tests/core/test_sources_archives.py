@@ -189,6 +189,13 @@ def test_many_members_are_listed_in_the_memory_of_few(make):
     assert peak(20_000) < peak(1000) + (1 << 17)
 
 
+def test_the_name_of_a_member_does_not_enter_the_interpreter_s_table_of_names(make):
+    (image,) = list_images([make(("0d9c41f7.png", b""))])
+    same = image.path[:4] + image.path[4:]
+    assert same is not image.path
+    assert sys.intern(same) is same  # else it would be the one that stands there
+
+
 def test_several_archives_are_told_apart_by_their_names(make_zip, make_tar, put, tmp_path):
     inputs = make_zip(("x.png", b"1")), make_tar(("x.png", b"2")), put(tmp_path / "f" / "x.png").parent
     assert names(*inputs) == ["cast.zip/x.png", "cast.tar/x.png", "f/x.png"]
