@@ -65,6 +65,10 @@ class Crew:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the workers, and lets go of their memory; may be called again."""
         self._over.set()
         for foreman in self._foremen:
             foreman.process.kill()

@@ -137,6 +137,7 @@ def classify(
             run, tally = _Run(survey, retry_failed, _both(progress, log)), Tally()
             done = predict_with(crew, list_images(inputs, tally), setting, skip=run.todo, decider=decider)
             at = run.fill(done)
+            crew.close()  # what is left to do needs memory of its own, and no worker
             counts, failures = survey.counts_by_class(), survey.counts_by_reason()
             files = write_results(survey, formats)
             log.info(f"done: {_in_words(at)}; in all {counts.total()} classified, {dict(failures)} failed")

@@ -104,7 +104,7 @@ def place(image: SourceImage, folder: Path, source: str) -> Placed:
     except ImageError as error:
         return Placed(image.path, fault=f"{error.reason}: {error}")
     sha256 = sha256_of(data)
-    suffix = image.file.suffix.lower()
+    suffix = Path(image.file).suffix.lower()
     suffix = suffix if suffix in IMAGE_SUFFIXES else ""
     original = folder / sha256[:2] / f"{sha256}{suffix}"
     shown = original

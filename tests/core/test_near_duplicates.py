@@ -32,7 +32,7 @@ def survey_with_copies(survey: SampleSurvey, tmp_path: Path) -> Path:
     src = tmp_path / "crops"
     for index, image in enumerate(read_manifest(survey.truth)):
         if index < 100:
-            target = src / image.columns["class"] / f"{index}{image.file.suffix}"
+            target = src / image.columns["class"] / f"{index}{Path(image.file).suffix}"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(image.read())
             if index % 5 == 0:

@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tracemalloc
 import zipfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -173,6 +174,26 @@ def test_images_of_an_archive_can_be_read_by_many_threads_at_once(make):
 def test_an_image_of_an_archive_can_be_sent_to_another_process(make):
     (image,) = list_images([make(("a.png", b"bytes"))])
     assert pickle.loads(pickle.dumps(image)).read() == b"bytes"
+
+
+def test_many_members_are_listed_in_the_memory_of_few(make):
+    def peak(count):
+        path = make(*((f"{number // 500:03}/{number:06}.png", b"") for number in range(count)))
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in list_images([path])) == count
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(20_000) < peak(1000) + (1 << 17)
+
+
+def test_the_name_of_a_member_does_not_enter_the_interpreter_s_table_of_names(make):
+    (image,) = list_images([make(("0d9c41f7.png", b""))])
+    same = image.path[:4] + image.path[4:]
+    assert same is not image.path
+    assert sys.intern(same) is same  # else it would be the one that stands there
 
 
 def test_several_archives_are_told_apart_by_their_names(make_zip, make_tar, put, tmp_path):

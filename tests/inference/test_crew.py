@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -39,7 +39,7 @@ def drawn(number: int) -> bytes:
 
 def images_with(culprits: dict[int, Callable[[], bytes]], count: int = 24) -> list[SourceImage]:
     readers = {number: Held(drawn(number)) for number in range(count)} | culprits
-    return [SourceImage(f"{number:02d}.png", PurePosixPath("x"), {}, readers[number]) for number in range(count)]
+    return [SourceImage(f"{number:02d}.png", "x", {}, readers[number]) for number in range(count)]
 
 
 def classified(images: list[SourceImage], model: ModelFile, patience: float = 60) -> list[Prediction]:
@@ -73,14 +73,14 @@ def test_an_image_that_hangs_costs_that_image_alone(model: ModelFile) -> None:
 
 
 def test_requests_and_answers_larger_than_a_pipe_block_nobody(model: ModelFile) -> None:
-    wordy = [SourceImage(f"{n:03}", PurePosixPath("x"), {}, Fault("undecodable", "x" * 3000)) for n in range(512)]
+    wordy = [SourceImage(f"{n:03}", "x", {}, Fault("undecodable", "x" * 3000)) for n in range(512)]
     found = classified(wordy, model, patience=20)
     assert [one.message for one in found] == ["x" * 3000] * 512
 
 
 def test_a_hang_is_noticed_while_a_request_larger_than_the_pipe_waits(model: ModelFile) -> None:
-    heavy = [SourceImage(f"{n:03}", PurePosixPath("x"), {}, Held(bytes(50_000))) for n in range(200)]
-    heavy[3] = SourceImage("003", PurePosixPath("x"), {}, partial(time.sleep, 1000))
+    heavy = [SourceImage(f"{n:03}", "x", {}, Held(bytes(50_000))) for n in range(200)]
+    heavy[3] = SourceImage("003", "x", {}, partial(time.sleep, 1000))
     found = classified(heavy, model, patience=3)
     assert [one.reason for one in found] == ["undecodable"] * 3 + ["timed_out"] + ["undecodable"] * 196
 
@@ -103,8 +103,8 @@ def test_a_session_that_fails_is_one_line(model: ModelFile) -> None:
 
 
 def test_images_that_travel_with_their_bytes_are_bounded_by_bytes() -> None:
-    light = [SourceImage(str(n), PurePosixPath("x")) for n in range(100)]
-    heavy = [SourceImage(str(n), PurePosixPath("x"), {}, Held(bytes(1_000_000))) for n in range(100)]
+    light = [SourceImage(str(n), "x") for n in range(100)]
+    heavy = [SourceImage(str(n), "x", {}, Held(bytes(1_000_000))) for n in range(100)]
     assert [[len(batch) for batch in request] for request in _requests(light, 8)] == [[8] * 8, [8] * 4 + [4]]
     assert [[len(batch) for batch in request] for request in _requests(heavy, 8)] == [[8]] * 12 + [[4]]
 

@@ -6,13 +6,17 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 
 import pelagia_inference
 from cli_fixtures import Pelagia
 from pelagia.model import ModelFile
-from pelagia_inference import launch
+from pelagia.results import write_results
+from pelagia.sample import SampleSurvey
+from pelagia_inference import launch, runner
 from pelagia_inference.crew import Crew
 from pelagia_inference.setting import Setting
 
@@ -35,6 +39,20 @@ def test_a_crew_takes_those_that_were_started_ahead_and_ends_the_others(model: M
         (used,) = workers()
         assert used.pid in ahead
     assert not workers()
+
+
+def test_they_are_gone_when_the_results_are_written(
+    model: ModelFile, survey: SampleSurvey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[int] = []
+
+    def write(*arguments: Any) -> dict[str, Path]:
+        left.append(len(workers()))
+        return write_results(*arguments)
+
+    monkeypatch.setattr(runner, "write_results", write)
+    runner.classify(model, [survey.root], tmp_path / "out")
+    assert left == [0]
 
 
 def test_one_that_died_before_it_was_needed_is_replaced(model: ModelFile) -> None:

@@ -48,7 +48,7 @@ _UNKNOWN = frozenset({"", "nan", "NaN", "99999", "99999.0"})
 _TYPES = ("[t]", "[f]")
 _TABLE = re.compile(r"(^|/)ecotaxa[^/]*\.tsv$", re.IGNORECASE)
 _TABLE_IN_DIRECTORY = re.compile(rb"ecotaxa[^/\\\0]{0,200}?\.tsv", re.IGNORECASE)
-_PIECE = 1 << 20
+_PIECE = 1 << 16
 
 
 def _folder_images(root: Path, tally: Tally) -> Iterator[SourceImage]:

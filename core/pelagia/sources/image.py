@@ -11,7 +11,7 @@ import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 
 from pelagia.files import printable
 from pelagia.preprocess import ImageError
@@ -42,14 +42,14 @@ class SourceImage:
 
     Attributes:
         path: its name, relative to its input, with forward slashes; printable, whatever bytes the disk holds.
-        file: where its bytes lie. A `Path` can be opened; inside an archive or a bin it is a `PurePosixPath` that only
-            says so, as ``cast7.zip!/a/b.png``.
+        file: where its bytes lie. A `Path` can be opened; inside an archive or a bin it is text that only says so, as
+            ``cast7.zip!/a/b.png``.
         columns: what its input says of it, as text: the manifest's other columns, or Darwin Core's names.
         reader: gives the bytes where ``file`` cannot simply be read.
     """
 
     path: str
-    file: PurePath
+    file: Path | str
     columns: Mapping[str, str] = field(default_factory=dict)
     reader: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
 
@@ -102,7 +102,7 @@ class Held:
 
 
 def failed(
-    path: str, file: PurePath, reason: str, message: str, columns: Mapping[str, str] | None = None
+    path: str, file: Path | str, reason: str, message: str, columns: Mapping[str, str] | None = None
 ) -> SourceImage:
     """An image that becomes a failed row."""
     return SourceImage(path, file, columns or {}, Fault(reason, message))
@@ -134,9 +134,13 @@ def read_at(path: Path, offset: int, size: int) -> bytes:
         return file.read(size)
 
 
-def inside(container: PurePath, member: str) -> PurePosixPath:
-    """Where a member of an archive or a bin lies, for people: ``container!/member``."""
-    return PurePosixPath(f"{container.as_posix()}!/{member}")
+def inside(container: Path, member: str) -> str:
+    """Where a member of an archive or a bin lies, for people: ``container!/member``.
+
+    It is text, because a path would put each of its parts into the interpreter's table of names, which then outgrows
+    the images that are at hand.
+    """
+    return f"{container.as_posix()}!/{member}"
 
 
 def is_image_name(name: str) -> bool:

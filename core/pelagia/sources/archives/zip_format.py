@@ -1,7 +1,7 @@
 """The zip format, as far as reading needs it: entries one by one, and a member's bytes from where they lie.
 
 Python's zipfile holds every entry in memory (500 MB for a million), has one handle that threads must share, and gives
-nothing of an archive whose end is missing. Here entries are read in pieces, a member is read by whoever holds its
+nothing of an archive whose end is missing. Here entries are read one by one, a member is read by whoever holds its
 `Entry`, in any thread, and what lies before a break can be had from the members' own headers.
 
 Numbers are little-endian. Understood: stored, deflate, bzip2; zip64; entries whose sizes follow their data.
@@ -22,6 +22,7 @@ from pelagia.sources.image import MAX_BYTES
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
+_LENGTHS = struct.Struct("<3H")  # in it, of what follows it: name, extra field, note
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
@@ -142,26 +143,24 @@ def entries(archive: Path, file: BinaryIO, directory: Directory) -> Iterator[tup
         Broken: the directory is damaged; members before that have been given.
     """
     file.seek(directory.start)
-    left, piece, at, place = directory.size, b"", 0, directory.start
-    while left or at < len(piece):
-        if len(piece) - at < _CENTRAL.size + 3 * 0xFFFF and left:
-            more = file.read(min(_PIECE, left))
-            left = left - len(more) if more else 0
-            piece, at = piece[at:] + more, 0
-        entry, length = parse_entry(archive, piece, at, directory.shift)
+    place, end = directory.start, directory.start + directory.size
+    while place < end:
+        piece = file.read(min(_CENTRAL.size, end - place))
+        if len(piece) == _CENTRAL.size:
+            piece += file.read(min(sum(_LENGTHS.unpack_from(piece, 28)), end - place - len(piece)))
+        entry, length = parse_entry(archive, piece, directory.shift)
         yield place, entry
-        at += length
         place += length
 
 
-def parse_entry(archive: Path, piece: bytes, at: int, shift: int) -> tuple[Entry, int]:
-    """The member whose entry stands in ``piece`` from ``at``, and the entry's length. Raises Broken."""
-    if len(piece) - at < _CENTRAL.size or piece[at : at + 4] != b"PK\1\2":
+def parse_entry(archive: Path, piece: bytes, shift: int) -> tuple[Entry, int]:
+    """The member whose entry begins ``piece``, and the entry's length. Raises Broken."""
+    if len(piece) < _CENTRAL.size or not piece.startswith(b"PK\1\2"):
         raise Broken("its directory is damaged")
-    values = _CENTRAL.unpack_from(piece, at)
+    values = _CENTRAL.unpack_from(piece)
     flags, method, crc, compressed, size = values[3], values[4], values[7], values[8], values[9]
     name_length, extra_length, note_length, offset = values[10], values[11], values[12], values[16]
-    start = at + _CENTRAL.size
+    start = _CENTRAL.size
     name = piece[start : start + name_length]
     extra = piece[start + name_length : start + name_length + extra_length]
     if len(name) + len(extra) < name_length + extra_length:

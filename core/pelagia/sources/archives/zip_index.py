@@ -61,9 +61,9 @@ class ZipIndex:
 
     def _entry(self, place: int) -> Entry:
         try:
-            return parse_entry(self.archive, read_at(self.archive, place, _LIKELY), 0, self._shift)[0]
+            return parse_entry(self.archive, read_at(self.archive, place, _LIKELY), self._shift)[0]
         except Broken:  # a long name
-            return parse_entry(self.archive, read_at(self.archive, place, _ENTRY), 0, self._shift)[0]
+            return parse_entry(self.archive, read_at(self.archive, place, _ENTRY), self._shift)[0]
 
 
 def open_text(entry: Entry) -> TextIO:
