@@ -227,10 +227,11 @@ def test_what_is_drawn_depends_on_the_seed_and_neither_on_restarts_nor_on_the_or
     assert drawn("other", 1, 1, SEARCH) != once
 
 
-def test_the_key_that_decides_is_named_once_ten_trials_are_complete(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_the_key_that_decides_is_named_once_twenty_trials_are_complete(tmp_path: Path) -> None:
     _, space = load_search(CONFIG, [], ["augment.light=0..1", "augment.noise=0..1"])
     with open_study(tmp_path / STUDY_FILE, space) as study:
-        for number in range(1, 11):
+        for number in range(1, 21):
             assert study.importance() == {}, number
             trial = study.next(0)
             assert trial is not None

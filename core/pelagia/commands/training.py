@@ -163,7 +163,7 @@ def _show_sweep(found: Sweep, out: Path) -> None:
     console.table(("trial", *found.search, "macro-F1", "epochs", "state"), rows)
     if found.importance:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importance.items())
-        console.say(f"what tells the best trials from the others: {shares}")
+        console.say(f"what tells the best quarter from the others: {shares}")
     best = found.best
     if best is None:
         raise TrainingError(f"none of {len(found.trials)} trials came to its end; the last: {found.trials[-1].fault}")
