@@ -206,6 +206,17 @@ def test_a_space_of_few_combinations_is_tried_once_each(dataset: Dataset, tmp_pa
     assert said[-1] == "all 2 combinations were tried"
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_combination_is_drawn_twice(tmp_path: Path, seed: int) -> None:
+    _, space = load_search(CONFIG, [], ["train.long_tail=none,focal,sqrt_sampling", "train.soup=2..3"])
+    drawn = []
+    with open_study(tmp_path / STUDY_FILE, space) as study:
+        while trial := study.next(seed):
+            drawn.append(tuple(trial.values.values()))
+            study.end(trial.number, "complete", 0.5)
+    assert len(drawn) == len(set(drawn)) == 6
+
+
 def test_what_is_drawn_depends_on_the_seed_and_neither_on_restarts_nor_on_the_order_of_the_keys(
     dataset: Dataset, tmp_path: Path
 ) -> None:
