@@ -65,6 +65,12 @@ def classify_command(model: Path, inputs: Sequence[Path | str], out: Path, *opti
     return list(map(str, words))
 
 
+def train_command(out: Path, settings: Sequence[str]) -> list[str]:
+    """`pelagia train` of the baseline with other settings, without the model at its end, in a process of its own."""
+    words = [sys.executable, "-m", "pelagia.cli", "train", "configs/training/baseline.yaml", "--no-export"]
+    return [*words, "--out", str(out), *(word for one in settings for word in ("--set", one))]
+
+
 def tree(process: psutil.Process) -> list[psutil.Process]:
     """A process and all that it started, as far as they live."""
     with suppress(psutil.NoSuchProcess):

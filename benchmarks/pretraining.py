@@ -81,7 +81,7 @@ def pretrain(images: NDArray[np.uint8], epochs: int, out: Path) -> float:
             loss.backward()
             optimizer.step()
             optimizer.zero_grad()
-            losses.append(float(loss))
+            losses.append(loss.item())
         print(f"  epoch {epoch + 1} of {epochs}: similarity {-np.mean(losses):.4f}", flush=True)
     save_weights(out, network, epochs)
     return time.monotonic() - began

@@ -19,7 +19,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from harness import REPOSITORY, environment
+from harness import REPOSITORY, environment, train_command
 from pelagia.files import sha256_of
 from timm_train import import_flowcam
 
@@ -28,20 +28,6 @@ SETTINGS = (
     "model={backbone: mobilenetv2_100, drop_rate: 0.2}",
     *("preprocess.size=64", "train.batch_size=32", "train.epochs=3", "train.checkpoint_minutes=0.05"),
 )
-
-
-def train_command(dataset: Path, out: Path, settings: list[str]) -> list[str]:
-    words = [
-        sys.executable,
-        "-m",
-        "pelagia.cli",
-        "train",
-        "configs/training/baseline.yaml",
-        "--no-export",
-        "--out",
-        str(out),
-    ]
-    return words + [word for one in (f"dataset={dataset}", *SETTINGS, *settings) for word in ("--set", one)]
 
 
 def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
@@ -95,10 +81,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="pelagia-resume-") as temporary:
         root = Path(temporary)
         dataset = (options.dataset or import_flowcam(root, options.every).root).absolute()
-        settings = [f"data.cache={root / 'cache'}", *options.set]
-        seconds = finish(train_command(dataset, root / "whole", settings), root / "whole.log")
+        given = [f"dataset={dataset}", *SETTINGS, f"data.cache={root / 'cache'}", *options.set]
+        seconds = finish(train_command(root / "whole", given), root / "whole.log")
         print(f"unbroken: {seconds:.1f} s", flush=True)
-        command, done = train_command(dataset, root / "broken", settings), []
+        command, done = train_command(root / "broken", given), []
         while len(done) < options.kills:
             when = kill_once(command, root / "broken", root / "broken.log", moments, seconds)
             if not when:

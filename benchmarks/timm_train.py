@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from harness import DATA, REPOSITORY, environment, pelagia
+from harness import DATA, REPOSITORY, environment, pelagia, train_command
 from pelagia.dataset import Dataset
 
 NETWORK, SIZE, BATCH = "mobilenetv2_100", 128, 64
@@ -64,17 +64,7 @@ def our_command(dataset: Dataset, out: Path, cache: Path, epochs: int, settings:
     network = f"model={{backbone: {NETWORK}, drop_rate: 0.2}}"
     sizes = (f"preprocess.size={SIZE}", f"train.batch_size={BATCH}", f"train.epochs={epochs}", "train.ema_decay=0")
     given = [f"dataset={dataset.root}", f"data.cache={cache}", network, *sizes, "train.patience=1000", *settings]
-    words = [
-        sys.executable,
-        "-m",
-        "pelagia.cli",
-        "train",
-        "configs/training/baseline.yaml",
-        "--no-export",
-        "--out",
-        str(out),
-    ]
-    return words + [word for one in given for word in ("--set", one)]
+    return train_command(out, given)
 
 
 def timm_command(
