@@ -23,7 +23,6 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -45,7 +44,7 @@ from pelagia_training.data import load_fitted, sizes_of, targets_of
 from pelagia_training.export import load_trained
 from pelagia_training.metrics import confusion_matrix, metrics_of
 from pelagia_training.network import Normalised
-from pelagia_training.run import read_run
+from pelagia_training.run import STATE_FILE, read_run, read_state
 from pelagia_training.train import train
 from pelagia_training.validation import predict
 
@@ -176,9 +175,8 @@ def run(plan: Plan, base: Dataset, folder: Path) -> dict[str, Any]:
     overrides = [f"dataset={dataset.root}", f"seed={plan.seed}", *_LOCAL, *plan.changes]
     config = load_config(REPOSITORY / f"configs/training/{plan.config}.yaml", TrainConfig, overrides)
     out = folder / plan.key
-    began = time.monotonic()
-    train(config, out, _told(plan))
-    seconds = time.monotonic() - began
+    if not (out / STATE_FILE).is_file() or read_state(out).status != "finished":
+        train(config, out, _told(plan))
     _, state = read_run(out)
     network = load_trained(out, *read_run(out))
     network.orientations = 1  # `turned` does it, as a figure of its own
@@ -194,7 +192,7 @@ def run(plan: Plan, base: Dataset, folder: Path) -> dict[str, Any]:
         answers[split + "_targets"] = targets
         found[split + "_accuracy"] = float((answers[split].argmax(1) == targets).mean())
     np.savez(folder / f"{plan.key}.npz", **answers)
-    figures = {"best_epoch": state.best_epoch, "epochs": state.epoch, "seconds": round(seconds, 1)}
+    figures = {"best_epoch": state.best_epoch, "epochs": state.epoch, "seconds": round(state.seconds, 1)}
     return {"key": plan.key, **vars(plan), "size": config.preprocess.size, **found, **figures}
 
 

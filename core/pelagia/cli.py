@@ -20,7 +20,9 @@ from pelagia.commands import data, field, labelling, training
 from pelagia.errors import PelagiaError
 from pelagia.files import is_full
 
-_STOPPED = (130, 128 + signal.SIGTERM)
+_STOPPED = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM))
+_asked_to_end: list[int] = []
+"""Signals that came. An end raised in a library's callback may come out of it as an error of the library's."""
 
 
 def _version(wanted: bool) -> None:
@@ -106,7 +108,10 @@ app.add_typer(_group("Use a survey that was classified.", export=field.survey_ex
 
 def main() -> None:
     """Entry point of `pelagia`."""
-    signal.signal(signal.SIGTERM, _terminated)
+    _asked_to_end.clear()
+    signal.signal(signal.SIGTERM, _end)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell has us ignore it
+        signal.signal(signal.SIGINT, _end)
     try:
         app()
     except SystemExit as end:
@@ -120,6 +125,11 @@ def main() -> None:
         raise SystemExit(1) from None
     except OSError as error:
         _fail(_disk_fault(error), 1)
+    except Exception:
+        if not _asked_to_end:
+            raise
+        typer.echo("stopped", err=True)
+        raise SystemExit(128 + _asked_to_end[0]) from None
 
 
 def _disk_fault(error: OSError) -> str:
@@ -140,8 +150,9 @@ def _fail(message: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
-def _terminated(number: int, frame: object) -> NoReturn:
-    raise SystemExit(128 + number)
+def _end(number: int, frame: object) -> NoReturn:
+    _asked_to_end.append(number)
+    raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 
 if __name__ == "__main__":

@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+
 import pytest
 
 from pelagia.errors import (
@@ -68,3 +73,35 @@ def test_a_long_list_is_cut_and_the_rest_counted():
 
 def test_a_short_list_is_whole():
     assert some(iter("abcde")) == "a, b, c, d, e"
+
+
+ENDED_IN_A_CALLBACK = """
+import os, signal
+from pathlib import Path
+from pydantic import BaseModel, field_serializer
+from pelagia import cli
+
+class Said(BaseModel):
+    text: str
+
+    @field_serializer("text")
+    def told(self, text: str) -> str:
+        os.kill(os.getpid(), signal.{name})
+        return text
+
+cli.app = lambda: Said(text="").model_dump_json()
+cli.main()
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_an_end_that_comes_within_a_library_is_an_end_and_no_error(name: str, code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ENDED_IN_A_CALLBACK.format(name=name)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.stderr == "stopped\n"
+    assert done.returncode == code

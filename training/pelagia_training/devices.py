@@ -63,6 +63,18 @@ def is_first() -> bool:
     return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
+def leave() -> None:
+    """Ends this process, and well, where it is not the first and has done its share; the first one goes on.
+
+    gloo's threads outlive its process group. One that lets go of a tensor while the interpreter shuts down aborts the
+    process, and with it the run.
+    """
+    if not is_first():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+
 @contextmanager
 def deterministic(fabric: Fabric) -> Iterator[None]:
     """On a CPU only operations that always give the same; on a GPU they would cost speed and leave some out."""

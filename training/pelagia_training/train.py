@@ -33,6 +33,7 @@ from pelagia_training.devices import (
     deterministic,
     is_first,
     launch,
+    leave,
     make_fabric,
     memory_kept,
     name_of,
@@ -104,8 +105,8 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         criterion = build_loss(config.train.long_tail, np.bincount(targets_of(splits.train, splits.classes)))
         teaching = build_teaching(config, splits.classes, splits.dataset.meta.fingerprint)
         learner = build_learner(fabric, network, teaching, criterion, config.train, len(batches), config.seed, report)
-        journey = _journey(config, out, splits, learner, goes_on, report)
         stop = stack.enter_context(_stoppable())
+        journey = _journey(config, out, splits, learner, goes_on, report)
         shown = flat(config.model_dump(mode="json"))
         logger = stack.enter_context(
             open_loggers(config.loggers if is_first() else (), out, config.name, shown, report)
@@ -250,7 +251,8 @@ def _read(course: Course, losses: Tensor) -> None:
         keep_checkpoint(course)
     if stopping:
         fabric.barrier()  # a process that ends early has the first one killed, which still writes
-        raise SystemExit(128 + signal.SIGTERM if is_first() else 0)
+        leave()
+        raise SystemExit(128 + signal.SIGTERM)
 
 
 def _require_sane(course: Course) -> None:

@@ -54,7 +54,7 @@ def train(
     if out is None:
         raise InputError("say where the run is to go: --out RUN")
     from pelagia_training.console import show_training
-    from pelagia_training.devices import is_first
+    from pelagia_training.devices import leave
     from pelagia_training.train import train as run_training
 
     if folds:
@@ -62,11 +62,10 @@ def train(
         return
     with show_training() as report:
         state = run_training(settings, out, report, resume=resume)
-
-    if is_first():
-        best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
-        console.say(f"best validation {best}, {state.seconds:.0f} s")
-        _deliver(out, state.dataset, export)
+    leave()
+    best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
+    console.say(f"best validation {best}, {state.seconds:.0f} s")
+    _deliver(out, state.dataset, export)
 
 
 def _deliver(run: Path, dataset: Path, export: bool) -> None:
