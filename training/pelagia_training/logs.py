@@ -53,5 +53,5 @@ def run_log(folder: Path) -> Iterator[Callable[[str], None]]:
     try:
         yield log
     except BaseException as error:
-        log(f"ended: {type(error).__name__}: {error}")
+        log(f"ended: {type(error).__name__}: {error}".removesuffix(": "))
         raise

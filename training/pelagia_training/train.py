@@ -88,6 +88,11 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
             report(f"warning: no validation image of {some(splits.unwatched)}: nobody will see how well it is learnt")
         if (count := len(splits.train)) < config.train.batch_size:
             report(f"warning: all {count} training images are one batch, less than train.batch_size")
+        if config.train.warmup_epochs >= config.train.epochs:
+            report(
+                f"warning: a warm-up of {config.train.warmup_epochs:g} epochs is all of {config.train.epochs}: the "
+                "learning rate never gets to train.lr; lower train.warmup_epochs"
+            )
         goes_on = require_same_dataset(out, splits.dataset)
         seed_everything((config.seed,))
         network = first_network(config, splits, report, with_weights=not goes_on)

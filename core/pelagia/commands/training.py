@@ -54,14 +54,19 @@ def train(
     if out is None:
         raise InputError("say where the run is to go: --out RUN")
     from pelagia_training.console import show_training
-    from pelagia_training.devices import leave
+    from pelagia_training.devices import is_first, leave
     from pelagia_training.train import train as run_training
 
     if folds:
         _cross_validate(settings, folds, out, resume)
         return
-    with show_training() as report:
-        state = run_training(settings, out, report, resume=resume)
+    try:
+        with show_training() as report:
+            state = run_training(settings, out, report, resume=resume)
+    except (KeyboardInterrupt, SystemExit):
+        if is_first() and out.exists():
+            console.note(f"the run {out} is not finished: the same command goes on with it")
+        raise
     leave()
     best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
     console.say(f"best validation {best}, {state.seconds:.0f} s")
