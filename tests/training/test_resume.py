@@ -141,7 +141,8 @@ def test_sigterm_leaves_a_checkpoint_of_that_moment(dataset: Dataset, unbroken: 
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
-    assert "stopped" in said
+    assert said.endswith(f"the run {out} is not finished: the same command goes on with it\nstopped\n")
+    assert "ended: SystemExit: 143\n" in log.read_text()
     assert "going on after epoch 1 of 3, batch " in end(start(dataset.root, out))
     shutil.copy(unbroken / "config.yaml", out)  # the time between checkpoints may change, and did
     assert_same(out, unbroken)
@@ -175,11 +176,17 @@ def test_a_dataset_that_moved_is_the_same_and_another_one_is_refused(
     assert (out / "best.safetensors").read_bytes() == (unbroken / "best.safetensors").read_bytes()
 
 
-def test_a_finished_run_is_refused(dataset: Dataset, unbroken: Path) -> None:
+def test_a_finished_run_is_refused(dataset: Dataset, unbroken: Path, tmp_path: Path) -> None:
     before = (unbroken / "run.json").read_bytes()
     with pytest.raises(InputError, match=r"is finished \(3 epochs\): export it with `pelagia export .*another --out"):
         train(config(dataset.root), unbroken)
     assert (unbroken / "run.json").read_bytes() == before
+    (tmp_path / "run").mkdir()
+    for name in ("run.json", "config.yaml", "best.safetensors"):
+        shutil.copy(unbroken / name, tmp_path / "run")
+    (tmp_path / "run/model.onnx").touch()
+    with pytest.raises(InputError, match=r"is finished \(3 epochs\): its model is .*run/model\.onnx; to train again"):
+        train(config(dataset.root), tmp_path / "run")
 
 
 def test_no_resume_refuses_a_broken_run(dataset: Dataset, tmp_path: Path) -> None:

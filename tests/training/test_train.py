@@ -232,3 +232,12 @@ def test_a_corrupt_image_met_while_streaming_is_one_line(dataset: Dataset, tmp_p
     changed = f"{record.path}: the image's bytes have changed since the dataset was made"
     assert str(caught.value) == f"{changed}; run `pelagia dataset check {broken.root}`"
     assert not (tmp_path / "run").exists()
+
+
+def test_a_warm_up_that_is_all_of_the_training_is_said(dataset: Dataset, tmp_path: Path) -> None:
+    said: list[object] = []
+    other: list[object] = []
+    train(config(dataset.root, "train.epochs=1", "train.warmup_epochs=1"), tmp_path / "run", said.append)
+    assert any(str(one).startswith("warning: a warm-up of 1 epochs is all of 1: the learning rate") for one in said)
+    train(config(dataset.root, "train.epochs=1", "train.warmup_epochs=0.5"), tmp_path / "other", other.append)
+    assert not any("warm-up" in str(one) for one in other)
