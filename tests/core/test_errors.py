@@ -77,7 +77,6 @@ def test_a_short_list_is_whole():
 
 ENDED_IN_A_CALLBACK = """
 import os, signal
-from pathlib import Path
 from pydantic import BaseModel, field_serializer
 from pelagia import cli
 

@@ -164,12 +164,10 @@ def _remove(folder: Path) -> None:
 def _require_unfinished(folder: Path, resume: bool) -> None:
     state = read_state(folder)
     if state.status == "finished":
-        made = (folder / MODEL_FILE).exists()
-        use = (
-            f"its model is {folder / MODEL_FILE}"
-            if made
-            else f"export it with `pelagia export {folder} --out MODEL.onnx`"
-        )
+        model = folder / MODEL_FILE
+        use = f"export it with `pelagia export {folder} --out MODEL.onnx`"
+        if model.exists():
+            use = f"its model is {model}"
         raise InputError(
             f"the run {folder} is finished ({state.epoch} epochs): {use}; to train again, choose another --out or "
             "remove the folder"
