@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("PELAGIA_DATA") or REPOSITORY.parent / "shared" / "data")
 _FILES_EVERY = 5
 """Mapped files are looked at every so many times: that takes twice as long as all else, and they change little."""

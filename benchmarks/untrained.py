@@ -10,11 +10,11 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from pelagia import __version__
-from pelagia.graph import INPUT_NAME, OUTPUT_NAME
-from pelagia.model import ModelFile, ModelMetadata, Parity, ReferenceImage, write_model
-from pelagia.preprocess import PreprocessSpec, load
+from pelagia.images.preprocess import PreprocessSpec, load
+from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME
+from pelagia.model.metadata import ModelFile, ModelMetadata, Parity, ReferenceImage, write_model
 from pelagia.taxonomy import taxonomy_of_names
-from pelagia_inference.session import Session
+from pelagia_inference.machine.session import Session
 
 TINY_CLASSES = 10
 TINY_SIZE = 32

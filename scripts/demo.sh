@@ -19,7 +19,7 @@ trap stop EXIT
 mkdir "$demo"
 
 step "Draw a survey: synthetic organisms at a dozen stations"
-pelagia sample "$demo/survey" --images 2400 --seed 1
+pelagia simulate "$demo/survey" --images 2400 --seed 1
 
 step "Start Label Studio"
 pelagia studio start
@@ -43,7 +43,7 @@ step "Export, through the parity gate"
 pelagia export "$demo/run" --out "$demo/model.onnx"
 
 step "Draw a second survey, of stations that nobody has seen, and classify it"
-pelagia sample "$demo/new_survey" --images 600 --seed 2
+pelagia simulate "$demo/new_survey" --images 600 --seed 2
 pelagia classify "$demo/model.onnx" "$demo/new_survey/manifest.csv" --out "$demo/predictions"
 
 step "Measure the model on those unseen stations"

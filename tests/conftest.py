@@ -1,6 +1,7 @@
 pytest_plugins = [
     "browser_fixtures",
     "cli_fixtures",
+    "core_fixtures",
     "data_fixtures",
     "disk_fixtures",
     "model_fixtures",

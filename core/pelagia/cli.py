@@ -1,8 +1,8 @@
 """The command table of `pelagia`.
 
-Invariant: `main` is the only place that turns an error into words on the terminal and an exit code (the codes are in
-`pelagia.errors`). Commands hold no logic: they read options, call a function of a part, and show its result; the part
-is imported when its command is called, so that `pelagia --help` answers at once and a field laptop needs no torch.
+Invariant: core knows no part. A command is a line of text here, ``module:function``, and its module is imported when
+the command is called: `pelagia --help` answers at once, and a field laptop needs no torch. `main` is the only place
+that turns an error into words on the terminal and an exit code (the codes are in `pelagia.errors`).
 """
 
 from __future__ import annotations
@@ -11,18 +11,135 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Annotated, NoReturn
+from importlib import import_module
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
-from pelagia.commands import data, field, labelling, training
 from pelagia.errors import PelagiaError
-from pelagia.files import is_full
+from pelagia.system.files import is_full
 
+COMMANDS = {
+    "simulate": (
+        "pelagia.synthetic.commands:simulate",
+        "Draw a small survey of synthetic organisms to try things on.",
+    ),
+    "train": (
+        "pelagia_training.commands:train",
+        "Train a network on a dataset. The same command resumes an interrupted run.",
+    ),
+    "sweep": (
+        "pelagia_training.commands:sweep",
+        "Search keys of a config for the best macro-F1 on the val split.",
+    ),
+    "leak": (
+        "pelagia_training.commands:leak",
+        "Show how much too good a random split makes a model look.",
+    ),
+    "suspects": (
+        "pelagia_training.commands:suspects",
+        "List the labels that cross-validation doubts, for a second look.",
+    ),
+    "export": ("pelagia_training.commands:export", "Write a run as one ONNX file, through the parity gate."),
+    "evaluate": ("pelagia_training.commands:evaluate", "Measure a model on a split of a dataset, and write a report."),
+    "quantize": ("pelagia_training.commands:quantize", "Make a smaller, faster model, and measure whether it pays."),
+    "classify": (
+        "pelagia_inference.commands:classify",
+        "Classify images into a survey folder. The same command resumes an interrupted run.",
+    ),
+    "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
+    "doctor": ("pelagia_inference.commands:doctor", "Check this machine before it goes to sea."),
+    "dataset": {
+        "": "Make and inspect datasets: folders of checked, labelled images.",
+        "import": (
+            "pelagia_labeling.dataset_commands:dataset_import",
+            "Make a dataset: every image checked, duplicates found, split by group.",
+        ),
+        "correct": (
+            "pelagia_labeling.dataset_commands:dataset_correct",
+            "Make a dataset with the labels of a review.",
+        ),
+        "show": ("pelagia_labeling.dataset_commands:dataset_show", "Print a dataset's classes, splits and groups."),
+        "check": (
+            "pelagia_labeling.dataset_commands:dataset_check",
+            "Compare a dataset with itself: every file, hash, class and group.",
+        ),
+    },
+    "studio": {
+        "": "A Label Studio of your own on this machine.",
+        "start": ("pelagia_labeling.commands:studio_start", "Start Label Studio and print its address and login."),
+        "stop": ("pelagia_labeling.commands:studio_stop", "Stop the Label Studio that `studio start` started."),
+        "doctor": ("pelagia_labeling.commands:studio_doctor", "Find what is wrong with a Label Studio."),
+    },
+    "label": {
+        "": "Images to Label Studio, labels back as a dataset.",
+        "push": ("pelagia_labeling.commands:label_push", "Bring images into a Label Studio project."),
+        "submit": ("pelagia_labeling.commands:label_submit", "Submit labels that were made elsewhere."),
+        "pull": ("pelagia_labeling.commands:label_pull", "Make a dataset of what people submitted."),
+    },
+    "model": {
+        "": "Look into a model and prove that it works here.",
+        "show": ("pelagia_inference.commands:model_show", "Print what a model is: classes, data, metrics, licence."),
+        "verify": ("pelagia_inference.commands:model_verify", "Prove that this machine gets the trainer's numbers."),
+    },
+    "survey": {
+        "": "Use a survey: a folder of results that `pelagia classify` made.",
+        "export": ("pelagia_inference.commands:survey_export", "Write a survey's results again, or in another format."),
+    },
+}
+"""Name -> (``module:function``, one line of help), or a group of such, whose help has no name."""
+
+ALIASES = {"sample": "simulate"}
+"""Old names, not shown, that still work."""
+
+_SETTINGS: dict[str, Any] = {
+    "no_args_is_help": True,
+    "add_completion": False,
+    "pretty_exceptions_enable": False,
+    "rich_markup_mode": None,
+    "context_settings": {"help_option_names": ["-h", "--help"]},
+}
 _STOPPED = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM))
 _asked_to_end: list[int] = []
 """Signals that came. An end raised in a library's callback may come out of it as an error of the library's."""
+
+
+def _command(name: str, target: str) -> Any:
+    """The function that ``target`` names, as a command."""
+    module, _, function = target.partition(":")
+    alone = typer.Typer(**_SETTINGS)
+    alone.command(name)(getattr(import_module(module), function))
+    return typer.main.get_command(alone)
+
+
+def _lazy_group(table: dict[str, Any], aliases: dict[str, str]) -> type[TyperGroup]:
+    """A group of commands whose modules are imported when they are called."""
+
+    class LazyGroup(TyperGroup):
+        def list_commands(self, ctx: Any) -> list[str]:
+            return [name for name in table if name]
+
+        def get_command(self, ctx: Any, cmd_name: str) -> Any:
+            entry = table.get(aliases.get(cmd_name, cmd_name)) if cmd_name else None
+            if entry is None:
+                return None
+            if isinstance(entry, dict):
+                return typer.main.get_command(_group(cmd_name, entry))
+            return _command(cmd_name, entry[0])
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:
+            rows = [(name, entry[""] if isinstance(entry, dict) else entry[1]) for name, entry in table.items() if name]
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+    return LazyGroup
+
+
+def _group(name: str, table: dict[str, Any], aliases: dict[str, str] | None = None) -> typer.Typer:
+    group = typer.Typer(name=name, cls=_lazy_group(table, aliases or {}), help=table[""], **_SETTINGS)
+    group.callback()(_root if name == "pelagia" else _no_options)
+    return group
 
 
 def _version(wanted: bool) -> None:
@@ -41,69 +158,16 @@ def _root(
     pass
 
 
-def _group(help_text: str, **commands: Callable[..., None]) -> typer.Typer:
-    """Commands under one name; ``import_`` is the command ``import``."""
-    group = typer.Typer(
-        help=help_text,
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    for name, command in commands.items():
-        group.command(name.rstrip("_"))(command)
-    return group
+def _no_options() -> None:
+    pass
 
 
 app = _group(
-    "From labelled plankton and fish images to counts: label, train, export, classify.",
-    sample=data.sample,
-    train=training.train,
-    sweep=training.sweep,
-    leak=training.leak,
-    suspects=training.suspects,
-    export=training.export,
-    evaluate=training.evaluate,
-    quantize=training.quantize,
-    classify=field.classify,
-    bench=field.bench,
-    doctor=field.doctor,
+    "pelagia",
+    {"": "From labelled plankton and fish images to counts: label, train, export, classify.", **COMMANDS},
+    ALIASES,
 )
-app.callback()(_root)
-app.add_typer(
-    _group(
-        "Make and inspect datasets: folders of checked, labelled images.",
-        import_=data.dataset_import,
-        correct=data.dataset_correct,
-        show=data.dataset_show,
-        check=data.dataset_check,
-    ),
-    name="dataset",
-)
-app.add_typer(
-    _group(
-        "A Label Studio of your own on this machine.",
-        start=labelling.studio_start,
-        stop=labelling.studio_stop,
-        doctor=labelling.studio_doctor,
-    ),
-    name="studio",
-)
-app.add_typer(
-    _group(
-        "Images to Label Studio, labels back as a dataset.",
-        push=labelling.label_push,
-        submit=labelling.label_submit,
-        pull=labelling.label_pull,
-    ),
-    name="label",
-)
-app.add_typer(
-    _group("Look into a model and prove that it works here.", show=field.model_show, verify=field.model_verify),
-    name="model",
-)
-app.add_typer(_group("Use a survey that was classified.", export=field.survey_export), name="survey")
+"""The whole command line."""
 
 
 def main() -> None:
@@ -135,11 +199,11 @@ def main() -> None:
 def _disk_fault(error: OSError) -> str:
     what = f" {error.filename}" if error.filename else ""
     if is_full(error):  # where a file was copied, the name is that of the source, which is not at fault
-        return "the disk is full: free some space and run the same command again; nothing half-made was left"
+        return "the disk is full: free some space and run the same command again; no half-written file was left"
     remedies = {
-        errno.EACCES: "choose a place that you may write to, or mend its permissions",
-        errno.EPERM: "choose a place that you may write to, or mend its permissions",
-        errno.EROFS: "the disk is read-only: choose another place",
+        errno.EACCES: "choose a folder that you may write to, or change its permissions",
+        errno.EPERM: "choose a folder that you may write to, or change its permissions",
+        errno.EROFS: "the disk is read-only: choose another folder",
     }
     remedy = remedies.get(error.errno or 0, "check the path and the disk")
     return f"cannot use{what}: {error.strerror or error}: {remedy}"

@@ -55,7 +55,7 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (),
         InputError: the file cannot be read.
         ConfigError: any fault in it or in the overrides.
     """
-    from pelagia.yaml_text import parse_yaml
+    from pelagia.system.yaml_text import parse_yaml
 
     document = parse_yaml(read_text(path, "config file"), str(path))
     if document is None:
@@ -115,7 +115,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
     steps = key.strip().split(".")
     if not equals or not all(steps):
         raise ConfigError("--set", [f"'{override}' is not of the form key=value, such as train.epochs=5"])
-    from pelagia.yaml_text import parse_yaml
+    from pelagia.system.yaml_text import parse_yaml
 
     try:
         _put(document, steps, parse_yaml(value, f"--set {override}"))

@@ -106,8 +106,13 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
-def some(items: Iterable[str], limit: int = 5) -> str:
+def first_few(items: Iterable[str], limit: int = 5) -> str:
     """The first few of ``items`` joined by commas, and how many more there are."""
     everything = list(items)
     more = f" and {len(everything) - limit} more" if len(everything) > limit else ""
     return ", ".join(everything[:limit]) + more
+
+
+def first_line(error: Exception) -> str:
+    """What a library says of a fault, without the pages that follow."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

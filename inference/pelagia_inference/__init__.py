@@ -8,32 +8,32 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pelagia.model import ModelFile as ModelFile
-    from pelagia.predictions import Prediction as Prediction
-    from pelagia.predictions import Survey as Survey
-    from pelagia.preprocess import load as load
-    from pelagia.preprocess import load_sized as load_sized
+    from pelagia.images.preprocess import load as load
+    from pelagia.images.preprocess import load_sized as load_sized
+    from pelagia.model.metadata import ModelFile as ModelFile
     from pelagia.sources import SourceImage as SourceImage
     from pelagia.sources import list_images as list_images
-    from pelagia_inference.pipeline import predict as predict
-    from pelagia_inference.runner import classify as classify
-    from pelagia_inference.session import Session as Session
-    from pelagia_inference.session import stacked as stacked
-    from pelagia_inference.setting import Setting as Setting
+    from pelagia.survey.journal import Prediction as Prediction
+    from pelagia.survey.journal import Survey as Survey
+    from pelagia_inference.machine.session import Session as Session
+    from pelagia_inference.machine.session import stacked as stacked
+    from pelagia_inference.machine.setting import Setting as Setting
+    from pelagia_inference.survey.pipeline import predict as predict
+    from pelagia_inference.survey.runner import classify as classify
 
 _PLACES = {
-    "ModelFile": "pelagia.model",
-    "Prediction": "pelagia.predictions",
-    "Session": "pelagia_inference.session",
-    "Setting": "pelagia_inference.setting",
+    "ModelFile": "pelagia.model.metadata",
+    "Prediction": "pelagia.survey.journal",
+    "Session": "pelagia_inference.machine.session",
+    "Setting": "pelagia_inference.machine.setting",
     "SourceImage": "pelagia.sources",
-    "Survey": "pelagia.predictions",
-    "classify": "pelagia_inference.runner",
+    "Survey": "pelagia.survey.journal",
+    "classify": "pelagia_inference.survey.runner",
     "list_images": "pelagia.sources",
-    "load": "pelagia.preprocess",
-    "load_sized": "pelagia.preprocess",
-    "predict": "pelagia_inference.pipeline",
-    "stacked": "pelagia_inference.session",
+    "load": "pelagia.images.preprocess",
+    "load_sized": "pelagia.images.preprocess",
+    "predict": "pelagia_inference.survey.pipeline",
+    "stacked": "pelagia_inference.machine.session",
 }
 
 __all__ = list(_PLACES)

@@ -8,14 +8,14 @@ document root, then for each project its storage and one image fetched back over
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pelagia.errors import PelagiaError, StudioError, some
-from pelagia.files import sha256_of
-from pelagia_labeling.connection import (
+from pelagia.errors import PelagiaError, StudioError, first_few
+from pelagia.system.checks import Check
+from pelagia.system.files import sha256_of
+from pelagia_labeling.studio.connection import (
     ROOT_VARIABLE,
     Address,
     Connection,
@@ -24,24 +24,8 @@ from pelagia_labeling.connection import (
     open_http,
     server_version,
 )
-from pelagia_labeling.project import Project, Task, find_project, list_projects, list_tasks
-from pelagia_labeling.storage import SERVED, folder_name_of, storage_paths
-
-
-@dataclass(frozen=True)
-class Check:
-    """One thing looked at.
-
-    Attributes:
-        ok: None where it was skipped.
-        found: what was seen, or why it was skipped.
-        remedy: what to do; empty where nothing is to be done.
-    """
-
-    name: str
-    ok: bool | None
-    found: str
-    remedy: str = ""
+from pelagia_labeling.tasks.project import Project, Task, find_project, list_projects, list_tasks
+from pelagia_labeling.tasks.storage import SERVED, folder_name_of, storage_paths
 
 
 def examine(
@@ -111,7 +95,7 @@ def _describe_token(connection: Connection) -> str:
 
 def _describe_projects(projects: list[Project]) -> str:
     listed = [f"'{one.title}' ({one.tasks} tasks, {one.annotations} annotations)" for one in projects]
-    return some(listed) or "none yet"
+    return first_few(listed) or "none yet"
 
 
 def _projects(connection: Connection, title: str | None) -> list[Project]:

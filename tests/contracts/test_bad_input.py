@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cli_fixtures import Pelagia
-from pelagia.dataset import Dataset
-from pelagia.model import ModelFile
-from pelagia.sample import SampleSurvey
+from pelagia.dataset.schema import Dataset
+from pelagia.model.metadata import ModelFile
+from pelagia.synthetic.survey import SimulatedSurvey
 
 TINY_CONFIG = "configs/training/tiny_cpu.yaml"
 
@@ -99,7 +99,7 @@ def test_a_config_that_is_not_there(pelagia: Pelagia, tmp_path: Path) -> None:
     refused(pelagia("train", tmp_path / "no.yaml", "--out", tmp_path / "run"), 2, "there is no config file at")
 
 
-def test_a_taxonomy_with_a_cycle(pelagia: Pelagia, survey: SampleSurvey, tmp_path: Path) -> None:
+def test_a_taxonomy_with_a_cycle(pelagia: Pelagia, survey: SimulatedSurvey, tmp_path: Path) -> None:
     taxonomy = tmp_path / "ring.yaml"
     taxonomy.write_text(
         "name: ring\n"
@@ -132,7 +132,7 @@ def test_a_class_with_one_image(pelagia: Pelagia, dataset: Dataset, tmp_path: Pa
 )
 @pytest.mark.parametrize("command", [("model", "show"), ("model", "verify"), ("classify",)], ids="-".join)
 def test_a_model_that_is_not_ours(
-    pelagia: Pelagia, survey: SampleSurvey, tmp_path: Path, command: tuple[str, ...], content: bytes
+    pelagia: Pelagia, survey: SimulatedSurvey, tmp_path: Path, command: tuple[str, ...], content: bytes
 ) -> None:
     (tmp_path / "theirs.onnx").write_bytes(content)
     more = (survey.root, "--out", tmp_path / "out") if command == ("classify",) else ()
@@ -150,7 +150,7 @@ def test_a_damaged_model(pelagia: Pelagia, model: ModelFile, tmp_path: Path) -> 
 
 
 def test_a_disk_that_cannot_be_written(
-    pelagia: Pelagia, survey: SampleSurvey, dataset: Dataset, model: ModelFile
+    pelagia: Pelagia, survey: SimulatedSurvey, dataset: Dataset, model: ModelFile
 ) -> None:
     """/proc takes no folder, not even root's."""
     if not sys.platform.startswith("linux"):
@@ -173,7 +173,7 @@ def test_a_disk_that_cannot_be_written(
     ids=lambda words: "-".join(words[:2]),
 )
 def test_nothing_is_overwritten(
-    pelagia: Pelagia, survey: SampleSurvey, dataset: Dataset, run: Path, tmp_path: Path, command: tuple[str, ...]
+    pelagia: Pelagia, survey: SimulatedSurvey, dataset: Dataset, run: Path, tmp_path: Path, command: tuple[str, ...]
 ) -> None:
     kept = tmp_path / "kept"
     kept.mkdir()
@@ -190,7 +190,7 @@ def test_nothing_is_overwritten(
     assert [path.name for path in kept.iterdir()] == ["mine.txt"]
 
 
-def test_no_server(pelagia: Pelagia, survey: SampleSurvey, tmp_path: Path) -> None:
+def test_no_server(pelagia: Pelagia, survey: SimulatedSurvey, tmp_path: Path) -> None:
     nowhere = {
         "LABEL_STUDIO_URL": "http://127.0.0.1:9",
         "LABEL_STUDIO_API_KEY": "x" * 40,

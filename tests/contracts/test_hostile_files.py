@@ -17,12 +17,12 @@ import pytest
 from cli_fixtures import Pelagia
 from hostile_files import NAMES, files
 from hostile_kit import Hostile, by_pillow, picture
-from pelagia.files import printable
-from pelagia.model import ModelFile
-from pelagia.predictions import Survey
-from pelagia.preprocess import ImageError, decode
-from pelagia_inference.runner import classify
-from pelagia_inference.setting import Setting
+from pelagia.images.preprocess import ImageError, decode
+from pelagia.model.metadata import ModelFile
+from pelagia.survey.journal import Survey
+from pelagia.system.files import printable
+from pelagia_inference.machine.setting import Setting
+from pelagia_inference.survey.runner import classify
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="makes names and links that need Linux")
 

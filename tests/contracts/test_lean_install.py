@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pelagia.model import ModelFile
-from pelagia.sample import SampleSurvey
+from pelagia.model.metadata import ModelFile
+from pelagia.synthetic.survey import SimulatedSurvey
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "torchvision", "timm", "albumentations", "label_studio_sdk", "onnx", "matplotlib", "scipy")
@@ -47,7 +47,7 @@ def in_lean(python: Path, *arguments: object) -> "subprocess.CompletedProcess[st
 
 @pytest.mark.slow
 def test_classify_and_verify_work_and_nothing_heavy_is_there(
-    lean_python: Path, model: ModelFile, survey: SampleSurvey, tmp_path: Path
+    lean_python: Path, model: ModelFile, survey: SimulatedSurvey, tmp_path: Path
 ) -> None:
     for name in HEAVY:
         assert in_lean(lean_python, "-c", f"import {name}").returncode == 1, f"{name} is installed"

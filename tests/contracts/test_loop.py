@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from cli_fixtures import Pelagia
-from pelagia.dataset import Dataset
-from pelagia.sample import draw_survey
-from pelagia_labeling.server import Studio
+from pelagia.dataset.schema import Dataset
+from pelagia.synthetic.survey import simulate_survey
+from pelagia_labeling.studio.server import Studio
 
 
 @pytest.mark.studio
@@ -22,7 +22,7 @@ def test_images_become_labels_become_a_model_becomes_predictions_become_prelabel
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    survey = draw_survey(tmp_path / "survey", images=240, seed=11)
+    survey = simulate_survey(tmp_path / "survey", images=240, seed=11)
     project = ("--project", "The whole loop")
     push = ("label", "push", survey.manifest, *project, "--taxonomy", survey.taxonomy)
     assert "240 images added, 0 were there already" in run(*push)
@@ -49,7 +49,7 @@ def test_images_become_labels_become_a_model_becomes_predictions_become_prelabel
     assert "works here" in run("model", "verify", tmp_path / "model.onnx")
     assert "The whole loop" not in run("model", "show", tmp_path / "model.onnx")
 
-    unseen = draw_survey(tmp_path / "unseen", images=120, seed=12)
+    unseen = simulate_survey(tmp_path / "unseen", images=120, seed=12)
     run("classify", tmp_path / "model.onnx", unseen.manifest, "--out", tmp_path / "predictions")
     with (tmp_path / "predictions" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))

@@ -7,10 +7,10 @@ import pytest
 
 from cli_fixtures import Pelagia
 from model_fixtures import TINY
-from pelagia.dataset import Dataset
-from pelagia_labeling.connection import connect
-from pelagia_labeling.project import list_tasks, require_project
-from pelagia_labeling.server import Studio
+from pelagia.dataset.schema import Dataset
+from pelagia_labeling.studio.connection import connect
+from pelagia_labeling.studio.server import Studio
+from pelagia_labeling.tasks.project import list_tasks, require_project
 
 
 @pytest.mark.studio

@@ -7,8 +7,8 @@ from pydantic import Field
 
 from pelagia.config import Strict, altered, dump_yaml, kinds_of, load_config, read_text, validate
 from pelagia.errors import ConfigError, InputError, PelagiaError
-from pelagia.preprocess import PreprocessSpec
-from pelagia.yaml_text import parse_yaml
+from pelagia.images.preprocess import PreprocessSpec
+from pelagia.system.yaml_text import parse_yaml
 
 
 class Optimiser(Strict):

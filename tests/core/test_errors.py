@@ -18,7 +18,7 @@ from pelagia.errors import (
     SurveyError,
     TrainingError,
     did_you_mean,
-    some,
+    first_few,
 )
 
 
@@ -68,11 +68,11 @@ def test_a_far_word_is_not_suggested():
 
 
 def test_a_long_list_is_cut_and_the_rest_counted():
-    assert some("abcdefg") == "a, b, c, d, e and 2 more"
+    assert first_few("abcdefg") == "a, b, c, d, e and 2 more"
 
 
 def test_a_short_list_is_whole():
-    assert some(iter("abcde")) == "a, b, c, d, e"
+    assert first_few(iter("abcde")) == "a, b, c, d, e"
 
 
 ENDED_IN_A_CALLBACK = """

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pelagia.dataset import Dataset
-from pelagia.model import ModelFile
-from pelagia.preprocess import PreprocessSpec, load_sized
-from pelagia.preprocess import load as ours
-from pelagia.sample import SampleSurvey
-from pelagia_inference.session import Session, stacked
+from pelagia.dataset.schema import Dataset
+from pelagia.images.preprocess import PreprocessSpec, load_sized
+from pelagia.images.preprocess import load as ours
+from pelagia.model.metadata import ModelFile
+from pelagia.synthetic.survey import SimulatedSurvey
+from pelagia_inference.machine.session import Session, stacked
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "model-file.md"
 FOREIGN, PYTHON = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -113,7 +113,7 @@ def test_stretch_is_described_as_well(foreign: dict[str, object], dataset: Datas
     assert np.array_equal(foreign["load"](data), ours(data, PreprocessSpec(size=size, fit="stretch")))  # type: ignore[operator]
 
 
-def test_the_programs_for_python_run(model: ModelFile, survey: SampleSurvey, tmp_path: Path) -> None:
+def test_the_programs_for_python_run(model: ModelFile, survey: SimulatedSurvey, tmp_path: Path) -> None:
     shutil.copy(model.path, tmp_path / "model.onnx")
     shutil.copytree(survey.root, tmp_path / "survey")
     shutil.copy(sorted(survey.root.rglob("*.jpg"))[0], tmp_path / "image.jpg")

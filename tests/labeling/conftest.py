@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pelagia.taxonomy import LabelClass, Taxon, Taxonomy
-from pelagia_labeling.connection import Connection, connect
-from pelagia_labeling.project import Task, list_tasks, require_project
-from pelagia_labeling.server import Studio
+from pelagia_labeling.studio.connection import Connection, connect
+from pelagia_labeling.studio.server import Studio
+from pelagia_labeling.tasks.project import Task, list_tasks, require_project
 
 MakeImages = Callable[..., Path]
 _seeds = itertools.count(1)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pelagia.taxonomy import Taxonomy
-from pelagia_labeling.connection import Connection
 from pelagia_labeling.doctor import Check, examine
-from pelagia_labeling.project import Task, require_project
-from pelagia_labeling.push import push
-from pelagia_labeling.server import Studio
+from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.studio.server import Studio
+from pelagia_labeling.tasks.project import Task, require_project
+from pelagia_labeling.tasks.push import push
 from studio_fixtures import free_port
 
 pytestmark = pytest.mark.studio

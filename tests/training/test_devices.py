@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pelagia.config import load_config
-from pelagia.dataset import Dataset
+from pelagia.dataset.schema import Dataset
 from pelagia.errors import ConfigError
 from pelagia_training.config import TrainConfig
 from pelagia_training.devices import memory_kept

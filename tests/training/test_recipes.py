@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 from model_fixtures import REPOSITORY, TINY
 from pelagia.cli import app
 from pelagia.config import load_config
-from pelagia.dataset import Dataset
+from pelagia.dataset.schema import Dataset
 from pelagia.errors import ConfigError, InputError
-from pelagia_training.averaging import Soup
 from pelagia_training.config import TrainConfig
-from pelagia_training.contact_sheet import DRAWS, show_augmentations
-from pelagia_training.course import Step
-from pelagia_training.export import export
-from pelagia_training.run import read_run
-from pelagia_training.teaching import Teaching
+from pelagia_training.export.export import export
+from pelagia_training.fit.context import Step
+from pelagia_training.fit.targets import TargetBuilder
+from pelagia_training.runs.folder import read_run
+from pelagia_training.runs.soup import Soup
+from pelagia_training.studies.contact_sheet import DRAWS, show_augmentations
 from pelagia_training.train import train
 
 TINY_CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
@@ -89,7 +89,7 @@ class Sure(torch.nn.Module):
 
 
 def test_targets_are_labels_and_the_teachers_average() -> None:
-    teaching = Teaching(classes=3, smoothing=0.0, teachers=[Sure(1), Sure(2)], weight=0.5)
+    teaching = TargetBuilder(classes=3, smoothing=0.0, teachers=[Sure(1), Sure(2)], weight=0.5)
     pixels, targets = teaching([torch.zeros((2, 8, 8, 3), dtype=torch.uint8)], torch.tensor([0, 1]), (0, 0))
     assert torch.allclose(targets, torch.tensor([[0.5, 0.25, 0.25], [0, 0.75, 0.25]]), atol=1e-6)
     assert pixels.dtype == torch.uint8

@@ -10,12 +10,12 @@ import safetensors.torch
 import torch
 
 from pelagia.config import load_config
-from pelagia.dataset import Dataset
+from pelagia.dataset.schema import Dataset
 from pelagia.errors import ConfigError, DatasetError, InputError, TrainingError
-from pelagia.importers import import_dataset
+from pelagia_labeling.importers.dataset import import_dataset
 from pelagia_training.config import TrainConfig
-from pelagia_training.course import Step
-from pelagia_training.run import CONFIG_FILE, read_run
+from pelagia_training.fit.context import Step
+from pelagia_training.runs.folder import CONFIG_FILE, read_run
 from pelagia_training.train import train
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from pelagia.config import Strict
-from pelagia.preprocess import PreprocessSpec
+from pelagia.images.preprocess import PreprocessSpec
 
 Rgb = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]

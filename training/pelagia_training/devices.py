@@ -22,8 +22,7 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.distributed.nn import functional as over_all
 
-from pelagia.errors import ConfigError
-from pelagia_training.network import first_line
+from pelagia.errors import ConfigError, first_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Of glibc's malloc.h."""
@@ -92,7 +91,7 @@ def memory_kept() -> Iterator[None]:
     """Lets glibc keep the memory of tensors that are gone for the next ones, where there is glibc.
 
     It gives large blocks back to the system and takes them anew, for each tensor of each step, and the system
-    fills every page of them with zeros: that was most of the time of a step on a CPU (`benchmarks/cpu_step.py`).
+    fills every page of them with zeros: that was most of the time of a step on a CPU (`benchmarks/training/cpu_step.py`).
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         yield

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import timm
 import torch
 
 from pelagia import __version__
+from pelagia.system.cores import usable_cores
 
 
 def environment(device: str) -> dict[str, str]:
@@ -26,7 +26,7 @@ def environment(device: str) -> dict[str, str]:
         "code": _commit(),
         "python": platform.python_version(),
         "device": device,
-        "machine": f"{platform.node()}, {platform.platform()}, {os.cpu_count()} cores, {_capability()}",
+        "machine": f"{platform.node()}, {platform.platform()}, {usable_cores()} cores, {_capability()}",
         **packages,
     }
 

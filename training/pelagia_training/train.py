@@ -21,14 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pelagia.errors import DatasetError, TrainingError, some
-from pelagia_training.averaging import Soup
-from pelagia_training.begin import Splits, first_network, read_splits, require_same_dataset, training_batches
-from pelagia_training.checkpoint import Journey, Progress, load_checkpoint
+from pelagia.errors import DatasetError, TrainingError, first_few
 from pelagia_training.config import TrainConfig
-from pelagia_training.course import Course, Report, Step
-from pelagia_training.crops import open_crops
-from pelagia_training.data import ahead, sizes_of, targets_of
+from pelagia_training.data.batches import prefetched, sizes_of, targets_of
+from pelagia_training.data.crops import open_crops
 from pelagia_training.devices import (
     deterministic,
     is_first,
@@ -40,14 +36,17 @@ from pelagia_training.devices import (
     share_batch_norms,
 )
 from pelagia_training.environment import changes, environment
-from pelagia_training.keep import best_weights, keep_checkpoint, keep_epoch, taste_soup
-from pelagia_training.learner import Learner, build_learner, seed_everything
-from pelagia_training.loggers import open_loggers, require_loggers
-from pelagia_training.logs import run_log, write_metrics
-from pelagia_training.losses import build_loss
-from pelagia_training.metrics import Matrix, metrics_of
-from pelagia_training.network import Normalised
-from pelagia_training.run import (
+from pelagia_training.figures.metrics import Matrix, metrics_of
+from pelagia_training.fit.checkpoint import Progress, RunHistory, load_checkpoint
+from pelagia_training.fit.context import Report, RunContext, Step
+from pelagia_training.fit.learner import Learner, build_learner, seed_everything
+from pelagia_training.fit.prepare import Splits, first_network, read_splits, require_same_dataset, training_batches
+from pelagia_training.fit.saving import average_last_epochs, best_weights, keep_checkpoint, keep_epoch
+from pelagia_training.fit.targets import build_targets
+from pelagia_training.fit.validation import validate
+from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.losses import build_loss
+from pelagia_training.runs.folder import (
     CHECKPOINT_FILE,
     RunState,
     flat,
@@ -55,8 +54,9 @@ from pelagia_training.run import (
     write_config,
     write_state,
 )
-from pelagia_training.teaching import build_teaching
-from pelagia_training.validation import validate
+from pelagia_training.runs.loggers import open_loggers, require_loggers
+from pelagia_training.runs.logs import run_log, write_metrics
+from pelagia_training.runs.soup import Soup
 
 _READ_EVERY = 10
 """Batches between two looks at the losses on a device that would have to wait for each."""
@@ -85,7 +85,9 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         report = stack.enter_context(_logged(out, report))
         splits = read_splits(config, fabric.world_size)
         if splits.unwatched:
-            report(f"warning: no validation image of {some(splits.unwatched)}: nobody will see how well it is learnt")
+            report(
+                f"warning: no validation image of {first_few(splits.unwatched)}: nobody will see how well it is learnt"
+            )
         if (count := len(splits.train)) < config.train.batch_size:
             report(f"warning: all {count} training images are one batch, less than train.batch_size")
         if config.train.warmup_epochs >= config.train.epochs:
@@ -108,7 +110,7 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         share_batch_norms(network, fabric)
         loader, batches = training_batches(config, splits, crops[0], fabric)
         criterion = build_loss(config.train.long_tail, np.bincount(targets_of(splits.train, splits.classes)))
-        teaching = build_teaching(config, splits.classes, splits.dataset.meta.fingerprint)
+        teaching = build_targets(config, splits.classes, splits.dataset.meta.fingerprint)
         learner = build_learner(fabric, network, teaching, criterion, config.train, len(batches), config.seed, report)
         stop = stack.enter_context(_stoppable())
         journey = _journey(config, out, splits, learner, goes_on, report)
@@ -119,11 +121,13 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         logger(journey.figures)
         targets = targets_of(splits.val, splits.classes)
         sizes = sizes_of(splits.val) if config.model.size else None
-        course = Course(config, out, learner, loader, batches, crops[1], sizes, targets, journey, report, logger, stop)
+        course = RunContext(
+            config, out, learner, loader, batches, crops[1], sizes, targets, journey, report, logger, stop
+        )
         return _run(course)
 
 
-def _run(course: Course) -> RunState:
+def _run(course: RunContext) -> RunState:
     """The loop, epoch by epoch, to the end of the run."""
     progress, config = course.progress, course.config
     while course.goes_on:
@@ -133,7 +137,7 @@ def _run(course: Course) -> RunState:
         course.report(
             f"stopping: {progress.waited} epochs without a better validation macro-F1 than {progress.best:.4f}"
         )
-    taste_soup(course)
+    average_last_epochs(course)
     course.journey.state = course.journey.state.model_copy(update={"status": "finished"})
     if is_first():
         write_state(course.out, course.journey.state)
@@ -147,7 +151,7 @@ def _run(course: Course) -> RunState:
 
 def _journey(
     config: TrainConfig, out: Path, splits: Splits, learner: Learner, goes_on: bool, report: Report
-) -> Journey:
+) -> RunHistory:
     """Where the run is: at its checkpoint or at its begin. The run folder says so."""
     now = environment(name_of(learner.fabric))
     if goes_on:
@@ -158,7 +162,7 @@ def _journey(
         done = journey.progress
         report(f"going on after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
     else:
-        journey = Journey(Progress(), _first_state(splits, learner.network, now), [])
+        journey = RunHistory(Progress(), _first_state(splits, learner.network, now), [])
         report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
     learner.fabric.barrier()  # nobody writes before everybody has read
     if is_first():
@@ -217,13 +221,13 @@ def _stoppable() -> Iterator[threading.Event]:
 # ---- what is repeated
 
 
-def _learn_an_epoch(course: Course) -> None:
+def _learn_an_epoch(course: RunContext) -> None:
     """The batches of an epoch that are still to be learnt from."""
     progress, learner, batches = course.progress, course.learner, course.batches
     every = 1 if learner.fabric.device.type == "cpu" else _READ_EVERY
     batches.start(progress.epoch + 1, progress.batch)
     losses: list[Tensor] = []
-    with _in_one_line(), closing(ahead(course.loader)) as feed:
+    with _in_one_line(), closing(prefetched(course.loader)) as feed:
         for batch in feed:
             losses.append(learner.step(progress.epoch * len(batches) + progress.batch, batch))
             progress.batch += 1
@@ -241,7 +245,7 @@ def _in_one_line() -> Iterator[None]:
         raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None
 
 
-def _read(course: Course, losses: Tensor) -> None:
+def _read(course: RunContext, losses: Tensor) -> None:
     """Looks at the losses of the last batches, keeps a checkpoint where it is time, and stops where it must."""
     progress, fabric = course.progress, course.learner.fabric
     stop = losses.new_tensor([float(course.stop.is_set())])
@@ -260,7 +264,7 @@ def _read(course: Course, losses: Tensor) -> None:
         raise SystemExit(128 + signal.SIGTERM)
 
 
-def _require_sane(course: Course) -> None:
+def _require_sane(course: RunContext) -> None:
     progress = course.progress
     if not math.isfinite(progress.total):
         raise TrainingError(f"the loss is no longer a number ({course.place}); {course.advice}")
@@ -272,7 +276,7 @@ def _require_sane(course: Course) -> None:
         )
 
 
-def _end_epoch(course: Course, confusion: Matrix) -> None:
+def _end_epoch(course: RunContext, confusion: Matrix) -> None:
     """Counts the epoch and keeps its weights and figures, the checkpoint last."""
     progress, journey, metrics = course.progress, course.journey, metrics_of(confusion)
     progress.epoch += 1

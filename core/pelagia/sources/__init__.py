@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pelagia.errors import InputError
-from pelagia.files import printable
 from pelagia.sources import ecotaxa, folder, ifcb, manifest, parquet, pattern, single
 from pelagia.sources.archives import tar_file, zip_file
 from pelagia.sources.archives.names import archive_stem
 from pelagia.sources.image import IMAGE_SUFFIXES, LEFT_OUT, Kind, SourceImage, Tally, base_name, known_suffixes
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
 from pelagia.sources.overlap import Place, is_unpacked, refuse_overlaps
+from pelagia.system.files import printable
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TextIO
 
 from pelagia.errors import InputError, did_you_mean
-from pelagia.files import printable
 from pelagia.sources.archives import zip_file
 from pelagia.sources.archives.names import Names, member_name
 from pelagia.sources.archives.zip_file import members
@@ -25,6 +24,7 @@ from pelagia.sources.archives.zip_format import Broken, Directory, find_director
 from pelagia.sources.archives.zip_index import ZipIndex, open_text
 from pelagia.sources.image import Kind, SourceImage, Tally, failed, image_files, inside, read_at
 from pelagia.sources.manifest import lines, opened
+from pelagia.system.files import printable
 
 FILE_COLUMN = "img_file_name"
 RENAMED = {

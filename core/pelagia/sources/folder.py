@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pelagia.errors import InputError
-from pelagia.files import printable
 from pelagia.sources import ifcb
 from pelagia.sources.archives import is_archive_name
 from pelagia.sources.image import Kind, SourceImage, Tally, failed, is_image_name, is_junk, known_suffixes
+from pelagia.system.files import printable
 
 
 @dataclass(frozen=True, slots=True)

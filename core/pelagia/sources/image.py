@@ -1,7 +1,7 @@
 """One image of a survey, and what every kind of input shares: names, limits, and reading bytes where they lie.
 
 Invariant: whatever an input is, its images are `SourceImage`s; nobody downstream asks what the input was. ``read``
-gives encoded bytes for `pelagia.preprocess.decode`, or raises OSError or ImageError, and nothing else.
+gives encoded bytes for `pelagia.images.preprocess.decode`, or raises OSError or ImageError, and nothing else.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pelagia.files import printable
-from pelagia.preprocess import ImageError
+from pelagia.images.preprocess import ImageError
+from pelagia.system.files import printable
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 _ENDINGS = tuple(IMAGE_SUFFIXES)

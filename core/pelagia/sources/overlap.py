@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pelagia.errors import InputError
-from pelagia.preprocess import ImageError
+from pelagia.images.preprocess import ImageError
 from pelagia.sources.archives.names import archive_stem
 from pelagia.sources.image import Kind, Tally
 from pelagia.sources.pattern import WILD

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pelagia.files import printable
 from pelagia.sources.image import Kind, SourceImage, Tally, is_image_name
+from pelagia.system.files import printable
 
 
 def images(file: Path, _: Tally) -> Iterator[SourceImage]:

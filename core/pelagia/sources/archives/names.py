@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from pelagia.files import printable
 from pelagia.sources.image import Tally, is_image_name, is_junk
 from pelagia.sources.seen import Seen
+from pelagia.system.files import printable
 
 _DRIVE = re.compile(r"^[A-Za-z]:(?=[/\\])")
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|(tar\.(gz|bz2|xz))|7z|rar)$", re.IGNORECASE)

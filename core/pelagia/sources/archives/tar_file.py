@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pelagia.errors import InputError
-from pelagia.preprocess import ImageError
+from pelagia.images.preprocess import ImageError
 from pelagia.sources.archives.names import Names
 from pelagia.sources.image import (
     MAX_BYTES,

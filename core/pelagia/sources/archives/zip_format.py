@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from pelagia.preprocess import ImageError
+from pelagia.images.preprocess import ImageError
 from pelagia.sources.image import MAX_BYTES
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")

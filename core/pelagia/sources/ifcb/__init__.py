@@ -1,7 +1,7 @@
 """Bins of the Imaging FlowCytobot: ``.adc`` (a table), ``.hdr`` (settings) and ``.roi`` (raw 8-bit pixels).
 
 Invariant: an image is named as the IFCB community names it, bin and target number (`BinId.target`), wherever the files
-lie. Its pixels become a binary PGM, so that `pelagia.preprocess.decode` stays the only decoder. A row that is wrong is
+lie. Its pixels become a binary PGM, so that `pelagia.images.preprocess.decode` stays the only decoder. A row that is wrong is
 a failed image; a row without an image is counted.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from pelagia.errors import InputError
-from pelagia.preprocess import ImageError
+from pelagia.images.preprocess import ImageError
 from pelagia.sources.ifcb.adc import Adc, Roi
 from pelagia.sources.ifcb.bin_id import BinId, parse_bin_id
 from pelagia.sources.ifcb.hdr import position, read_hdr

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.preprocess import ImageError
+from pelagia.images.preprocess import ImageError
 from pelagia.sources.image import MAX_BYTES, read_at
 
 _LONGEST = 1 << 26

@@ -1,1 +1,0 @@
-"""The synthetic organisms of `pelagia.sample`."""

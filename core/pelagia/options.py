@@ -1,0 +1,78 @@
+"""What the commands of several parts share."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pelagia.errors import MissingExtra
+from pelagia.system import console
+
+if TYPE_CHECKING:
+    from pelagia.dataset.schema import Dataset
+
+Out = Annotated[Path, typer.Option(help="What to make; must not exist yet.")]
+ModelPath = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A model that `pelagia export` made.")]
+Seed = Annotated[int, typer.Option(min=0, help="Of the split into train, val and test.")]
+
+NearDuplicates = Annotated[
+    bool,
+    typer.Option("--near-duplicates/--no-near-duplicates", help="Put images that look the same into one split."),
+]
+
+EXTRAS = {
+    "inference": ("onnxruntime",),
+    "labeling": ("label_studio_sdk",),
+    "sweep": ("optuna",),
+    "training": (
+        "torch",
+        "timm",
+        "albumentations",
+        "lightning_fabric",
+        "safetensors",
+        "tensorboard",
+        "onnx",
+        "onnxscript",
+        "onnxruntime",
+        "matplotlib",
+        "jinja2",
+    ),
+}
+"""What each extra brings, as far as its part imports it."""
+
+
+def needs(extra: str, command: str) -> None:
+    """Raises MissingExtra, one line that names the remedy, where a package of the extra is not installed."""
+    for module in EXTRAS[extra]:
+        if find_spec(module) is None:
+            raise MissingExtra(f"`pelagia {command}`", extra, module)
+
+
+def show_dataset(dataset: Dataset) -> None:
+    """Prints classes, splits, groups and what a reader must know about them."""
+    from pelagia.dataset.schema import split_warnings
+    from pelagia.dataset.splits import SPLITS
+
+    meta = dataset.meta
+    console.table(
+        ("class", *SPLITS), [(name, *(counts[split] for split in SPLITS)) for name, counts in meta.counts.items()]
+    )
+    groups = {split: len({one.group for one in dataset.records if one.split == split}) for split in SPLITS}
+    by = f"by {meta.split.group_column}" if meta.split.group_column else "by image"
+    console.say(
+        f"{meta.images} images; groups ({by}): " + ", ".join(f"{count} {split}" for split, count in groups.items())
+    )
+    if meta.split.near_duplicates:
+        console.say(f"near-duplicates in two groups, put into one: {meta.split.near_duplicates} pairs")
+    for reason, count in meta.left_out.items():
+        console.say(f"left out, {reason}: {count}")
+    for warning in split_warnings(dataset.records):
+        console.note(f"warning: {warning}")
+    if meta.split.group_column is None:
+        console.note(
+            "warning: no groups: images of one sample may stand on both sides of the split, and figures will flatter"
+        )
+    console.say(f"fingerprint {meta.fingerprint[:12]}, {dataset.root}")

@@ -1,0 +1,44 @@
+"""The columns of a survey's results: the one definition that every format is written by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+VERDICT = ("decision", "accepted_as", "accepted_rank", "unknown_score")
+"""Of `pelagia.model.decision.Verdict`, and the score by which an image is called unknown."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What stands in a row, from left to right.
+
+    Path, status, the likeliest classes, the verdict of a model that decides, why the image failed, the survey's own.
+
+    Attributes:
+        ranks: how many classes a row names, the likeliest first.
+        own: the keys of `Prediction.columns`, in the order of the input.
+        decides: whether there is a verdict, in the columns `VERDICT`.
+    """
+
+    ranks: int
+    own: tuple[str, ...]
+    decides: bool = False
+
+    @property
+    def ranked(self) -> list[tuple[str, str]]:
+        """Names of each class and its probability."""
+        endings = ["", *(f"_{rank}" for rank in range(2, self.ranks + 1))]
+        return [(f"class{ending}", f"probability{ending}") for ending in endings]
+
+    @property
+    def header(self) -> list[str]:
+        """Every name, each once: one of the survey's that is taken gets ``survey_`` in front."""
+        verdict = VERDICT if self.decides else ()
+        names = ["path", "status", *(name for pair in self.ranked for name in pair), *verdict, "reason", "message"]
+        taken = set(names) | set(self.own)
+        for name in self.own:
+            free = name
+            while free in names or (free != name and free in taken):
+                free = f"survey_{free}"
+            names.append(free)
+        return names

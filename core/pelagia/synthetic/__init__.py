@@ -1,0 +1,1 @@
+"""Drawn images of organisms, to try things on."""

@@ -1,0 +1,1 @@
+"""Files, locks, folders, processors and the terminal."""

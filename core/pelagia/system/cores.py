@@ -1,0 +1,21 @@
+"""How many processor cores this process may use: the one count that every pool of threads or workers starts from."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+
+def usable_cores() -> int:
+    """Cores that this process may use, at least 1: those that its affinity leaves it, such as a container's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def thread_pool() -> ThreadPoolExecutor:
+    """A pool with one thread a usable core."""
+    from concurrent.futures import ThreadPoolExecutor  # a worker process starts sooner without it
+
+    return ThreadPoolExecutor(usable_cores())

@@ -1,0 +1,1 @@
+"""A survey's results in other formats."""

@@ -1,0 +1,1 @@
+"""What this machine can do: providers, sessions, settings, measurements and checks."""

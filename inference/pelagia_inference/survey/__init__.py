@@ -1,0 +1,1 @@
+"""One run of the classifier over a survey's images."""

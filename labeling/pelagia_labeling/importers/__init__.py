@@ -1,0 +1,1 @@
+"""Datasets from labels that exist already."""

@@ -1,0 +1,1 @@
+"""A Label Studio server: started here, or reached over its API."""

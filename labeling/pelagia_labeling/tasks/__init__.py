@@ -1,0 +1,1 @@
+"""Images to Label Studio as tasks, and labels back as a dataset."""

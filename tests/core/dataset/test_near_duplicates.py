@@ -1,0 +1,154 @@
+"""Pictures that are the same though their bytes are not: found, and put on one side of the split."""
+
+import csv
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cli_fixtures import Pelagia
+from pelagia.dataset.near_duplicates import (
+    MOST_BITS,
+    SIGNATURE_BYTES,
+    NearDuplicates,
+    find_near_duplicates,
+    join_groups,
+    signature_of,
+)
+from pelagia.dataset.schema import Dataset, class_counts, fingerprint, leaks, write_tables
+from pelagia.errors import DatasetError
+from pelagia.images.preprocess import decode
+from pelagia.sources import read_manifest
+from pelagia.synthetic.survey import SimulatedSurvey
+from pelagia_labeling.importers.dataset import import_dataset
+
+
+def saved_again(file: Path, out: Path, quality: int = 60) -> Path:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(out), cv2.imread(str(file)), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return out
+
+
+@pytest.fixture
+def survey_with_copies(survey: SimulatedSurvey, tmp_path: Path) -> Path:
+    """Folders of classes for some images; two of each ten were saved again under another name."""
+    src = tmp_path / "crops"
+    for index, image in enumerate(read_manifest(survey.truth)):
+        if index < 100:
+            target = src / image.columns["class"] / f"{index}{Path(image.file).suffix}"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(image.read())
+            if index % 5 == 0:
+                saved_again(target, target.with_name(f"{index}-again.jpg"))
+    return src
+
+
+def test_frames_that_all_look_the_same_are_not_joined_into_one_group_without_a_word(
+    survey: SimulatedSurvey, tmp_path: Path
+) -> None:
+    scene = next(iter(read_manifest(survey.truth))).file
+    for day in range(5):
+        for frame in range(3):
+            saved_again(scene, tmp_path / "frames" / "fish" / f"{day}_{frame}.jpg", quality=60 + 3 * day + frame)
+    with pytest.raises(DatasetError, match=r"would join \d+ groups into 1, .* import with --no-near-duplicates"):
+        import_dataset(tmp_path / "frames", tmp_path / "dataset")
+    apart = import_dataset(tmp_path / "frames", tmp_path / "dataset", join_near_duplicates=False)
+    assert len({record.group for record in apart.records}) == apart.meta.images
+    assert {record.split for record in apart.records} == {"train", "val", "test"}
+
+
+def test_copies_that_were_saved_again_stand_in_one_group_and_one_split(
+    survey_with_copies: Path, tmp_path: Path
+) -> None:
+    dataset = import_dataset(survey_with_copies, tmp_path / "dataset")
+    assert dataset.meta.images == 120
+    by_name = {Path(record.source).stem: record for record in dataset.records}
+    pairs = [(record, by_name[f"{stem}-again"]) for stem, record in by_name.items() if f"{stem}-again" in by_name]
+    assert len(pairs) == 20
+    found = [(one, other) for one, other in pairs if one.group == other.group]
+    assert len(found) >= 19
+    assert all(one.split == other.split for one, other in found)
+    assert dataset.meta.split.near_duplicates == len(found)
+    assert len({record.group for record in dataset.records}) == 120 - len(found)
+    with (dataset.root / "near_duplicates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    listed = {frozenset((row["source_1"], row["source_2"])) for row in rows}
+    assert listed == {frozenset((one.source, other.source)) for one, other in found}
+    assert leaks(dataset) == []
+
+
+def test_a_dataset_whose_split_cuts_a_pair_is_told_by_check_and_mended_by_a_new_import(
+    survey_with_copies: Path, tmp_path: Path, pelagia: Pelagia
+) -> None:
+    dataset = import_dataset(survey_with_copies, tmp_path / "dataset")
+    records = tuple(
+        replace(record, group=record.sha256, split="test" if "-again" in record.source else "train")
+        for record in dataset.records
+    )
+    counts = class_counts(records, dataset.class_names)
+    meta = dataset.meta.model_copy(update={"fingerprint": fingerprint(records), "counts": counts})
+    write_tables(dataset.root, meta, records)
+    told = pelagia("dataset", "check", dataset.root)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.count("near-duplicates in two splits: ") == len(leaks(Dataset.read(dataset.root))) >= 19
+    again = told.stderr.split("puts each pair into one: ")[1]
+    mended = pelagia(*again.split()[1:-1], tmp_path / "mended")
+    assert mended.returncode == 0, mended.stderr
+    assert "near-duplicates in two groups, put into one: " in mended.stdout
+    assert pelagia("dataset", "check", tmp_path / "mended").stdout.splitlines() == [f"{tmp_path / 'mended'} is whole"]
+
+
+def test_the_search_by_bands_misses_no_pair_within_the_bits() -> None:
+    random = np.random.default_rng(0)
+    base = random.integers(0, 256, (40, SIGNATURE_BYTES), np.uint8)
+    looks = []
+    for row in base:
+        for bits in range(7):
+            other = row.copy()
+            for bit in random.choice(64, bits, replace=False):
+                other[bit // 8] ^= 1 << (bit % 8)
+            looks.append(other.tobytes())
+    expected = {
+        (one, other)
+        for one, other in combinations(range(len(looks)), 2)
+        if (int.from_bytes(looks[one][:8]) ^ int.from_bytes(looks[other][:8])).bit_count() <= MOST_BITS
+    }
+    assert {(pair.first, pair.second) for pair in find_near_duplicates(looks, range(len(looks)))} == expected
+    assert len(expected) > 200
+    assert find_near_duplicates(looks, ["one station"] * len(looks)) == []
+
+
+def test_a_thousand_copies_of_one_image_end_in_one_group() -> None:
+    look = np.random.default_rng(0).integers(0, 256, SIGNATURE_BYTES, np.uint8).tobytes()
+    groups = [f"{index:04}" for index in range(1000)]
+    assert set(join_groups(groups, find_near_duplicates([look] * 1000, groups))) == {"0000"}
+
+
+def test_plain_images_are_no_twins() -> None:
+    grey = [np.full((40, 60, 3), value, np.uint8) for value in (0, 90, 255)]
+    noise = [flat_with_noise(seed) for seed in range(3)]
+    assert find_near_duplicates([signature_of(image) for image in [*grey, *noise]], range(6)) == []
+
+
+def flat_with_noise(seed: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(118, 122, (64, 64, 3), np.uint8)
+
+
+def test_groups_are_joined_through_others() -> None:
+    twins = [NearDuplicates(0, 3, 0, 1.0), NearDuplicates(3, 4, 0, 1.0)]
+    assert join_groups(["c", "b", "b", "d", "a"], twins) == ["a", "b", "b", "a", "a"]
+
+
+def test_no_two_stations_of_flowcam_share_an_image_and_one_station_has_an_image_twice(data_root: Path) -> None:
+    rows = list(read_manifest(data_root / "flowcam_northsea" / "manifest.csv"))
+    looks = [signature_of(decode(row.read())) for row in rows]
+    assert find_near_duplicates(looks, [row.columns["station"] for row in rows]) == []
+    [pair] = find_near_duplicates(looks, range(len(rows)))
+    assert {rows[pair.first].path, rows[pair.second].path} == {
+        "copepod_egg_clump/IHLS092018_003_009406.jpg",
+        "copepod_egg_clump/IHLS092018_003_009413.jpg",
+    }

@@ -1,0 +1,332 @@
+"""Folders, patterns, manifests and mixtures of inputs."""
+
+import os
+import random
+import subprocess
+import sys
+import tracemalloc
+import zipfile
+from collections import Counter
+
+import pytest
+
+from listing import fault, paths
+from pelagia.errors import InputError, MissingExtra
+from pelagia.images.preprocess import ImageError
+from pelagia.sources import KINDS, LEFT_OUT, list_images
+from pelagia.sources.seen import Seen
+
+MEASURE = (
+    "import sys, resource; from pathlib import Path; from pelagia.sources import list_images\n"
+    "images = list_images([Path(sys.argv[1])]); next(images)\n"
+    "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+    "count = 1 + sum(1 for _ in images)\n"
+    "print(count, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+)
+
+
+# Folders
+
+
+def test_what_a_nas_or_a_mac_leaves_behind_is_passed_over(tmp_path, put):
+    for name in ("@eaDir/a.png", "__MACOSX/a.png", "$RECYCLE.BIN/a.png", "x/.AppleDouble/a.png", "x/a.png"):
+        put(tmp_path / name)
+    assert paths(tmp_path) == ["x/a.png"]
+
+
+def test_folders_deeper_than_python_recurses_are_listed(tmp_path):
+    here = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for _ in range(1200):
+            os.mkdir("d", dir_fd=here)
+            below = os.open("d", os.O_RDONLY, dir_fd=here)
+            os.close(here)
+            here = below
+        os.close(os.open("a.png", os.O_CREAT, dir_fd=here))
+    finally:
+        os.close(here)
+    try:
+        assert paths(tmp_path) == ["d/" * 1200 + "a.png"]
+    finally:
+        subprocess.run(["rm", "-rf", tmp_path / "d"], check=True)  # pytest recurses when it tidies up
+
+
+def test_the_first_image_comes_before_the_last_folder_is_listed(tmp_path, put):
+    put(tmp_path / "a" / "1.png")
+    put(tmp_path / "b" / "2.png")
+    images = list_images([tmp_path])
+    assert next(images).path == "a/1.png"
+    put(tmp_path / "b" / "1.png")
+    assert [image.path for image in images] == ["b/1.png", "b/2.png"]
+
+
+def test_a_folder_holds_its_names_and_no_more(tmp_path, start):
+    folder = tmp_path / "in"
+    for part in range(20):
+        (folder / f"{part:02}").mkdir(parents=True)
+        for index in range(2000):
+            (folder / f"{part:02}" / f"{index}.png").touch()
+    count, megabytes = map(int, start(MEASURE, folder).communicate()[0].split())
+    assert count == 40_000
+    assert megabytes < 4
+
+
+def test_a_pipe_behind_a_link_is_a_failed_row(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "x.png").symlink_to(tmp_path / "pipe")
+    (image,) = list_images([tmp_path])
+    with pytest.raises(ImageError) as caught:
+        image.read()
+    assert (caught.value.reason, str(caught.value)) == ("unreadable", "a pipe or a device, not a file")
+
+
+def test_a_file_beyond_the_limit_is_not_read(tmp_path):
+    with (tmp_path / "x.png").open("wb") as file:
+        file.truncate((1 << 28) + 1)
+    (image,) = list_images([tmp_path])
+    with pytest.raises(ImageError) as caught:
+        image.read()
+    assert (caught.value.reason, str(caught.value)) == ("too_large", "268435457 bytes; the limit is 268435456")
+
+
+# Patterns
+
+
+@pytest.fixture
+def casts(tmp_path, put):
+    for name in ("2024a/x.png", "2024a/y.jpg", "2024b/x.png", "2024b/deep/z.png", "2023/x.png", "2024a/.x.png"):
+        put(tmp_path / name)
+    (tmp_path / "2024a" / "notes.txt").touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("2024*/*.png", ["2024a/x.png", "2024b/x.png"]),
+        ("2024?/x.*", ["2024a/x.png", "2024b/x.png"]),
+        ("*/[xy].*", ["2023/x.png", "2024a/x.png", "2024a/y.jpg", "2024b/x.png"]),
+        ("2024a/*", ["x.png", "y.jpg"]),
+        ("2024*", ["2024a/x.png", "2024a/y.jpg", "2024b/deep/z.png", "2024b/x.png"]),
+        ("**/x.png", ["2023/x.png", "2024a/x.png", "2024b/x.png"]),
+        ("2024b/**", ["deep/z.png", "x.png"]),
+        ("**/deep/*.png", ["2024b/deep/z.png"]),
+    ],
+)
+def test_a_pattern_names_what_it_matches_below_its_fixed_part(casts, pattern, expected):
+    assert paths(casts / pattern) == expected
+
+
+def test_a_pattern_may_be_relative(casts, monkeypatch):
+    monkeypatch.chdir(casts)
+    assert paths("2024*/*.png") == ["2024a/x.png", "2024b/x.png"]
+
+
+def test_a_pattern_that_matches_nothing_is_refused(casts):
+    assert fault(casts / "1999*/*.png") == f"nothing that matches '{casts}/1999*/*.png' is an image or holds one"
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path, put):
+    assert paths(put(tmp_path / "x[1].png")) == ["x[1].png"]
+
+
+def test_a_pattern_may_match_bins_once_each(data_root):
+    assert len(paths(data_root / "ifcb" / "*" / "D20*")) == 36
+    assert paths(data_root / "ifcb" / "*" / "*.roi")[0] == "smhi/D20220519T124533_IFCB134_00001"
+
+
+# CSV manifests
+
+
+def test_a_manifest_is_read_a_row_at_a_time(tmp_path, start):
+    with (tmp_path / "m.csv").open("w") as file:
+        file.write("path,station,note\n")
+        for index in range(200_000):
+            file.write(f"folder/{index}.png,S{index % 9},{'x' * 100}\n")
+    count, megabytes = map(int, start(MEASURE, tmp_path / "m.csv").communicate()[0].split())
+    assert count == 200_000
+    assert megabytes < 12  # the file has 24 MB
+
+
+def test_a_fault_far_down_costs_nothing_of_what_stands_before(tmp_path):
+    (tmp_path / "m.csv").write_text("path,a\n" + "".join(f"{index}.png,1\n" for index in range(50_000)) + "7.png,2\n")
+    images = list_images([tmp_path / "m.csv"])
+    assert [next(images).path for _ in range(50_000)][-1] == "49999.png"
+    with pytest.raises(InputError, match="line 50002: '7.png' stands on line 9 already"):
+        next(images)
+
+
+def test_a_line_that_would_fill_the_memory_is_refused(tmp_path):
+    (tmp_path / "m.csv").write_text("path," + "a," * 600_000)
+    assert fault(tmp_path / "m.csv").endswith("m.csv is no table: it has a line of more than 1048576 characters")
+
+
+def test_seen_finds_every_repetition_among_many(tmp_path):
+    seen = Seen()
+    names = [str(number) for number in random.Random(1).sample(range(10**9), 100_000)]
+    assert not any(seen.add(name) for name in names)
+    assert all(seen.add(name) for name in random.Random(2).sample(names, 5000))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_seen_agrees_with_a_set_in_whatever_order_folders_come(seed):
+    chance, seen, known = random.Random(seed), Seen(), set()
+    folders = ["", "a", "a/b", "a/b/c", "a/bc", "b", "b/a"]
+    for folder in chance.sample(folders, len(folders)) + chance.choices(folders, k=chance.choice((0, 30))):
+        for name in (f"{folder}/{chance.randrange(400)}".lstrip("/") for _ in range(chance.randrange(30))):
+            assert seen.add(name) == (name in known)
+            known.add(name)
+
+
+def test_seen_forgets_no_name_of_a_folder_that_is_done():
+    seen = Seen()
+    assert not any(seen.add(f"{number // 1000}/{number}") for number in range(100_000))
+    assert all(seen.add(f"{number // 1000}/{number}") for number in range(0, 100_000, 7))
+
+
+def test_the_memory_of_names_is_that_of_their_largest_folder():
+    tracemalloc.start()
+    seen = Seen()
+    for number in range(300_000):
+        seen.add(f"{number // 1000}/{number}")
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 300_000
+
+
+# Parquet manifests
+
+
+@pytest.fixture
+def table():
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+
+    def table(path, rows, **options):
+        parquet.write_table(pyarrow.Table.from_pylist(rows), path, **options)
+        return path
+
+    return table
+
+
+def test_a_parquet_manifest_gives_its_rows_as_text(table, tmp_path):
+    from datetime import datetime
+
+    rows = [
+        {"path": "b.png", "depth": 2.5, "at": datetime(2024, 7, 8, 8, 0), "note": None, "n": 3},
+        {"path": "a\\c.png", "depth": None, "at": None, "note": "x", "n": None},
+    ]
+    images = list(list_images([table(tmp_path / "m.parquet", rows)]))
+    assert [(image.path, image.file, dict(image.columns)) for image in images] == [
+        ("b.png", tmp_path / "b.png", {"depth": "2.5", "at": "2024-07-08T08:00:00", "note": "", "n": "3"}),
+        ("a/c.png", tmp_path / "a" / "c.png", {"depth": "", "at": "", "note": "x", "n": ""}),
+    ]
+
+
+def test_a_parquet_manifest_of_many_row_groups_is_read_in_order(table, tmp_path):
+    rows = [{"path": f"{index}.png"} for index in range(20_000)]
+    assert paths(table(tmp_path / "m.parquet", rows, row_group_size=500)) == [row["path"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"file": "a.png"}], " has no column 'path'; its columns are: file"),
+        ([{"path": "a.png"}, {"path": "b.png"}, {"path": "a.png"}], ", row 3: 'a.png' stands on row 1 already"),
+        ([{"path": None, "a": "1"}], ", row 1: the column 'path' is empty"),
+    ],
+)
+def test_a_wrong_parquet_manifest_says_where(table, tmp_path, rows, message):
+    path = table(tmp_path / "m.parquet", rows)
+    assert fault(path) == f"{path}{message}"
+
+
+def test_a_file_that_is_no_parquet_is_refused(table, tmp_path):
+    (tmp_path / "m.parquet").write_bytes(b"no parquet")
+    assert fault(tmp_path / "m.parquet").startswith(f"{tmp_path / 'm.parquet'} cannot be read as Parquet: ")
+
+
+def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    (tmp_path / "m.parquet").write_bytes(b"PAR1")
+    with pytest.raises(MissingExtra) as caught:
+        paths(tmp_path / "m.parquet")
+    assert str(caught.value) == (
+        "the manifest m.parquet needs the package 'pyarrow', which is not installed: pip install 'pelagia[parquet]'"
+    )
+
+
+# All together
+
+
+def test_all_kinds_go_together_and_every_name_is_its_own(tmp_path, put, data_root, encode):
+    import tarfile
+    import zipfile
+
+    put(tmp_path / "crops" / "x.png", seed=1)
+    put(tmp_path / "single.png")
+    (tmp_path / "st1").mkdir()
+    (tmp_path / "st1" / "manifest.csv").write_text("path,depth\nx.png,5\n")
+    with zipfile.ZipFile(tmp_path / "cast.zip", "w") as archive:
+        archive.writestr("x.png", encode())
+    with tarfile.open(tmp_path / "cast.tar", "w") as archive:
+        archive.add(tmp_path / "single.png", "x.png")
+    put(tmp_path / "far" / "x.png")
+    ours = [tmp_path / name for name in ("crops", "single.png", "st1/manifest.csv", "cast.zip", "cast.tar", "f*/*")]
+    tally = Counter()
+    with pytest.raises(InputError, match="lies in the input"):
+        paths(*ours, tmp_path, tally=tally)
+    found = paths(*ours, data_root / "ifcb" / "smhi" / "D20220519T124533_IFCB134", data_root / "ecotaxa_export")
+    assert found[:5] == ["crops/x.png", "single.png", "st1/x.png", "cast.zip/x.png", "cast.tar/x.png"]
+    assert found[5] == f"{tmp_path.name}/far/x.png"
+    assert len(found) == len(set(found)) == 6 + 17 + 437
+
+
+def test_a_tally_only_has_keys_that_are_explained(data_root):
+    tally = Counter()
+    paths(data_root / "ifcb", tally=tally)
+    assert set(tally) <= set(LEFT_OUT)
+
+
+def test_thousands_of_inputs_are_listed(tmp_path, put):
+    many = [put(tmp_path / f"{index}.png", data=b"x") for index in range(2000)]
+    assert len(paths(*many)) == 2000
+
+
+def test_every_kind_claims_nothing_that_is_not_there(tmp_path):
+    for ending in ("", ".csv", ".png", ".zip", ".tar", ".adc", ".parquet"):
+        assert not any(kind.claims(tmp_path / f"no{ending}") for kind in KINDS)
+
+
+def test_a_pattern_lists_no_image_twice(tmp_path, put):
+    for name in ("s/x.png", "s/d/a.png", "s/d/e/b.png"):
+        put(tmp_path / name)
+    (tmp_path / "s" / "manifest.csv").write_text("path\nx.png\n")
+    assert sorted(paths(tmp_path / "s" / "**" / "*")) == ["d/a.png", "d/e/b.png", "x.png"]
+    assert sorted(paths(tmp_path / "s" / "*")) == ["d/a.png", "d/e/b.png", "x.png"]
+
+
+def test_a_folder_and_the_manifest_of_its_images_are_not_both_taken(tmp_path, put):
+    put(tmp_path / "cruise" / "images" / "a.png")
+    (tmp_path / "cruise" / "m.csv").write_text("path\nimages/a.png\n")
+    with pytest.raises(InputError, match="which would count twice: name one of the two"):
+        paths(tmp_path / "cruise" / "images", tmp_path / "cruise" / "m.csv")
+
+
+def test_images_that_no_table_of_an_export_names_are_counted(tmp_path, put):
+    for name in ("a.png", "b.png", "sub/c.png"):
+        put(tmp_path / "eco" / name)
+    (tmp_path / "eco" / "ecotaxa_1.tsv").write_text("img_file_name\tobject_id\na.png\to1\n")
+    tally = Counter()
+    assert paths(tmp_path / "eco", tally=tally) == ["a.png"]
+    assert tally["not_in_table"] == 2
+
+
+@pytest.mark.parametrize("others", [("ecotaxa.txt", "m.tsv"), ("notes_ecotaxa.tsv",)], ids=" and ".join)
+def test_a_zip_of_images_with_another_table_is_no_ecotaxa_export(tmp_path, put, others):
+    put(tmp_path / "a.png")
+    with zipfile.ZipFile(tmp_path / "z.zip", "w") as archive:
+        archive.write(tmp_path / "a.png", "a.png")
+        for name in others:
+            archive.writestr(name, "x")
+    assert paths(tmp_path / "z.zip") == ["a.png"]

@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pelagia.errors import StudioError
+from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.studio import process
+from pelagia_labeling.studio.connection import connect
+from pelagia_labeling.studio.server import Studio, find_executable, read_studio, start_studio, stop_studio
+from pelagia_labeling.tasks.push import push
+from studio_fixtures import free_port
+
+
+def script(folder: Path, body: str) -> Path:
+    """A program of this name in place of Label Studio."""
+    path = folder / "label-studio"
+    path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_server_that_dies_while_starting_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = script(tmp_path, 'echo Starting; echo "OperationalError: disk I/O error" >&2; echo bye; exit 3')
+    monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(broken))
+    home = tmp_path / "home"
+    with pytest.raises(StudioError) as caught:
+        start_studio(home)
+    assert str(caught.value) == (
+        f"Label Studio ended while starting: OperationalError: disk I/O error (its log: {home / 'label-studio.log'})"
+    )
+    known = read_studio(home)
+    assert known is not None
+    assert not known.running
+
+
+def test_a_server_that_never_answers_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(script(tmp_path, "echo $$ > pid; sleep 60")))
+    with pytest.raises(StudioError, match=r"did not answer within 0\.7 s"):
+        start_studio(tmp_path / "home", timeout=0.7)
+    pid = int((tmp_path / "home" / "pid").read_text(encoding="utf-8"))
+    assert not process.birth(pid)
+
+
+def test_without_label_studio_the_message_says_how_to_install_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PELAGIA_LABEL_STUDIO", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StudioError, match=r"Label Studio is not installed: run `make setup`"):
+        find_executable()
+
+
+def test_the_studio_environment_above_the_working_folder_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PELAGIA_LABEL_STUDIO", raising=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    (tmp_path / ".venv-studio" / "bin").mkdir(parents=True)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    program = script(tmp_path / ".venv-studio" / "bin", "true")
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    assert find_executable() == program
+
+
+def test_a_named_program_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PELAGIA_LABEL_STUDIO", "/nowhere/label-studio")
+    with pytest.raises(StudioError, match="PELAGIA_LABEL_STUDIO names /nowhere/label-studio"):
+        find_executable()
+
+
+def test_a_port_that_was_asked_for_and_is_taken_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(script(tmp_path, "exit 1")))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(StudioError, match=f"port {port} is taken"):
+            start_studio(tmp_path / "home", port=port)
+
+
+def test_stop_leaves_alone_a_process_that_only_has_the_old_number(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "30"]) as bystander:
+        known = {
+            "url": "http://127.0.0.1:1",
+            "user": "u",
+            "password": "p",
+            "token": "t",
+            "document_root": str(tmp_path),
+            "version": "",
+            "pid": bystander.pid,
+            "birth": "long ago",
+        }
+        state = tmp_path / "studio.json"
+        state.write_text(json.dumps(known), encoding="utf-8")
+        state.chmod(0o600)
+        assert stop_studio(tmp_path) is False
+        assert bystander.poll() is None
+        bystander.kill()
+
+
+def test_stop_where_nothing_ever_ran_is_no_error(tmp_path: Path) -> None:
+    assert stop_studio(tmp_path) is False
+
+
+def test_a_damaged_state_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "studio.json").write_text("{", encoding="utf-8")
+    (tmp_path / "studio.json").chmod(0o600)
+    with pytest.raises(StudioError, match=r"studio\.json is damaged"):
+        read_studio(tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+def test_a_state_file_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "studio.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "studio.json").chmod(0o644)
+    with pytest.raises(StudioError, match=f"chmod 600 {tmp_path}"):
+        read_studio(tmp_path)
+
+
+def test_data_without_the_account_are_not_started_with_a_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(script(tmp_path, "exit 1")))
+    (tmp_path / "home" / "data").mkdir(parents=True)
+    (tmp_path / "home" / "data" / "label_studio.sqlite3").touch()
+    with pytest.raises(StudioError, match=r"its account, is gone"):
+        start_studio(tmp_path / "home")
+
+
+def test_two_starts_at_once_do_not_make_two_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(script(tmp_path, "exit 1")))
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "starting").write_text(f"{os.getpid()} {process.birth(os.getpid())}", encoding="utf-8")
+    with pytest.raises(StudioError, match="is starting this Label Studio already"):
+        start_studio(home)
+    (home / "starting").write_text("999999999 long ago", encoding="utf-8")
+    with pytest.raises(StudioError, match="ended while starting"):  # the dead one's lock was taken over
+        start_studio(home)
+
+
+def test_the_repr_of_a_studio_holds_no_secret(tmp_path: Path) -> None:
+    studio = Studio(tmp_path, "http://127.0.0.1:1", "u", "hunter2", "sesame", tmp_path)
+    assert "hunter2" not in repr(studio)
+    assert "sesame" not in repr(studio)
+
+
+@pytest.mark.studio
+def test_the_state_file_is_private_and_the_secrets_are_in_no_argument_and_no_log(studio: Studio) -> None:
+    assert stat.S_IMODE((studio.home / "studio.json").stat().st_mode) == 0o600
+    arguments = Path(f"/proc/{studio.pid}/cmdline").read_bytes().decode()
+    log = studio.log.read_text(encoding="utf-8")
+    for secret in (studio.token, studio.password):
+        assert secret not in arguments
+        assert secret not in log
+
+
+@pytest.mark.studio
+def test_it_listens_on_this_machine_alone(studio: Studio) -> None:
+    port = int(studio.url.rpartition(":")[2])
+    listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
+    assert [address for address in listening if address == f"0100007F:{port:04X}"]
+    assert not [address for address in listening if address == f"00000000:{port:04X}"]
+
+
+@pytest.mark.studio
+def test_strangers_cannot_sign_up(studio: Studio) -> None:
+    with httpx.Client(base_url=studio.url) as browser:
+        browser.get("/user/signup/")
+        form = {
+            "email": "eve@example.org",
+            "password": "correct horse",
+            "csrfmiddlewaretoken": browser.cookies["csrftoken"],
+        }
+        answer = browser.post("/user/signup/", data=form)
+    assert answer.status_code == 403
+    assert "CSRF" not in answer.text
+    assert "eve@example.org" not in [user.email for user in connect(home=studio.home).client.users.list()]
+
+
+@pytest.mark.studio
+def test_a_second_start_returns_the_running_server(studio: Studio) -> None:
+    again = start_studio(studio.home)
+    assert again.already_running
+    assert again == studio
+
+
+@pytest.mark.studio
+def test_a_restart_keeps_address_account_token_and_tasks(
+    studio: Studio, make_images: Callable[..., Path], taxonomy: Taxonomy, project: str
+) -> None:
+    before = push(connect(home=studio.home), make_images(3), project, taxonomy)
+    assert stop_studio(studio.home)
+    assert stop_studio(studio.home) is False
+    restarted = start_studio(studio.home)
+    assert (restarted.url, restarted.user, restarted.token) == (studio.url, studio.user, studio.token)
+    assert not restarted.already_running
+    assert connect(home=studio.home).client.projects.get(before.project_id).task_number == 3
+    assert free_port() != int(restarted.url.rpartition(":")[2])

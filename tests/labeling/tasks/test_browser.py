@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page
+
+from pelagia.sources import list_images
+from pelagia.survey.journal import Prediction, Survey
+from pelagia.system.files import sha256_of
+from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.studio.server import Studio
+from pelagia_labeling.tasks.pull import pull
+from pelagia_labeling.tasks.push import push
+
+pytestmark = [pytest.mark.studio, pytest.mark.browser]
+
+PATIENCE = 30_000
+
+
+@pytest.fixture
+def page(studio: Studio, chromium: Browser) -> Iterator[Page]:
+    """A person's browser, logged in through the login page."""
+    page = chromium.new_page(viewport={"width": 1366, "height": 768})
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{studio.url}/user/login/")
+    page.fill("input[name=email]", studio.user)
+    page.fill("input[name=password]", studio.password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "login" not in url)
+    yield page
+    page.close()
+
+
+def chosen(page: Page) -> list[str]:
+    """What is ticked, in the words that people read."""
+    ticked = "[...document.querySelectorAll('input:checked')].map(box => (box.closest('label') || box).innerText || '')"
+    return [str(text).split("[")[0].strip() for text in page.evaluate(ticked)]
+
+
+def await_choice(page: Page, wanted: str) -> None:
+    page.wait_for_function(
+        "wanted => [...document.querySelectorAll('input:checked')]"
+        ".some(box => (box.closest('label') || box).innerText.startsWith(wanted))",
+        arg=wanted,
+    )
+
+
+SHOWN = "([...document.images].find(image => image.getBoundingClientRect().height > 300) || {}).src"
+
+
+def submit_and_await_the_next(page: Page, act: Callable[[], object]) -> None:
+    """Submits, and waits until another image stands there: the last one's choices stay on the page for a moment."""
+    before = page.evaluate(SHOWN)
+    with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
+        act()
+    page.wait_for_function(f"before => {{ const now = {SHOWN}; return now && now !== before }}", arg=before)
+
+
+def test_a_person_labels_with_hotkeys_and_the_labels_arrive_in_the_dataset(
+    page: Page,
+    connection: Connection,
+    make_images: Callable[..., Path],
+    taxonomy: Taxonomy,
+    project: str,
+    tmp_path: Path,
+) -> None:
+    images = make_images("first crop & co.png", "second.tif", "third.png")
+    survey = tmp_path / "survey"
+    with Survey.open_for_writing(survey, model_sha256="ab" * 32, classes=taxonomy.names, settings={}) as rows:
+        guess = np.array([0.1, 0.8, 0.1], np.float32)
+        rows.add(
+            Prediction(one.path, str(one.file), sha256_of(one.read()), probabilities=guess)
+            for one in list_images([images])
+        )
+    report = push(connection, images, project, taxonomy, predictions=survey)
+
+    page.goto(report.url)
+    page.get_by_role("button", name="Label All Tasks").click()
+    # The model's guess is shown as a pre-label, under its title.
+    await_choice(page, "Medusa")
+    page.wait_for_function(
+        "[...document.images].some(image => image.naturalWidth === 16 && image.getBoundingClientRect().height > 400)"
+    )  # a crop of 16 x 20 pixels has loaded, and is shown large
+    page.keyboard.press("c")
+    await_choice(page, "Copepod & nauplius")
+    assert chosen(page) == ["Copepod & nauplius"]
+    if shot := os.environ.get("PELAGIA_SCREENSHOT"):
+        page.screenshot(path=shot)
+    submit_and_await_the_next(page, lambda: page.keyboard.press("Control+Enter"))
+
+    # The next task came by itself: accept the pre-label.
+    await_choice(page, "Medusa")
+    submit_and_await_the_next(page, lambda: page.click("button[name=submit]"))
+
+    # The third: not sure.
+    await_choice(page, "Medusa")
+    page.keyboard.press("u")
+    await_choice(page, "Unsure")
+    with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
+        page.keyboard.press("Control+Enter")
+
+    pulled = pull(connection, project, tmp_path / "dataset")
+    labels = {record.source: (record.class_name, record.annotators) for record in pulled.dataset.records}
+    assert labels == {
+        "first crop & co.png": ("copepod", connection.user),
+        "second.tif": ("medusa", connection.user),
+    }
+    assert pulled.left_out == {"unsure": 1}

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from pelagia.errors import StudioError
+from pelagia.taxonomy import UNSURE_HOTKEY, LabelClass, Taxonomy
+from pelagia_labeling.tasks.interface import build_interface, parse_interface, read_result, reconcile, taxonomy_of
+
+FOREIGN = (
+    '<View><Text name="text" value="$text"/><Choices name="mood" toName="text"><Choice value="x"/></Choices></View>'
+)
+
+
+def named(*names: str) -> Taxonomy:
+    return Taxonomy(name="t", classes=tuple(LabelClass(name=name) for name in names))
+
+
+def test_the_stored_value_is_the_class_name_and_the_shown_one_its_title(taxonomy: Taxonomy) -> None:
+    first = next(ET.fromstring(build_interface(taxonomy)).iter("Choice"))
+    assert (first.get("value"), first.get("alias"), first.get("hotkey")) == ("Copepod & nauplius", "copepod", "c")
+
+
+def test_unsure_is_a_box_of_its_own_with_its_hotkey(taxonomy: Taxonomy) -> None:
+    groups = {node.get("name"): node for node in ET.fromstring(build_interface(taxonomy)).iter("Choices")}
+    assert [choice.get("hotkey") for choice in groups["unsure"]] == [UNSURE_HOTKEY]
+    assert groups["unsure"].get("choice") == "multiple"
+
+
+def test_an_interface_parses_back_to_its_classes(taxonomy: Taxonomy) -> None:
+    parsed = parse_interface(build_interface(taxonomy))
+    assert parsed is not None
+    assert [(one.name, one.title, one.hotkey) for one in parsed] == [
+        (one.name, one.title, one.hotkey) for one in taxonomy.classes
+    ]
+
+
+def test_names_that_are_markup_survive() -> None:
+    names = ["<b>\"x\" & 'y'</b>", "Größe > 5 µm", "a;b", "$image"]
+    parsed = parse_interface(build_interface(named(*names)))
+    assert parsed is not None
+    assert [one.name for one in parsed] == names
+
+
+def test_two_classes_of_one_title_are_told_apart_by_their_names() -> None:
+    twins = Taxonomy(name="t", classes=(LabelClass(name="a", title="Egg"), LabelClass(name="b", title="Egg")))
+    values = [node.get("value") for node in ET.fromstring(build_interface(twins)).iter("Choice")]
+    assert values[:2] == ["a", "b"]
+
+
+@pytest.mark.parametrize("config", ["", "not xml", "<View/>", FOREIGN])
+def test_a_foreign_interface_is_told_from_ours(config: str) -> None:
+    assert parse_interface(config) is None
+
+
+def test_an_unchanged_taxonomy_changes_nothing(taxonomy: Taxonomy) -> None:
+    assert not reconcile(build_interface(taxonomy), taxonomy, used=True, title="p").update
+
+
+def test_classes_may_be_added_to_a_project_with_labels() -> None:
+    change = reconcile(build_interface(named("a")), named("a", "b"), used=True, title="p")
+    assert change.update
+    assert 'value="b"' in change.config
+
+
+def test_a_class_cannot_vanish_from_a_project_with_labels() -> None:
+    with pytest.raises(StudioError) as caught:
+        reconcile(build_interface(named("a", "b", "c")), named("a"), used=True, title="Cruise 1")
+    assert str(caught.value) == (
+        "the project 'Cruise 1' has labels, and the taxonomy 't' lacks classes that stand in its interface: b, c; "
+        "add them to the taxonomy, or choose another project name"
+    )
+
+
+def test_a_foreign_interface_is_replaced_only_while_there_are_no_labels() -> None:
+    assert reconcile(FOREIGN, named("a"), used=False, title="p").update
+    with pytest.raises(StudioError, match="another labelling interface"):
+        reconcile(FOREIGN, named("a"), used=True, title="p")
+
+
+def test_classes_added_in_label_studio_join_the_stored_taxonomy(taxonomy: Taxonomy) -> None:
+    added = LabelClass(name="egg", hotkey="c")
+    joined = taxonomy_of([*taxonomy.classes, added], taxonomy, "p")
+    assert joined.names == ("copepod", "medusa", "detritus", "egg")
+    assert joined.taxa == taxonomy.taxa
+    assert joined.classes[-1].hotkey is None  # c is the copepod's
+
+
+def test_without_a_stored_taxonomy_the_interface_is_the_taxonomy() -> None:
+    assert taxonomy_of([LabelClass(name="b"), LabelClass(name="a")], None, "p").names == ("b", "a")
+
+
+def test_results_that_people_edited_by_hand_do_not_break_the_reader() -> None:
+    assert read_result(None) == ("", False)
+    assert read_result(
+        [{"from_name": "class", "value": {}}, "x", {"from_name": "other", "value": {"text": ["x"]}}]
+    ) == (
+        "",
+        False,
+    )
+    assert read_result([{"from_name": "class", "value": {"choices": [["top", "leaf"]]}}]) == ("leaf", False)

@@ -1,0 +1,261 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from pelagia.errors import InputError, StudioError
+from pelagia.images.preprocess import decode
+from pelagia.sources import list_images
+from pelagia.survey.journal import Prediction, Survey
+from pelagia.system.files import sha256_of
+from pelagia.taxonomy import LabelClass, Taxonomy
+from pelagia_labeling.studio.connection import Connection, connect
+from pelagia_labeling.studio.server import Studio
+from pelagia_labeling.tasks.annotate import submit
+from pelagia_labeling.tasks.project import Task, get_project, list_tasks, require_project
+from pelagia_labeling.tasks.push import push
+from pelagia_labeling.tasks.storage import SERVED, storage_paths
+
+pytestmark = pytest.mark.studio
+
+Tasks = Callable[[str], dict[str, Task]]
+MakeImages = Callable[..., Path]
+
+
+def survey_of(folder: Path, images: Path, class_names: tuple[str, ...], model: str = "ab" * 32) -> Path:
+    """Predictions of all images: 0.7 for the second class."""
+    probabilities = np.full(len(class_names), 0.3 / (len(class_names) - 1), np.float32)
+    probabilities[1] = 0.7
+    with Survey.open_for_writing(folder, model_sha256=model, classes=class_names, settings={}) as survey:
+        survey.add(
+            Prediction(one.path, str(one.file), sha256_of(one.read()), probabilities=probabilities)
+            for one in list_images([images])
+        )
+    return folder
+
+
+def test_a_second_push_adds_nothing(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str
+) -> None:
+    images = make_images(30)
+    first = push(connection, images, project, taxonomy)
+    second = push(connection, images, project, taxonomy)
+    assert (first.added, first.present, first.created) == (30, 0, True)
+    assert (second.added, second.present, second.created) == (0, 30, False)
+    assert (first.project_id, first.url) == (second.project_id, second.url)
+    assert get_project(connection, first.project_id).tasks == 30
+    assert len(storage_paths(connection, require_project(connection, project))) == 1
+
+
+def test_new_images_join_and_renamed_ones_are_recognised(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str
+) -> None:
+    images = make_images("a.png", "b.png")
+    push(connection, images, project, taxonomy)
+    (images / "a.png").rename(images / "renamed.png")
+    make_images("c.png")
+    report = push(connection, images, project, taxonomy)
+    assert (report.added, report.present) == (1, 2)
+
+
+def test_equal_images_are_one_task_and_bad_ones_are_listed(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str
+) -> None:
+    images = make_images("a.png", "b.jpg")
+    (images / "copy of a.png").write_bytes((images / "a.png").read_bytes())
+    (images / "cut.jpg").write_bytes((images / "b.jpg").read_bytes()[:-40])
+    (images / "empty.png").touch()
+    (images / "text.png").write_text("not an image", encoding="utf-8")
+    report = push(connection, images, project, taxonomy)
+    assert (report.added, report.duplicates) == (2, 1)
+    assert [(path, why.partition(":")[0]) for path, why in report.bad] == [
+        ("cut.jpg", "undecodable"),
+        ("empty.png", "empty"),
+        ("text.png", "undecodable"),
+    ]
+
+
+ODD_NAMES = (
+    "plain.png",
+    "Nördliche Ostsee/ä.JPG",
+    "a b & c%20d #1 +?=;.png",
+    "quote'\".jpeg",
+    "$image.webp",
+    "大きい.png",
+    "scan.tif",
+    "scan.bmp",
+)
+
+
+def test_images_of_any_name_and_kind_are_served_byte_for_byte(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks
+) -> None:
+    images = make_images(*ODD_NAMES)
+    deep = np.arange(20 * 16, dtype=np.uint16).reshape(20, 16) * 200
+    (images / "deep.png").write_bytes(cv2.imencode(".png", deep)[1].tobytes())
+    report = push(connection, images, project, taxonomy)
+    assert (report.added, report.bad) == (9, ())
+    tasks = tasks_of(project)
+    assert sorted(tasks) == sorted([*ODD_NAMES, "deep.png"])
+    for path, task in tasks.items():
+        original = (images / path).read_bytes()
+        assert connection.get(SERVED, {"d": task.data["file"]}, what="the original") == original, path
+        shown = connection.get(task.data["image"], what="what the browser gets")
+        assert np.array_equal(decode(shown), decode(original)), path
+        assert shown[:4] in (b"\x89PNG", b"RIFF") or shown[:2] == b"\xff\xd8", path
+
+
+def test_a_manifests_columns_travel_with_the_task(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks
+) -> None:
+    images = make_images("a.png", "b.png")
+    manifest = images / "manifest.csv"
+    manifest.write_text("path,station,source\na.png,ST1,net\nb.png,ST2,pump\n", encoding="utf-8")
+    push(connection, manifest, project, taxonomy)
+    data = tasks_of(project)["b.png"].data
+    assert (data["station"], data["survey_source"], data["source"]) == ("ST2", "pump", "manifest.csv")
+
+
+def test_predictions_are_attached_once_and_fit_the_interface(
+    connection: Connection,
+    make_images: MakeImages,
+    taxonomy: Taxonomy,
+    project: str,
+    tasks_of: Tasks,
+    tmp_path: Path,
+) -> None:
+    images = make_images("a.png", "b.png")
+    push(connection, images, project, taxonomy)  # the tasks are there before the predictions
+    survey = survey_of(tmp_path / "survey", images, taxonomy.names)
+    first = push(connection, images, project, taxonomy, predictions=survey)
+    second = push(connection, images, project, taxonomy, predictions=survey)
+    assert (first.predictions_added, second.predictions_added) == (2, 0)
+    [prediction] = tasks_of(project)["a.png"].predictions
+    assert prediction["result"] == [
+        {"from_name": "class", "to_name": "image", "type": "choices", "value": {"choices": ["medusa"]}}
+    ]
+    assert round(prediction["score"], 4) == 0.7
+    found = connection.client.projects.get(first.project_id)
+    assert found.model_version == prediction["model_version"] == f"survey {'ab' * 6}"
+    assert found.show_collab_predictions
+    assert list(found.get_label_interface().validate_prediction(prediction, return_errors=True)) == []
+
+
+def test_another_models_predictions_are_added_beside_the_first(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks, tmp_path: Path
+) -> None:
+    images = make_images("a.png")
+    for name, model in (("one", "ab" * 32), ("two", "cd" * 32)):
+        survey = survey_of(tmp_path / name, images, taxonomy.names, model)
+        push(connection, images, project, taxonomy, predictions=survey)
+    versions = {entry["model_version"] for entry in tasks_of(project)["a.png"].predictions}
+    assert versions == {f"one {'ab' * 6}", f"two {'cd' * 6}"}
+    assert require_project(connection, project).model_version == f"two {'cd' * 6}"
+
+
+def test_predictions_of_other_classes_are_refused_before_anything_is_done(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tmp_path: Path
+) -> None:
+    images = make_images("a.png")
+    survey = survey_of(tmp_path / "survey", images, ("copepod", "kraken"))
+    with pytest.raises(InputError, match="has classes that the taxonomy 'plankton' lacks: kraken"):
+        push(connection, images, project, taxonomy, predictions=survey)
+    with pytest.raises(StudioError, match="there is no project"):
+        require_project(connection, project)
+
+
+def test_classes_join_the_interface_and_cannot_leave_it_once_there_are_labels(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks
+) -> None:
+    images = make_images("a.png")
+    push(connection, images, project, taxonomy.restricted_to(["copepod", "detritus"]))
+    push(connection, images, project, taxonomy.restricted_to(["copepod"]))  # no label yet: free to change
+    submit(connection, tasks_of(project)["a.png"].id, "copepod")
+    push(connection, images, project, taxonomy)
+    with pytest.raises(StudioError, match="lacks classes that stand in its interface: medusa, detritus"):
+        push(connection, images, project, taxonomy.restricted_to(["copepod"]))
+
+
+def test_two_projects_of_one_title_are_an_error(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str
+) -> None:
+    images = make_images("a.png")
+    push(connection, images, project, taxonomy)
+    connection.client.projects.create(title=project, label_config="<View></View>")
+    with pytest.raises(StudioError, match="2 projects at .* rename all but one"):
+        push(connection, images, project, taxonomy)
+
+
+@pytest.mark.parametrize("name", ["", "  ", "ab", "x" * 51])
+def test_a_name_that_label_studio_does_not_take_is_an_input_error(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, name: str
+) -> None:
+    with pytest.raises(InputError, match="a project's name has 3 to 50 characters"):
+        push(connection, make_images("a.png"), name, taxonomy)
+
+
+def test_a_server_elsewhere_needs_a_shared_folder(
+    studio: Studio, make_images: MakeImages, taxonomy: Taxonomy, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PELAGIA_STUDIO_HOME", str(studio.home / "none"))
+    remote = connect(studio.url, studio.token)
+    with pytest.raises(StudioError, match="set LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to it, here as on the server"):
+        push(remote, make_images("a.png"), project, taxonomy)
+    monkeypatch.setenv("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", str(studio.document_root))
+    assert push(connect(studio.url, studio.token), make_images("a.png"), project, taxonomy).added == 1
+
+
+def test_tasks_that_were_imported_twice_lose_the_unlabelled_twin(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks
+) -> None:
+    images = make_images("a.png", "b.png")
+    report = push(connection, images, project, taxonomy)
+    twin = [{"data": dict(task.data)} for task in tasks_of(project).values()]
+    connection.client.projects.import_tasks(id=report.project_id, request=twin)
+    latest = tasks_of(project)["a.png"].id  # of two tasks of one path the later
+    submit(connection, latest, "medusa")
+    assert get_project(connection, report.project_id).tasks == 4
+    push(connection, images, project, taxonomy)
+    left = tasks_of(project)
+    assert get_project(connection, report.project_id).tasks == 2
+    assert left["a.png"].id == latest
+
+
+PUSH_AND_TELL = """
+import sys
+from pathlib import Path
+import pelagia_labeling.tasks.push as module
+from pelagia.taxonomy import LabelClass, Taxonomy
+from pelagia_labeling.studio.connection import connect
+module.CHUNK = 60
+taxonomy = Taxonomy(name="t", classes=(LabelClass(name="copepod"), LabelClass(name="medusa")))
+module.push(connect(), Path(sys.argv[1]), sys.argv[2], taxonomy, progress=lambda done, total: print(done, flush=True))
+"""
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.06])
+def test_a_push_that_is_killed_midway_and_repeated_makes_no_duplicate(
+    connection: Connection, make_images: MakeImages, project: str, delay: float
+) -> None:
+    images = make_images(400)
+    command = [sys.executable, "-c", PUSH_AND_TELL, str(images), project]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pushing:
+        assert pushing.stdout is not None
+        for line in pushing.stdout:
+            if int(line) >= 120:
+                time.sleep(delay)  # into the next import, which the server then finishes without its caller
+                break
+        pushing.kill()
+    taxonomy = Taxonomy(name="t", classes=(LabelClass(name="copepod"), LabelClass(name="medusa")))
+    report = push(connection, images, project, taxonomy)
+    assert 0 < report.added < 400
+    assert report.added + report.present == 400
+    hashes = [task.sha256 for task in list_tasks(connection, require_project(connection, project))]
+    assert len(hashes) == len(set(hashes)) == 400

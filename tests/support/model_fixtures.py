@@ -1,0 +1,73 @@
+"""A dataset of drawn organisms, a network trained on it for two epochs, and its exported model: made once a session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pelagia.config import load_config
+from pelagia.dataset.schema import Dataset
+from pelagia.model.metadata import ModelFile
+from pelagia.synthetic.survey import SimulatedSurvey, simulate_survey
+from pelagia.taxonomy import load_taxonomy
+from pelagia_labeling.importers.dataset import import_dataset
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TINY = ("preprocess.size=32", "train.epochs=2", "train.batch_size=16", "model={backbone: test_resnet}")
+
+
+@pytest.fixture(scope="session")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> SimulatedSurvey:
+    return simulate_survey(tmp_path_factory.mktemp("sample") / "survey", images=240, seed=5)
+
+
+@pytest.fixture(scope="session")
+def dataset(survey: SimulatedSurvey, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return import_dataset(
+        survey.root,
+        tmp_path_factory.mktemp("dataset") / "drawn",
+        manifest=survey.truth,
+        group_column="station",
+        taxonomy=load_taxonomy(survey.taxonomy),
+    )
+
+
+@pytest.fixture(scope="session")
+def run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("torch")
+    from pelagia_training.config import TrainConfig
+    from pelagia_training.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    config = load_config(REPOSITORY / "configs/training/tiny_cpu.yaml", TrainConfig, [f"dataset={dataset.root}", *TINY])
+    train(config, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    from pelagia_training.export.export import export
+
+    return export(run, tmp_path_factory.mktemp("models") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def sized_run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose network is told the size of each crop, and has learnt something of it."""
+    pytest.importorskip("torch")
+    from pelagia_training.config import TrainConfig
+    from pelagia_training.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "sized"
+    overrides = [f"dataset={dataset.root}", *TINY, "model={backbone: test_resnet, size: true}"]
+    overrides += ["train.epochs=8", "train.lr=5e-3", "train.ema_decay=0"]
+    train(load_config(REPOSITORY / "configs/training/tiny_cpu.yaml", TrainConfig, overrides), out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def sized(sized_run: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
+    from pelagia_training.export.export import export
+
+    return export(sized_run, tmp_path_factory.mktemp("models") / "sized.onnx")

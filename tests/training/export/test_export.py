@@ -1,0 +1,133 @@
+"""The one file that leaves, and the gate before it."""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+from pelagia.dataset.schema import Dataset
+from pelagia.errors import DatasetError, InputError, ModelError, ParityError
+from pelagia.images.preprocess import Image, PreprocessSpec, decode, fit, load
+from pelagia.model.metadata import ModelFile
+from pelagia.model.onnx_file import has_external_data
+from pelagia.system.files import sha256_of_file
+from pelagia_training.export.export import export
+
+SPEC = PreprocessSpec(size=32)
+
+
+def another_filter(data: bytes) -> Image:
+    """What a pipeline with another library's default resize would do."""
+    image = decode(data)
+    scale = SPEC.size / max(image.shape[:2])
+    width, height = (max(1, round(side * scale)) for side in (image.shape[1], image.shape[0]))
+    return fit(cv2.resize(image, (width, height), interpolation=cv2.INTER_NEAREST).astype(np.uint8), SPEC)
+
+
+def swapped_channels(data: bytes) -> Image:
+    return np.ascontiguousarray(load(data, SPEC)[..., ::-1])
+
+
+def stretched(data: bytes) -> Image:
+    return load(data, PreprocessSpec(size=32, fit="stretch"))
+
+
+def test_the_file_is_whole_valid_and_has_a_free_batch_axis(model: ModelFile, dataset: Dataset) -> None:
+    proto = onnx.load_from_string(model.data)
+    onnx.checker.check_model(proto, full_check=True)
+    [image], [probabilities, unknown] = proto.graph.input, proto.graph.output
+    assert [probabilities.name, unknown.name] == ["probabilities", "unknown"]
+    assert [len(one.type.tensor_type.shape.dim) for one in (probabilities, unknown)] == [2, 1]
+    assert unknown.type.tensor_type.shape.dim[0].dim_param
+    assert image.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+    assert image.type.tensor_type.shape.dim[0].dim_param
+    assert [dim.dim_value for dim in image.type.tensor_type.shape.dim[1:]] == [32, 32, 3]
+    assert probabilities.type.tensor_type.shape.dim[0].dim_param
+    assert not has_external_data(model.data)
+    assert [path.name for path in model.path.parent.iterdir()] == [model.path.name]
+
+
+def test_the_metadata_say_what_it_rests_on(model: ModelFile, dataset: Dataset) -> None:
+    data = model.metadata
+    assert data.classes == dataset.class_names
+    assert data.dataset["fingerprint"] == dataset.meta.fingerprint
+    assert data.parity.images == len(dataset.split("val"))
+    assert data.parity.batch_sizes == (1, 8)
+    assert data.parity.max_probability_difference <= 1e-4
+    assert data.training["preprocess"] == asdict(data.preprocess)
+    assert np.array(data.validation_confusion).shape == (len(data.classes), len(data.classes))
+
+
+@pytest.mark.parametrize(
+    "trainer", [another_filter, swapped_channels, stretched], ids=lambda function: function.__name__
+)
+def test_the_gate_fails_when_the_trainer_preprocessed_differently(run: Path, tmp_path: Path, trainer: object) -> None:
+    with pytest.raises(
+        ParityError, match="does not give the trainer's (answers|score of the unknown): .* nothing was written"
+    ):
+        export(run, tmp_path / "model.onnx", load_for_training=trainer)  # type: ignore[arg-type]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_gate_passes_with_the_trainers_own_preprocessing(run: Path, tmp_path: Path) -> None:
+    made = export(run, tmp_path / "model.onnx", load_for_training=lambda data: load(data, SPEC))
+    assert made.metadata.parity.top1_disagreements == 0
+
+
+def test_an_existing_model_is_not_overwritten(run: Path, model: ModelFile) -> None:
+    before = sha256_of_file(model.path)
+    with pytest.raises(InputError, match="exists already"):
+        export(run, model.path)
+    assert sha256_of_file(model.path) == before
+
+
+def test_another_dataset_than_the_runs_is_refused(run: Path, tmp_path: Path, dataset: Dataset) -> None:
+    from pelagia_labeling.importers.dataset import import_dataset
+
+    import_dataset(dataset.root / "images", tmp_path / "other", seed=9)
+    with pytest.raises(DatasetError, match="is not the dataset of this run"):
+        export(run, tmp_path / "model.onnx", dataset=tmp_path / "other")
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is not a training run: make one with `pelagia train CONFIG --out"):
+        export(tmp_path, tmp_path / "model.onnx")
+
+
+def test_an_onnx_file_of_others_is_no_model_of_ours(tmp_path: Path) -> None:
+    nodes = [onnx.helper.make_node("Identity", ["x"], ["y"])]
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
+    onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])), tmp_path / "theirs.onnx")
+    with pytest.raises(ModelError, match="is not a model of Pelagia's: it carries no classes"):
+        ModelFile.read(tmp_path / "theirs.onnx")
+
+
+def test_a_run_that_broke_off_is_exported_with_a_warning(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    state = (copy / "run.json").read_text()
+    (copy / "run.json").write_text(state.replace('"status": "finished"', '"status": "running"'))
+    said: list[str] = []
+    export(copy, tmp_path / "model.onnx", report=said.append)
+    assert said[0] == "warning: the run broke off after epoch 2 of 2: best so far"
+
+
+@pytest.mark.parametrize("damage", ["cut", "other network", "killed between"])
+def test_weights_that_are_not_the_runs_are_refused_in_one_line(run: Path, tmp_path: Path, damage: str) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    weights, settings, state = (copy / name for name in ("best.safetensors", "config.yaml", "run.json"))
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:5000])
+    elif damage == "other network":
+        settings.write_text(settings.read_text().replace("test_resnet", "test_vit").replace("size: 32", "size: 160"))
+    else:
+        document = json.loads(state.read_text())
+        state.write_text(json.dumps({**document, "best_epoch": document["best_epoch"] + 1}))
+    with pytest.raises(InputError, match="train again|run its command again") as caught:
+        export(copy, tmp_path / "model.onnx")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "model.onnx").exists()

@@ -1,0 +1,79 @@
+"""What an exported model knows of its limits, and what is said of it on labelled images."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from cli_fixtures import Pelagia
+from pelagia.dataset.schema import Dataset
+from pelagia.model.metadata import ModelFile
+from pelagia_inference.machine.session import Session
+from pelagia_training.data.batches import load_fitted, targets_of
+from pelagia_training.evaluation.assess import assess
+from pelagia_training.evaluation.evaluate import evaluate
+from pelagia_training.figures.metrics import reliability_of
+from pelagia_training.network.backbone import Normalised, build_network, shows_features
+
+HALF = (0.5, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "size", "shown"),
+    [("test_resnet", 32, True), ("test_vit", 160, True), ("deit_tiny_distilled_patch16_224", 224, False)],
+)
+def test_a_network_of_one_head_shows_its_features(backbone: str, size: int, shown: bool) -> None:
+    network = Normalised(build_network(backbone, 3, pretrained=False, drop_rate=0.0, options={}), HALF, HALF)
+    images = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
+    assert shows_features(network, images) == shown
+
+
+def test_the_model_says_what_its_thresholds_and_temperatures_rest_on(model: ModelFile, dataset: Dataset) -> None:
+    data, val = model.metadata, dataset.split("val")
+    assert data.schema_version == 2
+    assert data.calibration is not None
+    assert data.unknown is not None
+    assert data.decision.rule == "thresholds"
+    assert set(data.decision.classes) == set(data.classes)
+    assert set(data.decision.taxa) == {taxon.name for taxon, _ in data.taxonomy.shared_taxa()}
+    assert (data.calibration.images, data.decision.images) == (len(val), len(val))
+    found = Session(model).answers(load_fitted(dataset, val, data.preprocess))
+    passed = (found.scores <= data.unknown.threshold).mean()
+    assert passed == pytest.approx(data.unknown.known_share, abs=1 / len(val))
+    confusion = np.array(data.validation_confusion)
+    right = found.probabilities.argmax(1) == targets_of(val, data.classes)
+    assert np.trace(confusion) == right.sum()
+
+
+def test_the_errors_before_and_after_are_those_of_the_labels(model: ModelFile, dataset: Dataset) -> None:
+    records = dataset.split("test")
+    found = Session(model).answers(load_fitted(dataset, records, model.metadata.preprocess))
+    targets = targets_of(records, model.metadata.classes)
+    result = assess(model.metadata, found.probabilities, targets, found.scores, found.scores[:3] + 1000)
+    assert result.error == reliability_of(found.probabilities, targets).error
+    assert result.error_before is not None
+    assert result.unknown_flagged == 1.0
+    assert result.known_flagged == (found.scores > model.metadata.unknown.threshold).mean()  # type: ignore[union-attr]
+    evaluated = evaluate(model, dataset, "test").assessment
+    assert evaluated.error == pytest.approx(result.error, abs=1e-4)
+    assert evaluated.by_roll_up == result.by_roll_up
+    assert evaluated.unknown_flagged is None
+
+
+def test_images_of_a_class_that_was_never_trained_on_are_asked_about(model: ModelFile, dataset: Dataset) -> None:
+    records = tuple(replace(one, class_name="kraken") if at % 3 else one for at, one in enumerate(dataset.records))
+    found = evaluate(model, replace(dataset, records=records), "test").assessment
+    assert found.unknown_flagged is not None
+    assert found.known_flagged is not None
+
+
+def test_the_command_says_how_far_the_model_can_be_trusted(
+    pelagia: Pelagia, model: ModelFile, dataset: Dataset
+) -> None:
+    said = pelagia("evaluate", model.path, dataset.root).stdout
+    for words in ("calibration error", "by thresholds", "with roll-up", "called unknown"):
+        assert words in said
+    shown = pelagia("model", "show", model.path).stdout
+    assert "calibration error" in shown
+    assert "of known images pass" in shown

@@ -1,0 +1,71 @@
+"""MLflow and Weights & Biases, with a local database and offline; skipped where they are not installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pelagia.config import load_config
+from pelagia.dataset.schema import Dataset
+from pelagia.errors import MissingExtra
+from pelagia_training.config import TrainConfig
+from pelagia_training.runs.loggers import open_loggers, require_loggers
+from pelagia_training.runs.logs import EpochFigures
+from pelagia_training.train import train
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
+TINY = ("preprocess.size=32", "train.epochs=2", "train.batch_size=16", "model={backbone: test_resnet}")
+FIGURES = [EpochFigures(epoch, 1.0 / epoch, 0.1, 0.2, 0.3 + epoch / 100, 0.4) for epoch in (1, 2, 3)]
+
+
+def test_a_logger_that_is_not_installed_is_refused_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pelagia_training.runs.loggers.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"the logger 'mlflow' needs the package 'mlflow', .*'pelagia\[mlflow\]'"):
+        require_loggers(["mlflow"])
+
+
+def test_mlflow_hears_of_each_epoch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mlflow = pytest.importorskip("mlflow", reason="needs pip install 'pelagia[mlflow]'")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    said: list[str] = []
+    for known in (1, 2, 3):  # broken off after each epoch
+        with open_loggers(["mlflow"], tmp_path, "first", {"train.lr": 0.1}, said.append) as tell:
+            tell(FIGURES[:known])
+            tell(FIGURES[:known])
+    assert said == []
+    client = mlflow.MlflowClient()
+    [run] = client.search_runs([client.get_experiment_by_name("pelagia").experiment_id])
+    assert run.info.status == "FINISHED"
+    assert run.data.params == {"train.lr": "0.1"}
+    heard = client.get_metric_history(run.info.run_id, "val/macro_f1")
+    assert [(one.step, one.value) for one in heard] == [(one.epoch, one.val_macro_f1) for one in FIGURES]
+
+
+def test_wandb_hears_of_each_epoch_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("wandb", reason="needs pip install 'pelagia[wandb]'")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    said: list[str] = []
+    for known in (2, 3):
+        with open_loggers(["wandb"], tmp_path, "first", {"train.lr": 0.1}, said.append) as tell:
+            tell(FIGURES[:known])
+    assert said == []
+    assert json.loads((tmp_path / "wandb.json").read_text())["epoch"] == 3
+    assert len(list((tmp_path / "wandb").glob("offline-run-*"))) == 2
+
+
+def test_a_logger_that_fails_does_not_end_the_run(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run").mkdir()
+    said: list[str] = []
+    monkeypatch.setattr("torch.utils.tensorboard.SummaryWriter.add_scalar", lambda *given: 1 / 0)
+    state = train(
+        load_config(CONFIG, TrainConfig, [f"dataset={dataset.root}", *TINY]),
+        tmp_path / "run",
+        lambda event: said.append(event) if isinstance(event, str) else None,
+    )
+    assert state.status == "finished"
+    assert "warning: tensorboard was not told of epoch 2 and will be: division by zero" in said

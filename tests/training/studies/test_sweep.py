@@ -1,0 +1,443 @@
+"""A search over config keys: what it leaves, and what a kill, a bad trial or another command does to it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from cli_fixtures import Pelagia
+from model_fixtures import REPOSITORY, TINY
+from pelagia.config import load_config
+from pelagia.dataset.schema import Dataset
+from pelagia.errors import ConfigError, InputError, MissingExtra
+from pelagia.options import needs
+from pelagia_labeling.importers.dataset import import_dataset
+from pelagia_training.config import TrainConfig
+from pelagia_training.fit.context import Step
+from pelagia_training.studies.space import Space, load_search
+from pelagia_training.studies.study import open_study
+from pelagia_training.studies.sweep import STUDY_FILE, Sweep, sweep
+from pelagia_training.train import train
+
+CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
+SEARCH = ("train.lr=log:1e-4..1e-2", "augment.strength=0..2", "train.long_tail=none,sqrt_sampling")
+EVERY_BATCH = "train.checkpoint_minutes=0"
+
+
+def planned(dataset: Path, *overrides: str, search: tuple[str, ...] = SEARCH) -> tuple[TrainConfig, Space]:
+    return load_search(CONFIG, [f"dataset={dataset}", *TINY, EVERY_BATCH, *overrides], search)
+
+
+def words(dataset: Path, out: Path, trials: int) -> list[str]:
+    settings = (f"dataset={dataset}", *TINY, EVERY_BATCH)
+    given = [*(("--set", setting) for setting in settings), *(("--search", search) for search in SEARCH)]
+    return ["sweep", str(CONFIG), *(word for pair in given for word in pair), f"--trials={trials}", f"--out={out}"]
+
+
+def start(dataset: Path, out: Path, trials: int) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "pelagia.cli", *words(dataset, out, trials)]
+    return subprocess.Popen(command, cwd=REPOSITORY, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture(scope="module")
+def swept(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Sweep]:
+    out = tmp_path_factory.mktemp("sweeps") / "whole"
+    return out, sweep(*planned(dataset.root), out, trials=3)
+
+
+def test_each_trial_is_a_run_with_the_values_that_the_tables_say(swept: tuple[Path, Sweep]) -> None:
+    out, found = swept
+    with (out / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["trial"] for row in rows] == ["1", "2", "3"]
+    assert Sweep.model_validate(json.loads((out / "sweep.json").read_text())) == found
+    for row, trial in zip(rows, found.trials, strict=True):
+        run = load_config(out / f"trial-{trial.number}" / "config.yaml", TrainConfig)
+        assert (run.train.lr, run.augment.strength, run.train.long_tail) == (
+            float(row["train.lr"]),
+            float(row["augment.strength"]),
+            row["train.long_tail"],
+        )
+        state = json.loads((out / f"trial-{trial.number}" / "run.json").read_text())
+        assert state["status"] == "finished"
+        assert float(row["macro_f1"]) == trial.macro_f1 == state["metrics"]["macro_f1"]
+        assert (row["epochs"], row["state"]) == ("2", "complete")
+    assert len({row["train.lr"] for row in rows}) == 3
+
+
+def test_of_a_trial_that_is_over_only_the_best_weights_stay(swept: tuple[Path, Sweep]) -> None:
+    assert {file.name for file in swept[0].glob("trial-*/*.safetensors")} == {"best.safetensors"}
+
+
+def test_the_best_config_opens_with_its_command_and_trains_to_the_weights_of_the_best_trial(
+    swept: tuple[Path, Sweep], tmp_path: Path
+) -> None:
+    out, found = swept
+    assert found.best is not None
+    assert found.best.macro_f1 == max(trial.macro_f1 or 0 for trial in found.trials)
+    first = (out / "best.yaml").read_text().splitlines()[0]
+    assert first == f"# pelagia train {out}/best.yaml --out {out}-best"
+    train(load_config(out / "best.yaml", TrainConfig), tmp_path / "run")
+    theirs = out / f"trial-{found.best.number}" / "best.safetensors"
+    assert (tmp_path / "run" / "best.safetensors").read_bytes() == theirs.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_in_the_middle_of_trials_ends_as_the_unbroken_one(
+    swept: tuple[Path, Sweep], dataset: Dataset, tmp_path: Path
+) -> None:
+    """Each start is killed within a trial, after a checkpoint; the last one goes on from it."""
+    (whole, _), out = swept, tmp_path / "sweep"
+    for trial in (1, 2):
+        process = start(dataset.root, out, 3)
+        while process.poll() is None and not (out / f"trial-{trial}" / "checkpoint.safetensors").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    process = start(dataset.root, out, 3)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    assert "going on after epoch " in said
+    assert (out / "sweep.csv").read_text() == (whole / "sweep.csv").read_text()
+    for trial in (1, 2, 3):
+        for file in ("best.safetensors", "metrics.csv"):
+            assert (out / f"trial-{trial}" / file).read_bytes() == (whole / f"trial-{trial}" / file).read_bytes()
+
+
+class BrokenOffError(Exception):
+    pass
+
+
+def test_an_epoch_that_the_study_did_not_hear_of_is_told_by_the_next_start(
+    swept: tuple[Path, Sweep], dataset: Dataset, tmp_path: Path
+) -> None:
+    out, (config, space) = tmp_path / "sweep", planned(dataset.root)
+
+    def break_off(event: str | Step) -> None:
+        if isinstance(event, Step) and event.validation is not None:
+            raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        sweep(config, space, out, trials=1, report=break_off)
+    with open_study(out / STUDY_FILE, space) as study:
+        assert [(trial.state, trial.epochs) for trial in study.trials()] == [("unfinished", 0)]
+    assert sweep(config, space, out, trials=1).trials == swept[1].trials[:1]
+    with closing(sqlite3.connect(out / STUDY_FILE)) as file:
+        assert file.execute("SELECT step FROM trial_intermediate_values ORDER BY step").fetchall() == [(1,), (2,)]
+
+
+def test_more_trials_are_added_to_a_sweep_that_is_over(
+    swept: tuple[Path, Sweep], dataset: Dataset, tmp_path: Path
+) -> None:
+    config, space = planned(dataset.root)
+    first = sweep(config, space, tmp_path / "sweep", trials=1)
+    said: list[str | Step] = []
+    assert sweep(config, space, tmp_path / "sweep", trials=1, report=said.append) == first
+    assert said == []
+    assert sweep(config, space, tmp_path / "sweep", trials=2).trials == swept[1].trials[:2]
+
+
+@pytest.mark.parametrize("prune", [True, False])
+def test_a_run_below_the_median_is_ended_and_lets_go_of_everything(
+    dataset: Dataset, tmp_path: Path, prune: bool
+) -> None:
+    out, (config, space) = tmp_path / "sweep", planned(dataset.root, "data.workers=1")
+    out.mkdir()
+    with open_study(out / STUDY_FILE, space) as study:
+        for _ in range(5):
+            trial = study.next(config.seed)
+            assert trial is not None
+            study.tell_epochs(trial.number, [1.0, 1.0])
+            study.end(trial.number, "complete", 1.0)
+    threads = threading.active_count()
+    last = sweep(config, space, out, trials=6, prune=prune).trials[-1]
+    assert (last.state, last.epochs) == (("pruned", 1) if prune else ("complete", 2))
+    assert last.macro_f1 is not None
+    assert ("ended: Pruned: others were better" in (out / "trial-6" / "train.log").read_text()) == prune
+    assert threading.active_count() == threads
+    assert not [one for one in psutil.Process().children() if any("spawn_main" in word for word in one.cmdline())]
+    assert not (out / "trial-6" / "checkpoint.safetensors").exists()
+
+
+def test_a_run_that_diverges_is_a_failed_trial_and_not_the_end(dataset: Dataset, tmp_path: Path) -> None:
+    wild = ("train.warmup_epochs=0", "train.clip_grad=1e30", "train.epochs=1")
+    found = sweep(*planned(dataset.root, *wild, search=("train.lr=1e-3,1e30",)), tmp_path / "sweep", trials=2)
+    states = {trial.values["train.lr"]: trial for trial in found.trials}
+    assert states["1e-3"].state == "complete"
+    assert states["1e30"].state == "failed"
+    assert states["1e30"].fault.startswith("the weights are no longer numbers; no epoch was finished")
+    assert found.best == states["1e-3"]
+
+
+def test_values_that_do_not_go_together_are_failed_trials_and_a_sweep_of_these_alone_an_error(
+    dataset: Dataset, tmp_path: Path, pelagia: Pelagia
+) -> None:
+    out = tmp_path / "sweep"
+    search = ("--search=train.mixup=0.6,0.7", "--search=train.cutmix=0.6,0.7", "--trials=2", f"--out={out}")
+    done = pelagia("sweep", CONFIG, f"--set=dataset={dataset.root}", *search)
+    assert done.returncode == 7
+    assert done.stderr.splitlines()[-1] == (
+        "error: none of 2 trials came to its end; the last: values that do not go together: train: mixup and cutmix "
+        "are shares of the images: together they are 1 at most"
+    )
+    assert [trial["state"] for trial in json.loads((out / "sweep.json").read_text())["trials"]] == ["failed"] * 2
+
+
+def test_a_space_of_few_combinations_is_tried_once_each(dataset: Dataset, tmp_path: Path) -> None:
+    said: list[str | Step] = []
+    plan = planned(dataset.root, "train.epochs=1", search=("train.long_tail=none,sqrt_sampling",))
+    found = sweep(*plan, tmp_path / "sweep", trials=9, report=said.append)
+    assert {trial.values["train.long_tail"] for trial in found.trials} == {"none", "sqrt_sampling"}
+    assert len(found.trials) == 2
+    assert said[-1] == "all 2 combinations were tried"
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_no_combination_is_drawn_twice(tmp_path: Path, seed: int) -> None:
+    _, space = load_search(CONFIG, [], ["train.long_tail=none,focal,sqrt_sampling", "train.soup=2..3"])
+    drawn = []
+    with open_study(tmp_path / STUDY_FILE, space) as study:
+        while trial := study.next(seed):
+            drawn.append(tuple(trial.values.values()))
+            study.end(trial.number, "complete", 0.5)
+    assert len(drawn) == len(set(drawn)) == 6
+
+
+def test_what_is_drawn_depends_on_the_seed_and_neither_on_restarts_nor_on_the_order_of_the_keys(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    def drawn(folder: str, seed: int, starts: int, search: tuple[str, ...]) -> list[dict[str, object]]:
+        space = planned(dataset.root, search=search)[1]
+        (tmp_path / folder).mkdir()
+        for _ in range(starts):
+            with open_study(tmp_path / folder / STUDY_FILE, space) as study:
+                for _ in range(12 // starts):  # after ten of them, TPE no longer draws at random
+                    trial = study.next(seed)
+                    assert trial is not None
+                    assert study.next(seed) == trial
+                    study.end(trial.number, "complete", -abs(trial.values["augment.strength"] - 1))
+                values = [one.values for one in study.trials()]
+        return values
+
+    once = drawn("once", 0, 1, SEARCH)
+    assert drawn("often", 0, 4, SEARCH[::-1]) == once
+    assert drawn("other", 1, 1, SEARCH) != once
+
+
+@pytest.mark.slow
+def test_the_key_that_decides_is_named_once_twenty_trials_are_complete(tmp_path: Path) -> None:
+    _, space = load_search(CONFIG, [], ["augment.light=0..1", "augment.noise=0..1"])
+    with open_study(tmp_path / STUDY_FILE, space) as study:
+        for number in range(1, 21):
+            assert study.importance() == {}, number
+            trial = study.next(0)
+            assert trial is not None
+            study.end(number, "complete", -abs(trial.values["augment.light"] - 0.5))
+        assert next(iter(study.importance())) == "augment.light"
+
+
+def test_another_search_or_config_in_the_same_folder_is_refused_with_what_differs(
+    swept: tuple[Path, Sweep], dataset: Dataset
+) -> None:
+    out, found = swept
+    search = ("train.lr=log:1e-4..2e-2", "augment.strength=0..2", "train.mixup=0,0.2")
+    with pytest.raises(InputError) as caught:
+        sweep(*planned(dataset.root, "train.epochs=3", "data.workers=1", search=search), out, trials=4, prune=False)
+    assert str(caught.value) == (
+        f"the sweep {out} was begun with something else, and its trials could not be compared:\n"
+        "  - train.epochs: was 2, is now 3\n"
+        "  - --search train.long_tail: was none,sqrt_sampling, is now None\n"
+        "  - --search train.lr: was log:0.0001..0.01, is now log:0.0001..0.02\n"
+        "  - --search train.mixup: was None, is now 0,0.2\n"
+        "  - --prune: was True, is now False\n"
+        "give it the old values, or choose another --out"
+    )
+    assert Sweep.model_validate(json.loads((out / "sweep.json").read_text())) == found
+
+
+def test_another_dataset_in_the_same_folder_is_refused(
+    swept: tuple[Path, Sweep], dataset: Dataset, tmp_path: Path
+) -> None:
+    other = import_dataset(dataset.root / "images", tmp_path / "other", seed=3)
+    with pytest.raises(
+        InputError, match=r"begun with something else, .*\n  - the dataset: was \w{12}, is now \w{12}\n"
+    ):
+        sweep(*planned(other.root), swept[0], trials=4)
+
+
+def test_a_second_process_is_refused(dataset: Dataset, tmp_path: Path) -> None:
+    out, refused = tmp_path / "sweep", []
+
+    def report(event: str | Step) -> None:
+        if isinstance(event, Step) and not refused:
+            refused.append(start(dataset.root, out, 1).communicate(timeout=60)[1])
+
+    found = sweep(*planned(dataset.root), out, trials=1, report=report)
+    assert refused[0].startswith(
+        f"error: another process is at work on the sweep {out}: wait for it, or choose another"
+    )
+    assert [trial.state for trial in found.trials] == ["complete"]
+
+
+def test_a_folder_that_is_no_sweep_is_not_touched(run: Path, dataset: Dataset) -> None:
+    before = sorted(run.iterdir())
+    with pytest.raises(InputError, match="exists already: choose another name, or remove it first"):
+        sweep(*planned(dataset.root), run, trials=1)
+    assert sorted(run.iterdir()) == before
+
+
+def test_a_sweep_that_learnt_nothing_leaves_no_folder(dataset: Dataset, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model\.backbone: timm .* has no 'no_such"):
+        sweep(*planned(dataset.root, search=("model.backbone=no_such_net,no_such",)), tmp_path / "sweep", trials=2)
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_a_network_that_there_is_not_is_a_failed_trial_where_another_was_right(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    config, space = planned(dataset.root, search=("model.backbone=no_such_net,no_such",))
+    with open_study(tmp_path / STUDY_FILE, space) as study:
+        trial = study.next(config.seed)
+        assert trial is not None
+        study.end(trial.number, "complete", 0.5)
+    last = sweep(config, space, tmp_path, trials=2).trials[-1]
+    assert (last.state, last.epochs) == ("failed", 0)
+    assert "has no 'no_such" in last.fault
+
+
+def test_a_damaged_study_is_one_line_and_is_made_anew_of_the_runs(dataset: Dataset, tmp_path: Path) -> None:
+    out, (config, space) = tmp_path / "sweep", planned(dataset.root)
+    found = sweep(config, space, out, trials=1)
+    (out / STUDY_FILE).write_bytes(b"no database" * 400)
+    with pytest.raises(
+        InputError, match=r"study.sqlite cannot be used \(.*not a database.*\): .* remove it, and the same"
+    ):
+        sweep(config, space, out, trials=1)
+    (out / STUDY_FILE).unlink()
+    said: list[str | Step] = []
+    assert sweep(config, space, out, trials=1, report=said.append) == found
+    assert not any(isinstance(event, Step) for event in said)
+
+
+def test_all_faults_come_in_one_message_before_torch_is_imported(tmp_path: Path) -> None:
+    search = [
+        "train.lrr=1..2",
+        "augment.strength=0..200",
+        "train.long_tail=none,sqrt_samplin",
+        "preprocess.size=64.5..128",
+        "augment.flips=0..1",
+        "train.epochs=5..2",
+        "train.lr=log:0..1",
+        "train.lr",
+        "train.soup=2",
+        "train.mixup=0..1",
+        "data.workers=0,1",
+        "data.exclude=a,b",
+        "seed=1,2",
+        "model.size=true,{",
+    ]
+    code = (
+        "import sys; from pathlib import Path; from pelagia.errors import ConfigError\n"
+        "from pelagia_training.studies.space import load_search\n"
+        "try: load_search(Path(sys.argv[1]), ['train.mixup=0'], sys.argv[2:])\n"
+        "except ConfigError as error: print(error)\n"
+        "print({'torch', 'optuna'} & set(sys.modules))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", code, str(CONFIG), *search]
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    form = "is not of the form KEY=LOW..HIGH, KEY=log:LOW..HIGH or KEY=A,B,C"
+    assert shown.splitlines() == [
+        f"{CONFIG}: 14 faults",
+        "  - unknown key 'train.lrr' (did you mean 'lr'?)",
+        "  - augment.strength: input should be less than or equal to 10 (found 200.0)",
+        "  - train.long_tail: input should be 'none', 'balanced_sampling', 'sqrt_sampling', 'logit_adjustment', "
+        "'focal' or 'effective_number' (found 'sqrt_samplin')",
+        "  - preprocess.size: '64.5..128' is no range: it takes two whole numbers, LOW..HIGH",
+        "  - augment.flips: it holds no number: name the values to try, augment.flips=A,B,C",
+        "  - train.epochs: '5..2' is no range: LOW must be below HIGH",
+        "  - train.lr: 'log:0..1' begins at 0: orders of magnitude begin above 0",
+        f"  - 'train.lr' {form}",
+        f"  - train.soup: '2' {form}, with two values or more",
+        "  - train.mixup: it is given twice; leave one --search, or one --set, of it",
+        "  - data.workers is not searched: the figures do not depend on it; give it with --set",
+        "  - data.exclude is not searched: figures of other images cannot be compared; give it with --set",
+        "  - seed is not searched: the luckiest seed is no better a setting; give it with --set",
+        "  - model.size: '{' is no YAML: line 1, column 2: expected the node content, but found '<stream end>'",
+        "set()",
+    ]
+
+
+def test_faults_of_the_config_and_of_the_search_come_together() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_search(CONFIG, ["trian.lr=3"], ["train.lrr=1..2"])
+    assert caught.value.faults == (
+        "unknown key 'trian' (did you mean 'train'?)",
+        "unknown key 'train.lrr' (did you mean 'lr'?)",
+    )
+
+
+def test_whole_numbers_are_drawn_where_a_key_holds_them(dataset: Dataset, tmp_path: Path) -> None:
+    search = ("train.micro_batch=1..8", "train.lr=1e-4..1", "model.options.width=1..3", "model.size=true,false")
+    config, space = planned(dataset.root, search=search)
+    with open_study(tmp_path / STUDY_FILE, space) as study:
+        trial = study.next(config.seed)
+    assert trial is not None
+    assert {key: type(value) for key, value in trial.values.items()} == {
+        "model.options.width": int,
+        "model.size": str,
+        "train.micro_batch": int,
+        "train.lr": float,
+    }
+    assert space["model.size"].value("true") is True
+
+
+def test_the_command_shows_the_trials_and_what_to_do_next(
+    swept: tuple[Path, Sweep], dataset: Dataset, pelagia: Pelagia
+) -> None:
+    out, found = swept
+    done = pelagia(*words(dataset.root, out, 3))
+    assert done.returncode == 0, done.stderr
+    assert found.best is not None
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == [
+        "trial",
+        "augment.strength",
+        "train.long_tail",
+        "train.lr",
+        "macro-F1",
+        "epochs",
+        "state",
+    ]
+    assert lines[1].split()[0] == str(found.best.number)
+    assert lines[-2:] == [
+        f"next: pelagia export {out}/trial-{found.best.number} --out whole.onnx",
+        f"or, with another --set: pelagia train {out}/best.yaml --out {out}-best",
+    ]
+
+
+def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pelagia.options.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra) as caught:
+        needs("sweep", "sweep")
+    assert str(caught.value) == (
+        "`pelagia sweep` needs the package 'optuna', which is not installed: pip install 'pelagia[sweep]'"
+    )
+
+
+def test_the_best_config_holds_every_key(swept: tuple[Path, Sweep]) -> None:
+    assert set(yaml.safe_load((swept[0] / "best.yaml").read_text())) == set(TrainConfig.model_fields)

@@ -1,0 +1,354 @@
+"""`pelagia train`, `pelagia sweep`, `pelagia export`, `pelagia evaluate` and `pelagia quantize`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pelagia.errors import InputError, TrainingError
+from pelagia.options import ModelPath, Out, needs
+from pelagia.system import console
+
+if TYPE_CHECKING:
+    from pelagia.model.metadata import ModelFile
+    from pelagia_training.config import TrainConfig
+    from pelagia_training.evaluation.evaluate import Evaluation
+    from pelagia_training.export.compare import Comparison
+    from pelagia_training.studies.sweep import Sweep
+
+SetKeys = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config.")]
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to make, or one that was broken off and goes on.")
+    ] = None,
+    set_: SetKeys = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Cross-validate by group: so many runs, each with one part held out.")
+    ] = None,
+    export: Annotated[bool, typer.Option(help="Leave the model in the run folder, as `pelagia export` would.")] = True,
+    resume: Annotated[bool, typer.Option(help="Go on with a run that was broken off; else refuse it.")] = True,
+    show_augmentations: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", help="Draw what training would do to the images, and stop.")
+    ] = None,
+) -> None:
+    """Train a network on a dataset. The same command goes on where it was broken off.
+
+    \b
+    pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --out runs/first
+    pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --set train.epochs=30 --out runs/long
+    """
+    from pelagia.config import load_config
+
+    needs("training", "train")
+    from pelagia_training.config import TrainConfig
+
+    settings = load_config(config, TrainConfig, set_ or [])  # a mistake is told before torch is imported
+    if show_augmentations is not None:
+        _show_augmentations(settings, show_augmentations)
+        return
+    if out is None:
+        raise InputError("say where the run is to go: --out RUN")
+    from pelagia_training.devices import is_first, leave
+    from pelagia_training.fit.console import show_training
+    from pelagia_training.train import train as run_training
+
+    if folds:
+        _cross_validate(settings, folds, out, resume)
+        return
+    try:
+        with show_training() as report:
+            state = run_training(settings, out, report, resume=resume)
+    except (KeyboardInterrupt, SystemExit):
+        if is_first() and out.exists():
+            console.note(f"the run {out} is not finished: the same command goes on with it")
+        raise
+    leave()
+    best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
+    console.say(f"best validation {best}, {state.seconds:.0f} s")
+    _deliver(out, state.dataset, export)
+
+
+def _deliver(run: Path, dataset: Path, export: bool) -> None:
+    from pelagia_training.export.finish import deliver, report_without_model
+
+    if not export:
+        report_without_model(run)
+        console.say(f"report on the val split: {run}/report.html")
+        console.say(f"next: pelagia export {run} --out {run.name}.onnx")
+        return
+    model = deliver(run, console.note)
+    console.say(f"report on the val split: {run}/report.html; the model: {model.path}")
+    console.say(f"next: pelagia evaluate {model.path} {dataset} --run {run} --out {run}-test")
+
+
+def _show_augmentations(settings: TrainConfig, out: Path) -> None:
+    from pelagia_training.studies.contact_sheet import DRAWS, show_augmentations
+
+    sheet = show_augmentations(settings, out)
+    console.say(f"written: {out}; {sheet.rows} images, each as it is and then {DRAWS} times as it is trained on")
+    for kind, columns in sheet.mixed.items():
+        share = f"train.{kind}, {getattr(settings.train, kind):.0%} of images"
+        console.say(f"columns {columns[0]} to {columns[-1]}: mixed with another row ({share})")
+
+
+def _cross_validate(settings: TrainConfig, folds: int, out: Path, resume: bool) -> None:
+    from pelagia_training.fit.console import show_training
+    from pelagia_training.studies.folds import cross_validate
+
+    with show_training() as report:
+        found = cross_validate(settings, folds, out, report, resume=resume)
+    names = tuple(found.together.headline)
+    rows = [
+        (str(number), fold.groups, fold.images, *(f"{fold.headline[name]:.4f}" for name in names))
+        for number, fold in enumerate(found.folds, 1)
+    ]
+    console.table(("fold", "groups", "images", *names), rows)
+    for name in names:
+        average, deviation = found.spread(name)
+        interval = found.together.intervals.headline[name]
+        between = f", {interval.low:.4f} to {interval.high:.4f}" if interval else ""
+        console.say(
+            f"{name:18} mean {average:.4f}, spread {deviation:.4f}; "
+            f"all images together {found.together.headline[name]:.4f}{between}"
+        )
+    console.say(f"written: {out}/report.html, folds.json, out_of_fold; next: pelagia suspects {out} --out SUSPECTS")
+
+
+def sweep(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
+    search: Annotated[list[str], typer.Option(metavar="KEY=VALUES", help="A key to search; give it again for more.")],
+    out: Annotated[Path, typer.Option(help="Folder of the sweep to make, or of one that goes on.")],
+    set_: SetKeys = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all; with more than before, a sweep goes on.")] = 20,
+    prune: Annotated[bool, typer.Option(help="End a run that is below the median of the others.")] = True,
+) -> None:
+    """Search keys of a config for the best macro-F1 on the val split: one run for each trial of some values.
+
+    \b
+    --search train.lr=log:1e-4..3e-3             numbers, by orders of magnitude
+    --search augment.strength=0..2               numbers, whole ones where the key holds whole ones
+    --search train.long_tail=none,sqrt_sampling  one of these
+
+    \b
+    pelagia sweep configs/training/baseline.yaml --set dataset=datasets/crops \\
+        --search train.lr=log:1e-4..3e-3 --search augment.strength=0..2 --trials 20 --out runs/sweep
+
+    The same command goes on where it was broken off. One process at a time works on a sweep.
+    """
+    needs("training", "sweep")
+    needs("sweep", "sweep")
+    from pelagia_training.studies.space import load_search
+
+    settings, space = load_search(config, set_ or [], search)  # a mistake is told before torch is imported
+    from pelagia_training.fit.console import show_training
+    from pelagia_training.studies.sweep import sweep as run_sweep
+
+    with show_training() as report:
+        found = run_sweep(settings, space, out, trials=trials, prune=prune, report=report)
+    _show_sweep(found, out)
+
+
+def _show_sweep(found: Sweep, out: Path) -> None:
+    from pelagia_training.studies.sweep import BEST_CONFIG_FILE, run_of, values_of
+
+    ranked = sorted(found.trials, key=lambda trial: (trial.state != "complete", -(trial.macro_f1 or 0)))
+    rows = [
+        (
+            *(str(trial.number), *values_of(trial).values()),
+            *("" if trial.macro_f1 is None else f"{trial.macro_f1:.4f}", trial.epochs, trial.state),
+        )
+        for trial in ranked
+    ]
+    console.table(("trial", *found.search, "macro-F1", "epochs", "state"), rows)
+    if found.importance:
+        shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importance.items())
+        console.say(f"what tells the best quarter from the others: {shares}")
+    best = found.best
+    if best is None:
+        raise TrainingError(f"none of {len(found.trials)} trials came to its end; the last: {found.trials[-1].fault}")
+    console.say(f"best validation macro-F1 {best.macro_f1:.4f}, trial {best.number}: chosen by it, so it flatters")
+    console.say(f"written: {out}/sweep.json, sweep.csv, {BEST_CONFIG_FILE}")
+    console.say(f"next: pelagia export {run_of(out, best)} --out {out.name}.onnx")
+    console.say(f"or, with another --set: pelagia train {out / BEST_CONFIG_FILE} --out {out}-best")
+
+
+def leak(
+    run: Annotated[Path, typer.Argument(help="A finished run on a dataset that is split by group.")],
+    out: Annotated[Path, typer.Option(help="Run folder of the same training on a random split.")],
+) -> None:
+    """Show what a random split would have flattered: train a run's config again on one, and print both figures."""
+    needs("training", "leak")
+    from pelagia_training.fit.console import show_training
+    from pelagia_training.studies.leak import measure_leak
+
+    with show_training() as report:
+        found = measure_leak(run, out, report)
+    both = found.by_group, found.at_random
+    rows = []
+    for name in found.by_group.headline:
+        intervals = [one.intervals.headline[name] for one in both]
+        texts = (f"{one.low:.4f} to {one.high:.4f}" if one else "" for one in intervals)
+        rows.append(
+            (
+                name,
+                *(cell for one, text in zip(both, texts, strict=True) for cell in (f"{one.headline[name]:.4f}", text)),
+            )
+        )
+    console.table(("test split", "by group", "95%", "at random", "95%"), rows)
+    flattery = found.at_random.headline["macro_f1"] - found.by_group.headline["macro_f1"]
+    console.say(f"a random split would flatter by {flattery:+.4f} of macro-F1: report the figure by group")
+
+
+def suspects(
+    run: Annotated[Path, typer.Argument(help="A folder that `pelagia train --folds` made.")],
+    out: Out,
+    dataset: Annotated[Path | None, typer.Option(help="The run's dataset, where it was moved.")] = None,
+    most: Annotated[int | None, typer.Option(min=1, help="How many images; counted from the data by default.")] = None,
+) -> None:
+    """List the labels that cross-validation disagrees with most, as a contact sheet and as a manifest to push.
+
+    \b
+    pelagia suspects runs/cv --out suspects
+    pelagia label push suspects/suspects.csv --project "Second look" --taxonomy suspects/taxonomy.yaml
+    """
+    needs("training", "suspects")
+    from pelagia.dataset.schema import Dataset
+    from pelagia.system.files import refuse_existing
+    from pelagia_training.studies.folds import dataset_folder
+    from pelagia_training.studies.suspects import find_suspects, write_suspects
+
+    refuse_existing(out, "folder of suspects")
+    opened = Dataset.read(dataset or dataset_folder(run))
+    found = find_suspects(run, opened, most)
+    write_suspects(found, run, opened, out)
+    console.say(f"{len(found)} of {len(opened.records)} labels to look at again: {out}/suspects.html, suspects.csv")
+    console.say(f'next: pelagia label push {out}/suspects.csv --project "Second look" --taxonomy {out}/taxonomy.yaml')
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="A run folder that `pelagia train` made.")],
+    out: Annotated[Path, typer.Option(help="The .onnx file to make; must not exist yet.")],
+    dataset: Annotated[Path | None, typer.Option(help="The run's dataset, where it was moved.")] = None,
+    orientations: Annotated[
+        int | None,
+        typer.Option(help="Average over 1, 2, 4 or 8 mirrored and turned views: so many times the work for the field."),
+    ] = None,
+) -> None:
+    """Export a run's best weights as one .onnx file, if it gives the trainer's answers in ONNX Runtime."""
+    needs("training", "export")
+    from pelagia_training.export.export import export as run_export
+
+    model = run_export(run, out, dataset=dataset, orientations=orientations, report=console.note)
+    parity = model.metadata.parity
+    console.say(
+        f"parity gate passed: {parity.images} validation images at batch {' and '.join(map(str, parity.batch_sizes))}, "
+        f"same top-1 on all, largest difference of a probability {parity.max_probability_difference:.2g}"
+    )
+    console.say(f"{out}: {len(model.data) / 1e6:.1f} MB, {len(model.metadata.classes)} classes")
+    console.say(f"next: pelagia classify {out} IMAGES --out SURVEY")
+
+
+def evaluate(
+    model: ModelPath,
+    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
+    split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json and the tables.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The model's run folder: its learning curves are shown.")] = None,
+) -> None:
+    """Measure a model on a dataset's split, through the runner that the field uses.
+
+    \b
+    Behind each figure stands where it lies in 95% of draws of as many groups (stations, tracks).
+    OUT/report.html is one page with everything, to open in a browser and to send around.
+    """
+    needs("training", "evaluate")
+    from pelagia.dataset.schema import Dataset
+    from pelagia.model.metadata import ModelFile
+    from pelagia.system.files import refuse_existing
+    from pelagia_training.evaluation.evaluate import evaluate as run_evaluation
+    from pelagia_training.evaluation.folder import per_class, write_evaluation
+    from pelagia_training.runs.logs import read_curves
+
+    if out:
+        refuse_existing(out, "evaluation")
+    if run and not out:
+        raise InputError("--run is for the report: name its folder with --out")
+    curves = read_curves(run) if run else None
+    compared = Dataset.read(dataset)
+    with console.progress_bar("classifying") as update:
+        result = run_evaluation(ModelFile.read(model), compared, split, progress=update)
+    console.table(("class", "precision", "recall", "F1", "support"), per_class(result))
+    _show_evaluation(result)
+    if out:
+        write_evaluation(result, compared, out, curves)
+        console.say(f"written: {out}/report.html, metrics.json, per_class.csv, confusion.csv, confusion.png")
+
+
+def _show_evaluation(result: Evaluation) -> None:
+    from pelagia_training.figures.bootstrap import FEW_GROUPS
+
+    for name, count in result.unknown.items():
+        console.note(f"left out: {count} images of '{name}', a class that the model does not know")
+    if result.failed:
+        console.note(f"left out: {result.failed} images that cannot be read")
+    console.say(f"{result.images} images of {result.groups} groups in the split '{result.split}' of {result.dataset}")
+    for name, value in result.headline.items():
+        interval = result.intervals.headline[name]
+        between = f"  {interval.low:.4f} to {interval.high:.4f}" if interval else "  no interval: one group"
+        console.say(f"{name:18} {value:.4f}{between}")
+    for name, said in result.assessment.lines() if result.assessment else ():
+        console.say(f"{name:18} {said}")
+    if result.groups < FEW_GROUPS:
+        console.note(f"warning: only {result.groups} groups: the intervals are too narrow")
+
+
+def quantize(
+    model: ModelPath,
+    calibration: Annotated[
+        Path, typer.Option(metavar="DATASET", help="Its train split calibrates; on its val split the gate is measured.")
+    ],
+    out: Annotated[Path, typer.Option(help="The .onnx file to make; must not exist yet.")],
+    split: Annotated[str, typer.Option(help="Compare both models on train, val, test or all.")] = "test",
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision for a GPU, instead of int8 for a CPU.")] = False,
+) -> None:
+    """Make a smaller, faster model, and measure on this machine whether it is worth it.
+
+    \b
+    pelagia quantize model.onnx --calibration datasets/crops --out model.int8.onnx
+    pelagia quantize model.onnx --calibration datasets/crops --out model.fp16.onnx --fp16
+    """
+    needs("training", "quantize")
+    from pelagia.dataset.schema import Dataset
+    from pelagia.model.metadata import ModelFile, refuse_model
+
+    large, dataset = ModelFile.read(model), Dataset.read(calibration)
+    dataset.split(split)  # a mistake is told before torch is imported
+    refuse_model(out)
+    from pelagia_training.export.compare import compare
+    from pelagia_training.export.quantize import quantize as run_quantisation
+
+    small = run_quantisation(large, dataset, out, kind="fp16" if fp16 else "int8", report=console.note)
+    _show_comparison(large, small, compare(large, small, dataset, split, timed=not fp16, report=console.note))
+
+
+def _show_comparison(large: ModelFile, small: ModelFile, result: Comparison) -> None:
+    measured = small.metadata.quantisation
+    assert measured is not None  # noqa: S101 - it was just made
+    console.say(
+        f"{measured.kind} gate passed: same top-1 on {measured.top1_agreement:.1%} of {measured.images} validation "
+        f"images, macro-F1 {measured.float_macro_f1:.4f} -> {measured.macro_f1:.4f}"
+    )
+    speed = "for a GPU, not measured here" if result.speed is None else f"{result.speed:.2f} times as fast on this CPU"
+    console.say(f"speed     {speed}")
+    console.say(f"size      {len(large.data) / 1e6:.1f} -> {len(small.data) / 1e6:.1f} MB")
+    figures = f"{result.large.metrics.macro_f1:.4f} -> {result.small.metrics.macro_f1:.4f} ({result.change:+.4f})"
+    console.say(f"macro-F1  {figures} on {result.small.images} images of the split '{result.small.split}'")
+    advice = "use it" if result.speed is not None else "use it on a GPU"
+    if result.against:
+        advice = f"do not use it: {'; '.join(result.against)}"
+    console.say(f"written: {small.path}; {advice}")

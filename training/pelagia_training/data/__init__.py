@@ -1,0 +1,1 @@
+"""From a dataset to batches: decoded crops, augmentation, mixing, sampling, splits."""

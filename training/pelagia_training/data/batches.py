@@ -1,0 +1,176 @@
+"""Images of a dataset as the network meets them: their order, and what augmentation makes of each."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import Sampler
+
+from pelagia.dataset.schema import Dataset, Record
+from pelagia.images.pixel_size import pixel_size_um
+from pelagia.images.preprocess import Image, PreprocessSpec
+from pelagia.system.cores import thread_pool
+from pelagia_training.data.augment import Augment, sample_seed
+from pelagia_training.data.crops import StreamedCrops
+
+
+def load_fitted(dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec) -> NDArray[np.uint8]:
+    """All images of ``records`` in memory: uint8, N x size x size x 3, RGB, 0..255, in their order.
+
+    Raises:
+        DatasetError: an image is missing or cannot be decoded.
+    """
+    images = StreamedCrops(dataset, records, spec)
+    with thread_pool() as pool:
+        return np.stack(list(pool.map(images.__getitem__, range(len(images)))))
+
+
+Order = Callable[[int], NDArray[np.int64]]
+"""epoch -> indices of the images in the order in which they are met; the same epoch always gives the same."""
+
+
+def shuffled(count: int, seed: int) -> Order:
+    """Every image once, in an order that depends on (seed, epoch) alone."""
+    return lambda epoch: np.random.default_rng((seed, epoch)).permutation(count)
+
+
+class Batches(Sampler[list[tuple[int, int]]]):
+    """(epoch, index) of this process's images of each batch; what does not fill the last batch is left out.
+
+    Call `start` before each epoch. Batches of ``size`` are the same whatever the number of processes; process ``rank``
+    of ``world`` takes every ``world``-th image of each.
+    """
+
+    def __init__(self, order: Order, count: int, size: int, rank: int = 0, world: int = 1) -> None:
+        self._order = order
+        self._size = min(size, count // world * world)
+        self._batches = count // self._size
+        self._rank, self._world = rank, world
+        self._epoch, self._first = 1, 0
+
+    def start(self, epoch: int, first: int = 0) -> None:
+        """The next iteration gives the batches of ``epoch``, counted from 0, from ``first`` on."""
+        self._epoch, self._first = epoch, first
+
+    def __len__(self) -> int:
+        return self._batches
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        indices = self._order(self._epoch)
+        for batch in range(self._first, self._batches):
+            part = indices[batch * self._size : (batch + 1) * self._size]
+            yield [(self._epoch, index) for index in part[self._rank :: self._world].tolist()]
+
+
+class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
+    """Augmented images and their class indices, by (epoch, index).
+
+    Args:
+        images: N of uint8, size x size x 3.
+        targets: int64, N.
+        seed: with the epoch and the index it decides the augmentation.
+        sizes: float32, N x 3, which then come between images and targets.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image],
+        targets: NDArray[np.int64],
+        augment: Augment,
+        seed: int,
+        sizes: NDArray[np.float32] | None = None,
+    ) -> None:
+        self._images = images
+        self._targets = targets
+        self._augment = augment
+        self._seed = seed
+        self._sizes = sizes
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, ...]:
+        epoch, index = key
+        image = self._augment(self._images[index], sample_seed(self._seed, epoch, index))
+        sizes = () if self._sizes is None else (torch.from_numpy(self._sizes[index]),)
+        pixels = torch.from_numpy(np.require(image, requirements=("C", "W")))
+        return pixels, *sizes, torch.tensor(self._targets[index])
+
+
+class EveryNth(Sequence[Image]):
+    """Every ``step``-th of ``images``, from ``first`` on."""
+
+    def __init__(self, images: Sequence[Image], first: int, step: int) -> None:
+        self._images, self._indices = images, range(first, len(images), step)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._images[self._indices[index]]
+
+
+Item = TypeVar("Item")
+
+
+def prefetched(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
+    """``items``, made by a thread that is at most ``depth`` of them ahead. Their errors are raised here."""
+    made: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
+    over = threading.Event()
+
+    def put(item: Item | None, error: BaseException | None) -> bool:
+        while not over.is_set():
+            with suppress(queue.Full):
+                made.put((item, error), timeout=0.1)
+                return True
+        return False
+
+    def make() -> None:
+        try:
+            if all(put(item, None) for item in items):
+                put(None, StopIteration())
+        except BaseException as error:  # whatever it is, the run must hear of it
+            put(None, error)
+
+    thread = threading.Thread(target=make, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error = made.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]
+    finally:
+        over.set()
+        thread.join()
+
+
+def spread(records: Sequence[Record], most: int) -> list[Record]:
+    """At most ``most`` of ``records``, evenly over their order, in which a class follows the other."""
+    chosen = np.linspace(0, len(records) - 1, min(len(records), most)).round().astype(int)
+    return [records[index] for index in chosen]
+
+
+def targets_of(records: Sequence[Record], classes: Sequence[str]) -> NDArray[np.int64]:
+    """Index of each record's class in ``classes``: int64, N."""
+    index = {name: position for position, name in enumerate(classes)}
+    return np.array([index[record.class_name] for record in records], np.int64)
+
+
+def sizes_of(records: Sequence[Record]) -> NDArray[np.float32]:
+    """Width and height of each image in pixels, and micrometres along a pixel's side, 0 where unknown: float32, N x 3.
+
+    The runner finds the same where it decodes the image; the parity gate compares.
+    """
+    return np.array([(one.width, one.height, pixel_size_um(one.extra)) for one in records], np.float32).reshape(-1, 3)

@@ -1,0 +1,175 @@
+"""Files of fitted images, shared by all runs: each holds the images that no file before it held.
+
+    NAME-SIZE-SPEC-CONTENT.crops    N images uint8 SIZE x SIZE x 3, N CRC-32, N SHA-256 of the originals, sorted
+
+Invariant: a file is whole or absent and never changes, so that one process may have it mapped while another adds a
+file. An image is found by the bytes of its original and by how it was fitted, whatever dataset, split or fold it is of.
+A file with a sum that does not agree counts as absent. Any of them can be removed at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.images.preprocess import Image, PreprocessSpec
+from pelagia.system.cores import thread_pool
+from pelagia.system.files import new_file, sha256_of, slug
+from pelagia.system.locking import hold
+
+_VERSION = 2
+"""Raise it when the files have another form, or `pelagia.images.preprocess` gives other pixels for the same spec."""
+
+_NEVER = 7 * 24 * 3600.0
+_SUM, _SHA = np.dtype("<u4"), np.dtype("S32")
+
+Shas = NDArray[np.bytes_]
+"""Of `_SHA`. numpy takes trailing zeros away from each, and from all of them alike."""
+
+
+class CachedCrops(Sequence[Image]):
+    """Images of cache files by index: uint8, size x size x 3, RGB, 0..255.
+
+    Args:
+        files: each with the number of its images.
+        places: int64, N x 2: an index of ``files``, and a row of that file.
+    """
+
+    def __init__(self, files: Sequence[tuple[Path, int]], size: int, places: NDArray[np.int64]) -> None:
+        self._opened = (files, size, places)
+        self._places = places
+        self._images = [_images(file, count, size) for file, count in files]
+
+    def __reduce__(self) -> tuple[Any, ...]:  # a worker process opens the files, and is not sent what is in them
+        return (CachedCrops, self._opened)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def at(self, rows: Sequence[int]) -> CachedCrops:
+        """Some of the images, in another order."""
+        files, size, places = self._opened
+        return CachedCrops(files, size, places[np.array(rows, np.intp)])
+
+    def __getitem__(self, index: Any) -> Any:
+        file, row = self._places[index]
+        return np.asarray(self._images[file][row])
+
+
+@dataclass
+class _Found:
+    """Where images are. ``places`` is int64, N x 2, as in `CachedCrops`; -1 where no file holds one."""
+
+    files: list[tuple[Path, int]]
+    places: NDArray[np.int64]
+    damaged: list[Path]
+
+    @property
+    def missing(self) -> NDArray[np.intp]:
+        return np.flatnonzero(self.places[:, 0] < 0)
+
+    def add(self, file: Path, count: int, which: NDArray[np.intp], rows: NDArray[np.intp]) -> None:
+        """Of the images ``which`` it is now known that they are in ``rows`` of a file of ``count`` images."""
+        self.places[which, 0], self.places[which, 1] = len(self.files), rows
+        self.files.append((file, count))
+
+
+def open_cache(
+    folder: Path,
+    name: str,
+    spec: PreprocessSpec,
+    wanted: Sequence[str],
+    make: Callable[[Sequence[int]], Iterator[Image]],
+    report: Callable[[str], None],
+) -> CachedCrops:
+    """Images by the SHA-256 of their originals, those that ``folder`` lacks made and added in a new file.
+
+    Processes that add images under one ``name`` wait for each other, and find what the other made.
+
+    Args:
+        name: of the dataset, for people.
+        wanted: sorted, each once.
+        make: fitted images at some indices of ``wanted``, in their order.
+
+    Raises:
+        OSError: ``folder`` cannot be read or written, or its disk is full.
+    """
+    shas = np.array([bytes.fromhex(sha) for sha in wanted], _SHA)
+    key = sha256_of(json.dumps((_VERSION, asdict(spec))).encode())[:8]
+    stem = f"{slug(name)}-{spec.size}-{key}"
+    found = _look_up(folder, key, spec.size, shas)
+    if not len(found.missing):
+        report(f"{len(shas)} decoded images in {folder}")
+        return CachedCrops(found.files, spec.size, found.places)
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = folder / f"{stem}.lock"
+    with hold(lock, f"images of {name} are being decoded by another process, which holds {lock}", wait=_NEVER):
+        for left in folder.glob(f".{stem}-*.partial-*"):  # of a process that was killed
+            left.unlink(missing_ok=True)
+        found = _look_up(folder, key, spec.size, shas)
+        if len(missing := found.missing):
+            file = folder / f"{stem}-{sha256_of(shas[missing].tobytes())[:8]}.crops"
+            report(f"decoding {len(missing)} of {len(shas)} images of {name} into {file}")
+            _write(file, make(missing.tolist()), shas[missing])
+            found.add(file, len(missing), missing, np.arange(len(missing)))
+            for damaged in set(found.damaged) - {file}:
+                with suppress(OSError):  # some systems keep what another process has mapped
+                    damaged.unlink()
+    return CachedCrops(found.files, spec.size, found.places)
+
+
+def _look_up(folder: Path, key: str, size: int, shas: Shas) -> _Found:
+    """Which whole files hold which of ``shas``; of a damaged one nothing is taken."""
+    found = _Found([], np.full((len(shas), 2), -1, np.int64), [])
+    for file in sorted(folder.glob(f"*-{key}-*.crops")):
+        missing = found.missing
+        count, rest = divmod(file.stat().st_size, size**2 * 3 + _SUM.itemsize + _SHA.itemsize)
+        if not count or rest:
+            found.damaged.append(file)
+            continue
+        rows = _rows(file, count, size, shas[missing])
+        there = np.flatnonzero(rows >= 0)
+        if not _agree(file, count, size, rows[there]):
+            found.damaged.append(file)
+        elif len(there):
+            found.add(file, count, missing[there], rows[there])
+    return found
+
+
+def _images(file: Path, count: int, size: int) -> NDArray[np.uint8]:
+    return np.memmap(file, np.uint8, "r", shape=(count, size, size, 3))
+
+
+def _rows(file: Path, count: int, size: int, shas: Shas) -> NDArray[np.intp]:
+    """The row of each of ``shas`` in a file; -1 where it does not hold it."""
+    held = np.fromfile(file, _SHA, offset=count * (size**2 * 3 + _SUM.itemsize))
+    rows = np.minimum(np.searchsorted(held, shas), count - 1)
+    return np.where(held[rows] == shas, rows, -1)
+
+
+def _agree(file: Path, count: int, size: int, rows: NDArray[np.intp]) -> bool:
+    """Whether the images in ``rows`` are as they were written."""
+    images = _images(file, count, size)
+    sums = np.fromfile(file, _SUM, count, offset=count * size**2 * 3)
+    with thread_pool() as pool:
+        return all(pool.map(lambda row: zlib.crc32(images[row].data) == sums[row], rows.tolist(), chunksize=64))
+
+
+def _write(file: Path, images: Iterator[Image], shas: Shas) -> None:
+    """Written and not mapped, so that a full disk is an error and no crash."""
+    sums = []
+    with new_file(file) as target:
+        for image in images:
+            data = image.tobytes()
+            target.write(data)
+            sums.append(zlib.crc32(data))
+        target.write(np.array(sums, _SUM).tobytes())
+        target.write(shas.tobytes())

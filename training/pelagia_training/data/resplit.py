@@ -1,0 +1,50 @@
+"""Other splits of a dataset's images than its own, decided by the images, the groups and a seed alone.
+
+Invariant: with the same `Resplit` everybody gets the same splits: the trainer, the export and whoever evaluates. The
+dataset's folder and its fingerprint stay as they are, and the run's config says what was done.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pelagia.dataset.schema import Dataset, class_counts
+from pelagia.dataset.splits import assign_parts, assign_splits
+from pelagia.model.metadata import ModelMetadata
+from pelagia_training.config import Resplit
+
+_VALIDATION = 0.15
+"""Of what a fold leaves: the best epoch is chosen on it, so it cannot be the part that is held out."""
+
+
+def as_trained(dataset: Dataset, model: ModelMetadata) -> Dataset:
+    """``dataset`` in the splits that ``model`` was trained on, where it is the dataset of its training: of a fold's
+    model, the dataset's own test split was for the most part trained on."""
+    how = (model.training.get("data") or {}).get("resplit")
+    if not how or model.dataset["fingerprint"] != dataset.meta.fingerprint:
+        return dataset
+    return resplit(dataset, Resplit.model_validate(how))
+
+
+def resplit(dataset: Dataset, how: Resplit | None) -> Dataset:
+    """The dataset with other splits in its records and counts; None: as it is.
+
+    A fold is the test split; of the rest 15% are the val split, by group as well.
+    """
+    if how is None:
+        return dataset
+    classes = [record.class_name for record in dataset.records]
+    groups = [record.group if how.by == "group" else record.path for record in dataset.records]
+    if how.folds is None:
+        splits = assign_splits(classes, groups, dataset.meta.split.fractions, how.seed)
+    else:
+        parts = assign_parts(classes, groups, [1 / how.folds] * how.folds, how.seed)
+        rest = [index for index, part in enumerate(parts) if part != how.fold - 1]
+        shares = (1 - _VALIDATION, _VALIDATION, 0.0)
+        inner = assign_splits([classes[index] for index in rest], [groups[index] for index in rest], shares, how.seed)
+        splits = ["test"] * len(parts)
+        for index, split in zip(rest, inner, strict=True):
+            splits[index] = split
+    records = tuple(replace(record, split=split) for record, split in zip(dataset.records, splits, strict=True))
+    counts = class_counts(records, dataset.class_names)
+    return replace(dataset, records=records, meta=dataset.meta.model_copy(update={"counts": counts}))

@@ -1,0 +1,92 @@
+"""Charts as SVG text that stands within a page: drawn by matplotlib, which needs no network and no script.
+
+Invariant: a chart takes its text colour and its font from the page around it, so it is readable on white and in dark
+mode; its identifiers begin with its own name, so several stand on one page; the same figures give the same text.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from cycler import cycler
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, MaxNLocator
+
+from pelagia_training.figures.metrics import Reliability
+
+_INK = "#010203"  # stands for the page's text colour until the chart is written
+_COLOURS = ("#2f7ed8", "#d9822b", "#2a9d6f", "#a05195")
+_STYLE: Any = {
+    "text.parse_math": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "pelagia",
+    "font.size": 10,
+    "text.color": _INK,
+    "axes.labelcolor": _INK,
+    "axes.edgecolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.prop_cycle": cycler(color=_COLOURS),
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "legend.frameon": False,
+}
+
+
+def reliability_chart(reliability: Reliability) -> str:
+    """Accuracy against confidence, a dot a bin; on the diagonal a model is as good as it says."""
+
+    def draw(axes: Axes) -> None:
+        low = min(0.9, *reliability.confidence, *reliability.accuracy) - 0.03
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle="--", label="as good as it says")
+        axes.plot(reliability.confidence, reliability.accuracy, marker="o", markersize=5, label="this model")
+        axes.set(xlim=(low, 1.01), ylim=(low, 1.01), xlabel="confidence", ylabel="share that is right")
+        axes.legend(loc="upper left")
+
+    return _svg("reliability", draw)
+
+
+def curves_chart(name: str, curves: Mapping[str, Sequence[float]], ylabel: str) -> str:
+    """Lines over epochs 1, 2, ...; ``name`` is letters."""
+
+    def draw(axes: Axes) -> None:
+        for label, values in curves.items():
+            axes.plot(range(1, len(values) + 1), values, marker="o" if len(values) < 3 else "", label=label)
+        axes.set(xlabel="epoch", ylabel=ylabel)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend()
+
+    return _svg(name, draw)
+
+
+def sizes_chart(sides: Sequence[int]) -> str:
+    """How many images have a longer side of so many pixels."""
+
+    def draw(axes: Axes) -> None:
+        low, high = min(sides), max(sides)
+        edges = np.geomspace(low, high, 30).tolist() if low < high else 10
+        axes.hist(sides, bins=edges)
+        axes.set(xscale="log", xlabel="longer side, pixels", ylabel="images")
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+        axes.locator_params(axis="y", nbins=5)
+
+    return _svg("sizes", draw)
+
+
+def _svg(name: str, draw: Callable[[Axes], None]) -> str:
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(4.6, 3.1), layout="constrained")
+        draw(figure.subplots())
+        page = io.StringIO()
+        figure.savefig(page, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = page.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r'(id="|url\(#|xlink:href="#)', rf"\g<1>{name}-", text).replace(_INK, "currentColor")
+    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

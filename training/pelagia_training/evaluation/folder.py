@@ -1,0 +1,139 @@
+"""The folder that `pelagia evaluate --out` makes: an evaluation as a page, as tables, and as JSON.
+
+report.html      everything, to read
+metrics.json     every figure with its interval
+per_class.csv    a row a class
+confusion.csv    counts; rows labelled as, columns predicted as
+confusion.png    the same as a picture
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pelagia.dataset.schema import Dataset
+from pelagia.system.files import new_folder
+from pelagia_training.evaluation.evaluate import Evaluation
+from pelagia_training.evaluation.report import REPORT_FILE, Curves, write_report
+from pelagia_training.figures.bootstrap import DRAWS, LEVEL, Interval
+
+
+def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves: Curves | None = None) -> None:
+    """Writes the new folder ``out``.
+
+    Args:
+        dataset: the one that was evaluated on; the page shows some of its images.
+        curves: of the run that made the model.
+
+    Raises:
+        InputError: ``out`` exists.
+    """
+    with new_folder(out, "evaluation") as folder:
+        (folder / "metrics.json").write_text(json.dumps(as_json(evaluation), indent=2) + "\n", encoding="utf-8")
+        _write_table(folder / "per_class.csv", [_COLUMNS, *_rows(evaluation)])
+        rows = [(name, *counts.tolist()) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)]
+        _write_table(folder / "confusion.csv", [("labelled \\ predicted", *evaluation.classes), *rows])
+        _draw(evaluation, folder / "confusion.png")
+        write_report(folder / REPORT_FILE, evaluation, dataset, curves)
+
+
+def per_class(evaluation: Evaluation) -> list[tuple[str, str, str, str, int]]:
+    """Class, precision, recall, F1 with four decimals, support."""
+    metrics = evaluation.metrics
+    columns = ([f"{value:.4f}" for value in values] for values in (metrics.precision, metrics.recall, metrics.f1))
+    return list(zip(evaluation.classes, *columns, metrics.support.tolist(), strict=True))
+
+
+_FIGURES = ("precision", "recall", "f1")
+_COLUMNS = ("class", *_FIGURES, "support", *(f"{name}_{end}" for name in _FIGURES for end in ("low", "high")))
+
+
+def _rows(evaluation: Evaluation) -> list[tuple[object, ...]]:
+    """`per_class`, and the intervals; empty where there is none."""
+    return [
+        (*row, *(cell for name in _FIGURES for cell in _ends(evaluation.intervals.per_class[name][index])))
+        for index, row in enumerate(per_class(evaluation))
+    ]
+
+
+def _ends(interval: Interval | None) -> tuple[str, str]:
+    return ("", "") if interval is None else (f"{interval.low:.4f}", f"{interval.high:.4f}")
+
+
+def as_json(evaluation: Evaluation) -> dict[str, object]:
+    """The evaluation as plain values. An interval is [low, high], or null."""
+    metrics, intervals = evaluation.metrics, evaluation.intervals
+    table = {
+        name: {
+            **{figure: float(getattr(metrics, figure)[index]) for figure in _FIGURES},
+            "support": int(metrics.support[index]),
+            "intervals": {figure: _pair(intervals.per_class[figure][index]) for figure in _FIGURES},
+        }
+        for index, name in enumerate(evaluation.classes)
+    }
+    plain = ("model", "model_sha256", "dataset", "fingerprint", "split", "images", "groups", "failed", "unknown")
+    reliability = evaluation.reliability
+    return {
+        **{name: getattr(evaluation, name) for name in plain},
+        **evaluation.headline,
+        "assessment": evaluation.assessment.as_json() if evaluation.assessment else None,
+        "intervals": {name: _pair(interval) for name, interval in intervals.headline.items()},
+        "interval_method": {"level": LEVEL, "draws": DRAWS, "resampled": "groups"},
+        "reliability": {
+            "images": reliability.images.tolist(),
+            "confidence": reliability.confidence.tolist(),
+            "accuracy": reliability.accuracy.tolist(),
+        },
+        "per_class": table,
+        "confusion": {"classes": evaluation.classes, "counts": evaluation.confusion.tolist()},
+    }
+
+
+def _pair(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else [interval.low, interval.high]
+
+
+def _write_table(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _draw(evaluation: Evaluation, path: Path) -> None:
+    """The confusion matrix: colour by share of the labelled class, counts in the cells."""
+    from matplotlib.figure import Figure
+
+    counts = evaluation.confusion
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(5.0, 0.5 * len(counts) + 2.5)
+    figure = Figure(figsize=(side, side), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    names = [name.replace("_", " ").replace("$", r"\$") for name in evaluation.classes]
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("predicted as")
+    axes.set_ylabel("labelled as")
+    axes.set_title(
+        f"{evaluation.model} on {evaluation.dataset} ({evaluation.split}: {evaluation.images} images, "
+        f"{evaluation.groups} groups)\n"
+        f"macro-F1 {evaluation.metrics.macro_f1:.3f}, accuracy {evaluation.metrics.accuracy:.3f}",
+        fontsize=10,
+    )
+    if len(counts) <= 40:
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                axes.text(
+                    column,
+                    row,
+                    str(count),
+                    ha="center",
+                    va="center",
+                    fontsize=8,
+                    color="white" if shares[row, column] > 0.5 else "black",
+                )
+    figure.savefig(path)

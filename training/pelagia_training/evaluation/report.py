@@ -1,0 +1,366 @@
+"""An evaluation as one HTML page that needs nothing else: no network, no file beside it.
+
+Invariant: every text on the page goes through the template's escaping, for classes, paths and stations are named by
+people; only the charts, which `pelagia_training.evaluation.charts` draws, enter as they are. The page forbids itself the network.
+A further section, such as what a threshold abstains on, is one `Section`.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import jinja2
+import numpy as np
+
+from pelagia import __version__
+from pelagia.dataset.schema import Dataset, Record
+from pelagia.dataset.splits import SPLITS
+from pelagia.images.preprocess import ImageError, PreprocessSpec, load
+from pelagia.system.files import write_text
+from pelagia_training.evaluation import charts
+from pelagia_training.evaluation.evaluate import Evaluation
+from pelagia_training.figures.bootstrap import FEW_GROUPS, Interval
+from pelagia_training.figures.metrics import Matrix, metrics_of
+
+_THUMB = PreprocessSpec(size=96)
+_QUALITY = 75
+_CONFUSIONS, _OF_EACH, _SUREST = 6, 6, 12
+_MOST_GROUPS = 300
+_HEADLINES = {
+    "accuracy": "Accuracy",
+    "macro_f1": "Macro-F1",
+    "balanced_accuracy": "Balanced accuracy",
+    "ece": "Calibration error (ECE)",
+}
+
+REPORT_FILE = "report.html"
+
+Curves = Mapping[str, Sequence[float]]
+"""Columns of a run's `metrics.csv`, one value an epoch."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a sortable table: what it shows, what it sorts by, and the interval behind it."""
+
+    text: str
+    value: float = 0.0
+    range: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table. The first cell of a row is its name, and sorts by its text."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """SVG of `pelagia_training.evaluation.charts`, and what it shows in words."""
+
+    svg: str
+    alt: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small image: WebP in base64, its name, what stands for it, and what stands below it."""
+
+    data: str
+    name: str
+    alt: str
+    lines: Sequence[str]
+
+
+def write_report(
+    path: Path,
+    evaluation: Evaluation,
+    dataset: Dataset,
+    curves: Curves | None = None,
+) -> None:
+    """Writes the page ``path``.
+
+    Args:
+        dataset: the one that was evaluated on; some of its images are shown.
+        curves: of the run that made the model.
+    """
+    groups = _groups(evaluation)
+    contents = {
+        "headline": "Headline",
+        "classes": "Classes",
+        "confusion": "Confusion matrix",
+        "mistakes": "Mistakes",
+        "calibration": "Calibration",
+        **({"learning": "Learning curves"} if curves else {}),
+        **({"limits": "Limits"} if evaluation.assessment else {}),
+        "groups": "By group",
+        "data": "Dataset",
+    }
+    page = render(
+        "report.html",
+        title=f"{evaluation.model} on {evaluation.dataset}, split {evaluation.split}",
+        contents=list(contents.items()),
+        headline=_headline(evaluation),
+        interval_note=_interval_note(evaluation),
+        notes=_notes(evaluation, dataset),
+        facts=_facts(evaluation),
+        classes=_classes(evaluation),
+        matrix=_matrix(evaluation),
+        confusions=_confusions(evaluation, dataset),
+        surest=_surest(evaluation, dataset),
+        reliability=_reliability(evaluation),
+        curves=_curves(curves) if curves else [],
+        limits=evaluation.assessment.lines() if evaluation.assessment else (),
+        groups_title="Figures by group",
+        groups_text=_groups_text(evaluation, dataset, groups),
+        groups=groups,
+        data_text=_data_text(dataset),
+        data=_data(dataset),
+        sizes=_sizes(dataset),
+    )
+    write_text(path, page)
+
+
+def render(template: str, **values: object) -> str:
+    """A page of `pages/`, everything in it escaped."""
+    loader = jinja2.PackageLoader("pelagia_training.evaluation", "pages")
+    pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    return pages.get_template(template).render(**values)
+
+
+def thumbnail(dataset: Dataset, record: Record, alt: str, lines: Sequence[str]) -> Thumbnail | None:
+    """An image of the dataset; None where it cannot be read, which the page does without."""
+    try:
+        pixels = load(dataset.file(record).read_bytes(), _THUMB)
+    except (OSError, ImageError):
+        return None
+    data = cv2.imencode(".webp", pixels[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1].tobytes()
+    return Thumbnail(base64.b64encode(data).decode("ascii"), record.source or record.path, alt, lines)
+
+
+def _between(interval: Interval | None, digits: int = 3) -> str:
+    return "\u2013" if interval is None else f"{interval.low:.{digits}f}\u2013{interval.high:.{digits}f}"
+
+
+def _headline(evaluation: Evaluation) -> list[dict[str, str]]:
+    return [
+        {
+            "name": _HEADLINES[name],
+            "text": f"{value:.3f}",
+            "range": "no interval: one group" if interval is None else _between(interval),
+        }
+        for name, value in evaluation.headline.items()
+        for interval in (evaluation.intervals.headline[name],)
+    ]
+
+
+def _interval_note(evaluation: Evaluation) -> str:
+    return (
+        f"{evaluation.images} images of {evaluation.groups} group{'s' * (evaluation.groups != 1)}. Below each figure: "
+        "where it lies in 95% of draws of as many groups from these. What another training run would change is not "
+        "in it."
+    )
+
+
+def _notes(evaluation: Evaluation, dataset: Dataset) -> list[str]:
+    notes = [
+        f"Left out: {count} images of \u201c{name}\u201d, a class that the model does not know."
+        for name, count in evaluation.unknown.items()
+    ]
+    if evaluation.failed:
+        notes.append(f"Left out: {evaluation.failed} images that cannot be read.")
+    if evaluation.split == "val":
+        notes.append(
+            "The best epoch was chosen by these images, so the figures flatter a little: judge by the test split."
+        )
+    if evaluation.groups < FEW_GROUPS:
+        notes.append(f"Only {evaluation.groups} groups: the intervals are too narrow.")
+    if dataset.meta.split.group_column is None:
+        notes.append(
+            "This dataset has no groups: images of one sample may stand on both sides of the split, so the figures "
+            "flatter, and the intervals are too narrow."
+        )
+    return notes
+
+
+def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+    facts = [
+        ("Model", evaluation.model),
+        ("SHA-256", evaluation.model_sha256[:12]),
+        ("Dataset", evaluation.dataset),
+        ("Fingerprint", evaluation.fingerprint[:12]),
+        ("Split", evaluation.split),
+        ("Made by", f"pelagia {__version__}"),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _classes(evaluation: Evaluation) -> Table:
+    metrics, intervals = evaluation.metrics, evaluation.intervals.per_class
+    groups: dict[str, set[str]] = {name: set() for name in evaluation.classes}
+    for record in evaluation.records:
+        groups[record.class_name].add(record.group)
+
+    def figure(name: str, index: int) -> Cell:
+        value = float(getattr(metrics, name)[index])
+        return Cell(f"{value:.3f}", value, _between(intervals[name][index], 2))
+
+    rows = [
+        [
+            Cell(name),
+            *(figure(one, index) for one in ("precision", "recall", "f1")),
+            _count(int(metrics.support[index])),
+            _count(len(groups[name])),
+        ]
+        for index, name in enumerate(evaluation.classes)
+    ]
+    return Table(("Class", "Precision", "Recall", "F1", "Images", "Groups"), rows)
+
+
+def _count(number: int) -> Cell:
+    return Cell(f"{number:,}", number)
+
+
+def _matrix(evaluation: Evaluation) -> dict[str, object]:
+    shares = evaluation.confusion / np.maximum(evaluation.confusion.sum(axis=1, keepdims=True), 1)
+    rows = []
+    for row, name in enumerate(evaluation.classes):
+        cells = [
+            {
+                "count": int(evaluation.confusion[row, column]),
+                "share": f"{share:.2f}",
+                "rate": f"{share:.0%}" if share >= 0.01 else "<1%",
+                "classes": " ".join(["hit"] * (row == column) + ["strong"] * bool(share > 0.5)),
+            }
+            for column, share in enumerate(shares[row])
+        ]
+        rows.append({"name": name, "cells": cells})
+    return {"names": evaluation.classes, "rows": rows}
+
+
+def _confusions(evaluation: Evaluation, dataset: Dataset) -> list[dict[str, object]]:
+    """The pairs of classes that are confused most often, with the images on which the model is surest of it."""
+    wrong = evaluation.confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    found: list[dict[str, object]] = []
+    for cell in np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]:
+        row, column = np.unravel_index(cell, wrong.shape)
+        if not wrong[row, column]:
+            break
+        label, guess, count = evaluation.classes[row], evaluation.classes[column], wrong[row, column]
+        chosen = np.flatnonzero((evaluation.targets == row) & (evaluation.predicted == column))
+        share = count / evaluation.confusion[row].sum()
+        found.append(
+            {
+                "title": f"{label} taken for {guess}",
+                "text": f"{count} of {evaluation.confusion[row].sum()} images of {label} ({share:.0%}); the surest:",
+                "images": _shown(evaluation, dataset, chosen, _OF_EACH, named=False),
+            }
+        )
+    return found
+
+
+def _surest(evaluation: Evaluation, dataset: Dataset) -> list[Thumbnail]:
+    return _shown(evaluation, dataset, np.flatnonzero(evaluation.predicted != evaluation.targets), _SUREST, named=True)
+
+
+def _shown(evaluation: Evaluation, dataset: Dataset, indices: Matrix, most: int, *, named: bool) -> list[Thumbnail]:
+    """Those of ``indices`` of which the model is surest; ``named``: with the classes below them."""
+    grouped = evaluation.groups < evaluation.images
+    sure = evaluation.probabilities[indices].max(axis=1)
+    images = []
+    for index in indices[np.argsort(-sure, kind="stable")][:most]:
+        record, guess = evaluation.records[index], evaluation.classes[evaluation.predicted[index]]
+        probability = float(evaluation.probabilities[index].max())
+        alt = f"labelled {record.class_name}, predicted {guess}: {record.source or record.path}"
+        said = f"{probability:.2f}, not {record.class_name}"
+        lines = ((guess, said) if named else (f"{probability:.2f}",)) + ((record.group,) if grouped else ())
+        images.append(thumbnail(dataset, record, alt, lines))
+    return [one for one in images if one is not None]
+
+
+def _reliability(evaluation: Evaluation) -> Chart:
+    bins = evaluation.reliability
+    points = "; ".join(
+        f"{confidence:.2f}: {right:.2f}" for confidence, right in zip(bins.confidence, bins.accuracy, strict=True)
+    )
+    return Chart(
+        charts.reliability_chart(bins),
+        f"Confidence and share that is right, bin by bin: {points}",
+        f"{len(bins.images)} bins of equally many images ({int(bins.images.min())} or more each). Below the dashed "
+        f"line the model is too sure. Expected calibration error {bins.error:.3f}.",
+    )
+
+
+def _curves(curves: Curves) -> list[Chart]:
+    losses = {name: values for name, values in curves.items() if name.endswith("loss")}
+    scores = {name: values for name, values in curves.items() if name.startswith("val_") and name not in losses}
+    made = []
+    for name, lines, label in (("losses", losses, "loss"), ("scores", scores, "validation")):
+        if lines:
+            ends = ", ".join(f"{line} {values[0]:.3f} to {values[-1]:.3f}" for line, values in lines.items())
+            named = {line.removeprefix("val_").replace("_", " "): values for line, values in lines.items()}
+            alt = f"From the first to the last epoch: {ends}"
+            made.append(Chart(charts.curves_chart(name, named, label), alt, f"{label.capitalize()} by epoch"))
+    return made
+
+
+def _groups(evaluation: Evaluation) -> Table | None:
+    """A row a group, the largest groups; None where every image is a group of its own."""
+    if evaluation.groups == evaluation.images:
+        return None
+    names, group_of = np.unique([record.group for record in evaluation.records], return_inverse=True)
+    counts = np.bincount(group_of)
+    rows = []
+    for index in np.argsort(-counts, kind="stable")[:_MOST_GROUPS]:
+        inside = group_of == index
+        classes = len(evaluation.classes)
+        cells = evaluation.targets[inside] * classes + evaluation.predicted[inside]
+        metrics = metrics_of(np.bincount(cells, minlength=classes**2).reshape(classes, classes))
+        present = int((metrics.support > 0).sum())
+        accuracy, macro = metrics.accuracy, metrics.macro_f1
+        wrong = round(counts[index] * (1 - accuracy))
+        figures = (Cell(f"{accuracy:.3f}", accuracy), Cell(f"{macro:.3f}", macro))
+        rows.append([Cell(str(names[index])), _count(int(counts[index])), _count(present), _count(wrong), *figures])
+    return Table(("Group", "Images", "Classes", "Wrong", "Accuracy", "Macro-F1"), rows)
+
+
+def _groups_text(evaluation: Evaluation, dataset: Dataset, groups: Table | None) -> str:
+    if groups is None:
+        return "Every image is a group of its own: there is nothing to tell apart."
+    column = dataset.meta.split.group_column
+    by = f"Groups are values of \u201c{column}\u201d. " if column else ""
+    shown = f"The {_MOST_GROUPS} largest of {evaluation.groups}. " if evaluation.groups > _MOST_GROUPS else ""
+    return f"{by}{shown}A group that is much worse than the rest is worth a look; small ones scatter."
+
+
+def _data_text(dataset: Dataset) -> str:
+    meta = dataset.meta
+    groups = len({record.group for record in dataset.records})
+    left = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in meta.left_out.items())
+    return (
+        f"{meta.name}: {meta.images:,} images of {len(meta.counts)} classes in {groups:,} groups, all splits together."
+        + (f" Left out when it was made: {left}." if left else "")
+    )
+
+
+def _data(dataset: Dataset) -> Table:
+    rows = [
+        [Cell(name), *(_count(counts[split]) for split in SPLITS), _count(sum(counts[split] for split in SPLITS))]
+        for name, counts in dataset.meta.counts.items()
+    ]
+    return Table(("Class", *SPLITS, "together"), rows)
+
+
+def _sizes(dataset: Dataset) -> Chart:
+    sides = [max(record.width, record.height) for record in dataset.records]
+    low, middle, high = np.quantile(sides, (0.05, 0.5, 0.95))
+    text = f"median {middle:.0f} pixels, nine in ten between {low:.0f} and {high:.0f}"
+    return Chart(charts.sizes_chart(sides), f"Longer side of the images: {text}", f"Longer side: {text}.")

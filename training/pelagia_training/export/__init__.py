@@ -1,0 +1,1 @@
+"""From a run to one ONNX file, through the parity gate."""

@@ -1,0 +1,45 @@
+"""What a finished run leaves beside its weights: the model that goes to the field, and the report on the val split.
+
+Invariant: the run is whole before this begins and stays so whatever fails here; `pelagia export` and `pelagia evaluate`
+make the same again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pelagia.errors import PelagiaError
+from pelagia.model.metadata import ModelFile
+from pelagia_training.evaluation.evaluate import evaluate
+from pelagia_training.evaluation.evaluate_torch import evaluate_run
+from pelagia_training.evaluation.report import REPORT_FILE, write_report
+from pelagia_training.export.export import export
+from pelagia_training.runs.folder import MODEL_FILE, read_run
+from pelagia_training.runs.load import dataset_of
+from pelagia_training.runs.logs import read_curves
+
+
+def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> ModelFile:
+    """Exports a run's best weights into its folder and writes the report, through the runner.
+
+    Raises:
+        PelagiaError: as `export`; the report is then that of `report_without_model`.
+    """
+    config, state = read_run(run)
+    (run / MODEL_FILE).unlink(missing_ok=True)
+    try:
+        model = export(run, run / MODEL_FILE, report=report)
+    except PelagiaError:
+        report_without_model(run)
+        raise
+    dataset = dataset_of(state.dataset, config, state)
+    write_report(run / REPORT_FILE, evaluate(model, dataset, "val"), dataset, read_curves(run))
+    return model
+
+
+def report_without_model(run: Path) -> None:
+    """Writes the report of the network as torch runs it, which has no thresholds and no score of the unknown yet."""
+    config, state = read_run(run)
+    dataset = dataset_of(state.dataset, config, state)
+    write_report(run / REPORT_FILE, evaluate_run(run, "val"), dataset, read_curves(run))

@@ -1,0 +1,1 @@
+"""One training: what it begins with, its step, validation, checkpoints."""

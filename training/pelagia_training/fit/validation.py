@@ -1,0 +1,34 @@
+"""What a network says of images that it is not learning from: all of them, by every process that there is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pelagia_training.data.batches import EveryNth
+from pelagia_training.figures.metrics import Matrix, confusion_matrix
+from pelagia_training.fit.context import RunContext
+from pelagia_training.network.predict import predict
+
+
+def validate(course: RunContext) -> Matrix:
+    """Counts of the validation images by label and answer."""
+    logits = _validation_logits(course)
+    return confusion_matrix(course.val_targets, logits.argmax(1), logits.shape[1])
+
+
+def _validation_logits(course: RunContext) -> NDArray[np.float32]:
+    """Logits of all validation images, each process having computed its share."""
+    fabric = course.learner.fabric
+    share = EveryNth(course.val_images, fabric.global_rank, fabric.world_size)
+    sizes = None if course.val_sizes is None else course.val_sizes[fabric.global_rank :: fabric.world_size]
+    logits = predict(course.learner.watched, share, sizes)
+    if fabric.world_size == 1:
+        return logits
+    everything = torch.zeros((len(course.val_images), logits.shape[1]), device=fabric.device)
+    everything[fabric.global_rank :: fabric.world_size] = torch.from_numpy(logits).to(fabric.device)
+    reduced: Any = fabric.all_reduce(everything, reduce_op="sum")
+    return np.asarray(reduced.cpu().numpy(), np.float32)

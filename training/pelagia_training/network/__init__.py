@@ -1,0 +1,1 @@
+"""The network: backbone, losses, optimizer, and the out-of-distribution score."""

@@ -1,0 +1,306 @@
+"""A timm backbone with a head for our classes, and the graph that leaves with it."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from pelagia.errors import ConfigError, InputError, did_you_mean, first_few, first_line
+from pelagia_training.network.unknown import VirtualLogit
+
+Rgb = tuple[float, float, float]
+
+
+def build_network(
+    backbone: str, classes: int, *, pretrained: bool, drop_rate: float, options: Mapping[str, Any]
+) -> nn.Module:
+    """A timm network: float32 N x 3 x H x W, normalised -> logits float32 N x ``classes``.
+
+    Raises:
+        ConfigError: timm does not know the backbone or an option.
+        InputError: the hub's weights cannot be had.
+    """
+    if not timm.is_model(backbone):
+        hint = did_you_mean(backbone, timm.list_models())
+        raise ConfigError("model.backbone", [f"timm {timm.__version__} has no '{backbone}'{hint}"])
+    wanted = {"num_classes": classes, "drop_rate": drop_rate, **options}
+    try:
+        network: nn.Module = timm.create_model(backbone, pretrained=False, **wanted)
+    except Exception as error:  # each of timm's thousand networks has its own way to say that an option is wrong
+        fault = f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}"
+        raise ConfigError("model", [fault]) from None
+    if getattr(network, "num_classes", 0) != classes or not network.pretrained_cfg.get("classifier"):  # type: ignore[union-attr, operator]
+        fault = f"{backbone} with {dict(options)} is no classifier of the dataset's {classes} classes"
+        raise ConfigError("model.options", [f"{fault}: leave out what changes the network's output"])
+    if not pretrained:
+        return network
+    try:
+        network = timm.create_model(backbone, pretrained=True, **wanted)
+    except Exception as error:  # the network, the hub, the disk, or weights that the options do not fit
+        raise InputError(
+            f"the weights of {backbone} cannot be had from timm's hub: {first_line(error)}; "
+            "give a local file with --set model.pretrained=false --set model.weights=FILE"
+        ) from None
+    return network
+
+
+def require_fit(classifier: Normalised, size: int, backbone: str) -> None:
+    """Raises ConfigError where the network does not take images of ``size`` x ``size``."""
+    try:
+        with torch.no_grad():
+            logits = classifier.eval()(*example_inputs(classifier, size))
+    except Exception as error:  # as for building it
+        message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}"
+        raise ConfigError("preprocess.size", [message]) from None
+    if logits.ndim != 2:
+        fault = f"{backbone} gives {tuple(logits.shape[1:])} numbers an image, and not one a class"
+        raise ConfigError("model.options", [f"{fault}: leave out what changes the network's output"])
+
+
+def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> list[str]:
+    """Fills ``network`` from a local file; a head of another size, or that is not to be kept, is drawn anew, small.
+
+    Returns:
+        Names of the parameters that were drawn anew.
+
+    Raises:
+        InputError: the file is missing or unreadable, or something other than the head does not fit.
+    """
+    state = _read_state(path)
+    own = network.state_dict()
+    head = {name for name in {*own, *state} if is_head(network, name)}
+    fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    if not keep_head:
+        fits = {name: value for name, value in fits.items() if name not in head}
+    wrong = [f"{name} is missing" for name in own if name not in state and name not in head]
+    wrong += [f"{name} is not of this network" for name in state if name not in own and name not in head]
+    wrong += [
+        f"{name} is {tuple(value.shape)}, not {tuple(own[name].shape)}"
+        for name, value in state.items()
+        if name in own and name not in fits and name not in head
+    ]
+    if wrong:
+        architecture = network.pretrained_cfg["architecture"]  # type: ignore[index]
+        raise InputError(
+            f"the weights {path} do not fit {architecture}: {first_few(wrong, 3)}; set model.backbone and model.options to "
+            "the network that they are of, or give other weights"
+        )
+    network.load_state_dict(fits, strict=False)
+    fresh = sorted(set(own) - set(fits))
+    with torch.no_grad():
+        for name in fresh:  # timm's own draw is so wide that the first losses wreck the features
+            own[name].normal_(std=0.01) if own[name].ndim > 1 else own[name].zero_()
+    return fresh
+
+
+def is_head(network: nn.Module, name: str) -> bool:
+    """Whether a parameter is of the classifier, which timm names; some networks have two."""
+    config: Any = network.pretrained_cfg
+    heads = config["classifier"] if isinstance(config["classifier"], (list, tuple)) else [config["classifier"]]
+    return name.startswith(tuple(f"{head}." for head in heads))
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise InputError(f"there is no weights file at {path}")
+    try:
+        if path.suffix == ".safetensors":
+            state: Any = safetensors.torch.load_file(path)
+        else:
+            with warnings.catch_warnings(action="ignore"):  # of pickles that are no weights
+                state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:  # torch's own words advise to run what is in the file
+        raise InputError(
+            f"{path} holds no weights that can be read safely: it is damaged, or a pickle of more than tensors, which "
+            "may be a program; have the weights saved as .safetensors"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+        raise InputError(f"{path} holds no weights that can be read safely: {first_line(error)}") from None
+    for key in ("state_dict", "model"):
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise InputError(f"{path} is not a state_dict: expected names and tensors")
+    return {
+        name.removeprefix("module.").removeprefix("network."): value
+        for name, value in state.items()
+        if not name.startswith("size_head.")  # of a run of ours, for the sizes of its own classes
+    }
+
+
+def normalisation(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tuple[Rgb, Rgb]:
+    """Mean and standard deviation of the input on 0..1: the given ones, else what timm says of the backbone."""
+    config: Any = network.pretrained_cfg
+    return tuple(mean or config["mean"]), tuple(std or config["std"])
+
+
+class SizeHead(nn.Module):
+    """Width, height and micrometres per pixel (float32 N x 3; 0: unknown) -> what they add to the logits, N x classes.
+
+    The sides are taken as the longer and the shorter one: plankton is turned at random in training and on the slide.
+    To add to the logits is to take the size as evidence beside the pixels; a layer in between lets a class have a
+    typical size. It begins at nothing. Beyond four standard deviations of the training set a size counts as four.
+    """
+
+    middle: Tensor
+    scale: Tensor
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 32), nn.ReLU(), nn.Linear(32, classes))
+        nn.init.zeros_(self.layers[2].weight)  # type: ignore[arg-type]
+        nn.init.zeros_(self.layers[2].bias)  # type: ignore[arg-type]
+        self.register_buffer("middle", torch.zeros(3))
+        self.register_buffer("scale", torch.zeros(3))
+
+    def fit(self, sizes: Tensor) -> None:
+        """Takes mean and standard deviation of the logarithms; what does not vary, or is nowhere known, is ignored."""
+        logs, known = _logs(sizes)
+        for column in range(3):
+            values = logs[known[:, column], column]
+            deviation = float(values.std()) if len(values) > 1 else 0.0
+            self.middle[column] = values.mean() if len(values) else 0.0
+            self.scale[column] = 1 / deviation if deviation > 1e-3 else 0.0
+
+    def forward(self, size: Tensor) -> Tensor:
+        logs, known = _logs(size)
+        standard = ((logs - self.middle) * self.scale).clamp(-4, 4)
+        added: Tensor = self.layers(torch.where(known, standard, 0.0))
+        return added
+
+
+def _logs(size: Tensor) -> tuple[Tensor, Tensor]:
+    """Logarithms of longer side, shorter side and micrometres, and where they are known: each N x 3."""
+    width, height, micrometres = size.unbind(1)
+    ordered = torch.stack((torch.maximum(width, height), torch.minimum(width, height), micrometres), 1)
+    known = ordered > 0
+    return torch.log(torch.where(known, ordered, 1.0)), known
+
+
+class Normalised(nn.Module):
+    """uint8 N x H x W x 3, RGB, 0..255 -> logits float32 N x classes: the network with its normalisation in front.
+
+    Args:
+        size_head: makes it take a second input, float32 N x 3, as `SizeHead` does.
+        orientations: views of each image over which features and logits are averaged: 1, 2, 4 or 8, as `oriented`.
+    """
+
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(
+        self, network: nn.Module, mean: Rgb, std: Rgb, size_head: SizeHead | None = None, orientations: int = 1
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.mean, self.std = mean, std
+        self.size_head = size_head
+        self.orientations = orientations
+        deviation = torch.tensor(std)
+        self.register_buffer("scale", (1 / (255 * deviation)).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("offset", (torch.tensor(mean) / deviation).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, image: Tensor, size: Tensor | None = None) -> Tensor:
+        return self.with_size(self.averaged(self.network(self.normal(image))), size)
+
+    def normal(self, image: Tensor) -> Tensor:
+        """What the network takes: float32 V N x 3 x H x W, of V orientations one after the other."""
+        normal = image.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale - self.offset
+        return oriented(normal, self.orientations)
+
+    def averaged(self, given: Tensor) -> Tensor:
+        """The mean over the orientations: V N x D -> N x D."""
+        if self.orientations == 1:
+            return given
+        return given.reshape(self.orientations, -1, given.shape[1]).mean(0)
+
+    def with_size(self, logits: Tensor, size: Tensor | None) -> Tensor:
+        """The network's logits and what the size adds to them."""
+        return logits if self.size_head is None else logits + self.size_head(size)
+
+
+def oriented(images: Tensor, count: int) -> Tensor:
+    """Square images N x 3 x S x S in ``count`` orientations, one after the other: count N x 3 x S x S.
+
+    1: as they are; 2: and mirrored; 4: and both upside down; 8: and all of these turned by a quarter.
+    """
+    views = [images, images.flip(3), images.flip(2), images.flip(2, 3)][: min(count, 4)]
+    if count == 8:
+        views += [view.transpose(2, 3) for view in views]
+    return torch.cat(views) if count > 1 else images
+
+
+def example_inputs(model: Normalised, size: int) -> tuple[Tensor, ...]:
+    """Two black images, and their sizes where the network takes them."""
+    images = torch.zeros((2, size, size, 3), dtype=torch.uint8)
+    return (images,) if model.size_head is None else (images, torch.full((2, 3), float(size)))
+
+
+def features_of(classifier: Normalised, image: Tensor) -> Tensor:
+    """What the last layer takes: uint8 N x H x W x 3 -> float32 N x D. Of a network that `shows_features`."""
+    network: Any = classifier.network
+    spatial = network.forward_features(classifier.normal(image))
+    features: Tensor = network.forward_head(spatial, pre_logits=True)
+    return classifier.averaged(features)
+
+
+def last_layer(classifier: Normalised) -> nn.Linear:
+    """The layer that makes logits of the features. Of a network that `shows_features`."""
+    network: Any = classifier.network
+    last: nn.Linear = network.get_classifier()
+    return last
+
+
+def logits_of(classifier: Normalised, features: Tensor, size: Tensor | None) -> Tensor:
+    """What `Normalised` gives, of features: float32 N x classes."""
+    return classifier.with_size(last_layer(classifier)(features), size)
+
+
+def shows_features(classifier: Normalised, image: Tensor) -> bool:
+    """Whether the network is one linear layer over features that timm gives, which most are; tried on images."""
+    try:
+        with torch.no_grad():
+            logits = classifier.eval().averaged(classifier.network(classifier.normal(image)))
+            again = last_layer(classifier)(features_of(classifier, image))
+    except Exception:  # some of timm's networks have no such method, or a list of heads
+        return False
+    return isinstance(last_layer(classifier), nn.Linear) and torch.allclose(logits, again, rtol=1e-3, atol=1e-4)
+
+
+class Deployed(nn.Module):
+    """What is exported: uint8 N x H x W x 3, sizes where it takes them -> probabilities float32 N x classes.
+
+    With ``unknown`` it gives a second output, the score of `pelagia_training.network.unknown`, float32 N.
+
+    Args:
+        temperatures: divide the logits, less their mean: one for all, or one a class.
+    """
+
+    divisors: Tensor
+
+    def __init__(
+        self, classifier: Normalised, temperatures: float | Sequence[float] = 1.0, unknown: VirtualLogit | None = None
+    ) -> None:
+        super().__init__()
+        self.classifier = classifier
+        self.unknown = unknown
+        self.register_buffer("divisors", torch.tensor(temperatures, dtype=torch.float32))
+
+    def forward(self, image: Tensor, size: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
+        if self.unknown is None:
+            return self._probabilities(self.classifier(image, size))
+        features = features_of(self.classifier, image)
+        logits = logits_of(self.classifier, features, size)
+        return self._probabilities(logits), self.unknown(features, logits)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return torch.softmax((logits - logits.mean(1, keepdim=True)) / self.divisors, dim=1)

@@ -1,0 +1,149 @@
+"""TensorBoard, MLflow and Weights & Biases, each told of the epochs that it has not heard of.
+
+Invariant: a logger is given all figures of the run each time, and sends those that are new to it: a run that goes on,
+or a server that was away for an hour, leaves no gap and no row twice. A logger that fails never ends a training.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pelagia.errors import MissingExtra
+from pelagia.system.files import write_text
+from pelagia_training.runs.logs import EpochFigures
+from pelagia.errors import first_line
+
+Logger = Callable[[Sequence[EpochFigures]], None]
+"""Called with the figures of all epochs that are over."""
+
+PROJECT = "pelagia"
+_SENT_FILE = "wandb.json"
+_MLFLOW_FILE = "mlflow.txt"
+
+
+def require_loggers(names: Sequence[str]) -> None:
+    """Raises MissingExtra where a logger's package is not installed."""
+    for name in names:
+        if find_spec(name) is None:
+            raise MissingExtra(f"the logger '{name}'", name, name)
+
+
+@contextmanager
+def open_loggers(
+    names: Sequence[str], folder: Path, run: str, config: Mapping[str, Any], report: Callable[[str], None]
+) -> Iterator[Logger]:
+    """One logger that tells all of ``names``.
+
+    Args:
+        folder: the run folder.
+        run: the run's name.
+        config: what is shown as its parameters, by dotted keys.
+    """
+    makers: dict[str, Callable[[Path, str, Mapping[str, Any]], AbstractContextManager[Logger]]]
+    makers = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
+    with ExitStack() as stack:
+        opened: dict[str, Logger] = {}
+        for name in names:
+            try:
+                opened[name] = stack.enter_context(makers[name](folder, run, config))
+            except Exception as error:  # each has a server, a login and a library of its own
+                report(f"warning: no figures go to {name} in this run: {first_line(error)}")
+
+        def tell(figures: Sequence[EpochFigures]) -> None:
+            for name, log in opened.items():
+                try:
+                    log(figures)
+                except Exception as error:  # as above
+                    report(f"warning: {name} was not told of epoch {len(figures)} and will be: {first_line(error)}")
+
+        yield tell
+
+
+@contextmanager
+def _tensorboard(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger]:
+    """Event files, made anew by each process."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    shutil.rmtree(folder / "tensorboard", ignore_errors=True)
+    board = SummaryWriter(str(folder / "tensorboard"))
+    sent: set[int] = set()
+
+    def log(figures: Sequence[EpochFigures]) -> None:
+        for one in figures:
+            if one.epoch not in sent:
+                for name, value in one.scalars.items():
+                    board.add_scalar(name, value, one.epoch)
+                sent.add(one.epoch)
+        board.flush()
+
+    try:
+        yield log
+    finally:
+        board.close()
+
+
+@contextmanager
+def _mlflow(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger]:
+    """A run on the server of MLFLOW_TRACKING_URI, or where MLflow keeps its own; its id stays in the run folder."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient()
+    file = folder / _MLFLOW_FILE
+    if not file.is_file():
+        found = client.get_experiment_by_name(PROJECT)
+        experiment = found.experiment_id if found else client.create_experiment(PROJECT)
+        run_id: str = client.create_run(experiment, run_name=run).info.run_id
+        for key, value in config.items():
+            client.log_param(run_id, key, value)
+        write_text(file, run_id + "\n")
+    run_id = file.read_text(encoding="utf-8").strip()
+    client.set_terminated(run_id, "RUNNING")
+    last = dict.fromkeys(EpochFigures(0, 0, 0, 0, 0, 0).scalars, 0)
+
+    def log(figures: Sequence[EpochFigures]) -> None:
+        for name, epoch in last.items():
+            sent = epoch or max((metric.step for metric in client.get_metric_history(run_id, name)), default=0)
+            for one in figures:
+                if one.epoch > sent:
+                    client.log_metric(run_id, name, one.scalars[name], step=one.epoch)
+            last[name] = len(figures)
+
+    try:
+        yield log
+    except BaseException:
+        client.set_terminated(run_id, "FAILED")
+        raise
+    client.set_terminated(run_id, "FINISHED")
+
+
+@contextmanager
+def _wandb(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger]:
+    """A run online, or under the run folder where WANDB_MODE=offline; what was sent stays in the run folder."""
+    import wandb
+
+    file = folder / _SENT_FILE
+    sent: dict[str, Any] = {"id": uuid.uuid4().hex[:8], "epoch": 0}
+    if file.is_file():
+        sent = json.loads(file.read_text(encoding="utf-8"))
+    told = {"config": dict(config), "settings": wandb.Settings(silent=True, console="off")}
+    opened = wandb.init(project=PROJECT, name=run, id=sent["id"], resume="allow", dir=str(folder), **told)
+
+    def log(figures: Sequence[EpochFigures]) -> None:
+        for one in figures[sent["epoch"] :]:
+            opened.log(one.scalars, step=one.epoch)
+            sent["epoch"] = one.epoch
+            write_text(file, json.dumps(sent) + "\n")
+
+    try:
+        yield log
+    except BaseException:
+        opened.finish(exit_code=1)
+        raise
+    opened.finish()

@@ -1,0 +1,81 @@
+"""The figures of a run, epoch by epoch, in `metrics.csv`; and what was said, in `train.log`.
+
+Invariant: the checkpoint's list of figures is the truth, and `metrics.csv` is written from it, whole.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from pelagia.errors import InputError
+from pelagia.system.files import write_text
+from pelagia_training.runs.folder import LOG_FILE, METRICS_FILE
+
+
+@dataclass(frozen=True)
+class EpochFigures:
+    """One row of `metrics.csv`."""
+
+    epoch: int
+    train_loss: float
+    lr: float
+    val_accuracy: float
+    val_macro_f1: float
+    val_balanced_accuracy: float
+
+    @property
+    def scalars(self) -> dict[str, float]:
+        """The figures by the names that loggers show, such as ``val/macro_f1``."""
+        return {name.replace("_", "/", 1): value for name, value in asdict(self).items() if name != "epoch"}
+
+
+def write_metrics(folder: Path, figures: Sequence[EpochFigures]) -> None:
+    """Writes `metrics.csv`."""
+    lines = [",".join(column.name for column in fields(EpochFigures))]
+    for one in figures:
+        epoch, *values = asdict(one).values()
+        lines.append(",".join((str(epoch), *(f"{value:.6g}" for value in values))))
+    write_text(folder / METRICS_FILE, "\n".join(lines) + "\n")
+
+
+def read_curves(run: Path) -> dict[str, list[float]]:
+    """Columns of a run's `metrics.csv` that hold numbers alone.
+
+    Raises:
+        InputError: ``run`` is no run, or its file is damaged.
+    """
+    try:
+        with (run / METRICS_FILE).open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except OSError:
+        raise InputError(f"{run} is not a training run: it has no {METRICS_FILE}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise InputError(f"{run / METRICS_FILE} is damaged: leave out --run, or copy the run again") from None
+    curves = {}
+    for name in rows[0] if rows else ():
+        try:
+            curves[name] = [float(row[name]) for row in rows]
+        except (TypeError, ValueError):
+            continue
+    return curves
+
+
+@contextmanager
+def run_log(folder: Path) -> Iterator[Callable[[str], None]]:
+    """Yields a function that adds a line with the time to `train.log`; a full disk loses the line alone."""
+
+    def log(text: str) -> None:
+        line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n"
+        with suppress(OSError), (folder / LOG_FILE).open("a", encoding="utf-8") as file:
+            file.write(line)
+
+    try:
+        yield log
+    except BaseException as error:
+        log(f"ended: {type(error).__name__}: {error}".removesuffix(": "))
+        raise

@@ -1,0 +1,1 @@
+"""Several runs compared: folds, leaks, suspects, sweeps."""

@@ -1,0 +1,158 @@
+"""What `pelagia sweep --search` searches: keys of the config, and the values that each may take.
+
+    train.lr=log:1e-4..3e-3             numbers, by orders of magnitude
+    augment.strength=0..2               numbers; whole ones where the key holds whole ones
+    train.long_tail=none,sqrt_sampling  one of these
+
+Invariant: all faults of a config and its space come in one ConfigError, before torch is imported. Each value at either
+end of a range and each choice is one that the config takes by itself; whether it takes several together is known only
+when they are drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pelagia.config import altered, kinds_of, load_config
+from pelagia.errors import ConfigError
+from pelagia.system.yaml_text import parse_yaml
+from pelagia_training.config import FREE_KEYS, TrainConfig
+
+_FORM = "KEY=LOW..HIGH, KEY=log:LOW..HIGH or KEY=A,B,C"
+_NOT_SEARCHED = {
+    **dict.fromkeys((*FREE_KEYS, "name", "licence", "decision"), "the figures do not depend on it"),
+    **dict.fromkeys(("dataset", "data"), "figures of other images cannot be compared"),
+    "seed": "the luckiest seed is no better a setting",
+}
+"""Keys, or what they begin with, and why a search over them would say nothing."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """Numbers from ``low`` to ``high``, both among them; whole ones where both are `int`."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __str__(self) -> str:
+        return f"{'log:' if self.log else ''}{self.low}..{self.high}"
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return self.low, self.high
+
+    def value(self, drawn: Any) -> Any:
+        """What the config is given for a number that was drawn."""
+        return drawn
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of some values, each as it was written: YAML, as after ``--set KEY=``."""
+
+    texts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return ",".join(self.texts)
+
+    @property
+    def ends(self) -> tuple[Any, ...]:
+        return tuple(map(self.value, self.texts))
+
+    def value(self, drawn: Any) -> Any:
+        """What the config is given for a text that was drawn."""
+        return parse_yaml(drawn, "--search")
+
+
+Space = dict[str, Span | Choice]
+"""What is searched, by dotted key."""
+
+
+def load_search(path: Path, overrides: Sequence[str], searches: Sequence[str]) -> tuple[TrainConfig, Space]:
+    """A config with its ``--set``, and what its ``--search`` say.
+
+    Raises:
+        InputError: the config cannot be read.
+        ConfigError: every fault in either.
+    """
+    faults: list[str] = []
+    space: Space = {}
+    config = None
+    try:
+        config = load_config(path, TrainConfig, overrides)
+    except ConfigError as error:
+        faults += error.faults
+    already = {override.partition("=")[0].strip() for override in overrides}
+    for search in searches:
+        key, equals, text = (part.strip() for part in search.partition("="))
+        try:
+            if not equals or not key or not text:
+                raise ConfigError("--search", [f"'{search}' is not of the form {_FORM}"])
+            if key in space or key in already:
+                raise ConfigError("--search", [f"{key}: it is given twice; leave one --search, or one --set, of it"])
+            space[key] = _read(key, text)
+            if config is not None:
+                _require_taken(config, key, space[key])
+        except ConfigError as error:
+            faults += [fault for fault in error.faults if fault not in faults]
+    if faults or config is None:
+        raise ConfigError(str(path), faults)
+    return config, space
+
+
+def _read(key: str, text: str) -> Span | Choice:
+    """Raises ConfigError where ``key`` is none, is not worth a search, or ``text`` says nothing that it may hold."""
+    kinds = kinds_of(TrainConfig, key)
+    for start, why in _NOT_SEARCHED.items():
+        if key == start or key.startswith(f"{start}."):
+            raise ConfigError("--search", [f"{key} is not searched: {why}; give it with --set"])
+    if ".." in text:
+        return _read_span(key, text, kinds)
+    choices = tuple(part.strip() for part in text.split(","))
+    if len(choices) < 2 or not all(choices) or len(set(choices)) < len(choices):
+        raise ConfigError("--search", [f"{key}: '{text}' is not of the form {_FORM}, with two values or more"])
+    for choice in choices:
+        try:
+            parse_yaml(choice, "--search")
+        except ConfigError as error:
+            raise ConfigError("--search", [f"{key}: '{choice}' is no YAML: {error.faults[0]}"]) from None
+    return Choice(choices)
+
+
+def _read_span(key: str, text: str, kinds: Sequence[Any]) -> Span:
+    log = text.startswith("log:")
+    ends = [part.strip() for part in text.removeprefix("log:").split("..")]
+    if not {int, float, Any} & set(kinds):
+        raise ConfigError("--search", [f"{key}: it holds no number: name the values to try, {key}=A,B,C"])
+    whole = int in kinds or (Any in kinds and all(map(_is_whole, ends)))
+    try:
+        low, high = map(int if whole else float, ends)
+    except ValueError:
+        wanted = "two whole numbers" if whole else "two numbers"
+        raise ConfigError("--search", [f"{key}: '{text}' is no range: it takes {wanted}, LOW..HIGH"]) from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ConfigError("--search", [f"{key}: '{text}' is no range: LOW must be below HIGH"])
+    if log and low <= 0:
+        raise ConfigError("--search", [f"{key}: '{text}' begins at {low:g}: orders of magnitude begin above 0"])
+    return Span(low, high, log)
+
+
+def _is_whole(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
+
+
+def _require_taken(config: TrainConfig, key: str, values: Span | Choice) -> None:
+    """Raises ConfigError with all that the config has against a value."""
+    faults: list[str] = []
+    for value in values.ends:
+        try:
+            altered(config, {key: value}, "--search")
+        except ConfigError as error:
+            faults += [fault for fault in error.faults if fault not in faults]
+    if faults:
+        raise ConfigError("--search", faults)
