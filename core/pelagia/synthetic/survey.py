@@ -69,7 +69,7 @@ LENGTH = {
 
 SPHERES = ("bubble", "radiolarian")  # the same from every side
 
-COLUMNS = (
+SURVEY_COLUMNS = (
     "path",
     "sample",
     "station",
@@ -266,7 +266,7 @@ def _plan(stations: list[Station], images: int, seed: int) -> list[Planned]:
 
 
 def _write_table(path: Path, plan: list[Planned], *, with_class: bool) -> None:
-    columns = (COLUMNS[0], "class", *COLUMNS[1:]) if with_class else COLUMNS
+    columns = (SURVEY_COLUMNS[0], "class", *SURVEY_COLUMNS[1:]) if with_class else SURVEY_COLUMNS
     write_table(path, columns, ([row[name] for name in columns] for row in _rows(plan)), guard_formulas=False)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pelagia.errors import InputError, MissingExtra, did_you_mean
-from pelagia.survey.columns import VERDICT, Columns
+from pelagia.survey.columns import VERDICT, ResultColumns
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import new_file
 from pelagia.system.tables import Cell, write_table
@@ -95,14 +95,14 @@ def write_parquet(survey: Survey) -> Path:
     return target
 
 
-def _groups(survey: Survey, columns: Columns) -> Iterator[list[list[Any]]]:
+def _groups(survey: Survey, columns: ResultColumns) -> Iterator[list[list[Any]]]:
     """The survey, some rows at a time, as `_values`."""
     rows = iter(survey)
     while group := list(islice(rows, _ROW_GROUP)):
         yield _values(group, columns, survey.classes)
 
 
-def _values(group: Sequence[Prediction], columns: Columns, classes: Sequence[str]) -> list[list[Any]]:
+def _values(group: Sequence[Prediction], columns: ResultColumns, classes: Sequence[str]) -> list[list[Any]]:
     """The values of each column of some rows, in the order of the header; None where there is nothing to say."""
     classified = [(place, one.probabilities) for place, one in enumerate(group) if one.probabilities is not None]
     ranked: list[list[Any]] = [[None] * len(group) for _ in range(2 * columns.ranks)]
