@@ -97,7 +97,9 @@ def test_a_reference_has_a_score_where_the_model_gives_one(metadata):
         "threshold": 1.0,
         "tolerance": 0.01,
     }
-    with pytest.raises(ValidationError, match="'a.png' and the model do not agree whether there is a score"):
+    with pytest.raises(
+        ValidationError, match="'a.png' and the model do not agree whether there is an out-of-distribution score"
+    ):
         ModelMetadata.model_validate(metadata.model_dump() | {"unknown": unknown})
 
 

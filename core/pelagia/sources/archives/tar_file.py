@@ -181,7 +181,8 @@ def _members(stream: _Stream) -> Iterator[_Member]:
                 name = _text(data.partition(b"\0")[0])
             elif info.type != tarfile.GNUTYPE_LONGLINK:
                 records = dict(_records(data))
-                name = _text(records[b"path"]) if b"path" in records else name
+                path = records.get(b"GNU.sparse.name", records.get(b"path"))
+                name = name if path is None else _text(path)
                 size = _number(records[b"size"]) if b"size" in records else size
                 sparse = any(key.startswith(b"GNU.sparse") for key in records)
             stream.skip_to(start + _padded(info.size))
