@@ -39,7 +39,7 @@ def test_images_become_labels_become_a_model_becomes_predictions_become_prelabel
     with survey.truth.open(newline="") as file:
         truth = {row["path"]: row["class"] for row in csv.DictReader(file)}
     assert {record.source: record.class_name for record in dataset.records} == truth
-    assert "is whole" in run("dataset", "check", tmp_path / "dataset")
+    assert "is complete and unchanged" in run("dataset", "check", tmp_path / "dataset")
 
     settings = ("--set", f"dataset={tmp_path / 'dataset'}", "--set", "train.epochs=20", "--set", "preprocess.size=48")
     run("train", "configs/training/tiny_cpu.yaml", *settings, "--out", tmp_path / "run")

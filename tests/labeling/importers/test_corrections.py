@@ -52,7 +52,7 @@ def test_images_that_the_reviewers_left_out_are_counted_and_keep_their_labels(
     review_of(dataset, tmp_path / "review", {0: dataset.records[0].class_name}, left_out)
     done = pelagia("dataset", "correct", dataset.root, "--review", tmp_path / "review", "--out", tmp_path / "new")
     assert "0 labels changed, 1 confirmed" in done.stdout
-    assert "left out of the review, so that they keep the label they had: 3 skipped, 1 unsure\n" in done.stderr
+    assert "images without a label in the review keep the label that they had: 3 skipped, 1 unsure\n" in done.stderr
     assert Dataset.read(tmp_path / "new").meta.fingerprint == dataset.meta.fingerprint
 
 
