@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Literal, cast
+from typing import Annotated
 
 import typer
 
@@ -65,7 +65,7 @@ def dataset_import(
             taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
             statuses=status,
             licence=licence,
-            conflicts=cast(Literal["refuse", "drop"], conflicts),  # another word is refused by import_dataset
+            conflicts=conflicts,
             seed=seed,
             join_near_duplicates=near_duplicates,
             progress=update,

@@ -54,6 +54,11 @@ def draw(names: Sequence[str], folder: Path, seed: int) -> None:
         (folder / name).write_bytes(data.tobytes())
 
 
+@pytest.fixture(scope="session")
+def draw_images() -> Callable[[Sequence[str], Path, int], None]:
+    return draw
+
+
 @pytest.fixture
 def make_images(tmp_path: Path) -> MakeImages:
     """Makes a folder of images that no other test has: ``make_images("a.png", "b/c.jpg")`` or ``make_images(40)``."""

@@ -58,5 +58,5 @@ def test_images_that_the_reviewers_left_out_are_counted_and_keep_their_labels(
 
 def test_a_review_of_other_images_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     review = review_of(dataset, tmp_path / "review", {0: dataset.class_names[0], 1: dataset.class_names[0]})
-    with pytest.raises(DatasetError, match="holds no image of .*: name the dataset that the review is of"):
+    with pytest.raises(DatasetError, match="share no image: name the dataset whose images were reviewed"):
         correct(replace(dataset, records=dataset.records[2:]), review, tmp_path / "new")

@@ -6,10 +6,12 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from pelagia.errors import StudioError
@@ -125,7 +127,7 @@ def test_a_damaged_state_file_is_named(tmp_path: Path) -> None:
 def test_a_state_file_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "studio.json").write_text("{}", encoding="utf-8")
     (tmp_path / "studio.json").chmod(0o644)
-    with pytest.raises(StudioError, match=f"chmod 600 {tmp_path}"):
+    with pytest.raises(StudioError, match=f"type chmod 600 {tmp_path}"):
         read_studio(tmp_path)
 
 
@@ -135,19 +137,34 @@ def test_data_without_the_account_are_not_started_with_a_new_one(
     monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(script(tmp_path, "exit 1")))
     (tmp_path / "home" / "data").mkdir(parents=True)
     (tmp_path / "home" / "data" / "label_studio.sqlite3").touch()
-    with pytest.raises(StudioError, match=r"its account, is gone"):
+    with pytest.raises(StudioError, match=r"but .*studio\.json, with its account, is missing: restore that file"):
         start_studio(tmp_path / "home")
 
 
-def test_two_starts_at_once_do_not_make_two_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+HOLD_THE_LOCK = """
+import sys, time
+from pathlib import Path
+from pelagia.system.locking import hold
+with hold(Path(sys.argv[1]), "refused"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_start_waits_for_another_one_and_a_killed_one_does_not_block_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(script(tmp_path, "exit 1")))
     home = tmp_path / "home"
     home.mkdir()
-    (home / "starting").write_text(f"{os.getpid()} {process.birth(os.getpid())}", encoding="utf-8")
-    with pytest.raises(StudioError, match="is starting this Label Studio already"):
-        start_studio(home)
-    (home / "starting").write_text("999999999 long ago", encoding="utf-8")
-    with pytest.raises(StudioError, match="ended while starting"):  # the dead one's lock was taken over
+    command = [sys.executable, "-c", HOLD_THE_LOCK, str(home / "start.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(StudioError, match="another process has been starting this Label Studio for a long time"):
+            start_studio(home, timeout=0.3)
+        other.kill()
+    with pytest.raises(StudioError, match="ended while starting"):  # the killed process holds the lock no longer
         start_studio(home)
 
 
@@ -197,15 +214,61 @@ def test_a_second_start_returns_the_running_server(studio: Studio) -> None:
     assert again == studio
 
 
-@pytest.mark.studio
-def test_a_restart_keeps_address_account_token_and_tasks(
-    studio: Studio, make_images: Callable[..., Path], taxonomy: Taxonomy, project: str
-) -> None:
-    before = push(connect(home=studio.home), make_images(3), project, taxonomy)
+@dataclass(frozen=True)
+class Restart:
+    """A server that was stopped and then started by two processes at the same time."""
+
+    before: Studio
+    after: Studio
+    project_id: int
+    outputs: list[str]
+
+
+@pytest.fixture(scope="module")
+def restart(
+    studio: Studio,
+    taxonomy: Taxonomy,
+    draw_images: Callable[[Sequence[str], Path, int], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Restart:
+    """Three images are pushed; the server stops; two `pelagia studio start` begin at the same time."""
+    images = tmp_path_factory.mktemp("restart")
+    draw_images(["a.png", "b.png", "c.png"], images, 1_000_000)
+    report = push(connect(home=studio.home), images, "Restart", taxonomy)
     assert stop_studio(studio.home)
     assert stop_studio(studio.home) is False
-    restarted = start_studio(studio.home)
-    assert (restarted.url, restarted.user, restarted.token) == (studio.url, studio.user, studio.token)
-    assert not restarted.already_running
-    assert connect(home=studio.home).client.projects.get(before.project_id).task_number == 3
-    assert free_port() != int(restarted.url.rpartition(":")[2])
+    command = [sys.executable, "-m", "pelagia.cli", "studio", "start"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    starters = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    outputs = []
+    for starter in starters:
+        output, errors = starter.communicate(timeout=300)
+        assert starter.returncode == 0, errors
+        outputs.append(output)
+    after = read_studio(studio.home)
+    assert after is not None
+    return Restart(studio, after, report.project_id, outputs)
+
+
+@pytest.mark.studio
+def test_two_starts_at_once_make_one_server_and_print_its_address(restart: Restart) -> None:
+    first_lines = sorted(output.splitlines()[0] for output in restart.outputs)
+    assert first_lines == [
+        f"Label Studio {restart.after.version} runs at {restart.after.url}",
+        f"Label Studio {restart.after.version} was running already at {restart.after.url}",
+    ]
+    found = [each.info for each in psutil.process_iter(["pid", "cwd", "cmdline"])]
+    servers = [one["pid"] for one in found if one["cwd"] == str(restart.after.home) and "--port" in one["cmdline"]]
+    assert servers == [restart.after.pid]
+
+
+@pytest.mark.studio
+def test_a_restart_keeps_address_account_token_and_tasks(restart: Restart) -> None:
+    before, after = restart.before, restart.after
+    assert (after.url, after.user, after.token) == (before.url, before.user, before.token)
+    assert after.running
+    assert connect(home=after.home).client.projects.get(restart.project_id).task_number == 3
+    assert free_port() != int(after.url.rpartition(":")[2])
