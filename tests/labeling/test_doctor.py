@@ -77,7 +77,7 @@ def test_changed_and_missing_files_are_found(
     push(connection, images, project, taxonomy)
     file = studio.document_root / tasks_of(project)["a.png"].data["file"]
     file.write_bytes(b"edited")
-    assert "has other bytes than were pushed" in wrong(examine(home=studio.home, project=project)).found
+    assert "differs from the image that was pushed" in wrong(examine(home=studio.home, project=project)).found
     shutil.rmtree(file.parent)
     assert "does not find" in wrong(examine(home=studio.home, project=project)).found
     push(connection, images, project, taxonomy)

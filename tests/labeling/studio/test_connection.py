@@ -92,7 +92,7 @@ def test_an_old_label_studio_is_refused_by_its_version(impostor: str, monkeypatc
 
 
 def test_nothing_known_says_how_to_begin(alone: Path) -> None:
-    with pytest.raises(StudioError, match="no Label Studio is known: `pelagia studio start`"):
+    with pytest.raises(StudioError, match="no Label Studio is known: start one with `pelagia studio start`"):
         find_address()
 
 
@@ -178,7 +178,7 @@ def test_a_server_without_legacy_tokens_says_which_kind_it_wants(studio: Studio,
         api_tokens_enabled=True, legacy_api_tokens_enabled=False, api_token_ttl_days=365
     )
     try:
-        with pytest.raises(StudioError, match="takes no legacy tokens .* make a personal access token"):
+        with pytest.raises(StudioError, match="accepts no legacy tokens .* make a personal access token"):
             connect(home=studio.home)
     finally:
         personal.client.jwt_settings.update(

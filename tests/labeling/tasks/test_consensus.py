@@ -20,21 +20,21 @@ def said(by: int, class_name: str = "", *, unsure: bool = False, skip: bool = Fa
 
 
 def test_one_vote_decides_and_has_its_annotator() -> None:
-    verdict = decide([said(1, "copepod")], NAMES)
-    assert (verdict.class_name, verdict.annotators, verdict.agreement) == ("copepod", "anna@sea", 1.0)
+    consensus = decide([said(1, "copepod")], NAMES)
+    assert (consensus.class_name, consensus.annotators, consensus.agreement) == ("copepod", "anna@sea", 1.0)
 
 
 def test_two_of_three_are_a_majority() -> None:
-    verdict = decide([said(1, "copepod"), said(2, "medusa"), said(3, "copepod")], NAMES)
-    assert verdict.class_name == "copepod"
-    assert verdict.annotators == "anna@sea;ben@sea;cleo@sea"
-    assert round(verdict.agreement, 2) == 0.67
+    consensus = decide([said(1, "copepod"), said(2, "medusa"), said(3, "copepod")], NAMES)
+    assert consensus.class_name == "copepod"
+    assert consensus.annotators == "anna@sea;ben@sea;cleo@sea"
+    assert round(consensus.agreement, 2) == 0.67
 
 
 def test_a_draw_is_disputed_and_names_who_said_what() -> None:
-    verdict = decide([said(1, "copepod"), said(2, "medusa")], NAMES)
-    assert (verdict.class_name, verdict.reason) == ("", "disputed")
-    assert verdict.spoken == "anna@sea: copepod, ben@sea: medusa"
+    consensus = decide([said(1, "copepod"), said(2, "medusa")], NAMES)
+    assert (consensus.class_name, consensus.reason) == ("", "disputed")
+    assert consensus.votes_as_text == "anna@sea: copepod, ben@sea: medusa"
 
 
 def test_a_majority_below_the_wanted_agreement_is_disputed() -> None:
@@ -43,8 +43,8 @@ def test_a_majority_below_the_wanted_agreement_is_disputed() -> None:
 
 
 def test_a_person_who_changed_their_mind_has_one_vote() -> None:
-    verdict = decide([said(1, "medusa", at=1), said(1, "copepod", at=2), said(2, "copepod", at=0)], NAMES)
-    assert (verdict.class_name, len(verdict.votes)) == ("copepod", 2)
+    consensus = decide([said(1, "medusa", at=1), said(1, "copepod", at=2), said(2, "copepod", at=0)], NAMES)
+    assert (consensus.class_name, len(consensus.votes)) == ("copepod", 2)
 
 
 def test_a_later_skip_takes_the_vote_back() -> None:

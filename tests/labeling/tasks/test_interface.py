@@ -68,7 +68,7 @@ def test_a_class_cannot_vanish_from_a_project_with_labels() -> None:
     with pytest.raises(StudioError) as caught:
         reconcile(build_interface(named("a", "b", "c")), named("a"), used=True, title="Cruise 1")
     assert str(caught.value) == (
-        "the project 'Cruise 1' has labels, and the taxonomy 't' lacks classes that stand in its interface: b, c; "
+        "the project 'Cruise 1' has labels, and the taxonomy 't' lacks classes that the project's interface has: b, c; "
         "add them to the taxonomy, or choose another project name"
     )
 

@@ -225,7 +225,9 @@ def test_labels_for_a_name_that_two_sources_share_are_refused(
         push(connection, make_images("img_1.png"), project, taxonomy)
     labels = tmp_path / "labels.csv"
     labels.write_text("path,class\nimg_1.png,copepod\n")
-    with pytest.raises(InputError, match=r"1 paths of .* mean several images of .*, which were pushed from"):
+    with pytest.raises(
+        InputError, match=r"1 paths of .* are each the path of several images in .*, which were pushed from"
+    ):
         submit_csv(connection, project, labels)
 
 

@@ -21,7 +21,7 @@ from pelagia_labeling.studio.server import Studio
 from pelagia_labeling.tasks.annotate import submit
 from pelagia_labeling.tasks.project import Task, get_project, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
-from pelagia_labeling.tasks.storage import SERVED, storage_paths
+from pelagia_labeling.tasks.storage import LOCAL_FILES, storage_paths
 
 pytestmark = pytest.mark.studio
 
@@ -106,7 +106,7 @@ def test_images_of_any_name_and_kind_are_served_byte_for_byte(
     assert sorted(tasks) == sorted([*ODD_NAMES, "deep.png"])
     for path, task in tasks.items():
         original = (images / path).read_bytes()
-        assert connection.get(SERVED, {"d": task.data["file"]}, what="the original") == original, path
+        assert connection.get(LOCAL_FILES, {"d": task.data["file"]}, what="the original") == original, path
         shown = connection.get(task.data["image"], what="what the browser gets")
         assert np.array_equal(decode(shown), decode(original)), path
         assert shown[:4] in (b"\x89PNG", b"RIFF") or shown[:2] == b"\xff\xd8", path
@@ -179,7 +179,7 @@ def test_classes_join_the_interface_and_cannot_leave_it_once_there_are_labels(
     push(connection, images, project, taxonomy.restricted_to(["copepod"]))  # no label yet: free to change
     submit(connection, tasks_of(project)["a.png"].id, "copepod")
     push(connection, images, project, taxonomy)
-    with pytest.raises(StudioError, match="lacks classes that stand in its interface: medusa, detritus"):
+    with pytest.raises(StudioError, match="lacks classes that the project's interface has: medusa, detritus"):
         push(connection, images, project, taxonomy.restricted_to(["copepod"]))
 
 
