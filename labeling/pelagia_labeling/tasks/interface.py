@@ -153,7 +153,7 @@ def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str) -> Ch
 
 
 def _normal(config: str) -> str:
-    """The configuration in a form in which equal ones are equal texts."""
+    """The configuration without differences that mean nothing, such as spaces between tags."""
     try:
         return ET.canonicalize(config, strip_text=True)
     except ET.ParseError:

@@ -115,7 +115,7 @@ def _require_classes(project: Project) -> tuple[LabelClass, ...]:
 def _read_results(
     connection: Connection, project: Project, min_agreement: float, progress: ProgressCallback
 ) -> _Results:
-    """Raises DatasetError where no task has a label."""
+    """Reads all tasks and decides on a label for each. Raises DatasetError where no task has one."""
     names = _accounts(connection)
     results = [
         (Task(task.id, task.data), decide(task.annotations, names, min_agreement))
@@ -135,7 +135,8 @@ def _no_label(title: str, reasons: Mapping[str, int]) -> str:
     if not reasons:
         return f"the project '{title}' has no task: add images with `pelagia label push`"
     if set(reasons) == {UNLABELLED}:
-        return f"nobody has labelled anything in '{title}' yet ({reasons[UNLABELLED]} tasks): open it, and label"
+        tasks = reasons[UNLABELLED]
+        return f"nobody has labelled anything in '{title}' yet ({tasks} tasks): open the project and label images"
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
     return f"no task of '{title}' has a label that can be used: {counts}"
 
@@ -227,14 +228,16 @@ def _fetch(connection: Connection, tasks: Sequence[Task], scratch: Path) -> list
 
 
 def _download(connection: Connection, task: Task, scratch: Path) -> Path | str:
+    """The image of a task, fetched over HTTP into a file of ``scratch``; or the reason why there is none."""
     relative, displayed = str(task.data.get("file") or ""), str(task.data.get("image") or "")
     if not relative and not displayed.startswith("/"):
         return "elsewhere"  # somebody made this task by hand, with an image on another server
+    what = f"fetching the image of task {task.id}"
     try:
         if relative:
-            data = connection.get(LOCAL_FILES, {"d": relative}, what=f"fetching the image of task {task.id}")
+            data = connection.get(LOCAL_FILES, {"d": relative}, what=what)
         else:
-            data = connection.get(displayed, what=f"fetching the image of task {task.id}")
+            data = connection.get(displayed, what=what)
     except StudioError as error:
         if error.status == 404:
             return "missing"

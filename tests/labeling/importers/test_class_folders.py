@@ -11,7 +11,7 @@ def test_a_folder_is_a_class_and_deeper_folders_belong_to_it(tmp_path, put):
     put(tmp_path / "src" / "copepod" / "2019" / "may" / "a.png", seed=2)
     put(tmp_path / "src" / "øre ring" / "a.png", seed=3)
     made = import_dataset(tmp_path / "src", tmp_path / "ds")
-    assert sorted((one.class_name, one.source) for one in made.records) == [
+    assert sorted((record.class_name, record.source) for record in made.records) == [
         ("copepod", "copepod/2019/may/a.png"),
         ("copepod", "copepod/a.png"),
         ("øre ring", "øre ring/a.png"),
@@ -34,10 +34,10 @@ def test_loose_images_alone_are_refused(tmp_path, put, fault):
 
 def test_a_class_folder_named_like_an_image_is_a_class(tmp_path, put):
     put(tmp_path / "src" / "x.png" / "a.png")
-    assert [one.class_name for one in from_class_folders(tmp_path / "src").candidates] == ["x.png"]
+    assert [candidate.class_name for candidate in from_class_folders(tmp_path / "src").candidates] == ["x.png"]
 
 
-def test_a_class_folder_with_a_space_at_its_end_is_one_line(tmp_path, put, fault):
+def test_a_class_folder_with_a_space_at_its_end_is_refused_in_one_line(tmp_path, put, fault):
     put(tmp_path / "src" / "copepod " / "a.png")
     assert fault(ConfigError, tmp_path / "src", tmp_path / "ds") == (
         "the class names of ds: classes.0.name: 'copepod ' begins or ends with a space, or holds a control character"
@@ -50,8 +50,8 @@ def test_names_that_are_not_utf8_are_imported(tmp_path, encode):
     with open(folder + b"/\xff.png", "wb") as file:
         file.write(encode())
     made = import_dataset(tmp_path / "src", tmp_path / "ds")
-    (one,) = made.records
-    assert (one.class_name, one.source) == ("caf\\udce9", "caf\\udce9/\\udcff.png")
+    (record,) = made.records
+    assert (record.class_name, record.source) == ("caf\\udce9", "caf\\udce9/\\udcff.png")
     assert check(made.root) == []
 
 

@@ -13,7 +13,7 @@ from pelagia_labeling.importers.corrections import correct
 
 
 def review_of(dataset: Dataset, out: Path, labels: dict[int, str], left_out: dict[str, int] | None = None) -> Dataset:
-    """Some images of ``dataset`` under other names, as a pull makes it."""
+    """A dataset of some images of ``dataset`` under other names, as a pull makes it: index of a record -> class."""
     chosen = [(dataset.records[index], name) for index, name in labels.items()]
     candidates = [
         Candidate(dataset.file(record), name, f"second/{record.path}", annotators="b") for record, name in chosen
@@ -34,14 +34,14 @@ def test_labels_change_and_images_groups_and_splits_stay(dataset: Dataset, tmp_p
     assert check(new.root) == []
 
     def rest(found: Dataset) -> set[tuple[str, str, str, str]]:
-        return {(one.sha256, one.group, one.split, str(one.extra)) for one in found.records}
+        return {(record.sha256, record.group, record.split, str(record.extra)) for record in found.records}
 
     assert rest(new) == rest(dataset)
-    changed = {one.sha256: one for one in new.records}
+    changed = {record.sha256: record for record in new.records}
     assert changed[first.sha256].class_name == other
     assert changed[first.sha256].annotators == "b"
-    labels = {one.sha256: one.class_name for one in dataset.records} | {first.sha256: other}
-    assert {one.sha256: one.class_name for one in new.records} == labels
+    labels = {record.sha256: record.class_name for record in dataset.records} | {first.sha256: other}
+    assert {record.sha256: record.class_name for record in new.records} == labels
     assert new.meta.fingerprint != dataset.meta.fingerprint
 
 

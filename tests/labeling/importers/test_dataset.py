@@ -5,7 +5,7 @@ from pelagia_labeling.importers.dataset import import_dataset
 
 
 @pytest.mark.parametrize(("name", "problem"), [("no", "does not exist"), ("file", "is not a folder")])
-def test_a_source_that_is_no_folder_is_refused(tmp_path, name, problem, fault):
+def test_a_source_that_is_not_a_folder_is_refused(tmp_path, name, problem, fault):
     (tmp_path / "file").touch()
     assert fault(InputError, tmp_path / name, tmp_path / "ds") == (
         f"{tmp_path / name} {problem}: name the folder that holds the images"
@@ -14,7 +14,7 @@ def test_a_source_that_is_no_folder_is_refused(tmp_path, name, problem, fault):
 
 def test_a_licence_is_given_to_every_image(class_folders, tmp_path):
     made = import_dataset(class_folders, tmp_path / "ds", licence="CC-BY-4.0")
-    assert {one.licence for one in made.records} == {"CC-BY-4.0"}
+    assert {record.licence for record in made.records} == {"CC-BY-4.0"}
 
 
 def test_progress_reaches_the_total(class_folders, tmp_path):
@@ -26,7 +26,7 @@ def test_progress_reaches_the_total(class_folders, tmp_path):
 def test_the_seed_and_the_shares_are_kept(class_folders, tmp_path):
     made = import_dataset(class_folders, tmp_path / "ds", fractions=(0.5, 0.5, 0), seed=4)
     assert (made.meta.split.seed, made.meta.split.fractions) == (4, (0.5, 0.5, 0))
-    assert {one.split for one in made.records} == {"train", "val"}
+    assert {record.split for record in made.records} == {"train", "val"}
 
 
 def test_wrong_shares_and_seeds_are_one_message(class_folders, tmp_path, fault):

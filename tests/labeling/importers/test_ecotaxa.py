@@ -33,7 +33,7 @@ def test_only_validated_objects_are_taken(ecotaxa, tmp_path):
         row(0), row(1, "predicted"), row(2, "dubious"), row(3, ""), row(4, category=""), row(5, category="Salpida")
     )
     made = import_dataset(src, tmp_path / "ds")
-    assert sorted((one.source, one.class_name, one.group, one.annotators) for one in made.records) == [
+    assert sorted((record.source, record.class_name, record.group, record.annotators) for record in made.records) == [
         ("0.png", "Copepoda", "s1", "Ann"),
         ("5.png", "Salpida", "s1", "Ann"),
     ]
@@ -50,9 +50,9 @@ def test_an_export_without_the_line_of_types_is_read(ecotaxa, tmp_path):
     assert import_dataset(ecotaxa(row(0), types=False), tmp_path / "ds").meta.images == 1
 
 
-def test_what_ecotaxa_says_of_an_object_is_carried(ecotaxa, tmp_path):
-    (one,) = import_dataset(ecotaxa(row(0)), tmp_path / "ds").records
-    assert one.extra == {"object_id": "o0", "object_annotation_status": "validated", "sample_id": "s1"}
+def test_the_other_columns_of_an_object_are_kept(ecotaxa, tmp_path):
+    (record,) = import_dataset(ecotaxa(row(0)), tmp_path / "ds").records
+    assert record.extra == {"object_id": "o0", "object_annotation_status": "validated", "sample_id": "s1"}
 
 
 def test_an_export_without_anything_validated_is_refused(ecotaxa, tmp_path, fault):
@@ -68,7 +68,7 @@ def test_an_empty_export_is_refused(ecotaxa, tmp_path, fault):
 
 
 @pytest.mark.parametrize("missing", ["img_file_name", "sample_id"])
-def test_a_table_that_is_no_export_is_refused(ecotaxa, tmp_path, missing, fault):
+def test_a_table_that_is_not_an_export_is_refused(ecotaxa, tmp_path, missing, fault):
     src = ecotaxa(row(0), header=ECOTAXA.replace(missing, "zzz"))
     assert fault(InputError, src, tmp_path / "ds") == (
         f"{src / 'ecotaxa_1.tsv'} has no column '{missing}': is it an EcoTaxa export with images?"
@@ -83,4 +83,4 @@ def test_a_quote_that_is_never_closed_is_refused(ecotaxa, tmp_path, fault):
 def test_several_tables_are_one_dataset(ecotaxa, tmp_path):
     src = ecotaxa(row(0), row(1))
     (src / "ecotaxa_2.tsv").write_text(ECOTAXA + "\t".join(row(2, sample="s2")) + "\n")
-    assert {one.group for one in import_dataset(src, tmp_path / "ds").records} == {"s1", "s2"}
+    assert {record.group for record in import_dataset(src, tmp_path / "ds").records} == {"s1", "s2"}

@@ -23,20 +23,23 @@ def labelled(tmp_path, put):
 def test_the_usual_names_of_a_label_column_are_known(labelled, column):
     src, manifest = labelled(f"path,{column},station\n0.png,copepod,S1\n1.png,medusa,S2\n")
     found = from_manifest(src, manifest, "station", None)
-    assert [(one.class_name, one.group) for one in found.candidates] == [("copepod", "S1"), ("medusa", "S2")]
+    assert [(candidate.class_name, candidate.group) for candidate in found.candidates] == [
+        ("copepod", "S1"),
+        ("medusa", "S2"),
+    ]
 
 
-def test_other_columns_are_carried_under_names_of_their_own(labelled, tmp_path):
+def test_other_columns_are_kept_with_names_that_the_dataset_does_not_use(labelled, tmp_path):
     src, manifest = labelled("path,label,station,source,split\n0.png,copepod,S1,net,old\n")
-    (one,) = import_dataset(src, tmp_path / "ds", manifest=manifest, group_column="station").records
-    assert one.extra == {"station": "S1", "survey_source": "net", "survey_split": "old"}
-    assert (one.group, one.source) == ("S1", "0.png")
+    (record,) = import_dataset(src, tmp_path / "ds", manifest=manifest, group_column="station").records
+    assert record.extra == {"station": "S1", "survey_source": "net", "survey_split": "old"}
+    assert (record.group, record.source) == ("S1", "0.png")
 
 
 def test_spaces_around_a_label_or_a_group_do_not_make_another(labelled):
     src, manifest = labelled("path,label,station\n0.png,copepod ,S1\n1.png,copepod, S1 \n")
     found = from_manifest(src, manifest, "station", None)
-    assert {(one.class_name, one.group) for one in found.candidates} == {("copepod", "S1")}
+    assert {(candidate.class_name, candidate.group) for candidate in found.candidates} == {("copepod", "S1")}
 
 
 def test_rows_without_a_label_are_counted_and_left_out(labelled, tmp_path):
@@ -47,7 +50,7 @@ def test_rows_without_a_label_are_counted_and_left_out(labelled, tmp_path):
 def test_an_image_without_a_group_is_left_out_and_counted(labelled):
     src, manifest = labelled("path,label,station\n0.png,copepod,\n1.png,copepod,S1\n")
     found = from_manifest(src, manifest, "station", None)
-    assert [one.source for one in found.candidates] == ["1.png"]
+    assert [candidate.source for candidate in found.candidates] == ["1.png"]
     assert found.left_out == {"no_group": 1}
 
 
@@ -56,10 +59,10 @@ def test_the_edited_manifest_of_a_dataset_keeps_groups_annotators_and_licence(cl
     edited = tmp_path / "first" / "manifest.csv"
     again = import_dataset(tmp_path / "first", tmp_path / "again", manifest=edited)
     assert again.meta.split.group_column == "group"
-    assert {(one.sha256, one.group, one.source, one.licence, one.split) for one in again.records} == {
-        (one.sha256, one.group, one.source, one.licence, one.split) for one in first.records
+    assert {(record.sha256, record.group, record.source, record.licence, record.split) for record in again.records} == {
+        (record.sha256, record.group, record.source, record.licence, record.split) for record in first.records
     }
-    assert all(one.extra == {} for one in again.records)
+    assert all(record.extra == {} for record in again.records)
 
 
 @pytest.mark.parametrize(
@@ -76,12 +79,12 @@ def test_the_edited_manifest_of_a_dataset_keeps_groups_annotators_and_licence(cl
         ({}, " has no column of labels (class, label, category): name it with --class-column"),
     ],
 )
-def test_a_column_that_is_not_there_is_refused(labelled, tmp_path, options, message, fault):
+def test_a_column_that_the_manifest_lacks_is_refused(labelled, tmp_path, options, message, fault):
     src, manifest = labelled("path,name,station\n0.png,copepod,S1\n")
     assert fault(InputError, src, tmp_path / "ds", manifest=manifest, **options) == f"{manifest}{message}"
 
 
-def test_an_image_that_the_manifest_names_and_nobody_has_is_listed(labelled, tmp_path):
+def test_a_missing_image_of_the_manifest_is_counted(labelled, tmp_path):
     src, manifest = labelled("path,label\n0.png,copepod\nno.png,copepod\n")
     made = import_dataset(src, tmp_path / "ds", manifest=manifest)
     assert made.meta.left_out == {"missing": 1}
@@ -93,5 +96,5 @@ def test_the_manifest_of_a_dataset_makes_a_new_version(class_folders, tmp_path):
     (tmp_path / "edited.csv").write_text(text)
     second = import_dataset(first.root, tmp_path / "2", manifest=tmp_path / "edited.csv", group_column="group")
     assert second.class_names == ("copepod", "jelly")
-    assert {one.sha256 for one in second.records} == {one.sha256 for one in first.records}
+    assert {record.sha256 for record in second.records} == {record.sha256 for record in first.records}
     assert check(second.root) == []

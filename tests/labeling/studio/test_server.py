@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from pelagia.errors import StudioError
+from pelagia.system.locking import hold
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio import process
 from pelagia_labeling.studio.connection import connect
@@ -24,7 +26,7 @@ from studio_fixtures import free_port
 
 
 def script(folder: Path, body: str) -> Path:
-    """A program of this name in place of Label Studio."""
+    """A shell script in place of the program of Label Studio."""
     path = folder / "label-studio"
     path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
     path.chmod(0o755)
@@ -92,9 +94,9 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(tmp_path: Path, monk
             start_studio(tmp_path / "home", port=port)
 
 
-def test_stop_leaves_alone_a_process_that_only_has_the_old_number(tmp_path: Path) -> None:
+def test_stop_does_not_end_another_process_with_the_old_number(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "30"]) as bystander:
-        known = {
+        state_values = {
             "url": "http://127.0.0.1:1",
             "user": "u",
             "password": "p",
@@ -105,7 +107,7 @@ def test_stop_leaves_alone_a_process_that_only_has_the_old_number(tmp_path: Path
             "birth": "long ago",
         }
         state = tmp_path / "studio.json"
-        state.write_text(json.dumps(known), encoding="utf-8")
+        state.write_text(json.dumps(state_values), encoding="utf-8")
         state.chmod(0o600)
         assert stop_studio(tmp_path) is False
         assert bystander.poll() is None
@@ -123,7 +125,7 @@ def test_a_damaged_state_file_is_named(tmp_path: Path) -> None:
         read_studio(tmp_path)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+@pytest.mark.skipif(os.name != "posix", reason="file modes exist on POSIX systems only")
 def test_a_state_file_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "studio.json").write_text("{}", encoding="utf-8")
     (tmp_path / "studio.json").chmod(0o644)
@@ -131,7 +133,7 @@ def test_a_state_file_that_others_may_read_is_refused_with_the_remedy(tmp_path: 
         read_studio(tmp_path)
 
 
-def test_data_without_the_account_are_not_started_with_a_new_one(
+def test_data_without_the_account_are_not_started_with_a_new_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(script(tmp_path, "exit 1")))
@@ -185,7 +187,7 @@ def test_the_state_file_is_private_and_the_secrets_are_in_no_argument_and_no_log
 
 
 @pytest.mark.studio
-def test_it_listens_on_this_machine_alone(studio: Studio) -> None:
+def test_it_listens_on_this_machine_only(studio: Studio) -> None:
     port = int(studio.url.rpartition(":")[2])
     listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
     assert [address for address in listening if address == f"0100007F:{port:04X}"]
@@ -224,6 +226,23 @@ class Restart:
     outputs: list[str]
 
 
+def start_in_another_process() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pelagia.cli", "studio", "start"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def await_opened(file: Path, processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Waits until each process has opened ``file``."""
+    waiting = {started.pid for started in processes}
+    deadline = time.monotonic() + 60
+    while waiting:
+        assert time.monotonic() < deadline, f"{len(waiting)} processes never opened {file}"
+        for pid in list(waiting):
+            if str(file) in [opened.path for opened in psutil.Process(pid).open_files()]:
+                waiting.remove(pid)
+
+
 @pytest.fixture(scope="module")
 def restart(
     studio: Studio,
@@ -231,18 +250,16 @@ def restart(
     draw_images: Callable[[Sequence[str], Path, int], None],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Restart:
-    """Three images are pushed; the server stops; two `pelagia studio start` begin at the same time."""
+    """Three images are pushed; the server stops; two `pelagia studio start` try at the same moment."""
     images = tmp_path_factory.mktemp("restart")
     draw_images(["a.png", "b.png", "c.png"], images, 1_000_000)
     report = push(connect(home=studio.home), images, "Restart", taxonomy)
     assert stop_studio(studio.home)
     assert stop_studio(studio.home) is False
-    command = [sys.executable, "-m", "pelagia.cli", "studio", "start"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    starters = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    lock = studio.home / "start.lock"
+    with hold(lock, "refused"):
+        starters = [start_in_another_process() for _ in range(2)]
+        await_opened(lock, starters)  # both wait for the lock, and go on at the same moment
     outputs = []
     for starter in starters:
         output, errors = starter.communicate(timeout=300)
@@ -261,7 +278,7 @@ def test_two_starts_at_once_make_one_server_and_print_its_address(restart: Resta
         f"Label Studio {restart.after.version} was running already at {restart.after.url}",
     ]
     found = [each.info for each in psutil.process_iter(["pid", "cwd", "cmdline"])]
-    servers = [one["pid"] for one in found if one["cwd"] == str(restart.after.home) and "--port" in one["cmdline"]]
+    servers = [info["pid"] for info in found if info["cwd"] == str(restart.after.home) and "--port" in info["cmdline"]]
     assert servers == [restart.after.pid]
 
 

@@ -40,7 +40,7 @@ def say(connection: Connection, task: Task, class_name: str, by: int) -> None:
     connection.client.annotations.create(id=task.id, result=class_result(class_name), completed_by=by)
 
 
-def test_labels_become_a_dataset_that_is_whole(
+def test_labels_become_a_complete_dataset(
     connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks, tmp_path: Path
 ) -> None:
     images = make_images("ä b.png", "b.jpg", "scan.tif")
@@ -76,7 +76,7 @@ def test_majority_decides_and_the_rest_is_counted_with_its_reason(
     )
     tasks = tasks_of(project)
     submit(connection, tasks["one.png"].id, "medusa")
-    submit(connection, tasks["one.png"].id, "copepod")  # the same person thinks again
+    submit(connection, tasks["one.png"].id, "copepod")  # the same person changes the label
     submit(connection, tasks["majority.png"].id, "copepod")
     say(connection, tasks["majority.png"], "copepod", colleagues["anna"])
     say(connection, tasks["majority.png"], "medusa", colleagues["ben"])
