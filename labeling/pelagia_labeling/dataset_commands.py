@@ -106,7 +106,8 @@ def dataset_check(dataset: DatasetFolder) -> None:
     Near-duplicates in two different splits are listed too: test results are then too optimistic, but nothing is
     damaged.
     """
-    from pelagia.dataset.schema import Dataset, check, leaks
+    from pelagia.dataset.check import check, leaks
+    from pelagia.dataset.schema import Dataset
 
     opened = Dataset.read(dataset)
     faults = check(dataset)

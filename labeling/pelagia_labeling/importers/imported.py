@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pelagia.dataset.schema import COLUMNS
+from pelagia.dataset.schema import MANIFEST_COLUMNS
 from pelagia.dataset.write import Candidate
 
 
@@ -32,4 +32,4 @@ class Import:
 
 def survey_columns(columns: Mapping[str, str]) -> dict[str, str]:
     """The survey's own columns, with ``survey_`` before each name that a dataset's manifest has already."""
-    return {f"survey_{name}" if name in COLUMNS else name: value for name, value in columns.items() if name}
+    return {f"survey_{name}" if name in MANIFEST_COLUMNS else name: value for name, value in columns.items() if name}

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection
 from pathlib import Path
 
-from pelagia.dataset.schema import COLUMNS
+from pelagia.dataset.schema import MANIFEST_COLUMNS
 from pelagia.dataset.write import Candidate
 from pelagia.errors import InputError, did_you_mean
 from pelagia.sources import PATH_COLUMN, SourceImage, read_manifest
@@ -37,7 +37,7 @@ def from_manifest(src: Path, manifest: Path, group_column: str | None, class_col
     images = list(read_manifest(manifest, root=src))
     columns = list(images[0].columns)
     class_column, group_column = _choose_columns(manifest, columns, class_column, group_column)
-    of_dataset = set(COLUMNS) <= {PATH_COLUMN, *columns}
+    of_dataset = set(MANIFEST_COLUMNS) <= {PATH_COLUMN, *columns}
     found = [_candidate(image, class_column, group_column, of_dataset) for image in images]
     candidates = [entry for entry in found if isinstance(entry, Candidate)]
     left_out = Counter(entry for entry in found if isinstance(entry, str))
@@ -76,5 +76,5 @@ def _candidate(image: SourceImage, class_column: str, group_column: str | None, 
     source = extra.pop("source") if of_dataset else image.path
     kept = {name: extra.pop(name) for name in _KEPT_COLUMNS if name in extra}
     if of_dataset:
-        extra = {name: value for name, value in extra.items() if name not in COLUMNS}
+        extra = {name: value for name, value in extra.items() if name not in MANIFEST_COLUMNS}
     return Candidate(Path(image.file), class_name, source, group=group, extra=survey_columns(extra), **kept)

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,10 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-import platformdirs
-from platformdirs.unix import Unix
-
 from pelagia.errors import MissingExtra, StudioError
+from pelagia.system.paths import user_folder
 from pelagia_labeling.studio.server import STATE_FILE, Studio, read_studio, require_private
 
 if TYPE_CHECKING:
@@ -181,9 +178,7 @@ def _is_address(text: str) -> bool:
 
 def token_file() -> Path:
     """The private file for the token of a server that was not started here."""
-    if sys.platform == "win32":
-        return platformdirs.user_config_path("pelagia", appauthor=False, roaming=True) / "token"
-    return Unix("pelagia").user_config_path / "token"  # on macOS too: beside other command line programs' settings
+    return user_folder("config") / "token"
 
 
 def connect(url: str | None = None, token: str | None = None, *, home: Path | None = None) -> Connection:

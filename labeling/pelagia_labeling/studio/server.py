@@ -26,11 +26,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import platformdirs
-
 from pelagia.errors import InputError, StudioError
 from pelagia.system.console import ProgressCallback
-from pelagia.system.locking import hold
+from pelagia.system.locking import exclusive_lock
+from pelagia.system.paths import folder_from_environment, user_folder
 from pelagia_labeling.studio import process
 
 HOME_VARIABLE = "PELAGIA_STUDIO_HOME"
@@ -77,9 +76,7 @@ class Studio:
 
 def default_home() -> Path:
     """``$PELAGIA_STUDIO_HOME``, or the folder where this system keeps a user's application data."""
-    if named := os.environ.get(HOME_VARIABLE):
-        return Path(named).expanduser().absolute()
-    return platformdirs.user_data_path("pelagia", appauthor=False) / "studio"
+    return folder_from_environment(HOME_VARIABLE) or user_folder("data") / "studio"
 
 
 def read_studio(home: Path | None = None) -> Studio | None:
@@ -246,9 +243,9 @@ def _start_lock(home: Path, timeout: float) -> Iterator[None]:
     refusal = "another process has been starting this Label Studio for a long time: wait for it, or end it"
     deadline = time.monotonic() + timeout
     with ExitStack() as held:
-        while True:
+        while True:  # many short waits: Ctrl-C works between two of them, and not within one
             try:
-                held.enter_context(hold(home / LOCK_FILE, refusal, wait=0.25))  # short waits, so that Ctrl-C works
+                held.enter_context(exclusive_lock(home / LOCK_FILE, refusal, wait=0.25))
                 break
             except InputError as error:
                 if time.monotonic() >= deadline:

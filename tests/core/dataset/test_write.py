@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pelagia.dataset.schema import DROPPED_FILE, Dataset, SplitMeta, check
+from pelagia.dataset.check import check
+from pelagia.dataset.schema import DROPPED_FILE, Dataset, SplitMeta
 from pelagia.dataset.write import Candidate, slug, write_dataset
 from pelagia.errors import DatasetError, InputError
 from pelagia.taxonomy import taxonomy_of_names
@@ -171,7 +172,7 @@ def test_of_equal_images_the_first_is_kept(tmp_path, candidates):
 
 def test_an_image_under_two_classes_is_refused(tmp_path, candidates):
     assert refusal(tmp_path, candidates(("a", 0), ("b", 1), ("b", 0))) == (
-        "1 image(s) are filed under two classes: 0.png (a) = 2.png (b); "
+        "1 image(s) have two classes: 0.png (a) = 2.png (b); "
         "correct the labels, or leave all copies out with --conflicts drop"
     )
 

@@ -1,6 +1,6 @@
 import os
 
-from pelagia.dataset.schema import check
+from pelagia.dataset.check import check
 from pelagia.errors import ConfigError, DatasetError, InputError
 from pelagia_labeling.importers.class_folders import from_class_folders
 from pelagia_labeling.importers.dataset import import_dataset
@@ -40,7 +40,7 @@ def test_a_class_folder_named_like_an_image_is_a_class(tmp_path, put):
 def test_a_class_folder_with_a_space_at_its_end_is_refused_in_one_line(tmp_path, put, fault):
     put(tmp_path / "src" / "copepod " / "a.png")
     assert fault(ConfigError, tmp_path / "src", tmp_path / "ds") == (
-        "the class names of ds: classes.0.name: 'copepod ' begins or ends with a space, or holds a control character"
+        "the class names of ds: classes.0.name: 'copepod ' begins or ends with a space, or contains a control character"
     )
 
 

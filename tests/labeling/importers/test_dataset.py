@@ -32,7 +32,7 @@ def test_the_seed_and_the_shares_are_kept(class_folders, tmp_path):
 def test_wrong_shares_and_seeds_are_one_message(class_folders, tmp_path, fault):
     assert fault(ConfigError, class_folders, tmp_path / "ds", fractions=(0.5, 0.6, 0.1), seed=-1) == (
         "the split: 2 faults\n"
-        "  - fractions: train, val and test must be shares that sum to 1, train's above 0, not (0.5, 0.6, 0.1)\n"
+        "  - fractions: train, val and test must be shares that sum to 1, with train above 0, not (0.5, 0.6, 0.1)\n"
         "  - seed: input should be greater than or equal to 0 (found -1)"
     )
 

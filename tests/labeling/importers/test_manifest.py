@@ -1,6 +1,6 @@
 import pytest
 
-from pelagia.dataset.schema import check
+from pelagia.dataset.check import check
 from pelagia.errors import InputError
 from pelagia_labeling.importers.dataset import import_dataset
 from pelagia_labeling.importers.manifest import from_manifest

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pelagia.errors import StudioError
-from pelagia.system.locking import hold
+from pelagia.system.locking import exclusive_lock
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio import process
 from pelagia_labeling.studio.connection import connect
@@ -146,8 +146,8 @@ def test_data_without_the_account_are_not_started_with_a_new_account(
 HOLD_THE_LOCK = """
 import sys, time
 from pathlib import Path
-from pelagia.system.locking import hold
-with hold(Path(sys.argv[1]), "refused"):
+from pelagia.system.locking import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), "refused"):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -257,7 +257,7 @@ def restart(
     assert stop_studio(studio.home)
     assert stop_studio(studio.home) is False
     lock = studio.home / "start.lock"
-    with hold(lock, "refused"):
+    with exclusive_lock(lock, "refused"):
         starters = [start_in_another_process() for _ in range(2)]
         await_opened(lock, starters)  # both wait for the lock, and go on at the same moment
     outputs = []

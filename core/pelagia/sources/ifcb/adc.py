@@ -21,7 +21,7 @@ _LAST_BYTE = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class AdcColumns:
     """Where in a row the values stand, from 0. A column that the form lacks is -1."""
 
     trigger: int
@@ -37,8 +37,8 @@ class Columns:
     inhibit_time: int = -1
 
 
-OLD = Columns(trigger=0, x=9, y=10, width=11, height=12, offset=13, trigger_open=7, frame_grab=8)
-CURRENT = Columns(trigger=0, x=13, y=14, width=15, height=16, offset=17, adc_time=1, run_time=22, inhibit_time=23)
+OLD = AdcColumns(trigger=0, x=9, y=10, width=11, height=12, offset=13, trigger_open=7, frame_grab=8)
+CURRENT = AdcColumns(trigger=0, x=13, y=14, width=15, height=16, offset=17, adc_time=1, run_time=22, inhibit_time=23)
 
 
 @dataclass(frozen=True, slots=True)
