@@ -39,3 +39,11 @@ def test_a_labeling_command_without_the_sdk_says_what_to_install(tmp_path: Path)
         "error: `pelagia label pull` needs the package 'label_studio_sdk', which is not installed: "
         "pip install 'pelagia[labeling]'\n"
     )
+
+
+def test_the_public_names_are_there_and_need_no_sdk_until_they_are_called() -> None:
+    program = (
+        "import sys; sys.modules['label_studio_sdk'] = sys.modules['httpx'] = None; from pelagia_labeling import *"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
