@@ -91,9 +91,17 @@ class SurveyError(PelagiaError):
 
 
 class StudioError(PelagiaError):
-    """Label Studio is not running, refuses the token, or answers wrongly."""
+    """Label Studio does not run, refuses a request, or sends an answer that cannot be read.
+
+    Attributes:
+        status: the HTTP status of the server's answer, such as 404; None where the fault is another one.
+    """
 
     exit_code = 6
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class TrainingError(PelagiaError):

@@ -1,4 +1,4 @@
-"""`pelagia studio` and `pelagia label`."""
+"""`pelagia studio` and `pelagia label`: the commands read their options, call one function, and print its result."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from pelagia.options import NearDuplicates, Out, Seed, needs, show_dataset
 from pelagia.system import console
 from pelagia.system.checks import show_checks
 
-Project = Annotated[str, typer.Option(help="Title of the Label Studio project.")]
-Url = Annotated[str | None, typer.Option(help="Address of the server; by default LABEL_STUDIO_URL, then your own.")]
+ProjectTitle = Annotated[str, typer.Option("--project", help="Title of the Label Studio project.")]
+Url = Annotated[
+    str | None, typer.Option(help="Address of the server; by default LABEL_STUDIO_URL, or the server started here.")
+]
+Port = Annotated[
+    int | None, typer.Option(min=1, max=65535, help="Port; by default the one of the last start, or a free one.")
+]
 
 
-def studio_start(
-    port: Annotated[
-        int | None, typer.Option(min=1, max=65535, help="Port; the next free one from 8080 by default.")
-    ] = None,
-) -> None:
+def studio_start(port: Port = None) -> None:
     """Start Label Studio in the background and print its address and login. A second start finds the first."""
     needs("labeling", "studio start")
     from pelagia_labeling.studio.server import start_studio
 
     with console.waiting("starting Label Studio (about half a minute)"):
         studio = start_studio(port=port)
-    runs = "was running already" if studio.already_running else "runs"
-    console.say(f"Label Studio {studio.version} {runs} at {studio.url}")
+    state = "was running already" if studio.already_running else "runs"
+    console.say(f"Label Studio {studio.version} {state} at {studio.url}")
     console.say(f"  log in as  {studio.user}")
     console.say(f"  password   {studio.password}")
     console.say(f"  its data   {studio.home}")
-    console.say("Stop it with `pelagia studio stop`; the labels stay.")
+    console.say("Stop it with `pelagia studio stop`; the labels are kept.")
 
 
 def studio_stop() -> None:
@@ -39,11 +40,11 @@ def studio_stop() -> None:
     needs("labeling", "studio stop")
     from pelagia_labeling.studio.server import stop_studio
 
-    console.say("Label Studio is stopped; its labels are kept" if stop_studio() else "Label Studio was not running")
+    console.say("Label Studio is stopped; the labels are kept" if stop_studio() else "Label Studio was not running")
 
 
 def studio_doctor(url: Url = None) -> None:
-    """Find what is wrong with a Label Studio and say how to mend it. Exits with 6 where something is."""
+    """Find what is wrong with a Label Studio and print how to fix it. Exits with 6 if something is wrong."""
     needs("labeling", "studio doctor")
     from pelagia_labeling.doctor import examine
 
@@ -53,12 +54,12 @@ def studio_doctor(url: Url = None) -> None:
 
 def label_push(
     src: Annotated[Path, typer.Argument(help="Folder of images, or a CSV manifest with a column path.")],
-    project: Project,
+    project: ProjectTitle,
     taxonomy: Annotated[Path, typer.Option(help="Taxonomy YAML: the classes to choose from.")],
     predictions: Annotated[Path | None, typer.Option(help="Survey whose predictions are shown as pre-labels.")] = None,
     url: Url = None,
 ) -> None:
-    """Bring images into a Label Studio project. A second push adds nothing twice.
+    """Add images to a Label Studio project. A second push adds no image twice.
 
     The token is read from LABEL_STUDIO_API_KEY or from the private file of `pelagia studio start`.
     """
@@ -80,11 +81,11 @@ def label_push(
 
 def label_submit(
     labels: Annotated[Path, typer.Argument(help="CSV with the columns path and class.")],
-    project: Project,
+    project: ProjectTitle,
     class_column: Annotated[str, typer.Option(help="Column of labels.")] = "class",
     url: Url = None,
 ) -> None:
-    """Submit labels that were made elsewhere, as the account of the token. Tasks that have a label keep it."""
+    """Submit labels that were made elsewhere, as the account of the token. A task with a label keeps its label."""
     needs("labeling", "label submit")
     from pelagia_labeling.studio.connection import connect
     from pelagia_labeling.tasks.annotate import submit_csv
@@ -92,21 +93,23 @@ def label_submit(
     with console.progress_bar("submitting") as update:
         report = submit_csv(connect(url), project, labels, class_column=class_column, progress=update)
     console.say(
-        f"{report.submitted} labels submitted, {report.present} tasks had one, {report.unknown} paths are no task"
+        f"{report.submitted} labels submitted, {report.present} tasks had one, "
+        f"{report.unknown} paths are not in the project"
     )
 
 
 def label_pull(
-    project: Project,
+    project: ProjectTitle,
     out: Out,
     group_column: Annotated[
-        str | None, typer.Option(help="Column that a split must not cut; found by default.")
+        str | None,
+        typer.Option(help="Images with the same value in this column stay in one split; found by default."),
     ] = None,
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
     url: Url = None,
 ) -> None:
-    """Make a dataset of what people submitted; skipped, unsure and disputed images are left out and counted."""
+    """Make a dataset of the submitted labels; skipped, unsure and disputed images are left out and counted."""
     needs("labeling", "label pull")
     from pelagia_labeling.studio.connection import connect
     from pelagia_labeling.tasks.pull import pull

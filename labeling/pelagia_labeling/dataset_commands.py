@@ -1,4 +1,7 @@
-"""`pelagia dataset`."""
+"""`pelagia dataset`: the commands read their options, call one function, and print what it returns.
+
+None of them needs label-studio-sdk: people who only train use them too.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,37 @@ from typing import Annotated
 
 import typer
 
-from pelagia.errors import InputError
 from pelagia.options import NearDuplicates, Out, Seed, show_dataset
 from pelagia.system import console
 
+DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
+Source = Annotated[
+    Path, typer.Argument(help="Folder of class folders, folder of a manifest's images, or an EcoTaxa export.")
+]
+Manifest = Annotated[Path | None, typer.Option(help="CSV with the columns path (relative to SRC) and class.")]
+GroupColumn = Annotated[
+    str | None, typer.Option(help="Images with the same value in this column, such as station, stay in one split.")
+]
+ClassColumn = Annotated[str | None, typer.Option(help="Column of labels; class, label or category by default.")]
+TaxonomyFile = Annotated[Path | None, typer.Option(help="Taxonomy YAML; made from the class names by default.")]
+Statuses = Annotated[list[str] | None, typer.Option(help="EcoTaxa statuses to take; validated by default.")]
+Licence = Annotated[str, typer.Option(help="Licence of the images, as an SPDX identifier.")]
+Conflicts = Annotated[
+    str, typer.Option(help="What to do with one image under two classes: refuse the import, or drop all its copies.")
+]
+Review = Annotated[Path, typer.Option(help="A dataset with some of the same images, labelled again.")]
+
 
 def dataset_import(
-    src: Annotated[
-        Path, typer.Argument(help="Folder of class folders, of a manifest's images, or of an EcoTaxa export.")
-    ],
+    src: Source,
     out: Out,
-    manifest: Annotated[
-        Path | None, typer.Option(help="CSV with the columns path (relative to SRC) and class.")
-    ] = None,
-    group_column: Annotated[str | None, typer.Option(help="Column that a split must not cut, such as station.")] = None,
-    class_column: Annotated[
-        str | None, typer.Option(help="Column of labels; class, label or category by default.")
-    ] = None,
-    taxonomy: Annotated[Path | None, typer.Option(help="Taxonomy YAML; made from the class names by default.")] = None,
-    status: Annotated[list[str] | None, typer.Option(help="EcoTaxa statuses to take; validated by default.")] = None,
-    licence: Annotated[str, typer.Option(help="Licence of the images, as an SPDX identifier.")] = "",
-    conflicts: Annotated[
-        str, typer.Option(help="One image under two classes: refuse, or drop all its copies.")
-    ] = "refuse",
+    manifest: Manifest = None,
+    group_column: GroupColumn = None,
+    class_column: ClassColumn = None,
+    taxonomy: TaxonomyFile = None,
+    status: Statuses = None,
+    licence: Licence = "",
+    conflicts: Conflicts = "refuse",
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
 ) -> None:
@@ -44,33 +55,25 @@ def dataset_import(
     from pelagia.taxonomy import load_taxonomy
     from pelagia_labeling.importers.dataset import import_dataset
 
-    if status and (manifest is not None or not any(src.glob("ecotaxa*.tsv"))):
-        raise InputError("--status is for EcoTaxa exports: there is no ecotaxa*.tsv here to read it from")
-    if conflicts not in ("refuse", "drop"):
-        raise InputError(f"--conflicts takes refuse or drop, not '{conflicts}'")
     with console.decoder_messages_hidden(), console.progress_bar("checking images") as update:
-        made = import_dataset(
+        dataset = import_dataset(
             src,
             out,
             manifest=manifest,
             group_column=group_column,
             class_column=class_column,
             taxonomy=load_taxonomy(taxonomy) if taxonomy else None,
-            statuses=frozenset(status or ["validated"]),
+            statuses=status,
             licence=licence,
-            conflicts=conflicts,  # type: ignore[arg-type]  # checked above
+            conflicts=conflicts,
             seed=seed,
             join_near_duplicates=near_duplicates,
             progress=update,
         )
-    show_dataset(made)
+    show_dataset(dataset)
 
 
-def dataset_correct(
-    dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
-    review: Annotated[Path, typer.Option(help="A dataset of some of its images, labelled again.")],
-    out: Out,
-) -> None:
+def dataset_correct(dataset: DatasetFolder, review: Review, out: Out) -> None:
     """Make a dataset with the labels of a review; images, groups and splits stay as they are.
 
     \b
@@ -80,30 +83,31 @@ def dataset_correct(
     from pelagia.dataset.schema import Dataset
     from pelagia_labeling.importers.corrections import correct
 
-    found = correct(Dataset.read(dataset), Dataset.read(review), out)
-    for path, before, after in found.changed:
+    result = correct(Dataset.read(dataset), Dataset.read(review), out)
+    for path, before, after in result.changed:
         console.say(f"{path}: {before} -> {after}")
-    console.say(f"{len(found.changed)} labels changed, {found.confirmed} confirmed")
-    if found.left_out:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in found.left_out.items())
-        console.note(f"left out of the review, so that they keep the label they had: {reasons}")
-    show_dataset(found.dataset)
+    console.say(f"{len(result.changed)} labels changed, {result.confirmed} confirmed")
+    if result.left_out:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in result.left_out.items())
+        console.note(f"images without a label in the review keep the label that they had: {reasons}")
+    show_dataset(result.dataset)
 
 
-def dataset_show(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) -> None:
+def dataset_show(dataset: DatasetFolder) -> None:
     """Print a dataset's classes, splits, groups and what was left out."""
     from pelagia.dataset.schema import Dataset
 
     show_dataset(Dataset.read(dataset))
 
 
-def dataset_check(dataset: Annotated[Path, typer.Argument(help="A dataset folder.")]) -> None:
-    """Compare a dataset with itself: every file, hash, class and group. Exits with 3 where something is wrong.
+def dataset_check(dataset: DatasetFolder) -> None:
+    """Check every file, hash, class and group of a dataset. Exits with 3 if something is wrong.
 
-    Near-duplicates that stand in two splits are listed as well; they are a leak, but no damage.
+    Near-duplicates in two different splits are listed too: test results are then too optimistic, but nothing is
+    damaged.
     """
     from pelagia.dataset.check import check, leaks
-    from pelagia.dataset.schema import MANIFEST_FILE, META_FILE, Dataset
+    from pelagia.dataset.schema import Dataset
 
     opened = Dataset.read(dataset)
     faults = check(dataset)
@@ -111,15 +115,22 @@ def dataset_check(dataset: Annotated[Path, typer.Argument(help="A dataset folder
         console.say(fault)
     if faults:
         raise typer.Exit(3)
-    console.say(f"{dataset} is whole")
+    console.say(f"{dataset} is complete and unchanged")
     with console.decoder_messages_hidden():
-        found = leaks(opened)
-    for one, other in found:
-        console.say(f"near-duplicates in two splits: {one.path} ({one.split}), {other.path} ({other.split})")
-    if found:
-        command = ["pelagia", "dataset", "import", str(dataset), "--manifest", str(dataset / MANIFEST_FILE)]
-        command += ["--group-column", "group"]
+        pairs = leaks(opened)
+    for first, second in pairs:
+        console.say(f"near-duplicates in two splits: {first.path} ({first.split}), {second.path} ({second.split})")
+    if pairs:
         console.note(
-            f"warning: {len(found)} near-duplicates in two splits make figures flatter; a new import puts each pair "
-            "into one: " + shlex.join([*command, "--taxonomy", str(dataset / META_FILE), "--out", "NEW"])
+            f"warning: {len(pairs)} pairs of near-duplicates are in two splits, so metrics will be too optimistic; "
+            f"a new import puts each pair into one: {_import_again(dataset)}"
         )
+
+
+def _import_again(dataset: Path) -> str:
+    """The command that makes a new version of a dataset, with new splits."""
+    from pelagia.dataset.schema import MANIFEST_FILE, META_FILE
+
+    command = ["pelagia", "dataset", "import", str(dataset), "--manifest", str(dataset / MANIFEST_FILE)]
+    command += ["--group-column", "group", "--taxonomy", str(dataset / META_FILE), "--out", "NEW"]
+    return shlex.join(command)

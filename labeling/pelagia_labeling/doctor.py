@@ -1,8 +1,9 @@
-"""What is wrong with a Label Studio server, and what mends it.
+"""`pelagia studio doctor`: what is wrong with a Label Studio server, and how to fix it.
 
-Invariant: `examine` never raises for what it finds. Every check reports; one whose ground is missing is skipped with
-the reason. The checks run in the order in which a user meets the faults: address, kind of server, version, token,
-document root, then for each project its storage and one image fetched back over HTTP and compared by hash.
+Invariant: `examine` never raises an error for what it finds. Each check reports its result; a check that needs an
+earlier one that failed is skipped, with the reason. The order is that in which a user meets the faults: address, kind
+of server, version, token, document root, then for each project its storage and one image, fetched over HTTP and
+compared by its SHA-256.
 """
 
 from __future__ import annotations
@@ -25,52 +26,53 @@ from pelagia_labeling.studio.connection import (
     server_version,
 )
 from pelagia_labeling.tasks.project import Project, Task, find_project, list_projects, list_tasks
-from pelagia_labeling.tasks.storage import SERVED, folder_name_of, storage_paths
+from pelagia_labeling.tasks.storage import LOCAL_FILES, folder_name_of, storage_paths
 
 
 def examine(
     url: str | None = None, token: str | None = None, *, home: Path | None = None, project: str | None = None
 ) -> list[Check]:
-    """All checks, in order.
+    """The results of all checks, in order.
 
     Args:
-        url: as for `connect`.
-        project: look at this project alone; at all that push made, by default.
+        url, token, home: as for `connect`.
+        project: title of the only project to check; by default all projects are checked.
     """
     checks: list[Check] = []
-    address = _try(checks, "address known", lambda: find_address(url, token, home), _describe_address)
-    version = _try(checks, "server answers", lambda: _version(_given(address)), "Label Studio {}".format)
-    connection = _try(checks, "token accepted", lambda: _connected(version, url, token, home), _describe_token)
-    root = _try(checks, "document root", lambda: _given(connection).require_root(), str)
-    projects = _try(checks, "projects", lambda: _projects(_given(connection), project), _describe_projects)
-    for one in projects or ():
-        _examine_project(checks, _given(connection), one, root)
+    address = _run(checks, "address known", lambda: find_address(url, token, home), _describe_address)
+    version = _run(checks, "server answers", lambda: _version(_required(address)), "Label Studio {}".format)
+    connection = _run(checks, "token accepted", lambda: _connect(version, url, token, home), _describe_token)
+    root = _run(checks, "document root", lambda: _required(connection).require_root(), str)
+    projects = _run(checks, "projects", lambda: _projects(_required(connection), project), _describe_projects)
+    for found in projects or ():
+        _examine_project(checks, _required(connection), found, root)
     return checks
 
 
-class _Skip(Exception):  # noqa: N818 - not an error: the ground of a check is missing
+class _Skipped(Exception):  # noqa: N818 - not an error: the result that a check needs is missing
     pass
 
 
-def _given(value: Any) -> Any:
-    if value is None:
-        raise _Skip
-    return value
+def _required(result: Any) -> Any:
+    """The result of an earlier check. Raises _Skipped where that check failed."""
+    if result is None:
+        raise _Skipped
+    return result
 
 
-def _try(checks: list[Check], name: str, look: Callable[[], Any], describe: Callable[[Any], str]) -> Any:
-    """Runs one check and notes its outcome; None where it did not end well."""
+def _run(checks: list[Check], name: str, check: Callable[[], Any], describe: Callable[[Any], str]) -> Any:
+    """Runs one check, appends its outcome to ``checks``, and returns its result; None where it failed."""
     try:
-        value = look()
-        checks.append(Check(name, True, describe(value)))
-    except _Skip:
-        last = next((check.name for check in reversed(checks) if check.ok is False), "an earlier check")
-        checks.append(Check(name, None, f"because of '{last}'"))
+        result = check()
+        checks.append(Check(name, True, describe(result)))
+    except _Skipped:
+        failed = next((check.name for check in reversed(checks) if check.ok is False), "an earlier check")
+        checks.append(Check(name, None, f"because of '{failed}'"))
     except PelagiaError as error:
         found, _, remedy = str(error).rpartition(": ")
         checks.append(Check(name, False, found or str(error), remedy if found else ""))
     else:
-        return value
+        return result
     return None
 
 
@@ -79,8 +81,8 @@ def _version(address: Address) -> str:
         return server_version(http, address)
 
 
-def _connected(version: str | None, url: str | None, token: str | None, home: Path | None) -> Connection:
-    _given(version)
+def _connect(version: str | None, url: str | None, token: str | None, home: Path | None) -> Connection:
+    _required(version)
     return connect(url, token, home=home)
 
 
@@ -94,7 +96,7 @@ def _describe_token(connection: Connection) -> str:
 
 
 def _describe_projects(projects: list[Project]) -> str:
-    listed = [f"'{one.title}' ({one.tasks} tasks, {one.annotations} annotations)" for one in projects]
+    listed = [f"'{each.title}' ({each.tasks} tasks, {each.annotations} annotations)" for each in projects]
     return first_few(listed) or "none yet"
 
 
@@ -103,23 +105,24 @@ def _projects(connection: Connection, title: str | None) -> list[Project]:
         return list_projects(connection)
     found = find_project(connection, title)
     if found is None:
-        raise StudioError(f"there is no project '{title}': make it with `pelagia label push`")
+        raise StudioError(f"there is no project '{title}': make one with `pelagia label push`")
     return [found]
 
 
 def _examine_project(checks: list[Check], connection: Connection, project: Project, root: Path | None) -> None:
-    task = _try(checks, f"{project.title}: tasks", lambda: _first_task(connection, project), "task {0.id}".format)
-    _try(checks, f"{project.title}: local storage", lambda: _storage(connection, project, _given(task), root), str)
-    _try(checks, f"{project.title}: image served", lambda: _served(connection, _given(task)), str)
+    task = _run(checks, f"{project.title}: tasks", lambda: _first_task(connection, project), "task {0.id}".format)
+    _run(checks, f"{project.title}: local storage", lambda: _storage(connection, project, _required(task), root), str)
+    _run(checks, f"{project.title}: image served", lambda: _served(connection, _required(task)), str)
 
 
 def _first_task(connection: Connection, project: Project) -> Task:
     first = next(islice(list_tasks(connection, project), 1), None)
     if first is None:
-        raise StudioError(f"'{project.title}' has no task: give it images with `pelagia label push`")
+        raise StudioError(f"'{project.title}' has no task: add images with `pelagia label push`")
     if not folder_name_of(first.data):
         raise StudioError(
-            f"task {first.id} of '{project.title}' was not made by push, which is no fault: there is nothing to compare"
+            f"task {first.id} of '{project.title}' was not made by `pelagia label push`, so its image cannot be "
+            "compared with the original: nothing needs to be done"
         )
     return first
 
@@ -130,12 +133,12 @@ def _storage(connection: Connection, project: Project, task: Task, root: Path | 
     matching = [path for path in paths if path.name == name]
     if not matching:
         raise StudioError(
-            f"no local storage of '{project.title}' covers the folder {name}, so its images answer 404: push once "
-            "more, which registers it"
+            f"no local storage of '{project.title}' covers the folder {name}, so its images do not load: push again, "
+            "which registers the folder"
         )
     if root is not None and matching[0].parent != root:
         raise StudioError(
-            f"the server serves {matching[0]}, and the document root here is {root}: set {ROOT_VARIABLE} to "
+            f"the server serves {matching[0]}, but the document root here is {root}: set {ROOT_VARIABLE} to "
             f"{matching[0].parent}"
         )
     return str(matching[0])
@@ -144,18 +147,20 @@ def _storage(connection: Connection, project: Project, task: Task, root: Path | 
 def _served(connection: Connection, task: Task) -> str:
     relative = str(task.data["file"])
     try:
-        data = connection.get(SERVED, {"d": relative}, what=f"fetching {relative}")
+        data = connection.get(LOCAL_FILES, {"d": relative}, what=f"fetching {relative}")
     except StudioError as error:
-        if "answered 403" in str(error) or "may not do this" in str(error):
+        if error.status == 403:
             raise StudioError(
                 "the server serves no local files: start it with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true"
             ) from None
-        if "answered 404" in str(error):
+        if error.status == 404:
             raise StudioError(
                 f"the server does not find {relative} under its document root: check that "
-                f"{ROOT_VARIABLE} names one folder here and on the server, then push again"
+                f"{ROOT_VARIABLE} is the same folder here and on the server, then push again"
             ) from None
         raise
     if sha256_of(data) != task.sha256:
-        raise StudioError(f"{relative} has other bytes than were pushed: delete the file there, and push once more")
+        raise StudioError(
+            f"{relative} differs from the image that was pushed: delete that file on the server, and push again"
+        )
     return f"{len(data)} bytes of {task.data.get('path')}, as pushed"

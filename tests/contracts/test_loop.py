@@ -31,7 +31,9 @@ def test_images_become_labels_become_a_model_becomes_predictions_become_prelabel
     half = tmp_path / "survey" / "half.csv"
     lines = survey.truth.read_text().splitlines(keepends=True)
     half.write_text("".join(lines[:1] + lines[1::2]))
-    assert "120 labels submitted, 0 tasks had one, 0 paths are no task" in run("label", "submit", half, *project)
+    assert "120 labels submitted, 0 tasks had one, 0 paths are not in the project" in run(
+        "label", "submit", half, *project
+    )
     assert "120 labels submitted, 120 tasks had one" in run("label", "submit", survey.truth, *project)
     pulled = run("label", "pull", *project, "--group-column", "station", "--out", tmp_path / "dataset")
     assert "240 images; groups (by station)" in pulled
@@ -39,7 +41,7 @@ def test_images_become_labels_become_a_model_becomes_predictions_become_prelabel
     with survey.truth.open(newline="") as file:
         truth = {row["path"]: row["class"] for row in csv.DictReader(file)}
     assert {record.source: record.class_name for record in dataset.records} == truth
-    assert "is whole" in run("dataset", "check", tmp_path / "dataset")
+    assert "is complete and unchanged" in run("dataset", "check", tmp_path / "dataset")
 
     settings = ("--set", f"dataset={tmp_path / 'dataset'}", "--set", "train.epochs=20", "--set", "preprocess.size=48")
     run("train", "configs/training/tiny_cpu.yaml", *settings, "--out", tmp_path / "run")

@@ -1,4 +1,4 @@
-"""Small images, a taxonomy, a connection, and a project name of its own for each test."""
+"""Small images, a taxonomy, a connection to the server, and a different project name for each test."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def connection(studio: Studio) -> Connection:
 
 @pytest.fixture
 def project(request: pytest.FixtureRequest) -> str:
-    """The end of the test's name and a number: 50 characters are all that Label Studio takes."""
+    """The end of the test's name and a number: Label Studio accepts at most 50 characters."""
     return f"{request.node.name[-40:]} {next(_seeds)}"
 
 
@@ -54,9 +54,14 @@ def draw(names: Sequence[str], folder: Path, seed: int) -> None:
         (folder / name).write_bytes(data.tobytes())
 
 
+@pytest.fixture(scope="session")
+def draw_images() -> Callable[[Sequence[str], Path, int], None]:
+    return draw
+
+
 @pytest.fixture
 def make_images(tmp_path: Path) -> MakeImages:
-    """Makes a folder of images that no other test has: ``make_images("a.png", "b/c.jpg")`` or ``make_images(40)``."""
+    """Makes a folder of images that no other test makes: ``make_images("a.png", "b/c.jpg")`` or ``make_images(40)``."""
 
     def make(*names: str | int, folder: str = "crops") -> Path:
         wanted = [f"{index:04d}.png" for index in range(int(names[0]))] if isinstance(names[0], int) else names

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.studio
 MakeImages = Callable[..., Path]
 
 
-def wrong(checks: list[Check]) -> Check:
-    """The one check that failed."""
+def failed(checks: list[Check]) -> Check:
+    """The only check that failed."""
     [check] = [check for check in checks if check.ok is False]
     return check
 
@@ -39,17 +39,17 @@ def test_a_healthy_project_passes_every_check(
 def test_without_a_server_one_check_is_wrong_and_the_later_ones_are_skipped(studio: Studio) -> None:
     checks = examine(f"http://127.0.0.1:{free_port()}", "token", home=studio.home)
     assert [check.ok for check in checks] == [True, False, None, None, None]
-    assert wrong(checks).remedy.startswith("start one with `pelagia studio start`")
+    assert failed(checks).remedy.startswith("start one with `pelagia studio start`")
     assert checks[-1].found == "because of 'server answers'"
 
 
 def test_a_wrong_token_is_found_after_the_server(studio: Studio) -> None:
     checks = examine(studio.url, "not-the-token", home=studio.home)
-    assert wrong(checks).name == "token accepted"
-    assert wrong(checks).remedy.startswith("copy the current one")
+    assert failed(checks).name == "token accepted"
+    assert failed(checks).remedy.startswith("copy the current one")
 
 
-def test_a_storage_that_is_gone_is_named_with_its_remedy(
+def test_a_missing_storage_is_named_with_its_remedy(
     studio: Studio, connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str
 ) -> None:
     images = make_images("a.png")
@@ -77,9 +77,9 @@ def test_changed_and_missing_files_are_found(
     push(connection, images, project, taxonomy)
     file = studio.document_root / tasks_of(project)["a.png"].data["file"]
     file.write_bytes(b"edited")
-    assert "has other bytes than were pushed" in wrong(examine(home=studio.home, project=project)).found
+    assert "differs from the image that was pushed" in failed(examine(home=studio.home, project=project)).found
     shutil.rmtree(file.parent)
-    assert "does not find" in wrong(examine(home=studio.home, project=project)).found
+    assert "does not find" in failed(examine(home=studio.home, project=project)).found
     push(connection, images, project, taxonomy)
     assert all(check.ok for check in examine(home=studio.home, project=project))
 
@@ -96,5 +96,5 @@ def test_another_document_root_here_is_found(
     push(connection, make_images("a.png"), project, taxonomy)
     assert require_project(connection, project).tasks == 1
     monkeypatch.setenv("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", str(tmp_path))
-    check = wrong(examine(home=studio.home, project=project))
+    check = failed(examine(home=studio.home, project=project))
     assert f"set LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT to {studio.document_root}" in f"{check.remedy}"

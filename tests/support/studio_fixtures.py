@@ -1,4 +1,4 @@
-"""A real Label Studio for the tests, one for the whole session: started as a user starts it, in a folder of its own."""
+"""A real Label Studio for the tests, started once in a temporary folder, as a user starts it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOREIGN_VARIABLES = ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "LABEL_STUDIO_L
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """A running server, which `connect()` and the command line find through PELAGIA_STUDIO_HOME.
 
-    Without Label Studio on the machine the tests that need it are skipped; where CI is set, they fail.
+    On a machine without Label Studio the tests that need it are skipped; if the variable CI is set, they fail.
     """
     try:
         find_executable()
@@ -38,7 +38,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on; sessions that run side by side get different ones."""
+    """A port where nobody listens; test sessions that run at the same time get different ports."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])

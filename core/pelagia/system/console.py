@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _STDERR = 2
 
+ProgressCallback = Callable[[int, int], None]
+"""Called with (done, total) while something long runs."""
+
 
 @cache
 def _console(stderr: bool) -> Console:

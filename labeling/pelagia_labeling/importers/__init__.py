@@ -1,1 +1,1 @@
-"""Datasets from labels that exist already."""
+"""Datasets from labels that were made before: class folders, a CSV manifest, an EcoTaxa export, a review."""

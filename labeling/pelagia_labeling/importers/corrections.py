@@ -1,6 +1,6 @@
-"""`pelagia dataset correct`: a dataset with the labels of a review, as a new dataset in the same splits.
+"""`pelagia dataset correct`: the labels of a review in a new dataset with the same splits.
 
-Invariant: only labels change. The images, groups and splits stay, so figures before and after can be compared.
+Invariant: only labels change. Images, groups and splits stay the same, so metrics before and after can be compared.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from pelagia.errors import DatasetError
 
 @dataclass(frozen=True)
 class Correction:
-    """What a review changed: (image, class before, class after), and how many images it confirmed.
+    """A corrected dataset, and what the review changed.
 
-    ``left_out`` is why the review has no label for images that it was given, reason -> images: they keep what they had.
+    Attributes:
+        changed: (path of the image, class before, class after).
+        confirmed: number of images whose class the review confirmed.
+        left_out: reason -> number of images of the review without a label; they keep the label that they had.
     """
 
     dataset: Dataset
@@ -28,51 +31,58 @@ class Correction:
 
 
 def correct(
-    dataset: Dataset, review: Dataset, out: Path, progress: Callable[[int], None] = lambda done: None
+    dataset: Dataset, review: Dataset, out: Path, progress: Callable[[int], None] = lambda count: None
 ) -> Correction:
-    """Makes the dataset ``out``: ``dataset`` with the labels that ``review`` gives to the same images, by content.
+    """Makes the dataset ``out``: ``dataset`` with the labels that ``review`` gives to the same images, by SHA-256.
 
-    What the review left out (skipped, unsure, disputed) keeps its label.
+    An image that the review left out (skipped, unsure, disputed) keeps its label.
+
+    Args:
+        progress: called with the number of images checked since the last call.
 
     Raises:
         InputError: ``out`` exists.
-        DatasetError: they share no image, or the review has a class that the dataset's taxonomy lacks.
+        DatasetError: the two share no image, or the review has a class that the dataset's taxonomy lacks.
     """
-    said = {record.sha256: record for record in review.records}
-    both = [record for record in dataset.records if record.sha256 in said]
-    if not both:
-        raise DatasetError(f"{review.root} holds no image of {dataset.root}: name the dataset that the review is of")
-    changed = [
-        (record.path, record.class_name, said[record.sha256].class_name)
-        for record in both
-        if said[record.sha256].class_name != record.class_name
-    ]
-    made = write_dataset(
+    reviewed = {record.sha256: record for record in review.records}
+    pairs = [(record, reviewed[record.sha256]) for record in dataset.records if record.sha256 in reviewed]
+    if not pairs:
+        raise DatasetError(
+            f"{review.root} and {dataset.root} share no image: name the dataset whose images were reviewed"
+        )
+    changed = [(old.path, old.class_name, new.class_name) for old, new in pairs if old.class_name != new.class_name]
+    corrected = write_dataset(
         out,
-        [_candidate(dataset, record, said.get(record.sha256)) for record in dataset.records],
-        source={
-            "kind": "correction",
-            "of": dataset.meta.fingerprint,
-            "by": review.meta.fingerprint,
-            "origin": dataset.meta.source,
-        },
+        [_candidate(dataset, record, reviewed.get(record.sha256)) for record in dataset.records],
+        source=_source(dataset, review),
         taxonomy=dataset.meta.taxonomy,
         split=dataset.meta.split,
         left_out=dataset.meta.left_out,
         progress=progress,
     )
     left_out = {reason: count for reason, count in review.meta.left_out.items() if reason != "duplicate"}
-    return Correction(made, tuple(changed), len(both) - len(changed), left_out)
+    return Correction(corrected, tuple(changed), len(pairs) - len(changed), left_out)
 
 
-def _candidate(dataset: Dataset, record: Record, said: Record | None) -> Candidate:
+def _source(dataset: Dataset, review: Dataset) -> dict[str, object]:
+    return {
+        "kind": "correction",
+        "of": dataset.meta.fingerprint,
+        "by": review.meta.fingerprint,
+        "origin": dataset.meta.source,
+    }
+
+
+def _candidate(dataset: Dataset, record: Record, reviewed: Record | None) -> Candidate:
+    """The image of ``record`` with the label, annotators and agreement of ``reviewed``, where there is one."""
+    label = reviewed or record
     return Candidate(
         dataset.file(record),
-        said.class_name if said else record.class_name,
+        label.class_name,
         record.source or record.path,
         group=record.group,
-        annotators=said.annotators if said else record.annotators,
-        agreement=said.agreement if said else record.agreement,
+        annotators=label.annotators,
+        agreement=label.agreement,
         licence=record.licence,
         extra=record.extra,
         split=record.split,

@@ -1,1 +1,1 @@
-"""A Label Studio server: started here, or reached over its API."""
+"""A Label Studio server: how to start it and how to connect to it."""

@@ -1,11 +1,12 @@
-"""Who talks to the server: the address, the token, and the one place where its errors become ours.
+"""The connection to a Label Studio server: its address, its token, and its errors.
 
-Invariant: a token comes from the environment or from a private file, and is sent to no address but the one it belongs
-to; it stands in no message. No exception of label-studio-sdk or httpx leaves this package: calls are made inside
-`Connection.doing`, which turns them into a StudioError with a remedy.
+Invariant: a token comes from the environment or from a private file, is sent only to the server that it belongs to,
+and appears in no message. No exception of label-studio-sdk or httpx leaves this package: calls are made inside
+`Connection.doing`, which turns them into a StudioError that says what to do.
 
-The SDK takes both kinds of token: a legacy one as it is, a personal access token (a JWT) by exchanging it for
-short-lived ones. Reads that the SDK has no light form for (pages of tasks, image bytes) go through `Connection.get`.
+The SDK accepts both kinds of token: a legacy token as it is, and a personal access token (a JWT), which it exchanges
+for short-lived ones. What the SDK cannot read in a light form (pages of tasks, bytes of images) goes through
+`Connection.get`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from urllib.parse import urlsplit
 
 from pelagia.errors import MissingExtra, StudioError
 from pelagia.system.paths import user_folder
-from pelagia_labeling.studio.server import Studio, read_studio, require_private
+from pelagia_labeling.studio.server import STATE_FILE, Studio, read_studio, require_private
 
 if TYPE_CHECKING:
     import httpx
@@ -33,13 +34,13 @@ TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - a name, not a token
 ROOT_VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 OLDEST = (1, 20)
 TIMEOUT = 60.0
-ONCE = {"max_retries": 0, "timeout_in_seconds": 600}
-"""Options of calls that write: repeated unasked, they would write twice."""
+WRITE_OPTIONS = {"max_retries": 0, "timeout_in_seconds": 600}
+"""Request options of calls that write: a retry could write twice."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where the server is, the token for it, and where both came from."""
+    """The address of a server, the token for it, and where the token came from."""
 
     url: str
     token: str = field(repr=False)
@@ -53,12 +54,13 @@ class Address:
 
 @dataclass(frozen=True)
 class Connection:
-    """An accepted connection.
+    """A connection that the server has accepted.
 
     Attributes:
         client: label-studio-sdk's client. Use it inside `doing`.
         user: the account's e-mail address.
-        document_root: the server's folder of local files as this machine sees it; None where it does not.
+        document_root: the server's folder of local files, as a path on this machine; None where this machine has none.
+        access: the latest short-lived token of a personal access token, with the time when it was fetched.
     """
 
     address: Address
@@ -75,29 +77,30 @@ class Connection:
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
-        """Turns the errors of the calls inside into a StudioError that names ``what``."""
-        with translated(self.address, what):
+        """Turns errors of the calls inside into a StudioError that names ``what``, such as "listing the projects"."""
+        with errors_translated(self.address, what):
             yield
 
     def get(self, path: str, params: Mapping[str, str | int] | None = None, *, what: str) -> bytes:
-        """Bytes at ``path`` of the server.
+        """The bytes at ``path`` of the server.
 
         Raises:
-            StudioError: anything but an answer of 200.
+            StudioError: the status of the answer is not 200; the error has it as ``status``.
         """
         with self.doing(what):
-            return self._answer(path, params)
+            return self._request(path, params)
 
     def get_json(self, path: str, params: Mapping[str, str | int] | None = None, *, what: str) -> Any:
+        """The JSON at ``path`` of the server. Raises StudioError as `get` does."""
         with self.doing(what):
-            return json.loads(self._answer(path, params))
+            return json.loads(self._request(path, params))
 
-    def _answer(self, path: str, params: Mapping[str, str | int] | None) -> bytes:
+    def _request(self, path: str, params: Mapping[str, str | int] | None) -> bytes:
         answer = self.http.get(path, params=params, headers={"Authorization": self._authorization()})
         return _require_200(answer).content
 
     def _authorization(self) -> str:
-        """The header of a plain request. A personal token's short-lived one is kept for a minute; it lives five."""
+        """The header of a request. A short-lived token is valid for five minutes, and used for one."""
         if "." not in self.address.token:
             return f"Token {self.address.token}"
         fetched, access = self.access.get("latest", (0.0, ""))
@@ -108,53 +111,61 @@ class Connection:
         return f"Bearer {access}"
 
     def require_root(self) -> Path:
-        """The document root.
+        """The document root as a folder of this machine.
 
         Raises:
-            StudioError: this machine and the server share none.
+            StudioError: this machine and the server share no folder.
         """
         if self.document_root is None:
             raise StudioError(
-                f"the server at {self.url} was not started here, so images can only be given to it through a folder "
-                f"that both see under one path: set {ROOT_VARIABLE} to it, here as on the server"
+                f"the server at {self.url} was not started here, so images need a folder that both machines see under "
+                f"the same path: set {ROOT_VARIABLE} to it, here as on the server"
             )
         if not self.document_root.is_dir():
             raise StudioError(
-                f"there is no folder {self.document_root}, the document root: mount it, or set {ROOT_VARIABLE} anew"
+                f"the document root {self.document_root} does not exist: mount it, or set {ROOT_VARIABLE} to another "
+                "folder"
             )
         return self.document_root
 
 
 def find_address(url: str | None = None, token: str | None = None, home: Path | None = None) -> Address:
-    """The address (``url``, ``$LABEL_STUDIO_URL``, the local server's) and the token that goes with it.
+    """The address (``url``, ``$LABEL_STUDIO_URL``, or the local server's) and the token for it.
 
     Raises:
         StudioError: no address, no token, or a token that others may read.
     """
     studio = read_studio(home)
-    named = url or os.environ.get(URL_VARIABLE) or (studio.url if studio else "")
-    if not named:
-        raise StudioError(f"no Label Studio is known: `pelagia studio start`, or name one with --url or {URL_VARIABLE}")
-    named = named.rstrip("/")
-    if not _is_address(named):
-        raise StudioError(f"'{named}' is not an address such as http://127.0.0.1:8080")
-    local = studio if studio is not None and _same_server(named, studio.url) else None
+    address = url or os.environ.get(URL_VARIABLE) or (studio.url if studio else "")
+    if not address:
+        raise StudioError(
+            f"no Label Studio is known: start one with `pelagia studio start`, or name one with --url or {URL_VARIABLE}"
+        )
+    address = address.rstrip("/")
+    if not _is_address(address):
+        raise StudioError(f"'{address}' is not an address such as http://127.0.0.1:8080: correct --url or {URL_VARIABLE}")
+    local = studio if studio is not None and _same_server(address, studio.url) else None
     if token:
-        return Address(named, token, "the caller", local)
-    if given := os.environ.get(TOKEN_VARIABLE, "").strip():
-        return Address(named, given, TOKEN_VARIABLE, local)
-    if local is not None and not local.running:
-        raise StudioError(f"no server answers at {named}: start it with `pelagia studio start`")
+        return Address(address, token, "the caller", local)
+    if from_environment := os.environ.get(TOKEN_VARIABLE, "").strip():
+        return Address(address, from_environment, TOKEN_VARIABLE, local)
     if local is not None:
-        return Address(named, local.token, str(local.home / "studio.json"), local)
+        if not local.running:
+            raise StudioError(f"no server answers at {address}: start it with `pelagia studio start`")
+        return Address(address, local.token, str(local.home / STATE_FILE), local)
+    return _with_token_file(address)
+
+
+def _with_token_file(address: str) -> Address:
+    """The address with the token of the private file."""
     file = token_file()
-    if file.is_file():
-        require_private(file)
-        return Address(named, file.read_text(encoding="utf-8", errors="replace").strip(), str(file))
-    raise StudioError(
-        f"no token for {named}: copy one from its page Account & Settings into {TOKEN_VARIABLE}, or into {file} "
-        "(chmod 600)"
-    )
+    if not file.is_file():
+        raise StudioError(
+            f"no token for {address}: copy one from its page Account & Settings into {TOKEN_VARIABLE}, or into {file} "
+            "(chmod 600)"
+        )
+    require_private(file)
+    return Address(address, file.read_text(encoding="utf-8", errors="replace").strip(), str(file))
 
 
 def _is_address(text: str) -> bool:
@@ -166,53 +177,53 @@ def _is_address(text: str) -> bool:
 
 
 def token_file() -> Path:
-    """The private file that may hold the token of a server that was not started here."""
+    """The private file for the token of a server that was not started here."""
     return user_folder("config") / "token"
 
 
 def connect(url: str | None = None, token: str | None = None, *, home: Path | None = None) -> Connection:
-    """A connection that the server has accepted.
+    """Connects to a server.
 
     Args:
         url: the address; by default ``$LABEL_STUDIO_URL``, or the server that `start_studio` started.
-        token: for callers that hold one; by default as `find_address` finds it.
+        token: by default the one that `find_address` finds.
 
     Raises:
         MissingExtra: label-studio-sdk is not installed.
-        StudioError: no server, not a Label Studio, too old, or a token that it refuses.
+        StudioError: no server answers, it is not a Label Studio or too old, or it refuses the token.
     """
     address = find_address(url, token, home)
     http = open_http(address)
     version = server_version(http, address)
     _require_token(address)
     client = _client(http, address)
-    with translated(address, "asking who we are"):
+    with errors_translated(address, "reading the account"):
         user = client.users.whoami()
     return Connection(address, client, http, str(user.email), version, _document_root(address))
 
 
 def _require_token(address: Address) -> None:
-    """Refuses what cannot be a token, such as one that was copied with something else."""
+    """Raises StudioError where the token has characters that no token has, such as a token copied with other text."""
     if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", address.token):
         raise StudioError(
-            f"what {address.token_source} holds is no token: copy one from {address.url}'s page Account & Settings; "
-            "it is one word of letters and digits"
+            f"{address.token_source} does not hold a token: copy one from {address.url}'s page Account & Settings; "
+            "a token is one word of letters and digits"
         )
 
 
 def open_http(address: Address) -> httpx.Client:
-    """An HTTP client. A proxy of the environment is not asked about this machine's own addresses.
+    """An HTTP client. It sends requests to this machine without the proxy of the environment.
 
-    A local server gets a new connection a request: on one kept open, the system's delayed acknowledgements add 40 ms to
-    every answer of Label Studio's (measured: 64 ms against 10 ms a call).
+    A local server gets a new connection for each request: on an open connection the system's delayed acknowledgements
+    add 40 ms to each answer of Label Studio (measured: 64 ms for a call, 10 ms with a new connection).
     """
     try:
         import httpx  # comes with label-studio-sdk
     except ImportError:
         raise MissingExtra("Label Studio", "labeling", "label-studio-sdk") from None
 
-    def stay(request: httpx.Request) -> None:
-        """Follows no redirection to another host, which would be given the token."""
+    def refuse_other_host(request: httpx.Request) -> None:
+        """Follows no redirection to another host, as that host would get the token."""
         if request.url.host != httpx.URL(address.url).host:
             raise httpx.RequestError(f"it redirects to another server, {request.url.host}", request=request)
 
@@ -223,17 +234,17 @@ def open_http(address: Address) -> httpx.Client:
         follow_redirects=True,
         trust_env=not _is_loopback(address.url),
         limits=limits,
-        event_hooks={"request": [stay]},
+        event_hooks={"request": [refuse_other_host]},
     )
 
 
 def server_version(http: httpx.Client, address: Address) -> str:
-    """The server's version, asked without a token.
+    """The server's version; the request needs no token.
 
     Raises:
-        StudioError: no server, not a Label Studio, or too old.
+        StudioError: no server answers, or it is not a Label Studio or too old.
     """
-    with translated(address, "asking for its version"):
+    with errors_translated(address, "reading its version"):
         answer = http.get("/api/version/")
     try:
         about = answer.json() if answer.status_code == 200 else {}
@@ -259,7 +270,7 @@ def _client(http: httpx.Client, address: Address) -> Any:
         from label_studio_sdk import LabelStudio
     except ImportError:
         raise MissingExtra("Label Studio", "labeling", "label-studio-sdk") from None
-    with translated(address, "reading the token"):
+    with errors_translated(address, "reading the token"):
         return LabelStudio(base_url=address.url, api_key=address.token, httpx_client=http, timeout=TIMEOUT)
 
 
@@ -272,8 +283,8 @@ def _require_200(answer: httpx.Response) -> httpx.Response:
 
 
 @contextmanager
-def translated(address: Address, what: str) -> Iterator[None]:
-    """Turns every error that the SDK and httpx can raise inside into a StudioError."""
+def errors_translated(address: Address, what: str) -> Iterator[None]:
+    """Turns each error that the SDK and httpx can raise inside into a StudioError."""
     import httpx
     from pydantic import ValidationError
 
@@ -284,13 +295,15 @@ def translated(address: Address, what: str) -> Iterator[None]:
     try:
         yield
     except ApiError as error:
-        raise StudioError(_explain_status(error.status_code, error.body, address, what)) from None
+        message = _explain_status(error.status_code, error.body, address, what)
+        raise StudioError(message, status=error.status_code) from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise StudioError(_explain_http(error, address, what)) from None
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
         problem = str(error).splitlines()[0]
         raise StudioError(
-            f"the server at {address.url} answered nonsense while {what}: {problem}; see `pelagia studio doctor`"
+            f"the server at {address.url} sent an answer that cannot be read while {what}: {problem}; see "
+            "`pelagia studio doctor`"
         ) from None
 
 
@@ -310,9 +323,9 @@ def _explain_http(error: Exception, address: Address, what: str) -> str:
 
 def _explain_status(status: int | None, body: Any, address: Address, what: str) -> str:
     detail = _detail(body)
-    if status == 401 and "legacy" in detail.lower():
+    if status == 401 and "legacy" in detail.lower():  # the server has no code for this case
         return (
-            f"the server at {address.url} takes no legacy tokens (ours is from {address.token_source}): make a "
+            f"the server at {address.url} accepts no legacy tokens (this one is from {address.token_source}): make a "
             f"personal access token on its page Account & Settings and put it into {TOKEN_VARIABLE}"
         )
     if status == 401:
@@ -327,7 +340,7 @@ def _explain_status(status: int | None, body: Any, address: Address, what: str) 
 
 
 def _detail(body: Any) -> str:
-    """The reason in an error's body, on one line."""
+    """The reason that the body of an error gives, on one line."""
     if isinstance(body, str) and body.lstrip().startswith("{"):
         with suppress(ValueError):
             body = json.loads(body)
@@ -351,7 +364,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def _same_server(one: str, other: str) -> bool:
-    """Whether two addresses mean one server: equal, or both this machine at one port."""
+    """Whether two addresses are of one server: they are equal, or both are this machine with the same port."""
     if one == other:
         return True
     return _is_loopback(one) and _is_loopback(other) and urlsplit(one).port == urlsplit(other).port

@@ -1,22 +1,30 @@
-"""A background process that outlives its starter, and proof that a process id still means the process that was started.
+"""A background process that outlives the command that started it.
 
-Invariant: nothing is signalled on the strength of a number alone. A process is (pid, birth); the birth comes from the
-operating system and differs when the number has been given to another process.
+Invariant: no process is ended because of its number alone, as a system gives numbers again. A process is
+(pid, birth): the birth is the time of its start, which another process of the same number does not share.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import psutil
+
+_POLL = 0.05
+"""Seconds between two looks at a process that is ending."""
 
 
 def spawn(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> subprocess.Popen[bytes]:
-    """Starts ``command`` in a group and session of its own; ``log`` (mode 0600, emptied first) takes its outputs."""
+    """Starts ``command`` in a new session, so that closing the terminal does not end it.
+
+    Args:
+        log: file for its output (mode 0600); emptied first.
+    """
     flags = 0
     if sys.platform == "win32":
         flags = subprocess.DETACHED_PROCESS | subprocess.CREATE_NEW_PROCESS_GROUP
@@ -34,49 +42,67 @@ def spawn(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Pat
 
 
 def birth(pid: int) -> str:
-    """When the process ``pid`` began, in the system's own words; empty where there is none, or a zombie."""
-    if sys.platform == "win32":
-        script = f"(Get-Process -Id {pid}).StartTime.Ticks"
-        return _output(["powershell", "-NoProfile", "-Command", script])
-    if Path("/proc/self/stat").exists():
-        try:
-            fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-        except OSError:
+    """When the process ``pid`` started, in hundredths of a second; empty where there is none, or where it has ended.
+
+    On Linux counted from the start of the machine, so that setting the clock does not change it.
+    """
+    try:
+        process = psutil.Process(pid)
+        if not _is_running(process):
             return ""
-        return "" if fields[0] in "ZX" else fields[19]  # state; clock ticks from boot to its start
-    state, _, start = _output(["ps", "-o", "state=,lstart=", "-p", str(pid)]).partition(" ")
-    return "" if state.startswith("Z") else start.strip()
+        machine_start = psutil.boot_time() if psutil.LINUX else 0.0
+        return str(round((process.create_time() - machine_start) * 100))
+    except psutil.Error:
+        return ""
 
 
 def is_alive(pid: int, born: str) -> bool:
-    """Whether ``pid`` runs and is the process that began at ``born``."""
+    """Whether the process ``pid`` runs and is the one that `birth` gave ``born`` for."""
     return pid > 0 and bool(born) and birth(pid) == born
 
 
 def terminate(pid: int, born: str, patience: float = 15.0) -> bool:
-    """Ends the process and its group: asks, waits ``patience`` seconds, insists. False where it was not alive."""
+    """Ends a process and all processes that it started. False where it was not running.
+
+    Args:
+        patience: seconds until those that do not end by themselves are killed.
+    """
     if not is_alive(pid, born):
         return False
-    _signal_group(pid, hard=False)
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:  # it has just ended
+        return True
+    for member in _running(family):
+        _signal(member, hard=False)
     deadline = time.monotonic() + patience
-    while is_alive(pid, born) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if is_alive(pid, born):
-        _signal_group(pid, hard=True)
-        while is_alive(pid, born):
-            time.sleep(0.05)
+    while _running(family) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    while survivors := _running(family):
+        for member in survivors:
+            _signal(member, hard=True)
+        time.sleep(_POLL)
     return True
 
 
-def _signal_group(pid: int, *, hard: bool) -> None:
+def _is_running(process: psutil.Process) -> bool:
+    """Whether it runs. A zombie does not: it has ended, and its parent has not asked how."""
     try:
-        if sys.platform == "win32":
-            subprocess.run(["taskkill", "/T", "/F", "/PID", str(pid)], capture_output=True, check=False)
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _running(processes: Iterable[psutil.Process]) -> list[psutil.Process]:
+    return [process for process in processes if _is_running(process)]
+
+
+def _signal(process: psutil.Process, *, hard: bool) -> None:
+    try:
+        if hard:
+            process.kill()
         else:
-            os.killpg(pid, signal.SIGKILL if hard else signal.SIGTERM)
-    except ProcessLookupError:
+            process.terminate()
+    except psutil.NoSuchProcess:
         pass
-
-
-def _output(command: Sequence[str]) -> str:
-    return subprocess.run(list(command), capture_output=True, text=True, check=False).stdout.strip()

@@ -1,11 +1,12 @@
-"""A local Label Studio in the background, usable at once: account, token, document root, all in one folder.
+"""A local Label Studio in the background, ready to use: account, token and document root, all in one folder.
 
-Invariant: everything that the server is and knows lies in its home. ``studio.json`` (mode 0600) holds the address, the
-account and the token; ``data/`` the database; ``files/`` the images (the document root). Stopping and starting keeps
-all of it. The server listens on 127.0.0.1 alone, takes no sign-ups, and calls nobody. The password and the token reach
-it through its environment, never through a command line that `ps` would show.
+Invariant: everything of the server is in its home folder. ``studio.json`` (mode 0600) holds the address, the account
+and the token; ``data/`` the database; ``files/`` the images (the document root). Stopping and starting keeps all of it.
+The server listens on 127.0.0.1 only, accepts no sign-ups, and contacts no other server. It gets the password and the
+token through its environment, never through a command line, which `ps` would show to others.
 
-Standard library only: `pelagia studio start` works before label-studio-sdk is installed.
+One home has one server: `start_studio` holds the lock ``start.lock`` until the server answers. label-studio-sdk is not
+needed here.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pelagia.errors import StudioError
+from pelagia.errors import InputError, StudioError
+from pelagia.system.console import ProgressCallback
+from pelagia.system.locking import exclusive_lock
 from pelagia.system.paths import folder_from_environment, user_folder
 from pelagia_labeling.studio import process
 
@@ -35,10 +38,9 @@ SUPPORTED = "1.23.2"
 USER = "pelagia@localhost"
 STATE_FILE = "studio.json"
 LOG_FILE = "label-studio.log"
+LOCK_FILE = "start.lock"
 FIRST_PORT = 8080
 PORTS_TRIED = 200
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class Studio:
     """A local Label Studio. Its secrets do not show in its ``repr``.
 
     Attributes:
-        pid: 0 where it does not run.
-        birth: tells this process from a later one of the same pid.
+        document_root: the folder of the images that it serves.
+        pid: its process number; 0 where it does not run.
+        birth: when the process started, as `process.birth` gives it.
         already_running: `start_studio` found it running.
     """
 
@@ -77,7 +80,7 @@ def default_home() -> Path:
 
 
 def read_studio(home: Path | None = None) -> Studio | None:
-    """What is known of the server of ``home``, running or not; None where none was ever started there.
+    """The server of ``home``, running or not; None where none was ever started there.
 
     Raises:
         StudioError: `studio.json` is damaged, or others may read it.
@@ -97,13 +100,13 @@ def read_studio(home: Path | None = None) -> Studio | None:
         known = json.loads(text)
         return Studio(home=home, document_root=Path(known.pop("document_root")), **known)
     except (ValueError, TypeError, KeyError, AttributeError):
-        raise StudioError(f"{path} is damaged: restore it from a copy, or move {home} away to start anew") from None
+        raise StudioError(f"{path} is damaged: restore it from a copy, or move {home} away and start again") from None
 
 
 def require_private(path: Path) -> None:
-    """Refuses a file of secrets that other accounts may read."""
+    """Raises StudioError where other accounts may read a file that holds a secret."""
     if os.name == "posix" and path.stat().st_mode & 0o077:
-        raise StudioError(f"{path} holds a secret and other accounts may read it: chmod 600 {path}")
+        raise StudioError(f"{path} holds a secret, and other accounts may read it: type chmod 600 {path}")
 
 
 def start_studio(
@@ -111,68 +114,73 @@ def start_studio(
     *,
     port: int | None = None,
     timeout: float = 180,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> Studio:
-    """Starts the server of ``home`` and returns when it answers; returns the running one where there is one.
+    """Starts the server of ``home`` and returns when it answers. Where it runs already, that one is returned.
+
+    Where another process is starting it, this one waits for that start to end.
 
     Args:
-        port: where it listens; by default its port of last time, or the first free one from 8080.
+        port: where it listens; by default the port that it had before, or the first free one from 8080.
         timeout: seconds to wait for it.
         progress: called with (seconds waited, ``timeout``).
 
     Raises:
-        StudioError: no executable, the port is taken, it died or did not answer in time (with the log's last line).
+        StudioError: no executable, the port is taken, it ended or did not answer in time (with the log's last line).
     """
     home = (home or default_home()).absolute()
-    known = read_studio(home)
-    if known is not None and known.running:  # or another start is still waiting for it
-        found = known
-        version = _wait(found, lambda: not found.running, timeout, progress)
-        return replace(found, version=version, already_running=True)
-    executable = find_executable()
     _make_home(home)
-    with _only_starter(home):
-        known = read_studio(home)  # once more: now nobody else can start
-        studio = replace(known or _new_studio(home), url=_address(known, port))
-        child = process.spawn(_command(executable, studio), env=_environment(studio), cwd=home, log=studio.log)
-        studio = replace(studio, pid=child.pid, birth=process.birth(child.pid))
-        _save(studio)
-        try:
-            version = _wait(studio, lambda: child.poll() is not None, timeout, progress)
-        except BaseException:
-            process.terminate(studio.pid, studio.birth, patience=2)
-            _save(replace(studio, pid=0, birth=""))
-            raise
-        studio = replace(studio, version=version)
-        _save(studio)
+    with _start_lock(home, timeout):
+        known = read_studio(home)
+        if known is None or not known.running:
+            return _launch(known or _new_studio(home), port, timeout, progress)
+        version = _wait(known, lambda: not known.running, timeout, progress)  # its starter may have been killed
+        return replace(known, version=version, already_running=True)
+
+
+def _launch(studio: Studio, port: int | None, timeout: float, progress: ProgressCallback) -> Studio:
+    """Starts the process and waits for its answer; ends the process where none comes."""
+    executable = find_executable()
+    studio = replace(studio, url=_choose_url(studio.url, port))
+    child = process.spawn(_command(executable, studio), env=_environment(studio), cwd=studio.home, log=studio.log)
+    studio = replace(studio, pid=child.pid, birth=process.birth(child.pid))
+    _save(studio)
+    try:
+        version = _wait(studio, lambda: child.poll() is not None, timeout, progress)
+    except BaseException:
+        process.terminate(studio.pid, studio.birth, patience=2)
+        _save(replace(studio, pid=0, birth=""))
+        raise
+    studio = replace(studio, version=version)
+    _save(studio)
     return studio
 
 
 def stop_studio(home: Path | None = None) -> bool:
-    """Stops the server of ``home``. False where none ran. Its data stay."""
+    """Stops the server of ``home``; its data stay. False where none was running."""
     studio = read_studio(home)
     if studio is None or not process.terminate(studio.pid, studio.birth):
         return False
     _save(replace(studio, pid=0, birth=""))
     deadline = time.monotonic() + 5
-    while not _is_free(int(studio.url.rpartition(":")[2])) and time.monotonic() < deadline:
-        time.sleep(0.05)  # its threads outlive it by a moment, and hold the port that the next start wants back
+    while not _is_port_free(_port_of(studio.url)) and time.monotonic() < deadline:
+        time.sleep(0.05)  # the system frees the port a moment later, and the next start uses it again
     return True
 
 
 def find_executable() -> Path:
     """The ``label-studio`` program.
 
-    Looked for in this order: ``$PELAGIA_LABEL_STUDIO``, beside this Python, ``.venv-studio`` in the working folder and
-    those above it, ``PATH``.
+    Searched in this order: ``$PELAGIA_LABEL_STUDIO``, the folder of this Python, ``.venv-studio`` in the working folder
+    and in the folders above it, ``PATH``.
 
     Raises:
-        StudioError: it is nowhere.
+        StudioError: it is not found.
     """
     if named := os.environ.get(EXECUTABLE_VARIABLE):
         if found := shutil.which(named):
             return Path(found).absolute()
-        raise StudioError(f"{EXECUTABLE_VARIABLE} names {named}, and there is no program of that name")
+        raise StudioError(f"{EXECUTABLE_VARIABLE} names {named}, and there is no such program: correct or unset it")
     folders = [Path(sys.executable).parent]
     for parent in (Path.cwd(), *Path.cwd().parents):
         folders += [parent / ".venv-studio" / "bin", parent / ".venv-studio" / "Scripts"]
@@ -201,8 +209,8 @@ def _make_home(home: Path) -> None:
 def _new_studio(home: Path) -> Studio:
     if any((home / "data").iterdir()):
         raise StudioError(
-            f"{home / 'data'} holds a server's data, and {home / STATE_FILE}, its account, is gone: restore that file "
-            f"from a copy, or move {home} away to start anew"
+            f"{home / 'data'} holds the data of a server, but {home / STATE_FILE}, with its account, is missing: "
+            f"restore that file from a copy, or move {home} away and start again"
         )
     return Studio(
         home=home,
@@ -215,57 +223,56 @@ def _new_studio(home: Path) -> Studio:
 
 
 def _save(studio: Studio) -> None:
-    """Writes `studio.json` whole or not at all, readable by its owner alone from its first byte."""
-    known = asdict(studio)
-    for derived in ("home", "already_running"):
-        del known[derived]
+    """Replaces `studio.json` in one step. At no moment may other accounts read it."""
+    values = asdict(studio)
+    for name in ("home", "already_running"):
+        del values[name]
     path = studio.home / STATE_FILE
     partial = path.with_name(f".{STATE_FILE}.{os.getpid()}")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            json.dump(known, file, indent=2, default=str)
+            json.dump(values, file, indent=2, default=str)
         os.replace(partial, path)
     except OSError as error:
         raise StudioError(f"cannot write {path}: {error.strerror}") from None
 
 
 @contextmanager
-def _only_starter(home: Path) -> Iterator[None]:
-    """Holds the right to start the server of ``home``; one left by a process that died is taken over."""
-    lock = home / "starting"
-    for _ in range(2):
-        try:
-            handle = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            break
-        except FileExistsError:
-            pid, _, born = lock.read_text(encoding="utf-8").partition(" ")
-            if pid.isdigit() and process.is_alive(int(pid), born):
-                raise StudioError(f"process {pid} is starting this Label Studio already: wait for it") from None
-            lock.unlink(missing_ok=True)
-    else:
-        raise StudioError(f"another process is starting this Label Studio: wait for it, or remove {lock}")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(f"{os.getpid()} {process.birth(os.getpid())}")
+def _start_lock(home: Path, timeout: float) -> Iterator[None]:
+    """Holds the right to start the server of ``home``. Waits ``timeout`` seconds for a process that holds it."""
+    refusal = "another process has been starting this Label Studio for a long time: wait for it, or end it"
+    deadline = time.monotonic() + timeout
+    with ExitStack() as held:
+        while True:  # many short waits: Ctrl-C works between two of them, and not within one
+            try:
+                held.enter_context(exclusive_lock(home / LOCK_FILE, refusal, wait=0.25))
+                break
+            except InputError as error:
+                if time.monotonic() >= deadline:
+                    raise StudioError(str(error)) from None
         yield
-    finally:
-        lock.unlink(missing_ok=True)
 
 
-def _address(known: Studio | None, port: int | None) -> str:
+def _choose_url(before: str, port: int | None) -> str:
+    """The address of a server that is about to start: at ``port``, as ``before``, or at the first free port."""
     if port is not None:
-        if not _is_free(port):
+        if not _is_port_free(port):
             raise StudioError(f"port {port} is taken: name another with --port, or leave the option out")
         return f"http://127.0.0.1:{port}"
-    if known is not None and known.url and _is_free(int(known.url.rpartition(":")[2])):
-        return known.url
+    if before and _is_port_free(_port_of(before)):
+        return before
     for candidate in range(FIRST_PORT, FIRST_PORT + PORTS_TRIED):
-        if _is_free(candidate):
+        if _is_port_free(candidate):
             return f"http://127.0.0.1:{candidate}"
     raise StudioError(f"no port from {FIRST_PORT} to {FIRST_PORT + PORTS_TRIED - 1} is free: name one with --port")
 
 
-def _is_free(port: int) -> bool:
+def _port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
+
+
+def _is_port_free(port: int) -> bool:
+    """Whether nobody listens at the port of 127.0.0.1, and a server may."""
     with socket.socket() as caller:
         caller.settimeout(1)
         if caller.connect_ex(("127.0.0.1", port)) == 0:
@@ -281,19 +288,19 @@ def _is_free(port: int) -> bool:
 
 
 def _command(executable: Path, studio: Studio) -> list[str]:
-    port = studio.url.rpartition(":")[2]
+    port = str(_port_of(studio.url))
     return [str(executable), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", port]
 
 
-_KEPT = """
+_PASSED_ON = """
 APPDATA COMSPEC HOME LANG LC_ALL LC_CTYPE LD_LIBRARY_PATH LOCALAPPDATA PATH PATHEXT SYSTEMROOT TEMP TMP TMPDIR TZ
 USERPROFILE WINDIR
 """
 
 
 def _environment(studio: Studio) -> dict[str, str]:
-    """The server's whole environment. It reads names as common as CI, DEBUG, HOST and PORT, so little is passed on."""
-    ours = {
+    """The server's environment. Label Studio reads variables such as CI, DEBUG, HOST and PORT, so few are passed on."""
+    settings = {
         "BASE_DATA_DIR": str(studio.home / "data"),
         "LOCAL_FILES_SERVING_ENABLED": "true",
         "LOCAL_FILES_DOCUMENT_ROOT": str(studio.document_root),
@@ -308,43 +315,48 @@ def _environment(studio: Studio) -> dict[str, str]:
         "COLLECT_ANALYTICS": "false",
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
-        "AZURE_MOUNT_FIX": "true",  # SQLite's write-ahead log: 73 ms a submitted label, against 204 ms without
+        "AZURE_MOUNT_FIX": "true",  # turns on SQLite's write-ahead log: 73 ms for each submitted label; 204 ms without
     }
-    passed = {name: os.environ[name] for name in _KEPT.split() if name in os.environ}
+    passed = {name: os.environ[name] for name in _PASSED_ON.split() if name in os.environ}
     flags = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "collect_analytics": "false"}
-    return passed | flags | {f"LABEL_STUDIO_{name}": value for name, value in ours.items()}
+    return passed | flags | {f"LABEL_STUDIO_{name}": value for name, value in settings.items()}
 
 
-def _wait(studio: Studio, ended: Callable[[], bool], timeout: float, progress: Progress) -> str:
-    """The server's version, when it answers and knows our token."""
+def _wait(studio: Studio, ended: Callable[[], bool], timeout: float, progress: ProgressCallback) -> str:
+    """Waits until the server answers and accepts the token; returns its version.
+
+    Args:
+        ended: whether the server's process has ended.
+    """
     began = time.monotonic()
     while (waited := time.monotonic() - began) < timeout:
         progress(int(waited), int(timeout))
         if ended():
             raise StudioError(f"Label Studio ended while starting: {last_line(studio.log)} (its log: {studio.log})")
-        if _get(f"{studio.url}/health") is not None:
-            return _require_ours(studio)
+        if _get_json(f"{studio.url}/health") is not None:
+            return _require_account(studio)
         time.sleep(0.25)
     raise StudioError(
         f"Label Studio did not answer within {timeout:g} s: {last_line(studio.log)} (its log: {studio.log}); "
-        "look there, then try again"
+        "read the log, then try again"
     )
 
 
-def _require_ours(studio: Studio) -> str:
-    who = _get(f"{studio.url}/api/current-user/whoami", studio.token)
-    if who is None or who.get("email") != studio.user:
+def _require_account(studio: Studio) -> str:
+    """The version of the server at the address, which must know the account of `studio.json`."""
+    account = _get_json(f"{studio.url}/api/current-user/whoami", studio.token)
+    if account is None or account.get("email") != studio.user:
         raise StudioError(
             f"the server at {studio.url} does not know the account of {studio.home / STATE_FILE}: its token was "
-            f"changed, or another server took the port; see {studio.log}"
+            f"changed, or another server uses the port; see {studio.log}"
         )
-    return str((_get(f"{studio.url}/api/version/") or {}).get("release", ""))
+    return str((_get_json(f"{studio.url}/api/version/") or {}).get("release", ""))
 
 
-def _get(url: str, token: str = "") -> dict[str, Any] | None:
-    """The JSON object at ``url`` of our own server, or None."""
+def _get_json(url: str, token: str = "") -> dict[str, Any] | None:
+    """The JSON object at ``url`` of the local server; None where there is none."""
     request = urllib.request.Request(url, headers={"Authorization": f"Token {token}"} if token else {})  # noqa: S310
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy has no business with 127.0.0.1
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for 127.0.0.1
     try:
         with opener.open(request, timeout=20) as answer:
             found = json.load(answer)
@@ -354,7 +366,7 @@ def _get(url: str, token: str = "") -> dict[str, Any] | None:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that says something: the last error where there is one."""
+    """The last line of a log that names an error, or else its last line with text."""
     try:
         lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:

@@ -1,24 +1,23 @@
-"""Labels given through the API, each as a person's click on Submit would: one request, one annotation, one account.
+"""Submits labels through the API, as a person does with the button Submit: one annotation for each request.
 
-For the demo, for tests, and for whoever moves labels in from elsewhere. Invariant: what is written is what the
-labelling page writes (`pelagia_labeling.tasks.interface`), so pull cannot tell the two apart.
+For the demo, for tests, and for labels that were made elsewhere. Invariant: an annotation is the same as one of the
+labelling page (`pelagia_labeling.tasks.interface`), so pull treats both alike.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 from pelagia.errors import InputError, StudioError, did_you_mean
 from pelagia.sources import read_manifest
-from pelagia_labeling.studio.connection import ONCE, Connection
+from pelagia.system.console import ProgressCallback
+from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import class_result, parse_interface, unsure_result
-from pelagia_labeling.tasks.project import Task, list_tasks, require_project
-
-Progress = Callable[[int, int], None]
+from pelagia_labeling.tasks.project import Project, Task, list_tasks, require_project
 
 
 @dataclass(frozen=True)
@@ -26,9 +25,9 @@ class SubmitReport:
     """What `submit_csv` did.
 
     Attributes:
-        submitted: annotations made.
-        present: tasks that had one already, and kept it.
-        unknown: rows whose path is no task of the project.
+        submitted: number of annotations made.
+        present: number of tasks that had an annotation before, and keep it.
+        unknown: number of rows whose path is not in the project.
     """
 
     submitted: int
@@ -48,14 +47,18 @@ def submit(
     """Submits one annotation and returns its number.
 
     Args:
-        class_name: empty for none, as with ``unsure`` or ``skip`` alone.
-        skip: what the button Skip does: a cancelled annotation.
-        seconds: the time it took, for Label Studio's statistics.
+        class_name: empty for no class, as with ``unsure`` or ``skip`` alone.
+        unsure: tick the box "Unsure".
+        skip: make a cancelled annotation, as the button Skip does.
+        seconds: the time that labelling took, for Label Studio's statistics.
+
+    Raises:
+        StudioError: the server refuses.
     """
     result = (class_result(class_name) if class_name else []) + (unsure_result() if unsure else [])
     with connection.doing(f"submitting a label for task {task_id}"):
         made = connection.client.annotations.create(
-            id=task_id, result=result, was_cancelled=skip, lead_time=seconds, request_options=ONCE
+            id=task_id, result=result, was_cancelled=skip, lead_time=seconds, request_options=WRITE_OPTIONS
         )
     return int(made.id)
 
@@ -65,9 +68,9 @@ def submit_many(
     labels: Sequence[tuple[int, str]],
     *,
     workers: int = 4,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> int:
-    """Submits (task, class) pairs, ``workers`` at a time, and returns how many."""
+    """Submits (number of a task, class) pairs, ``workers`` at a time, and returns their number."""
     with ThreadPoolExecutor(workers) as pool:
         for done, _ in enumerate(pool.map(lambda pair: submit(connection, *pair), labels), start=1):
             progress(done, len(labels))
@@ -80,45 +83,68 @@ def submit_csv(
     labels: Path,
     *,
     class_column: str = "class",
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> SubmitReport:
-    """Submits the labels of a CSV with the columns ``path`` and ``class_column``; a task that has a label keeps it.
+    """Submits the labels of a CSV with the columns ``path`` and ``class_column``. A task with a label keeps it.
+
+    Args:
+        project: title of the project.
+        progress: called with (labels submitted, labels to submit).
 
     Raises:
-        InputError: the CSV is wrong, or names a class that the project's interface lacks.
-        StudioError: no such project, or the server refuses.
+        InputError: the CSV cannot be read, its paths do not fit the project, or the project lacks one of its classes.
+        StudioError: there is no such project, or the server refuses.
     """
     wanted = _read_labels(labels, class_column)
     found = require_project(connection, project)
-    offered = [entry.name for entry in parse_interface(found.config) or ()]
-    if not offered:
-        raise StudioError(f"the project '{project}' has no choices named 'class' on an image: name one that push made")
-    for name in sorted(set(wanted.values()) - set(offered)):
-        raise InputError(f"{labels}: the project '{project}' has no class '{name}'{did_you_mean(name, offered)}")
-    by_path: dict[str, list[Task]] = defaultdict(list)
-    for task in list_tasks(connection, found, whole=True):
-        by_path[str(task.data.get("path"))].append(task)
-    twice = [path for path in wanted if len(by_path.get(path, ())) > 1]
-    if twice:
-        raise InputError(
-            f"{len(twice)} paths of {labels} mean several images of '{project}' (the first: '{twice[0]}'), which were "
-            "pushed from several sources: give those a project of their own"
-        )
-    tasks = {path: found_tasks[0] for path, found_tasks in by_path.items()}
-    pairs = [(tasks[path].id, name) for path, name in wanted.items() if path in tasks and not tasks[path].annotations]
-    unknown = sum(path not in tasks for path in wanted)
-    if unknown and unknown == len(wanted):
-        ours, theirs = next(iter(wanted)), next(iter(tasks), "no task at all")
-        raise InputError(
-            f"none of the {unknown} paths of {labels} is a task of '{project}': the first is '{ours}', the project's "
-            f"first is '{theirs}'; push the same folder or manifest that the CSV's paths are relative to"
-        )
+    _check_classes(labels, set(wanted.values()), found)
+    tasks = _find_tasks(connection, found, labels, wanted)
+    pairs = [(task.id, wanted[path]) for path, task in tasks.items() if not task.annotations]
     submit_many(connection, pairs, progress=progress)
-    return SubmitReport(len(pairs), len(wanted) - unknown - len(pairs), unknown)
+    return SubmitReport(len(pairs), len(tasks) - len(pairs), len(wanted) - len(tasks))
+
+
+def _check_classes(labels: Path, class_names: set[str], project: Project) -> None:
+    """Raises where the project's interface lacks a class of the CSV."""
+    offered = [entry.name for entry in parse_interface(project.config) or ()]
+    if not offered:
+        raise StudioError(
+            f"the project '{project.title}' has no choices named 'class' on an image: name a project that "
+            "`pelagia label push` made"
+        )
+    for name in sorted(class_names - set(offered)):
+        guess = did_you_mean(name, offered)
+        raise InputError(f"{labels}: the project '{project.title}' has no class '{name}'{guess}")
+
+
+def _find_tasks(connection: Connection, project: Project, labels: Path, paths: Mapping[str, str]) -> dict[str, Task]:
+    """Path -> task, for those of ``paths`` that the project has, in their order.
+
+    Raises:
+        InputError: a path is that of several tasks, or the project has none of the paths.
+    """
+    by_path: dict[str, list[Task]] = defaultdict(list)
+    for task in list_tasks(connection, project, whole=True):
+        by_path[str(task.data.get("path"))].append(task)
+    ambiguous = [path for path in paths if len(by_path.get(path, ())) > 1]
+    if ambiguous:
+        raise InputError(
+            f"{len(ambiguous)} paths of {labels} are each the path of several images in '{project.title}' (the first: "
+            f"'{ambiguous[0]}'), which were pushed from several sources: push each source to its own project"
+        )
+    found = {path: by_path[path][0] for path in paths if path in by_path}
+    if paths and not found:
+        in_csv, in_project = next(iter(paths)), next(iter(by_path), "no image")
+        raise InputError(
+            f"none of the {len(paths)} paths of {labels} is in the project '{project.title}': the first is '{in_csv}', "
+            f"the first of the project is '{in_project}'; push the folder or manifest to which the CSV's paths are "
+            "relative"
+        )
+    return found
 
 
 def _read_labels(labels: Path, class_column: str) -> dict[str, str]:
-    """Path -> class; rows without a class are left out."""
+    """Path -> class, without rows that have no class."""
     found: dict[str, str] = {}
     for row in read_manifest(labels):
         if class_column not in row.columns:

@@ -1,7 +1,7 @@
-"""What several people said about one image -> one label, or the reason why there is none.
+"""The label of an image that several people annotated, by majority; or the reason why it has none.
 
-Invariant: depends on its arguments alone. One person has one vote, their latest; skipped and unsure votes name no
-class; a class wins with strictly more than half of the votes that name one.
+Invariant: the result depends on the arguments only. Each person has one vote, the latest; skipped and unsure
+annotations are votes for no class. A class wins with more than half of the votes for a class.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ SKIPPED, UNSURE, UNLABELLED, DISPUTED = "skipped", "unsure", "unlabelled", "disp
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Consensus:
     """The outcome for one image.
 
     Attributes:
-        class_name: empty where there is none; then ``reason`` says why.
-        votes: (annotator, class) of those who named one, in the order they did.
-        agreement: share of the votes that the first class got, 0..1.
+        class_name: the label; empty where there is none.
+        reason: why there is no label; empty where there is one.
+        votes: (annotator, class) of those who named a class, in the order in which they did.
+        agreement: share of the votes for the most frequent class, 0..1.
     """
 
     class_name: str
@@ -33,54 +34,60 @@ class Verdict:
 
     @property
     def annotators(self) -> str:
-        return ";".join(sorted({who for who, _ in self.votes}))
+        """The names of those who named a class, sorted, separated by ``;``."""
+        return ";".join(sorted({annotator for annotator, _ in self.votes}))
 
     @property
-    def spoken(self) -> str:
-        """The votes as a sentence has them: ``anna: copepod, ben: medusa``."""
-        return ", ".join(f"{who}: {class_name}" for who, class_name in self.votes)
+    def votes_as_text(self) -> str:
+        """The votes for a message: ``anna: copepod, ben: medusa``."""
+        return ", ".join(f"{annotator}: {class_name}" for annotator, class_name in self.votes)
 
 
-def decide(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str], min_agreement: float = 0.0) -> Verdict:
-    """The verdict on a task's annotations, as the server gives them.
+def decide(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str], min_agreement: float = 0.0) -> Consensus:
+    """The consensus of a task's annotations.
 
     Args:
-        names: account number -> name.
-        min_agreement: the share of the votes that the winner needs besides the majority.
+        annotations: as the server's API gives them.
+        names: account number -> name of the person.
+        min_agreement: the share of the votes that the winner needs in addition to the majority, 0..1.
     """
     votes: list[tuple[str, str]] = []
-    others: Counter[str] = Counter()
+    without_class: set[str] = set()
     for annotation in _latest(annotations):
         class_name, unsure = read_result(annotation.get("result"))
         if annotation.get("was_cancelled"):
-            others[SKIPPED] += 1
+            without_class.add(SKIPPED)
         elif unsure:
-            others[UNSURE] += 1
+            without_class.add(UNSURE)
         elif class_name:
-            votes.append((_who(annotation, names), class_name))
+            votes.append((_annotator(annotation, names), class_name))
     if not votes:
-        reason = UNSURE if others[UNSURE] else SKIPPED if others[SKIPPED] else UNLABELLED
-        return Verdict("", reason)
+        return Consensus("", next((reason for reason in (UNSURE, SKIPPED) if reason in without_class), UNLABELLED))
     winner, count = Counter(class_name for _, class_name in votes).most_common(1)[0]
     share = count / len(votes)
     if share <= 0.5 or share < min_agreement:
-        return Verdict("", DISPUTED, tuple(votes), share)
-    return Verdict(winner, "", tuple(votes), share)
+        return Consensus("", DISPUTED, tuple(votes), share)
+    return Consensus(winner, "", tuple(votes), share)
 
 
 def _latest(annotations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Each account's last annotation."""
+    """The last annotation of each account. Annotations of a deleted account, which has no number, are all kept."""
     last: dict[int, Mapping[str, Any]] = {}
-    for annotation in sorted(annotations, key=lambda one: (str(one.get("updated_at") or ""), int(one.get("id") or 0))):
-        last[_account(annotation) or -int(annotation.get("id") or 0)] = annotation  # 0: an account that was deleted
+    for annotation in sorted(annotations, key=lambda each: (str(each.get("updated_at") or ""), _number(each))):
+        last[_account(annotation) or -_number(annotation)] = annotation
     return list(last.values())
 
 
+def _number(annotation: Mapping[str, Any]) -> int:
+    return int(annotation.get("id") or 0)
+
+
 def _account(annotation: Mapping[str, Any]) -> int:
-    by = annotation.get("completed_by")
-    return int((by.get("id") if isinstance(by, Mapping) else by) or 0)
+    """The number of the account that made the annotation; 0 where it was deleted."""
+    completed_by = annotation.get("completed_by")
+    return int((completed_by.get("id") if isinstance(completed_by, Mapping) else completed_by) or 0)
 
 
-def _who(annotation: Mapping[str, Any], names: Mapping[int, str]) -> str:
+def _annotator(annotation: Mapping[str, Any], names: Mapping[int, str]) -> str:
     account = _account(annotation)
     return names.get(account) or f"account {account}"

@@ -1,8 +1,8 @@
-"""The taxonomy -> the page that biologists label on, and back.
+"""The labelling interface of a project: the page that biologists label on, made from a taxonomy and read back.
 
-Invariant: a stored label is always a class's name: where a class has a title, people read the title and Label Studio
-stores the ``alias``, which is the name. `FROM_CLASS`, `FROM_UNSURE` and `TO_IMAGE` are the only names that interface,
-predictions and annotations use, so a pre-label cannot miss its control.
+Invariant: a stored label is always the name of a class. Where a class has a title, people see the title and Label
+Studio stores the ``alias``, which is the name. Interface, predictions and annotations use no other control names than
+`FROM_CLASS`, `FROM_UNSURE` and `TO_IMAGE`, so a pre-label always finds its control.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STYLE = """
 
 
 def build_interface(taxonomy: Taxonomy) -> str:
-    """Label Studio's labelling configuration for a taxonomy."""
+    """Label Studio's labelling configuration (XML) for a taxonomy."""
     page = ET.Element("View", {"className": "pelagia"})
     ET.SubElement(page, "Style").text = _STYLE
     left = ET.SubElement(page, "View", {"className": "pelagia-image"})
@@ -71,28 +71,31 @@ def _choice(entry: LabelClass, title: str) -> ET.Element:
 
 
 def parse_interface(config: str) -> tuple[LabelClass, ...] | None:
-    """The classes of a labelling configuration that pull can read; None where it has no such choices.
+    """The classes of a labelling configuration; None where pull cannot read it.
 
-    A configuration that people edited in Label Studio still parses as long as it has ``<Choices name="class"
-    toName="image">`` over ``<Image name="image">``.
+    A configuration that people edited in Label Studio can be read as long as it has ``<Choices name="class"
+    toName="image">`` and ``<Image name="image">``.
+
+    Raises:
+        StudioError: a choice cannot be the name of a class.
     """
     try:
         root = ET.fromstring(config)  # noqa: S314 - the server's own text, and expat expands no external entities
     except ET.ParseError:
         return None
-    images = [node for node in root.iter() if node.tag == "Image" and node.get("name") == TO_IMAGE]
+    images = [node for node in root.iter("Image") if node.get("name") == TO_IMAGE]
     groups = [node for node in root.iter("Choices") if (node.get("name"), node.get("toName")) == (FROM_CLASS, TO_IMAGE)]
     if not images or len(groups) != 1:
         return None
     named = [node for node in groups[0].iter("Choice") if (node.get("alias") or node.get("value") or "").strip()]
     classes: dict[str, LabelClass] = {}
     for node in named:
-        entry = _parsed(node)
+        entry = _parse_choice(node)
         classes.setdefault(entry.name, entry)
     return tuple(classes.values())
 
 
-def _parsed(node: ET.Element) -> LabelClass:
+def _parse_choice(node: ET.Element) -> LabelClass:
     value, alias, hotkey = node.get("value") or "", node.get("alias"), node.get("hotkey") or ""
     usable = len(hotkey) == 1 and hotkey in "0123456789abcdefghijklmnopqrstvwxyz"
     name = (alias or value).strip()
@@ -111,24 +114,25 @@ def _parsed(node: ET.Element) -> LabelClass:
 
 @dataclass(frozen=True)
 class Change:
-    """What must be done so that a project has the interface of a taxonomy."""
+    """The interface that a project must get, and whether it differs from the present one."""
 
     update: bool
     config: str
 
 
 def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str) -> Change:
-    """Whether a project's configuration must be replaced by the taxonomy's.
+    """Whether the configuration of a project must be replaced by that of the taxonomy.
 
-    Classes may be added and hotkeys, titles and colours changed at any time. Classes vanish, and a foreign interface is
-    replaced, only where the project holds no label.
+    Classes can be added, and hotkeys, titles and colours changed, at any time. Classes are removed, and another
+    interface is replaced, only while the project has no labels.
 
     Args:
         current: the project's configuration.
-        used: the project holds annotations.
+        used: the project has annotations.
+        title: of the project, for messages.
 
     Raises:
-        StudioError: it may not be replaced; says what differs.
+        StudioError: the configuration must not be replaced.
     """
     wanted = build_interface(taxonomy)
     found = parse_interface(current)
@@ -142,13 +146,14 @@ def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str) -> Ch
     lost = [entry.name for entry in found if entry.name not in taxonomy.names]
     if lost:
         raise StudioError(
-            f"the project '{title}' has labels, and the taxonomy '{taxonomy.name}' lacks classes that stand in its "
-            f"interface: {first_few(lost)}; add them to the taxonomy, or choose another project name"
+            f"the project '{title}' has labels, and the taxonomy '{taxonomy.name}' lacks classes that the project's "
+            f"interface has: {first_few(lost)}; add them to the taxonomy, or choose another project name"
         )
     return Change(_normal(current) != _normal(wanted), wanted)
 
 
 def _normal(config: str) -> str:
+    """The configuration without differences that mean nothing, such as spaces between tags."""
     try:
         return ET.canonicalize(config, strip_text=True)
     except ET.ParseError:
@@ -156,9 +161,12 @@ def _normal(config: str) -> str:
 
 
 def taxonomy_of(classes: Iterable[LabelClass], stored: Taxonomy | None, name: str) -> Taxonomy:
-    """The taxonomy of a pulled dataset: what push stored, plus classes that were added to the interface since.
+    """The taxonomy of a pulled dataset: the one that push stored, and classes that were added in Label Studio later.
 
-    Without a stored one it has no taxa.
+    Args:
+        classes: those of the project's interface.
+        stored: None where push stored none; the taxonomy then has no taxa.
+        name: of the taxonomy where none is stored.
     """
     found = list(classes)
     if stored is None:
@@ -180,7 +188,7 @@ def class_result(class_name: str) -> list[dict[str, Any]]:
 
 
 def unsure_result() -> list[dict[str, Any]]:
-    """The ``result`` of the ticked box "unsure"."""
+    """The ``result`` of an annotation with the box "Unsure" ticked."""
     return [_region(FROM_UNSURE, UNSURE)]
 
 
@@ -189,7 +197,7 @@ def _region(control: str, choice: str) -> dict[str, Any]:
 
 
 def read_result(result: Any) -> tuple[str, bool]:
-    """(class or ``""``, unsure) of an annotation's ``result``."""
+    """(class name, whether "Unsure" is ticked) of an annotation's ``result``; the name is empty where there is none."""
     chosen: dict[str, str] = {}
     for region in result if isinstance(result, list) else ():
         choices = (region.get("value") or {}).get("choices") or [] if isinstance(region, dict) else []

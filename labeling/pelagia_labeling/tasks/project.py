@@ -1,25 +1,32 @@
-"""A project on the server: found by its exact title, read in pages.
+"""Projects and tasks on the server.
 
-Invariant: tasks are read page by page through the task list and never through the export endpoint, which times out on
-big projects. A task of ours carries its image's SHA-256; that is how it is recognised.
+Invariant: tasks are read page by page from the task list and never from the export endpoint, which times out on large
+projects. A task that push made has the SHA-256 of its image in its data, by which it is recognized.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from pelagia.errors import StudioError, did_you_mean
+from pelagia.system.console import ProgressCallback
 from pelagia_labeling.studio.connection import Connection
 
-PAGE = 1000
-Progress = Callable[[int, int], None]
+PAGE_SIZE = 1000
 
 
 @dataclass(frozen=True)
 class Project:
-    """What we need to know of a project. ``annotations`` includes skipped ones."""
+    """A project.
+
+    Attributes:
+        config: its labelling configuration (XML).
+        tasks: number of tasks.
+        annotations: number of annotations, with skipped ones.
+        model_version: of the predictions that annotators see.
+    """
 
     id: int
     title: str
@@ -29,12 +36,17 @@ class Project:
     model_version: str = ""
 
     def url(self, connection: Connection) -> str:
+        """The address of its page."""
         return f"{connection.url}/projects/{self.id}/data"
 
 
 @dataclass(frozen=True)
 class Task:
-    """A task. ``annotations`` and ``predictions`` are the server's own dictionaries; empty unless asked for."""
+    """A task: one image to label.
+
+    Attributes:
+        annotations, predictions: as the server's API gives them; empty unless `list_tasks` was called with ``whole``.
+    """
 
     id: int
     data: Mapping[str, Any]
@@ -43,11 +55,12 @@ class Task:
 
     @property
     def sha256(self) -> str:
+        """The SHA-256 of the image; empty where push did not make the task."""
         return str(self.data.get("sha256", ""))
 
 
 def list_projects(connection: Connection) -> list[Project]:
-    """All projects that the account sees."""
+    """All projects that the account may see."""
     found: list[Project] = []
     page = 1
     while True:
@@ -59,36 +72,36 @@ def list_projects(connection: Connection) -> list[Project]:
 
 
 def find_project(connection: Connection, title: str) -> Project | None:
-    """The project of exactly this title; None where there is none.
+    """The project with exactly this title; None where there is none.
 
     Raises:
-        StudioError: several have it.
+        StudioError: several projects have it.
     """
     same = [project for project in list_projects(connection) if project.title == title]
     if len(same) > 1:
         numbers = ", ".join(str(project.id) for project in same)
         raise StudioError(
-            f"{len(same)} projects at {connection.url} are called '{title}' (numbers {numbers}): rename all but one"
+            f"{len(same)} projects at {connection.url} have the title '{title}' (numbers {numbers}): rename all but one"
         )
     return same[0] if same else None
 
 
 def require_project(connection: Connection, title: str) -> Project:
-    """The project of exactly this title.
+    """The project with exactly this title.
 
     Raises:
-        StudioError: none or several have it.
+        StudioError: no project or several projects have it.
     """
     found = find_project(connection, title)
     if found is None:
         titles = [project.title for project in list_projects(connection)]
-        listed = f"; there are: {', '.join(titles[:10])}" if titles else ", and no other"
+        listed = f"; it has: {', '.join(titles[:10])}" if titles else "; it has no project yet"
         raise StudioError(f"there is no project '{title}' at {connection.url}{did_you_mean(title, titles)}{listed}")
     return found
 
 
 def get_project(connection: Connection, project_id: int) -> Project:
-    """The project of this number, as it is now."""
+    """The present state of the project with this number."""
     return _project(connection.get_json(f"/api/projects/{project_id}/", what="reading the project"))
 
 
@@ -108,16 +121,22 @@ def list_tasks(
     project: Project,
     *,
     whole: bool = False,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> Iterator[Task]:
-    """All tasks of a project, by number.
+    """All tasks of a project, ordered by number.
 
     Args:
         whole: with their annotations and predictions.
+        progress: called with (tasks read, all tasks) after each page.
     """
     page, done, total = 1, 0, 1
     while done < total:
-        params: dict[str, str | int] = {"project": project.id, "page": page, "page_size": PAGE, "resolve_uri": "false"}
+        params: dict[str, str | int] = {
+            "project": project.id,
+            "page": page,
+            "page_size": PAGE_SIZE,
+            "resolve_uri": "false",
+        }
         params["fields"] = "all" if whole else "task_only"
         answer = connection.get_json("/api/tasks/", params, what=f"reading the tasks of '{project.title}'")
         total = int(answer["total"])

@@ -1,39 +1,39 @@
-"""What people submitted -> a DATASET.
+"""`pelagia label pull`: the labels that people submitted, as a dataset.
 
-Invariant: every task of the project is accounted for: in the dataset, or in ``left_out`` with its reason. An image
-enters only if its bytes are the ones that were pushed (their SHA-256 is in the task).
+Invariant: each task of the project is either in the dataset or counted in ``left_out`` with its reason. An image is
+used only if its bytes are those that were pushed (the task has their SHA-256).
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from pelagia.dataset.schema import MANIFEST_COLUMNS, Dataset, SplitMeta
+from pelagia.dataset.schema import Dataset, SplitMeta
 from pelagia.dataset.splits import DEFAULT_FRACTIONS
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError, StudioError, did_you_mean
+from pelagia.system.console import ProgressCallback
 from pelagia.system.files import refuse_existing, sha256_of, sha256_of_file
-from pelagia.taxonomy import Taxonomy
+from pelagia.taxonomy import LabelClass, Taxonomy
+from pelagia_labeling.importers.imported import survey_columns
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, Verdict, decide
+from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, Consensus, decide
 from pelagia_labeling.tasks.interface import parse_interface, taxonomy_of
-from pelagia_labeling.tasks.project import Task, list_tasks, require_project
-from pelagia_labeling.tasks.storage import RESERVED, SERVED, folder_name_of, stored_taxonomy
+from pelagia_labeling.tasks.project import Project, Task, list_tasks, require_project
+from pelagia_labeling.tasks.storage import LOCAL_FILES, RESERVED, folder_name_of, stored_taxonomy
 
 GROUP_COLUMNS = ("group", "station", "sample", "track")
-"""Looked for in this order where no column is named."""
-
-Progress = Callable[[int, int], None]
+"""The first of these that a task has is the group column, where the caller names none."""
 
 
 class Dispute(NamedTuple):
-    """An image without a majority: its path, and who said what."""
+    """An image without a majority: its path, and the votes, such as ``anna: copepod, ben: medusa``."""
 
     path: str
     votes: str
@@ -41,12 +41,14 @@ class Dispute(NamedTuple):
 
 @dataclass(frozen=True)
 class PullReport:
-    """What a pull found.
+    """The dataset of a pull, and what was left out.
 
     Attributes:
-        left_out: reason -> images: skipped, unsure, unlabelled, disputed, and what `write_dataset` dropped.
-        group_column: the column that groups came from; None where every image is its own group.
-        by_annotator: votes a person that named a class.
+        tasks: number of tasks of the project.
+        left_out: reason -> number of images: skipped, unsure, unlabelled, disputed, and what `write_dataset` dropped.
+        disputed: the images without a majority.
+        group_column: the column that the groups come from; None where every image is its own group.
+        by_annotator: name of a person -> number of their votes for a class.
     """
 
     dataset: Dataset
@@ -68,168 +70,217 @@ def pull(
     min_agreement: float = 0.0,
     licence: str = "",
     join_near_duplicates: bool = True,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> PullReport:
     """Makes the dataset ``out`` of a project's submitted labels.
 
     Args:
-        group_column: the task column whose values a split must not cut; the first of `GROUP_COLUMNS` by default.
-        min_agreement: share of the votes that a label needs, besides more than half of them.
-        licence: of the images whose task has no column of that name.
+        group_column: images with the same value in this column of the tasks stay in one split.
+        min_agreement: the share of the votes that a label needs, in addition to the majority.
+        licence: of the images whose task has no column ``licence``.
         progress: called with (tasks read, all tasks).
 
     Raises:
         InputError: ``out`` exists, or the tasks have no such column.
-        StudioError: no such project, an interface that is not ours, or the server fails.
-        DatasetError: no label, or no image that can be used.
+        StudioError: there is no such project, its interface cannot be read, or the server fails.
+        DatasetError: there is no label, or no image that can be used.
     """
     refuse_existing(out, "dataset")
     found = require_project(connection, project)
-    classes = parse_interface(found.config)
+    classes = _require_classes(found)
+    results = _read_results(connection, found, min_agreement, progress)
+    group_column = _choose_group_column(group_column, [task for task, _ in results])
+    split = SplitMeta(
+        group_column=group_column, fractions=fractions, seed=seed, join_near_duplicates=join_near_duplicates
+    )
+    taxonomy = _taxonomy(connection, found, classes, results)
+    dataset = _write(connection, found, out, results, taxonomy, split, licence)
+    return _report(dataset, results)
+
+
+_Results = Sequence[tuple[Task, Consensus]]
+"""Each task of the project, without its annotations, and what they say together."""
+
+
+def _require_classes(project: Project) -> tuple[LabelClass, ...]:
+    classes = parse_interface(project.config)
     if classes is None:
         raise StudioError(
-            f"the project '{project}' has no choices named 'class' on an image named 'image': name one that push made"
+            f"the project '{project.title}' has no choices named 'class' on an image named 'image': name a project "
+            "that `pelagia label push` made"
         )
+    return classes
+
+
+def _read_results(
+    connection: Connection, project: Project, min_agreement: float, progress: ProgressCallback
+) -> _Results:
+    """Reads all tasks and decides on a label for each. Raises DatasetError where no task has one."""
     names = _accounts(connection)
-    judged = [
+    results = [
         (Task(task.id, task.data), decide(task.annotations, names, min_agreement))
-        for task in list_tasks(connection, found, whole=True, progress=progress)
+        for task in list_tasks(connection, project, whole=True, progress=progress)
     ]
-    labelled = [(task, verdict) for task, verdict in judged if verdict.class_name]
-    left_out = Counter(verdict.reason for _, verdict in judged if not verdict.class_name)
-    if not labelled:
-        raise DatasetError(_nothing(project, left_out))
-    group_column = _choose_group(group_column, [task for task, _ in judged])
-    folder = next((name for task, _ in judged if (name := folder_name_of(task.data))), "")
-    taxonomy = taxonomy_of(classes, stored_taxonomy(connection, folder), project)
+    if not any(consensus.class_name for _, consensus in results):
+        raise DatasetError(_no_label(project.title, _reasons(results)))
+    return results
+
+
+def _reasons(results: _Results) -> Counter[str]:
+    """Reason -> number of tasks without a label."""
+    return Counter(consensus.reason for _, consensus in results if not consensus.class_name)
+
+
+def _no_label(title: str, reasons: Mapping[str, int]) -> str:
+    if not reasons:
+        return f"the project '{title}' has no task: add images with `pelagia label push`"
+    if set(reasons) == {UNLABELLED}:
+        tasks = reasons[UNLABELLED]
+        return f"nobody has labelled anything in '{title}' yet ({tasks} tasks): open the project and label images"
+    counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+    return f"no task of '{title}' has a label that can be used: {counts}"
+
+
+def _taxonomy(connection: Connection, project: Project, classes: Sequence[LabelClass], results: _Results) -> Taxonomy:
+    folder = next((name for task, _ in results if (name := folder_name_of(task.data))), "")
+    return taxonomy_of(classes, stored_taxonomy(connection, folder), project.title)
+
+
+def _write(
+    connection: Connection,
+    project: Project,
+    out: Path,
+    results: _Results,
+    taxonomy: Taxonomy,
+    split: SplitMeta,
+    licence: str,
+) -> Dataset:
+    """Fetches the labelled images and writes the dataset."""
+    labelled = [(task, consensus) for task, consensus in results if consensus.class_name]
     with tempfile.TemporaryDirectory(prefix="pelagia-pull-") as scratch:
         files = _fetch(connection, [task for task, _ in labelled], Path(scratch))
-        candidates, lost = _candidates(labelled, files, taxonomy, group_column, licence)
-        left_out += lost
+        candidates, unusable = _candidates(labelled, files, taxonomy, split.group_column, licence)
         if not candidates:
-            raise DatasetError(f"none of the {len(labelled)} labelled images of '{project}' can be used: {dict(lost)}")
-        dataset = write_dataset(
+            raise DatasetError(
+                f"none of the {len(labelled)} labelled images of '{project.title}' can be used: {dict(unusable)}"
+            )
+        return write_dataset(
             out,
             candidates,
-            source={"kind": "label_studio", "url": connection.url, "project": found.title, "project_id": found.id},
+            source={"kind": "label_studio", "url": connection.url, "project": project.title, "project_id": project.id},
             taxonomy=taxonomy,
-            split=SplitMeta(
-                group_column=group_column,
-                fractions=fractions,
-                seed=seed,
-                join_near_duplicates=join_near_duplicates,
-            ),
-            left_out=dict(left_out),
-            conflicts="drop",  # two tasks of one image, labelled as two classes: counted and listed
+            split=split,
+            left_out=dict(_reasons(results) + unusable),
+            conflicts="drop",  # two tasks of one image with two classes: both are left out, counted and listed
         )
+
+
+def _report(dataset: Dataset, results: _Results) -> PullReport:
+    disputed = [(task, consensus) for task, consensus in results if consensus.reason == DISPUTED]
+    votes = Counter(annotator for _, consensus in results for annotator, _ in consensus.votes)
     return PullReport(
         dataset=dataset,
-        tasks=len(judged),
+        tasks=len(results),
         left_out=dict(dataset.meta.left_out),
-        disputed=tuple(Dispute(_path(task), verdict.spoken) for task, verdict in judged if verdict.reason == DISPUTED),
-        group_column=group_column,
-        by_annotator=dict(Counter(who for _, verdict in judged for who, _ in verdict.votes).most_common()),
+        disputed=tuple(Dispute(_path(task), consensus.votes_as_text) for task, consensus in disputed),
+        group_column=dataset.meta.split.group_column,
+        by_annotator=dict(votes.most_common()),
     )
 
 
-def _nothing(project: str, left_out: Mapping[str, int]) -> str:
-    if not left_out:
-        return f"the project '{project}' has no task: give it images with `pelagia label push`"
-    if set(left_out) == {UNLABELLED}:
-        return f"nobody has labelled anything in '{project}' yet ({left_out[UNLABELLED]} tasks): open it, and label"
-    counts = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
-    return f"no task of '{project}' has a label that can be used: {counts}"
-
-
 def _accounts(connection: Connection) -> dict[int, str]:
-    """Account number -> e-mail address, or name where there is none."""
+    """Account number -> e-mail address, or the name of an account that has none."""
     with connection.doing("listing the accounts"):
         users = connection.client.users.list()
     return {int(user.id): str(user.email or user.username or "") for user in users}
 
 
-def _choose_group(wanted: str | None, tasks: Sequence[Task]) -> str | None:
-    present = Counter(key for task in tasks for key, value in task.data.items() if key not in RESERVED and _text(value))
-    if wanted is not None:
-        if wanted not in present:
-            raise InputError(
-                f"no task has a column '{wanted}'{did_you_mean(wanted, present)} (--group-column); "
-                f"there are: {', '.join(sorted(present)) or 'none'}"
-            )
-        return wanted
-    return next((column for column in GROUP_COLUMNS if present[column]), None)
+def _choose_group_column(named: str | None, tasks: Sequence[Task]) -> str | None:
+    """The column that the caller names, or the first of `GROUP_COLUMNS` that a task has."""
+    columns = Counter(key for task in tasks for key, value in task.data.items() if key not in RESERVED and _text(value))
+    if named is None:
+        return next((column for column in GROUP_COLUMNS if columns[column]), None)
+    if named not in columns:
+        raise InputError(
+            f"no task has a column '{named}'{did_you_mean(named, columns)} (--group-column); "
+            f"the columns are: {', '.join(sorted(columns)) or 'none'}"
+        )
+    return named
 
 
 def _fetch(connection: Connection, tasks: Sequence[Task], scratch: Path) -> list[Path | str]:
-    """Each task's original image as a file, from the shared disk or through the server; or the reason why not."""
+    """For each task the file of its original image, or the reason why there is none.
+
+    Args:
+        scratch: folder for images that come over HTTP, because this machine does not see the server's disk.
+    """
     root = connection.document_root
 
-    def one(task: Task) -> Path | str:
+    def fetch(task: Task) -> Path | str:
         relative = str(task.data.get("file") or "")
         if root is not None and relative and ".." not in PurePosixPath(relative).parts and (root / relative).is_file():
-            intact = sha256_of_file(root / relative) == task.sha256
-            return root / relative if intact else "changed"
+            unchanged = sha256_of_file(root / relative) == task.sha256
+            return root / relative if unchanged else "changed"
         return _download(connection, task, scratch)
 
     with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(one, tasks))
+        return list(pool.map(fetch, tasks))
 
 
 def _download(connection: Connection, task: Task, scratch: Path) -> Path | str:
-    relative, shown = str(task.data.get("file") or ""), str(task.data.get("image") or "")
-    if not relative and not shown.startswith("/"):
-        return "elsewhere"  # a task that somebody made by hand, with an image on another server
+    """The image of a task, fetched over HTTP into a file of ``scratch``; or the reason why there is none."""
+    relative, displayed = str(task.data.get("file") or ""), str(task.data.get("image") or "")
+    if not relative and not displayed.startswith("/"):
+        return "elsewhere"  # somebody made this task by hand, with an image on another server
+    what = f"fetching the image of task {task.id}"
     try:
         if relative:
-            data = connection.get(SERVED, {"d": relative}, what=f"fetching the image of task {task.id}")
+            data = connection.get(LOCAL_FILES, {"d": relative}, what=what)
         else:
-            data = connection.get(shown, what=f"fetching the image of task {task.id}")
+            data = connection.get(displayed, what=what)
     except StudioError as error:
-        if "answered 404" in str(error):
+        if error.status == 404:
             return "missing"
         raise
     if task.sha256 and sha256_of(data) != task.sha256:
         return "changed"
-    suffix = PurePosixPath(relative or shown.partition("?")[0]).suffix.lower()
+    suffix = PurePosixPath(relative or displayed.partition("?")[0]).suffix.lower()
     target = scratch / f"{task.id}{suffix}"
     target.write_bytes(data)
     return target
 
 
 def _candidates(
-    labelled: Sequence[tuple[Task, Verdict]],
-    files: Sequence[Path | str],
-    taxonomy: Taxonomy,
-    group_column: str | None,
-    licence: str,
+    labelled: _Results, files: Sequence[Path | str], taxonomy: Taxonomy, group_column: str | None, licence: str
 ) -> tuple[list[Candidate], Counter[str]]:
+    """The candidates for the dataset, and reason -> number of the labelled images that cannot be used."""
     candidates = []
-    lost: Counter[str] = Counter()
-    for (task, verdict), file in zip(labelled, files, strict=True):
+    unusable: Counter[str] = Counter()
+    for (task, consensus), file in zip(labelled, files, strict=True):
         if isinstance(file, str):
-            lost[f"image_{file}"] += 1
+            unusable[f"image_{file}"] += 1
         elif group_column and not _text(task.data.get(group_column)).strip():
-            lost["no_group"] += 1  # it may be of a station that stands on the other side of the split
-        elif verdict.class_name not in taxonomy.names:
-            lost["class_not_in_interface"] += 1
+            unusable["no_group"] += 1  # its real group may be in another split
+        elif consensus.class_name not in taxonomy.names:
+            unusable["class_not_in_interface"] += 1
         else:
-            candidates.append(_candidate(task, verdict, file, group_column, licence))
-    return candidates, lost
+            candidates.append(_candidate(task, consensus, file, group_column, licence))
+    return candidates, unusable
 
 
-def _candidate(task: Task, verdict: Verdict, file: Path, group_column: str | None, licence: str) -> Candidate:
+def _candidate(task: Task, consensus: Consensus, file: Path, group_column: str | None, licence: str) -> Candidate:
     columns = {key: _text(value) for key, value in task.data.items() if key not in RESERVED}
     group = columns.get(group_column, "").strip() if group_column else ""
     licence = columns.pop("licence", "") or licence
     return Candidate(
         file=file,
-        class_name=verdict.class_name,
+        class_name=consensus.class_name,
         source=_path(task),
         group=group,
-        annotators=verdict.annotators,
-        agreement=f"{verdict.agreement:.2f}" if len(verdict.votes) > 1 else "",
+        annotators=consensus.annotators,
+        agreement=f"{consensus.agreement:.2f}" if len(consensus.votes) > 1 else "",
         licence=licence,
-        extra={f"survey_{key}" if key in MANIFEST_COLUMNS else key: value for key, value in columns.items() if key},
+        extra=survey_columns(columns),
     )
 
 

@@ -1,14 +1,14 @@
-"""Images (and what a model thinks of them) -> a Label Studio project.
+"""`pelagia label push`: images, and the predictions of a model, into a Label Studio project.
 
-Invariant: a project holds one task an image, whoever pushes how often: tasks are recognised by the image's SHA-256,
-read from the server before anything is added, and counted afterwards, in case a push that was killed had an import
-under way. So a push may be killed at any moment and repeated.
+Invariant: a project has one task for each image, whoever pushes and how often. Tasks are recognized by the SHA-256 of
+their image. They are read from the server before any is added, and counted afterwards, as an import of a push that was
+killed may still have been under way. So a push can be killed at any moment and repeated.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -17,18 +17,19 @@ from typing import Any
 from pelagia.errors import InputError, first_few
 from pelagia.sources import SourceImage, list_images
 from pelagia.survey.journal import Survey
+from pelagia.system.console import ProgressCallback
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import printable
 from pelagia.taxonomy import Taxonomy
-from pelagia_labeling.studio.connection import ONCE, Connection
+from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import build_interface, class_result, reconcile
 from pelagia_labeling.tasks.project import Project, find_project, get_project, list_tasks
-from pelagia_labeling.tasks.storage import Placed, open_storage, place, store_taxonomy
+from pelagia_labeling.tasks.storage import StoredImage, open_storage, store_image, store_taxonomy
 
 CHUNK = 1000
-SHORTEST_TITLE, LONGEST_TITLE = 3, 50
+"""Images, or pre-labels, that one request adds."""
 
-Progress = Callable[[int, int], None]
+SHORTEST_TITLE, LONGEST_TITLE = 3, 50
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,13 @@ class PushReport:
     """What a push did.
 
     Attributes:
-        added: tasks made.
-        present: images whose task was there already.
-        duplicates: images equal to another of the same source; one task stands for all.
-        bad: (path, why) of images that cannot be used.
-        predictions_added: pre-labels attached, to new tasks and to old ones.
-        created: the project was made.
+        url: the address of the project's page.
+        added: number of tasks made.
+        present: number of images that had a task before.
+        duplicates: number of images with the same bytes as another image of the source; they share its task.
+        bad: (path, reason) of images that cannot be used.
+        predictions_added: number of pre-labels attached, to new and to old tasks.
+        created: the project was made by this push.
     """
 
     project_id: int
@@ -56,7 +58,12 @@ class PushReport:
 
 @dataclass(frozen=True)
 class Prelabels:
-    """A survey as pre-labels: SHA-256 -> (class, probability)."""
+    """The predictions of a survey, as pre-labels.
+
+    Attributes:
+        model_version: name of the survey and of its model, which Label Studio shows.
+        by_sha256: SHA-256 of an image -> (most probable class, its probability).
+    """
 
     model_version: str
     by_sha256: dict[str, tuple[str, float]]
@@ -69,74 +76,94 @@ def push(
     taxonomy: Taxonomy,
     *,
     predictions: Path | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
     """Makes or finds the project called ``project`` and gives it the images of ``src``.
 
     Args:
         src: any input of `pelagia.sources`.
-        predictions: a survey folder; its classes become pre-labels of the images it holds.
-        progress: called with (images done, all images).
+        predictions: a survey folder; the most probable class of each of its images becomes the pre-label of that image.
+        progress: called with (images pushed, all images).
 
     Raises:
-        InputError: ``src`` or the name is wrong, or the survey's classes are not the taxonomy's.
-        StudioError: the server refuses, the project has another interface, or no folder is shared.
+        InputError: ``src`` or the name is wrong, or the survey has classes that the taxonomy lacks.
+        StudioError: the server refuses, the project has another interface, or there is no shared folder.
     """
-    project = project.strip()
-    if not SHORTEST_TITLE <= len(project) <= LONGEST_TITLE:
-        limits = f"{SHORTEST_TITLE} to {LONGEST_TITLE} characters"
-        raise InputError(
-            f"--project: a project's name has {limits}, and '{project}' has {len(project)}: choose another"
-        )
+    title = _check_title(project.strip())
     prelabels = read_prelabels(predictions, taxonomy) if predictions is not None else None
-    total = sum(1 for _ in list_images([src]))  # counted first: held, the images of a compressed tar fill the memory
-    target, created = _open_project(connection, project, taxonomy)
+    total = sum(1 for _ in list_images([src]))  # not kept: the images of a compressed tar would fill the memory
+    target, created = _open_project(connection, title, taxonomy)
     folder = open_storage(connection, target)
     store_taxonomy(folder, taxonomy)
-    known = {task.sha256: task.id for task in list_tasks(connection, target) if task.sha256}
-    before = len(known)
-    bad: list[tuple[str, str]] = []
-    seen: set[str] = set()
-    done = 0
-    for chunk in _placed(list_images([src]), folder, printable(src.absolute().name)):
-        bad += [(one.path, one.fault) for one in chunk if one.fault]
-        fresh: dict[str, Placed] = {}
-        for one in chunk:
-            if not one.fault and one.sha256 not in known:
-                fresh.setdefault(one.sha256, one)
-        seen.update(one.sha256 for one in chunk if not one.fault)
-        known.update(_import(connection, target, list(fresh.values())))
-        done += len(chunk)
-        progress(done, total)
-    added = len(known) - before
-    _remove_twins(connection, target, expected=len(known))
-    attached = _attach(connection, target, prelabels) if prelabels is not None else 0
-    good = done - len(bad)
+    images = _push_images(connection, target, src, folder, total, progress)
+    _remove_duplicate_tasks(connection, target, expected=images.tasks)
     return PushReport(
         project_id=target.id,
         url=target.url(connection),
-        added=added,
-        present=len(seen) - added,
-        duplicates=good - len(seen),
-        bad=tuple(bad),
-        predictions_added=attached,
+        added=images.added,
+        present=images.present,
+        duplicates=images.duplicates,
+        bad=images.bad,
+        predictions_added=_attach(connection, target, prelabels) if prelabels is not None else 0,
         created=created,
     )
 
 
+def _check_title(title: str) -> str:
+    if not SHORTEST_TITLE <= len(title) <= LONGEST_TITLE:
+        limits = f"{SHORTEST_TITLE} to {LONGEST_TITLE} characters"
+        raise InputError(f"--project: a project's name has {limits}, and '{title}' has {len(title)}: choose another")
+    return title
+
+
+@dataclass(frozen=True)
+class _PushedImages:
+    """The numbers of `PushReport`, and how many tasks the project then has."""
+
+    tasks: int
+    added: int
+    present: int
+    duplicates: int
+    bad: tuple[tuple[str, str], ...]
+
+
+def _push_images(
+    connection: Connection, project: Project, src: Path, folder: Path, total: int, progress: ProgressCallback
+) -> _PushedImages:
+    """Stores the images of ``src`` in ``folder``, and makes a task for each image that has none."""
+    known = {task.sha256 for task in list_tasks(connection, project) if task.sha256}
+    before = len(known)
+    bad: list[tuple[str, str]] = []
+    pushed: set[str] = set()
+    done = 0
+    for chunk in _stored_chunks(list_images([src]), folder, printable(src.absolute().name)):
+        bad += [(image.path, image.fault) for image in chunk if image.fault]
+        new: dict[str, StoredImage] = {}
+        for image in chunk:
+            if not image.fault and image.sha256 not in known:
+                new.setdefault(image.sha256, image)
+        pushed.update(image.sha256 for image in chunk if not image.fault)
+        _import_tasks(connection, project, list(new.values()))
+        known.update(new)
+        done += len(chunk)
+        progress(done, total)
+    added = len(known) - before
+    return _PushedImages(len(known), added, len(pushed) - added, done - len(bad) - len(pushed), tuple(bad))
+
+
 def read_prelabels(survey: Path, taxonomy: Taxonomy) -> Prelabels:
-    """What a survey says of its images.
+    """The most probable class of each image of a survey.
 
     Raises:
-        InputError: it names classes that the taxonomy lacks.
-        SurveyError: there is no survey.
+        InputError: the survey has classes that the taxonomy lacks.
+        SurveyError: there is no survey in the folder, or it cannot be read.
     """
     with Survey.open(survey) as rows:
         unknown = [name for name in rows.classes if name not in taxonomy.names]
         if unknown:
             raise InputError(
-                f"the survey {survey} has classes that the taxonomy '{taxonomy.name}' lacks: {first_few(unknown)}; give the "
-                "taxonomy that its model was trained with"
+                f"the survey {survey} has classes that the taxonomy '{taxonomy.name}' lacks: {first_few(unknown)}; "
+                "name the taxonomy that its model was trained with"
             )
         version = f"{printable(survey.absolute().name)} {rows.meta['model_sha256'][:12]}"
         labels = {}
@@ -148,7 +175,7 @@ def read_prelabels(survey: Path, taxonomy: Taxonomy) -> Prelabels:
 
 
 def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tuple[Project, bool]:
-    """The project with the taxonomy's interface, and whether it was made."""
+    """The project, with the taxonomy's interface, and whether it was made now."""
     found = find_project(connection, title)
     if found is None:
         with connection.doing(f"making the project '{title}'"):
@@ -159,96 +186,94 @@ def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tup
                 enable_empty_annotation=False,
                 show_collab_predictions=True,
                 show_skip_button=True,
-                request_options=ONCE,
+                request_options=WRITE_OPTIONS,
             )
-            _tidy_table(connection, made.id)
+            _hide_columns(connection, made.id)
         return get_project(connection, made.id), True
     change = reconcile(found.config, taxonomy, used=found.annotations > 0, title=title)
     if change.update:
         with connection.doing(f"updating the labelling interface of '{title}'"):
-            connection.client.projects.update(id=found.id, label_config=change.config, request_options=ONCE)
+            connection.client.projects.update(id=found.id, label_config=change.config, request_options=WRITE_OPTIONS)
     return found, False
 
 
-_HIDDEN = """
+_HIDDEN_COLUMNS = """
 data.sha256 data.file data.source data.survey_source data.path data.label data.predicted data.probability
 data.label_probability inner_id annotations_results annotations_ids predictions_results predictions_score
 predictions_model_versions file_upload storage_filename created_at updated_at updated_by avg_lead_time draft_exists
 """
 
 
-def _tidy_table(connection: Connection, project_id: int) -> None:
-    """Hides the columns of the project's table that mean nothing to a biologist."""
-    hidden = [f"tasks:{name}" for name in _HIDDEN.split()]
+def _hide_columns(connection: Connection, project_id: int) -> None:
+    """Hides the columns of the project's table that biologists do not need."""
+    hidden = [f"tasks:{name}" for name in _HIDDEN_COLUMNS.split()]
     table = {"title": "Images", "hiddenColumns": {"explore": hidden, "labeling": hidden}}
-    connection.client.views.create(project=project_id, data=table, request_options=ONCE)
+    connection.client.views.create(project=project_id, data=table, request_options=WRITE_OPTIONS)
 
 
-def _placed(images: Iterable[SourceImage], folder: Path, source: str) -> Iterator[list[Placed]]:
-    """The images on the server's disk, a chunk at a time."""
+def _stored_chunks(images: Iterable[SourceImage], folder: Path, source: str) -> Iterator[list[StoredImage]]:
+    """Stores the images in the server's folder, and yields them `CHUNK` at a time."""
     with thread_pool() as pool:
         queue = iter(images)
         while chunk := list(islice(queue, CHUNK)):
-            yield list(pool.map(lambda image: place(image, folder, source), chunk))
+            yield list(pool.map(lambda image: store_image(image, folder, source), chunk))
 
 
-def _import(connection: Connection, project: Project, fresh: Sequence[Placed]) -> dict[str, int]:
-    """Makes the tasks in one call, which the server carries out whole or not at all."""
-    if not fresh:
-        return {}
-    with connection.doing(f"importing {len(fresh)} images"):
-        answer = connection.client.projects.import_tasks(
-            id=project.id,
-            request=[{"data": dict(one.data)} for one in fresh],
-            return_task_ids=True,
-            request_options=ONCE,
+def _import_tasks(connection: Connection, project: Project, images: Sequence[StoredImage]) -> None:
+    """Makes the tasks of ``images`` in one request, which the server carries out completely or not at all."""
+    if not images:
+        return
+    with connection.doing(f"importing {len(images)} images"):
+        connection.client.projects.import_tasks(
+            id=project.id, request=[{"data": dict(image.data)} for image in images], request_options=WRITE_OPTIONS
         )
-    numbers = answer.task_ids or [0] * len(fresh)
-    return {one.sha256: number for one, number in zip(fresh, numbers, strict=True)}
 
 
-def _remove_twins(connection: Connection, project: Project, expected: int) -> None:
-    """Removes unlabelled tasks whose image has another: what an import that outlived its caller leaves."""
+def _remove_duplicate_tasks(connection: Connection, project: Project, expected: int) -> None:
+    """Removes unlabelled tasks whose image has another task, where the project has more than ``expected`` tasks.
+
+    A push that is killed during an import leaves such tasks: the server completes the import later.
+    """
     if get_project(connection, project.id).tasks <= expected:
         return
-    same: dict[str, list[tuple[bool, int]]] = defaultdict(list)
+    by_image: dict[str, list[tuple[bool, int]]] = defaultdict(list)
     for task in list_tasks(connection, project, whole=True):
         if task.sha256:
-            same[task.sha256].append((not task.annotations, task.id))
-    spare = [number for twins in same.values() for unlabelled, number in sorted(twins)[1:] if unlabelled]
-    if spare:
-        with connection.doing(f"removing {len(spare)} tasks that were imported twice"):
+            by_image[task.sha256].append((not task.annotations, task.id))
+    redundant = [number for tasks in by_image.values() for unlabelled, number in sorted(tasks)[1:] if unlabelled]
+    if redundant:
+        with connection.doing(f"removing {len(redundant)} tasks that were imported twice"):
             connection.client.actions.create(
                 id="delete_tasks",
                 project=project.id,
-                selected_items={"all": False, "included": spare},
-                request_options=ONCE,
+                selected_items={"all": False, "included": redundant},
+                request_options=WRITE_OPTIONS,
             )
 
 
 def _attach(connection: Connection, project: Project, prelabels: Prelabels) -> int:
-    """Gives each task that lacks this model's pre-label one, and shows them to annotators."""
-    waiting: list[dict[str, Any]] = []
-    added = 0
+    """Adds the pre-labels to the tasks that lack them, lets annotators see them, and returns the number added."""
+    version = prelabels.model_version
+    missing: list[dict[str, Any]] = []
     for task in list_tasks(connection, project, whole=True):
-        label = prelabels.by_sha256.get(task.sha256)
-        if label is None or any(entry.get("model_version") == prelabels.model_version for entry in task.predictions):
+        prelabel = prelabels.by_sha256.get(task.sha256)
+        if prelabel is None or any(prediction.get("model_version") == version for prediction in task.predictions):
             continue
-        waiting.append(
+        class_name, probability = prelabel
+        missing.append(
             {
                 "task": task.id,
-                "result": class_result(label[0]),
-                "score": round(label[1], 6),
-                "model_version": prelabels.model_version,
+                "result": class_result(class_name),
+                "score": round(probability, 6),
+                "model_version": version,
             }
         )
-    for start in range(0, len(waiting), CHUNK):
-        part = waiting[start : start + CHUNK]
-        with connection.doing(f"attaching {len(part)} pre-labels"):
-            connection.client.projects.import_predictions(id=project.id, request=part, request_options=ONCE)
-        added += len(part)
+    for start in range(0, len(missing), CHUNK):
+        chunk = missing[start : start + CHUNK]
+        with connection.doing(f"attaching {len(chunk)} pre-labels"):
+            connection.client.projects.import_predictions(id=project.id, request=chunk, request_options=WRITE_OPTIONS)
     with connection.doing("showing the pre-labels"):
         connection.client.projects.update(
-            id=project.id, model_version=prelabels.model_version, show_collab_predictions=True, request_options=ONCE
+            id=project.id, model_version=version, show_collab_predictions=True, request_options=WRITE_OPTIONS
         )
-    return added
+    return len(missing)

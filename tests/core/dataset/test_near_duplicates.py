@@ -101,7 +101,8 @@ def test_a_dataset_whose_split_cuts_a_pair_is_told_by_check_and_mended_by_a_new_
     mended = pelagia(*again.split()[1:-1], tmp_path / "mended")
     assert mended.returncode == 0, mended.stderr
     assert "near-duplicates in two groups, which were joined: " in mended.stdout
-    assert pelagia("dataset", "check", tmp_path / "mended").stdout.splitlines() == [f"{tmp_path / 'mended'} is whole"]
+    checked = pelagia("dataset", "check", tmp_path / "mended")
+    assert checked.stdout.splitlines() == [f"{tmp_path / 'mended'} is complete and unchanged"]
 
 
 def test_the_search_by_bands_misses_no_pair_within_the_bits() -> None:

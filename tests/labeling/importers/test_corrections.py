@@ -14,7 +14,7 @@ from pelagia_labeling.importers.corrections import correct
 
 
 def review_of(dataset: Dataset, out: Path, labels: dict[int, str], left_out: dict[str, int] | None = None) -> Dataset:
-    """Some images of ``dataset`` under other names, as a pull makes it."""
+    """A dataset of some images of ``dataset`` under other names, as a pull makes it: index of a record -> class."""
     chosen = [(dataset.records[index], name) for index, name in labels.items()]
     candidates = [
         Candidate(dataset.file(record), name, f"second/{record.path}", annotators="b") for record, name in chosen
@@ -35,14 +35,14 @@ def test_labels_change_and_images_groups_and_splits_stay(dataset: Dataset, tmp_p
     assert check(new.root) == []
 
     def rest(found: Dataset) -> set[tuple[str, str, str, str]]:
-        return {(one.sha256, one.group, one.split, str(one.extra)) for one in found.records}
+        return {(record.sha256, record.group, record.split, str(record.extra)) for record in found.records}
 
     assert rest(new) == rest(dataset)
-    changed = {one.sha256: one for one in new.records}
+    changed = {record.sha256: record for record in new.records}
     assert changed[first.sha256].class_name == other
     assert changed[first.sha256].annotators == "b"
-    labels = {one.sha256: one.class_name for one in dataset.records} | {first.sha256: other}
-    assert {one.sha256: one.class_name for one in new.records} == labels
+    labels = {record.sha256: record.class_name for record in dataset.records} | {first.sha256: other}
+    assert {record.sha256: record.class_name for record in new.records} == labels
     assert new.meta.fingerprint != dataset.meta.fingerprint
 
 
@@ -53,11 +53,11 @@ def test_images_that_the_reviewers_left_out_are_counted_and_keep_their_labels(
     review_of(dataset, tmp_path / "review", {0: dataset.records[0].class_name}, left_out)
     done = pelagia("dataset", "correct", dataset.root, "--review", tmp_path / "review", "--out", tmp_path / "new")
     assert "0 labels changed, 1 confirmed" in done.stdout
-    assert "left out of the review, so that they keep the label they had: 3 skipped, 1 unsure\n" in done.stderr
+    assert "images without a label in the review keep the label that they had: 3 skipped, 1 unsure\n" in done.stderr
     assert Dataset.read(tmp_path / "new").meta.fingerprint == dataset.meta.fingerprint
 
 
 def test_a_review_of_other_images_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     review = review_of(dataset, tmp_path / "review", {0: dataset.class_names[0], 1: dataset.class_names[0]})
-    with pytest.raises(DatasetError, match="holds no image of .*: name the dataset that the review is of"):
+    with pytest.raises(DatasetError, match="share no image: name the dataset whose images were reviewed"):
         correct(replace(dataset, records=dataset.records[2:]), review, tmp_path / "new")

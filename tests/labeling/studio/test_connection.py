@@ -17,8 +17,8 @@ from studio_fixtures import free_port
 
 
 @pytest.fixture
-def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A user without a server, a token or a variable; their configuration folder."""
+def config_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration folder of a user who has no server, no token and no variable set."""
     for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("PELAGIA_STUDIO_HOME", str(tmp_path / "no-studio"))
@@ -26,8 +26,8 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "config" / "pelagia"
 
 
-class _Impostor(BaseHTTPRequestHandler):
-    """Answers the version page with what the test wants, everything else with 404."""
+class _OtherServer(BaseHTTPRequestHandler):
+    """Answers the version page as the test wants, and every other request with 404."""
 
     status, body = 404, b"<html>nothing here</html>"
 
@@ -42,8 +42,8 @@ class _Impostor(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def impostor() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Impostor) as server:
+def other_server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _OtherServer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -59,65 +59,65 @@ def test_no_server_is_one_line_with_the_remedy() -> None:
     )
 
 
-def test_a_server_that_accepts_and_says_nothing_does_not_hang_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_that_never_answers_does_not_block_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pelagia_labeling.studio.connection.TIMEOUT", 0.3)
-    with socket.socket() as mute:
-        mute.bind(("127.0.0.1", 0))
-        mute.listen()
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
         with pytest.raises(StudioError, match="did not answer in time"):
-            connect(f"http://127.0.0.1:{mute.getsockname()[1]}", "token")
+            connect(f"http://127.0.0.1:{silent.getsockname()[1]}", "token")
 
 
-def test_another_server_is_told_from_a_label_studio(impostor: str) -> None:
+def test_another_kind_of_server_is_recognized(other_server: str) -> None:
     with pytest.raises(StudioError, match=r"is not a Label Studio \(it answered 404 to /api/version/\)"):
-        connect(impostor, "token")
+        connect(other_server, "token")
 
 
 @pytest.mark.parametrize("body", [b"[]", b'{"release": "9"}', b"ok"])
-def test_a_server_that_answers_something_else_is_no_label_studio(
-    impostor: str, body: bytes, monkeypatch: pytest.MonkeyPatch
+def test_a_server_that_answers_something_else_is_not_a_label_studio(
+    other_server: str, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_Impostor, "status", 200)
-    monkeypatch.setattr(_Impostor, "body", body)
+    monkeypatch.setattr(_OtherServer, "status", 200)
+    monkeypatch.setattr(_OtherServer, "body", body)
     with pytest.raises(StudioError, match="is not a Label Studio"):
-        connect(impostor, "token")
+        connect(other_server, "token")
 
 
-def test_an_old_label_studio_is_refused_by_its_version(impostor: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_Impostor, "status", 200)
+def test_an_old_label_studio_is_refused_by_its_version(other_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_OtherServer, "status", 200)
     about = {"release": "1.13.1", "label-studio-os-package": {}}
-    monkeypatch.setattr(_Impostor, "body", json.dumps(about).encode())
+    monkeypatch.setattr(_OtherServer, "body", json.dumps(about).encode())
     with pytest.raises(StudioError, match=r"is version 1\.13\.1: update it, Pelagia needs 1\.20 or later"):
-        connect(impostor, "token")
+        connect(other_server, "token")
 
 
-def test_nothing_known_says_how_to_begin(alone: Path) -> None:
-    with pytest.raises(StudioError, match="no Label Studio is known: `pelagia studio start`"):
+def test_without_any_server_the_message_says_how_to_start_one(config_folder: Path) -> None:
+    with pytest.raises(StudioError, match="no Label Studio is known: start one with `pelagia studio start`"):
         find_address()
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://host", "http://", "8080"])
-def test_what_is_no_address_is_called_so(alone: Path, url: str) -> None:
+def test_text_that_is_not_an_address_is_refused(config_folder: Path, url: str) -> None:
     with pytest.raises(StudioError, match="is not an address such as"):
         find_address(url, "token")
 
 
-def test_an_address_without_a_token_says_where_to_put_one(alone: Path) -> None:
-    with pytest.raises(StudioError, match=f"into LABEL_STUDIO_API_KEY, or into {alone / 'token'}"):
+def test_an_address_without_a_token_says_where_to_put_one(config_folder: Path) -> None:
+    with pytest.raises(StudioError, match=f"into LABEL_STUDIO_API_KEY, or into {config_folder / 'token'}"):
         find_address("http://ls.example.org")
 
 
-def test_a_token_file_must_be_private(alone: Path) -> None:
-    alone.mkdir(parents=True)
-    (alone / "token").write_text("sesame\n", encoding="utf-8")
-    (alone / "token").chmod(0o640)
-    with pytest.raises(StudioError, match=f"chmod 600 {alone / 'token'}"):
+def test_a_token_file_must_be_private(config_folder: Path) -> None:
+    config_folder.mkdir(parents=True)
+    (config_folder / "token").write_text("sesame\n", encoding="utf-8")
+    (config_folder / "token").chmod(0o640)
+    with pytest.raises(StudioError, match=f"chmod 600 {config_folder / 'token'}"):
         find_address("http://ls.example.org")
-    (alone / "token").chmod(0o600)
+    (config_folder / "token").chmod(0o600)
     assert find_address("http://ls.example.org").token == "sesame"
 
 
-def test_no_token_shows_in_what_is_printed(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_token_shows_in_what_is_printed(config_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "sesame")
     address = find_address("http://ls.example.org/")
     assert (address.token, address.url) == ("sesame", "http://ls.example.org")
@@ -147,7 +147,7 @@ def test_a_wrong_token_is_one_line_that_names_where_it_came_from(
 
 
 @pytest.mark.studio
-def test_a_proxy_of_the_environment_is_not_asked_about_this_machine(
+def test_requests_to_this_machine_do_not_use_the_proxy_of_the_environment(
     studio: Studio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
@@ -157,7 +157,7 @@ def test_a_proxy_of_the_environment_is_not_asked_about_this_machine(
 
 @pytest.fixture(scope="session")
 def personal_token(connection: Connection) -> str:
-    """The account's personal access token; it can have one."""
+    """The personal access token of the account; an account can have only one."""
     return str(connection.client.tokens.create().token)
 
 
@@ -168,7 +168,7 @@ def test_a_personal_access_token_works_for_everything(
     with_personal = connect(studio.url, personal_token, home=studio.home)
     assert with_personal.address.token_kind == "personal"
     assert with_personal.user == studio.user
-    assert [one.id for one in list_projects(with_personal)] == [one.id for one in list_projects(connection)]
+    assert [found.id for found in list_projects(with_personal)] == [found.id for found in list_projects(connection)]
 
 
 @pytest.mark.studio
@@ -178,7 +178,7 @@ def test_a_server_without_legacy_tokens_says_which_kind_it_wants(studio: Studio,
         api_tokens_enabled=True, legacy_api_tokens_enabled=False, api_token_ttl_days=365
     )
     try:
-        with pytest.raises(StudioError, match="takes no legacy tokens .* make a personal access token"):
+        with pytest.raises(StudioError, match="accepts no legacy tokens .* make a personal access token"):
             connect(home=studio.home)
     finally:
         personal.client.jwt_settings.update(

@@ -6,13 +6,17 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 
 from pelagia.errors import StudioError
+from pelagia.system.locking import exclusive_lock
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio import process
 from pelagia_labeling.studio.connection import connect
@@ -22,7 +26,7 @@ from studio_fixtures import free_port
 
 
 def script(folder: Path, body: str) -> Path:
-    """A program of this name in place of Label Studio."""
+    """A shell script in place of the program of Label Studio."""
     path = folder / "label-studio"
     path.write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
     path.chmod(0o755)
@@ -90,9 +94,9 @@ def test_a_port_that_was_asked_for_and_is_taken_is_an_error(tmp_path: Path, monk
             start_studio(tmp_path / "home", port=port)
 
 
-def test_stop_leaves_alone_a_process_that_only_has_the_old_number(tmp_path: Path) -> None:
+def test_stop_does_not_end_another_process_with_the_old_number(tmp_path: Path) -> None:
     with subprocess.Popen(["sleep", "30"]) as bystander:
-        known = {
+        state_values = {
             "url": "http://127.0.0.1:1",
             "user": "u",
             "password": "p",
@@ -103,7 +107,7 @@ def test_stop_leaves_alone_a_process_that_only_has_the_old_number(tmp_path: Path
             "birth": "long ago",
         }
         state = tmp_path / "studio.json"
-        state.write_text(json.dumps(known), encoding="utf-8")
+        state.write_text(json.dumps(state_values), encoding="utf-8")
         state.chmod(0o600)
         assert stop_studio(tmp_path) is False
         assert bystander.poll() is None
@@ -121,33 +125,48 @@ def test_a_damaged_state_file_is_named(tmp_path: Path) -> None:
         read_studio(tmp_path)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX's")
+@pytest.mark.skipif(os.name != "posix", reason="file modes exist on POSIX systems only")
 def test_a_state_file_that_others_may_read_is_refused_with_the_remedy(tmp_path: Path) -> None:
     (tmp_path / "studio.json").write_text("{}", encoding="utf-8")
     (tmp_path / "studio.json").chmod(0o644)
-    with pytest.raises(StudioError, match=f"chmod 600 {tmp_path}"):
+    with pytest.raises(StudioError, match=f"type chmod 600 {tmp_path}"):
         read_studio(tmp_path)
 
 
-def test_data_without_the_account_are_not_started_with_a_new_one(
+def test_data_without_the_account_are_not_started_with_a_new_account(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(script(tmp_path, "exit 1")))
     (tmp_path / "home" / "data").mkdir(parents=True)
     (tmp_path / "home" / "data" / "label_studio.sqlite3").touch()
-    with pytest.raises(StudioError, match=r"its account, is gone"):
+    with pytest.raises(StudioError, match=r"but .*studio\.json, with its account, is missing: restore that file"):
         start_studio(tmp_path / "home")
 
 
-def test_two_starts_at_once_do_not_make_two_servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+HOLD_THE_LOCK = """
+import sys, time
+from pathlib import Path
+from pelagia.system.locking import exclusive_lock
+with exclusive_lock(Path(sys.argv[1]), "refused"):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_start_waits_for_another_one_and_a_killed_one_does_not_block_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(script(tmp_path, "exit 1")))
     home = tmp_path / "home"
     home.mkdir()
-    (home / "starting").write_text(f"{os.getpid()} {process.birth(os.getpid())}", encoding="utf-8")
-    with pytest.raises(StudioError, match="is starting this Label Studio already"):
-        start_studio(home)
-    (home / "starting").write_text("999999999 long ago", encoding="utf-8")
-    with pytest.raises(StudioError, match="ended while starting"):  # the dead one's lock was taken over
+    command = [sys.executable, "-c", HOLD_THE_LOCK, str(home / "start.lock")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(StudioError, match="another process has been starting this Label Studio for a long time"):
+            start_studio(home, timeout=0.3)
+        other.kill()
+    with pytest.raises(StudioError, match="ended while starting"):  # the killed process holds the lock no longer
         start_studio(home)
 
 
@@ -168,7 +187,7 @@ def test_the_state_file_is_private_and_the_secrets_are_in_no_argument_and_no_log
 
 
 @pytest.mark.studio
-def test_it_listens_on_this_machine_alone(studio: Studio) -> None:
+def test_it_listens_on_this_machine_only(studio: Studio) -> None:
     port = int(studio.url.rpartition(":")[2])
     listening = [line.split()[1] for line in Path("/proc/net/tcp").read_text(encoding="utf-8").splitlines()[1:]]
     assert [address for address in listening if address == f"0100007F:{port:04X}"]
@@ -197,15 +216,76 @@ def test_a_second_start_returns_the_running_server(studio: Studio) -> None:
     assert again == studio
 
 
-@pytest.mark.studio
-def test_a_restart_keeps_address_account_token_and_tasks(
-    studio: Studio, make_images: Callable[..., Path], taxonomy: Taxonomy, project: str
-) -> None:
-    before = push(connect(home=studio.home), make_images(3), project, taxonomy)
+@dataclass(frozen=True)
+class Restart:
+    """A server that was stopped and then started by two processes at the same time."""
+
+    before: Studio
+    after: Studio
+    project_id: int
+    outputs: list[str]
+
+
+def start_in_another_process() -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "pelagia.cli", "studio", "start"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def await_opened(file: Path, processes: Sequence[subprocess.Popen[str]]) -> None:
+    """Waits until each process has opened ``file``."""
+    waiting = {started.pid for started in processes}
+    deadline = time.monotonic() + 60
+    while waiting:
+        assert time.monotonic() < deadline, f"{len(waiting)} processes never opened {file}"
+        for pid in list(waiting):
+            if str(file) in [opened.path for opened in psutil.Process(pid).open_files()]:
+                waiting.remove(pid)
+
+
+@pytest.fixture(scope="module")
+def restart(
+    studio: Studio,
+    taxonomy: Taxonomy,
+    draw_images: Callable[[Sequence[str], Path, int], None],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Restart:
+    """Three images are pushed; the server stops; two `pelagia studio start` try at the same moment."""
+    images = tmp_path_factory.mktemp("restart")
+    draw_images(["a.png", "b.png", "c.png"], images, 1_000_000)
+    report = push(connect(home=studio.home), images, "Restart", taxonomy)
     assert stop_studio(studio.home)
     assert stop_studio(studio.home) is False
-    restarted = start_studio(studio.home)
-    assert (restarted.url, restarted.user, restarted.token) == (studio.url, studio.user, studio.token)
-    assert not restarted.already_running
-    assert connect(home=studio.home).client.projects.get(before.project_id).task_number == 3
-    assert free_port() != int(restarted.url.rpartition(":")[2])
+    lock = studio.home / "start.lock"
+    with exclusive_lock(lock, "refused"):
+        starters = [start_in_another_process() for _ in range(2)]
+        await_opened(lock, starters)  # both wait for the lock, and go on at the same moment
+    outputs = []
+    for starter in starters:
+        output, errors = starter.communicate(timeout=300)
+        assert starter.returncode == 0, errors
+        outputs.append(output)
+    after = read_studio(studio.home)
+    assert after is not None
+    return Restart(studio, after, report.project_id, outputs)
+
+
+@pytest.mark.studio
+def test_two_starts_at_once_make_one_server_and_print_its_address(restart: Restart) -> None:
+    first_lines = sorted(output.splitlines()[0] for output in restart.outputs)
+    assert first_lines == [
+        f"Label Studio {restart.after.version} runs at {restart.after.url}",
+        f"Label Studio {restart.after.version} was running already at {restart.after.url}",
+    ]
+    found = [each.info for each in psutil.process_iter(["pid", "cwd", "cmdline"])]
+    servers = [info["pid"] for info in found if info["cwd"] == str(restart.after.home) and "--port" in info["cmdline"]]
+    assert servers == [restart.after.pid]
+
+
+@pytest.mark.studio
+def test_a_restart_keeps_address_account_token_and_tasks(restart: Restart) -> None:
+    before, after = restart.before, restart.after
+    assert (after.url, after.user, after.token) == (before.url, before.user, before.token)
+    assert after.running
+    assert connect(home=after.home).client.projects.get(restart.project_id).task_number == 3
+    assert free_port() != int(after.url.rpartition(":")[2])

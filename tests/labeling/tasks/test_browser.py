@@ -54,7 +54,7 @@ SHOWN = "([...document.images].find(image => image.getBoundingClientRect().heigh
 
 
 def submit_and_await_the_next(page: Page, act: Callable[[], object]) -> None:
-    """Submits, and waits until another image stands there: the last one's choices stay on the page for a moment."""
+    """Submits, and waits until another image is shown: the choices of the last image stay on the page for a moment."""
     before = page.evaluate(SHOWN)
     with page.expect_response(lambda answer: "/annotations" in answer.url and answer.request.method == "POST"):
         act()
@@ -74,8 +74,8 @@ def test_a_person_labels_with_hotkeys_and_the_labels_arrive_in_the_dataset(
     with Survey.open_for_writing(survey, model_sha256="ab" * 32, classes=taxonomy.names, settings={}) as rows:
         guess = np.array([0.1, 0.8, 0.1], np.float32)
         rows.add(
-            Prediction(one.path, str(one.file), sha256_of(one.read()), probabilities=guess)
-            for one in list_images([images])
+            Prediction(image.path, str(image.file), sha256_of(image.read()), probabilities=guess)
+            for image in list_images([images])
         )
     report = push(connection, images, project, taxonomy, predictions=survey)
 
@@ -93,7 +93,7 @@ def test_a_person_labels_with_hotkeys_and_the_labels_arrive_in_the_dataset(
         page.screenshot(path=shot)
     submit_and_await_the_next(page, lambda: page.keyboard.press("Control+Enter"))
 
-    # The next task came by itself: accept the pre-label.
+    # The next task is shown: accept the pre-label.
     await_choice(page, "Medusa")
     submit_and_await_the_next(page, lambda: page.click("button[name=submit]"))
 

@@ -8,7 +8,7 @@ from pelagia_labeling.tasks.interface import class_result, unsure_result
 NAMES = {1: "anna@sea", 2: "ben@sea", 3: "cleo@sea"}
 
 
-def said(by: int, class_name: str = "", *, unsure: bool = False, skip: bool = False, at: int = 0) -> dict[str, Any]:
+def vote(by: int, class_name: str = "", *, unsure: bool = False, skip: bool = False, at: int = 0) -> dict[str, Any]:
     result = (class_result(class_name) if class_name else []) + (unsure_result() if unsure else [])
     return {
         "id": at,
@@ -20,48 +20,48 @@ def said(by: int, class_name: str = "", *, unsure: bool = False, skip: bool = Fa
 
 
 def test_one_vote_decides_and_has_its_annotator() -> None:
-    verdict = decide([said(1, "copepod")], NAMES)
-    assert (verdict.class_name, verdict.annotators, verdict.agreement) == ("copepod", "anna@sea", 1.0)
+    consensus = decide([vote(1, "copepod")], NAMES)
+    assert (consensus.class_name, consensus.annotators, consensus.agreement) == ("copepod", "anna@sea", 1.0)
 
 
 def test_two_of_three_are_a_majority() -> None:
-    verdict = decide([said(1, "copepod"), said(2, "medusa"), said(3, "copepod")], NAMES)
-    assert verdict.class_name == "copepod"
-    assert verdict.annotators == "anna@sea;ben@sea;cleo@sea"
-    assert round(verdict.agreement, 2) == 0.67
+    consensus = decide([vote(1, "copepod"), vote(2, "medusa"), vote(3, "copepod")], NAMES)
+    assert consensus.class_name == "copepod"
+    assert consensus.annotators == "anna@sea;ben@sea;cleo@sea"
+    assert round(consensus.agreement, 2) == 0.67
 
 
-def test_a_draw_is_disputed_and_names_who_said_what() -> None:
-    verdict = decide([said(1, "copepod"), said(2, "medusa")], NAMES)
-    assert (verdict.class_name, verdict.reason) == ("", "disputed")
-    assert verdict.spoken == "anna@sea: copepod, ben@sea: medusa"
+def test_a_draw_is_disputed_and_names_the_votes() -> None:
+    consensus = decide([vote(1, "copepod"), vote(2, "medusa")], NAMES)
+    assert (consensus.class_name, consensus.reason) == ("", "disputed")
+    assert consensus.votes_as_text == "anna@sea: copepod, ben@sea: medusa"
 
 
 def test_a_majority_below_the_wanted_agreement_is_disputed() -> None:
-    votes = [said(1, "copepod"), said(2, "medusa"), said(3, "copepod")]
+    votes = [vote(1, "copepod"), vote(2, "medusa"), vote(3, "copepod")]
     assert decide(votes, NAMES, min_agreement=0.8).reason == "disputed"
 
 
-def test_a_person_who_changed_their_mind_has_one_vote() -> None:
-    verdict = decide([said(1, "medusa", at=1), said(1, "copepod", at=2), said(2, "copepod", at=0)], NAMES)
-    assert (verdict.class_name, len(verdict.votes)) == ("copepod", 2)
+def test_a_person_who_changed_the_label_has_one_vote() -> None:
+    consensus = decide([vote(1, "medusa", at=1), vote(1, "copepod", at=2), vote(2, "copepod", at=0)], NAMES)
+    assert (consensus.class_name, len(consensus.votes)) == ("copepod", 2)
 
 
 def test_a_later_skip_takes_the_vote_back() -> None:
-    assert decide([said(1, "medusa", at=1), said(1, skip=True, at=2)], NAMES).reason == "skipped"
+    assert decide([vote(1, "medusa", at=1), vote(1, skip=True, at=2)], NAMES).reason == "skipped"
 
 
 def test_unsure_and_skipped_votes_name_no_class() -> None:
-    assert decide([said(1, "medusa", unsure=True)], NAMES).reason == "unsure"
-    assert decide([said(1, unsure=True), said(2, skip=True)], NAMES).reason == "unsure"
-    assert decide([said(1, "medusa", skip=True)], NAMES).reason == "skipped"
-    assert decide([said(1, "medusa", unsure=True), said(2, "copepod")], NAMES).class_name == "copepod"
+    assert decide([vote(1, "medusa", unsure=True)], NAMES).reason == "unsure"
+    assert decide([vote(1, unsure=True), vote(2, skip=True)], NAMES).reason == "unsure"
+    assert decide([vote(1, "medusa", skip=True)], NAMES).reason == "skipped"
+    assert decide([vote(1, "medusa", unsure=True), vote(2, "copepod")], NAMES).class_name == "copepod"
 
 
 def test_no_annotation_and_an_empty_one_are_unlabelled() -> None:
     assert decide([], NAMES).reason == "unlabelled"
-    assert decide([said(1)], NAMES).reason == "unlabelled"
+    assert decide([vote(1)], NAMES).reason == "unlabelled"
 
 
-def test_an_account_that_is_gone_still_has_a_name() -> None:
-    assert decide([said(77, "medusa")], NAMES).annotators == "account 77"
+def test_a_deleted_account_still_has_a_name() -> None:
+    assert decide([vote(77, "medusa")], NAMES).annotators == "account 77"

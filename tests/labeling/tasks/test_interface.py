@@ -8,7 +8,7 @@ from pelagia.errors import StudioError
 from pelagia.taxonomy import UNSURE_HOTKEY, LabelClass, Taxonomy
 from pelagia_labeling.tasks.interface import build_interface, parse_interface, read_result, reconcile, taxonomy_of
 
-FOREIGN = (
+OTHER_INTERFACE = (
     '<View><Text name="text" value="$text"/><Choices name="mood" toName="text"><Choice value="x"/></Choices></View>'
 )
 
@@ -22,7 +22,7 @@ def test_the_stored_value_is_the_class_name_and_the_shown_one_its_title(taxonomy
     assert (first.get("value"), first.get("alias"), first.get("hotkey")) == ("Copepod & nauplius", "copepod", "c")
 
 
-def test_unsure_is_a_box_of_its_own_with_its_hotkey(taxonomy: Taxonomy) -> None:
+def test_unsure_is_a_separate_box_with_its_hotkey(taxonomy: Taxonomy) -> None:
     groups = {node.get("name"): node for node in ET.fromstring(build_interface(taxonomy)).iter("Choices")}
     assert [choice.get("hotkey") for choice in groups["unsure"]] == [UNSURE_HOTKEY]
     assert groups["unsure"].get("choice") == "multiple"
@@ -31,8 +31,8 @@ def test_unsure_is_a_box_of_its_own_with_its_hotkey(taxonomy: Taxonomy) -> None:
 def test_an_interface_parses_back_to_its_classes(taxonomy: Taxonomy) -> None:
     parsed = parse_interface(build_interface(taxonomy))
     assert parsed is not None
-    assert [(one.name, one.title, one.hotkey) for one in parsed] == [
-        (one.name, one.title, one.hotkey) for one in taxonomy.classes
+    assert [(entry.name, entry.title, entry.hotkey) for entry in parsed] == [
+        (entry.name, entry.title, entry.hotkey) for entry in taxonomy.classes
     ]
 
 
@@ -40,17 +40,17 @@ def test_names_that_are_markup_survive() -> None:
     names = ["<b>\"x\" & 'y'</b>", "Größe > 5 µm", "a;b", "$image"]
     parsed = parse_interface(build_interface(named(*names)))
     assert parsed is not None
-    assert [one.name for one in parsed] == names
+    assert [entry.name for entry in parsed] == names
 
 
-def test_two_classes_of_one_title_are_told_apart_by_their_names() -> None:
-    twins = Taxonomy(name="t", classes=(LabelClass(name="a", title="Egg"), LabelClass(name="b", title="Egg")))
-    values = [node.get("value") for node in ET.fromstring(build_interface(twins)).iter("Choice")]
+def test_two_classes_with_the_same_title_are_shown_by_their_names() -> None:
+    same_title = Taxonomy(name="t", classes=(LabelClass(name="a", title="Egg"), LabelClass(name="b", title="Egg")))
+    values = [node.get("value") for node in ET.fromstring(build_interface(same_title)).iter("Choice")]
     assert values[:2] == ["a", "b"]
 
 
-@pytest.mark.parametrize("config", ["", "not xml", "<View/>", FOREIGN])
-def test_a_foreign_interface_is_told_from_ours(config: str) -> None:
+@pytest.mark.parametrize("config", ["", "not xml", "<View/>", OTHER_INTERFACE])
+def test_an_interface_that_pelagia_did_not_make_is_recognized(config: str) -> None:
     assert parse_interface(config) is None
 
 
@@ -64,19 +64,19 @@ def test_classes_may_be_added_to_a_project_with_labels() -> None:
     assert 'value="b"' in change.config
 
 
-def test_a_class_cannot_vanish_from_a_project_with_labels() -> None:
+def test_a_class_cannot_be_removed_from_a_project_with_labels() -> None:
     with pytest.raises(StudioError) as caught:
         reconcile(build_interface(named("a", "b", "c")), named("a"), used=True, title="Cruise 1")
     assert str(caught.value) == (
-        "the project 'Cruise 1' has labels, and the taxonomy 't' lacks classes that stand in its interface: b, c; "
+        "the project 'Cruise 1' has labels, and the taxonomy 't' lacks classes that the project's interface has: b, c; "
         "add them to the taxonomy, or choose another project name"
     )
 
 
-def test_a_foreign_interface_is_replaced_only_while_there_are_no_labels() -> None:
-    assert reconcile(FOREIGN, named("a"), used=False, title="p").update
+def test_another_interface_is_replaced_only_while_there_are_no_labels() -> None:
+    assert reconcile(OTHER_INTERFACE, named("a"), used=False, title="p").update
     with pytest.raises(StudioError, match="another labelling interface"):
-        reconcile(FOREIGN, named("a"), used=True, title="p")
+        reconcile(OTHER_INTERFACE, named("a"), used=True, title="p")
 
 
 def test_classes_added_in_label_studio_join_the_stored_taxonomy(taxonomy: Taxonomy) -> None:
@@ -84,7 +84,7 @@ def test_classes_added_in_label_studio_join_the_stored_taxonomy(taxonomy: Taxono
     joined = taxonomy_of([*taxonomy.classes, added], taxonomy, "p")
     assert joined.names == ("copepod", "medusa", "detritus", "egg")
     assert joined.taxa == taxonomy.taxa
-    assert joined.classes[-1].hotkey is None  # c is the copepod's
+    assert joined.classes[-1].hotkey is None  # the copepod has c
 
 
 def test_without_a_stored_taxonomy_the_interface_is_the_taxonomy() -> None:

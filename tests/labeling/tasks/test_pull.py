@@ -41,7 +41,7 @@ def say(connection: Connection, task: Task, class_name: str, by: int) -> None:
     connection.client.annotations.create(id=task.id, result=class_result(class_name), completed_by=by)
 
 
-def test_labels_become_a_dataset_that_is_whole(
+def test_labels_become_a_complete_dataset(
     connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks, tmp_path: Path
 ) -> None:
     images = make_images("ä b.png", "b.jpg", "scan.tif")
@@ -77,7 +77,7 @@ def test_majority_decides_and_the_rest_is_counted_with_its_reason(
     )
     tasks = tasks_of(project)
     submit(connection, tasks["one.png"].id, "medusa")
-    submit(connection, tasks["one.png"].id, "copepod")  # the same person thinks again
+    submit(connection, tasks["one.png"].id, "copepod")  # the same person changes the label
     submit(connection, tasks["majority.png"].id, "copepod")
     say(connection, tasks["majority.png"], "copepod", colleagues["anna"])
     say(connection, tasks["majority.png"], "medusa", colleagues["ben"])
@@ -226,7 +226,9 @@ def test_labels_for_a_name_that_two_sources_share_are_refused(
         push(connection, make_images("img_1.png"), project, taxonomy)
     labels = tmp_path / "labels.csv"
     labels.write_text("path,class\nimg_1.png,copepod\n")
-    with pytest.raises(InputError, match=r"1 paths of .* mean several images of .*, which were pushed from"):
+    with pytest.raises(
+        InputError, match=r"1 paths of .* are each the path of several images in .*, which were pushed from"
+    ):
         submit_csv(connection, project, labels)
 
 

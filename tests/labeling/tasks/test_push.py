@@ -21,7 +21,7 @@ from pelagia_labeling.studio.server import Studio
 from pelagia_labeling.tasks.annotate import submit
 from pelagia_labeling.tasks.project import Task, get_project, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
-from pelagia_labeling.tasks.storage import SERVED, storage_paths
+from pelagia_labeling.tasks.storage import LOCAL_FILES, storage_paths
 
 pytestmark = pytest.mark.studio
 
@@ -35,8 +35,8 @@ def survey_of(folder: Path, images: Path, class_names: tuple[str, ...], model: s
     probabilities[1] = 0.7
     with Survey.open_for_writing(folder, model_sha256=model, classes=class_names, settings={}) as survey:
         survey.add(
-            Prediction(one.path, str(one.file), sha256_of(one.read()), probabilities=probabilities)
-            for one in list_images([images])
+            Prediction(image.path, str(image.file), sha256_of(image.read()), probabilities=probabilities)
+            for image in list_images([images])
         )
     return folder
 
@@ -54,7 +54,7 @@ def test_a_second_push_adds_nothing(
     assert len(storage_paths(connection, require_project(connection, project))) == 1
 
 
-def test_new_images_join_and_renamed_ones_are_recognised(
+def test_new_images_join_and_renamed_ones_are_recognized(
     connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str
 ) -> None:
     images = make_images("a.png", "b.png")
@@ -106,13 +106,13 @@ def test_images_of_any_name_and_kind_are_served_byte_for_byte(
     assert sorted(tasks) == sorted([*ODD_NAMES, "deep.png"])
     for path, task in tasks.items():
         original = (images / path).read_bytes()
-        assert connection.get(SERVED, {"d": task.data["file"]}, what="the original") == original, path
+        assert connection.get(LOCAL_FILES, {"d": task.data["file"]}, what="the original") == original, path
         shown = connection.get(task.data["image"], what="what the browser gets")
         assert np.array_equal(decode(shown), decode(original)), path
         assert shown[:4] in (b"\x89PNG", b"RIFF") or shown[:2] == b"\xff\xd8", path
 
 
-def test_a_manifests_columns_travel_with_the_task(
+def test_the_columns_of_a_manifest_are_in_the_task(
     connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks
 ) -> None:
     images = make_images("a.png", "b.png")
@@ -179,11 +179,11 @@ def test_classes_join_the_interface_and_cannot_leave_it_once_there_are_labels(
     push(connection, images, project, taxonomy.restricted_to(["copepod"]))  # no label yet: free to change
     submit(connection, tasks_of(project)["a.png"].id, "copepod")
     push(connection, images, project, taxonomy)
-    with pytest.raises(StudioError, match="lacks classes that stand in its interface: medusa, detritus"):
+    with pytest.raises(StudioError, match="lacks classes that the project's interface has: medusa, detritus"):
         push(connection, images, project, taxonomy.restricted_to(["copepod"]))
 
 
-def test_two_projects_of_one_title_are_an_error(
+def test_two_projects_with_the_same_title_are_an_error(
     connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str
 ) -> None:
     images = make_images("a.png")
@@ -212,14 +212,14 @@ def test_a_server_elsewhere_needs_a_shared_folder(
     assert push(connect(studio.url, studio.token), make_images("a.png"), project, taxonomy).added == 1
 
 
-def test_tasks_that_were_imported_twice_lose_the_unlabelled_twin(
+def test_tasks_that_were_imported_twice_lose_the_unlabelled_copy(
     connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks
 ) -> None:
     images = make_images("a.png", "b.png")
     report = push(connection, images, project, taxonomy)
-    twin = [{"data": dict(task.data)} for task in tasks_of(project).values()]
-    connection.client.projects.import_tasks(id=report.project_id, request=twin)
-    latest = tasks_of(project)["a.png"].id  # of two tasks of one path the later
+    copies = [{"data": dict(task.data)} for task in tasks_of(project).values()]
+    connection.client.projects.import_tasks(id=report.project_id, request=copies)
+    latest = tasks_of(project)["a.png"].id  # the later of the two tasks with this path
     submit(connection, latest, "medusa")
     assert get_project(connection, report.project_id).tasks == 4
     push(connection, images, project, taxonomy)
@@ -228,7 +228,7 @@ def test_tasks_that_were_imported_twice_lose_the_unlabelled_twin(
     assert left["a.png"].id == latest
 
 
-PUSH_AND_TELL = """
+PUSH_AND_REPORT = """
 import sys
 from pathlib import Path
 import pelagia_labeling.tasks.push as module
@@ -245,7 +245,7 @@ def test_a_push_that_is_killed_midway_and_repeated_makes_no_duplicate(
     connection: Connection, make_images: MakeImages, project: str, delay: float
 ) -> None:
     images = make_images(400)
-    command = [sys.executable, "-c", PUSH_AND_TELL, str(images), project]
+    command = [sys.executable, "-c", PUSH_AND_REPORT, str(images), project]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as pushing:
         assert pushing.stdout is not None
         for line in pushing.stdout:
