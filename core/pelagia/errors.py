@@ -12,8 +12,9 @@ after ``error:`` and exits with the code below; a traceback is therefore always 
     │   └── ParityError       4   the exported model and the trained one disagree
     ├── SurveyError           5   a survey folder: of other settings, in use, damaged
     ├── StudioError           6   Label Studio: not running, refuses us, answers nonsense
-    └── TrainingError         7   training cannot go on
-        └── DiskFullError     7   the disk is full: no other training would get further
+    ├── TrainingError         7   training cannot go on
+    │   └── DiskFullError     7   the disk is full: no other training would get further
+    └── Interrupted         143   a run ended early because a SIGTERM asked it to; its work is saved
 
 Exit code 8 is `classify --strict` where images failed; 9 is `doctor` where something is wrong; 130 is an interruption
 (Ctrl-C), 143 a SIGTERM. 1 is anything else, such as a disk that cannot be written.
@@ -98,6 +99,12 @@ class TrainingError(PelagiaError):
 
 class DiskFullError(TrainingError):
     """The disk of a run folder is used up: whatever is trained next would end there too."""
+
+
+class Interrupted(PelagiaError):  # noqa: N818 - it is not a fault
+    """A run ended early because a SIGTERM asked it to. Its work is saved, and the same command resumes it."""
+
+    exit_code = 143
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

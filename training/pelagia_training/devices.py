@@ -62,10 +62,10 @@ def is_first() -> bool:
     return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
-def leave() -> None:
-    """Ends this process, and well, where it is not the first and has done its share; the first one goes on.
+def end_other_processes() -> None:
+    """Ends this process at once, without an error, where it is not the first one. For the command line alone.
 
-    gloo's threads outlive its process group. One that lets go of a tensor while the interpreter shuts down aborts the
+    gloo's threads outlive its process group. A thread that frees a tensor while the interpreter shuts down aborts the
     process, and with it the run.
     """
     if not is_first():

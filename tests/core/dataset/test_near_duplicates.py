@@ -55,7 +55,9 @@ def test_frames_that_all_look_the_same_are_not_joined_into_one_group_without_a_w
     for day in range(5):
         for frame in range(3):
             saved_again(scene, tmp_path / "frames" / "fish" / f"{day}_{frame}.jpg", quality=60 + 3 * day + frame)
-    with pytest.raises(DatasetError, match=r"joining their groups would leave 1 of \d+ groups, .* import with --no-near-duplicates"):
+    with pytest.raises(
+        DatasetError, match=r"joining their groups would leave 1 of \d+ groups, .* import with --no-near-duplicates"
+    ):
         import_dataset(tmp_path / "frames", tmp_path / "dataset")
     apart = import_dataset(tmp_path / "frames", tmp_path / "dataset", join_near_duplicates=False)
     assert len({record.group for record in apart.records}) == apart.meta.images
