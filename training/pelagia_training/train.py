@@ -37,14 +37,14 @@ from pelagia_training.devices import (
 )
 from pelagia_training.environment import changes, environment
 from pelagia_training.figures.metrics import Matrix, metrics_of
-from pelagia_training.fit.checkpoint import Progress, RunHistory, load_checkpoint
+from pelagia_training.fit.checkpoint import RunHistory, RunProgress, load_checkpoint
 from pelagia_training.fit.context import Report, RunContext, Step
 from pelagia_training.fit.learner import Learner, build_learner, seed_everything
 from pelagia_training.fit.prepare import Splits, first_network, read_splits, require_same_dataset, training_batches
-from pelagia_training.fit.saving import average_last_epochs, best_weights, keep_checkpoint, keep_epoch
+from pelagia_training.fit.saving import average_last_epochs, best_weights, save_epoch, save_progress
 from pelagia_training.fit.targets import build_targets
 from pelagia_training.fit.validation import validate
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
 from pelagia_training.runs.folder import (
     CHECKPOINT_FILE,
@@ -55,7 +55,7 @@ from pelagia_training.runs.folder import (
     write_state,
 )
 from pelagia_training.runs.loggers import open_loggers, require_loggers
-from pelagia_training.runs.logs import run_log, write_metrics
+from pelagia_training.runs.logs import training_log, write_metrics
 from pelagia_training.runs.soup import Soup
 
 _READ_EVERY = 10
@@ -95,9 +95,9 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
                 f"warning: a warm-up of {config.train.warmup_epochs:g} epochs is all of {config.train.epochs}: the "
                 "learning rate never gets to train.lr; lower train.warmup_epochs"
             )
-        goes_on = require_same_dataset(out, splits.dataset)
+        resuming = require_same_dataset(out, splits.dataset)
         seed_everything((config.seed,))
-        network = first_network(config, splits, report, with_weights=not goes_on)
+        network = first_network(config, splits, report, with_weights=not resuming)
         crops = open_crops(
             splits.dataset,
             (splits.train, splits.val),
@@ -110,69 +110,71 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         share_batch_norms(network, fabric)
         loader, batches = training_batches(config, splits, crops[0], fabric)
         criterion = build_loss(config.train.long_tail, np.bincount(targets_of(splits.train, splits.classes)))
-        teaching = build_targets(config, splits.classes, splits.dataset.meta.fingerprint)
-        learner = build_learner(fabric, network, teaching, criterion, config.train, len(batches), config.seed, report)
+        make_targets = build_targets(config, splits.classes, splits.dataset.meta.fingerprint)
+        learner = build_learner(
+            fabric, network, make_targets, criterion, config.train, len(batches), config.seed, report
+        )
         stop = stack.enter_context(_stoppable())
-        journey = _journey(config, out, splits, learner, goes_on, report)
+        history = _history(config, out, splits, learner, resuming, report)
         shown = flat(config.model_dump(mode="json"))
         logger = stack.enter_context(
             open_loggers(config.loggers if is_first() else (), out, config.name, shown, report)
         )
-        logger(journey.figures)
+        logger(history.figures)
         targets = targets_of(splits.val, splits.classes)
         sizes = sizes_of(splits.val) if config.model.size else None
-        course = RunContext(
-            config, out, learner, loader, batches, crops[1], sizes, targets, journey, report, logger, stop
+        context = RunContext(
+            config, out, learner, loader, batches, crops[1], sizes, targets, history, report, logger, stop
         )
-        return _run(course)
+        return _run(context)
 
 
-def _run(course: RunContext) -> RunState:
+def _run(context: RunContext) -> RunState:
     """The loop, epoch by epoch, to the end of the run."""
-    progress, config = course.progress, course.config
-    while course.goes_on:
-        _learn_an_epoch(course)
-        _end_epoch(course, validate(course))
+    progress, config = context.progress, context.config
+    while context.resuming:
+        _learn_an_epoch(context)
+        _end_epoch(context, validate(context))
     if progress.epoch < config.train.epochs:
-        course.report(
+        context.report(
             f"stopping: {progress.waited} epochs without a better validation macro-F1 than {progress.best:.4f}"
         )
-    average_last_epochs(course)
-    course.journey.state = course.journey.state.model_copy(update={"status": "finished"})
+    average_last_epochs(context)
+    context.history.state = context.history.state.model_copy(update={"status": "finished"})
     if is_first():
-        write_state(course.out, course.journey.state)
-        (course.out / CHECKPOINT_FILE).unlink(missing_ok=True)
-        Soup(course.out, config.train.soup).discard()
-    return course.journey.state
+        write_state(context.out, context.history.state)
+        (context.out / CHECKPOINT_FILE).unlink(missing_ok=True)
+        Soup(context.out, config.train.soup).discard()
+    return context.history.state
 
 
 # ---- before the first batch and beside all of them
 
 
-def _journey(
-    config: TrainConfig, out: Path, splits: Splits, learner: Learner, goes_on: bool, report: Report
+def _history(
+    config: TrainConfig, out: Path, splits: Splits, learner: Learner, resuming: bool, report: Report
 ) -> RunHistory:
     """Where the run is: at its checkpoint or at its begin. The run folder says so."""
     now = environment(name_of(learner.fabric))
-    if goes_on:
-        journey = load_checkpoint(out / CHECKPOINT_FILE, learner)
-        for change in changes(journey.state.environment, now):
+    if resuming:
+        history = load_checkpoint(out / CHECKPOINT_FILE, learner)
+        for change in changes(history.state.environment, now):
             report(f"warning: not as the run began, so its last digits may differ: {change}")
-        journey.state = journey.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
-        done = journey.progress
+        history.state = history.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
+        done = history.progress
         report(f"going on after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
     else:
-        journey = RunHistory(Progress(), _first_state(splits, learner.network, now), [])
+        history = RunHistory(RunProgress(), _first_state(splits, learner.network, now), [])
         report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
     learner.fabric.barrier()  # nobody writes before everybody has read
     if is_first():
         write_config(out, config)
-        write_state(out, journey.state)
-        write_metrics(out, journey.figures)
-    return journey
+        write_state(out, history.state)
+        write_metrics(out, history.figures)
+    return history
 
 
-def _first_state(splits: Splits, network: Normalised, made_with: dict[str, str]) -> RunState:
+def _first_state(splits: Splits, network: Normalized, made_with: dict[str, str]) -> RunState:
     return RunState(
         dataset=splits.dataset.root.absolute(),
         dataset_name=splits.dataset.meta.name,
@@ -191,7 +193,7 @@ def _logged(out: Path, report: Report) -> Iterator[Report]:
     if not is_first():
         yield lambda event: None
         return
-    with run_log(out) as log:
+    with training_log(out) as log:
 
         def both(event: str | Step) -> None:
             if isinstance(event, str):
@@ -221,18 +223,18 @@ def _stoppable() -> Iterator[threading.Event]:
 # ---- what is repeated
 
 
-def _learn_an_epoch(course: RunContext) -> None:
+def _learn_an_epoch(context: RunContext) -> None:
     """The batches of an epoch that are still to be learnt from."""
-    progress, learner, batches = course.progress, course.learner, course.batches
+    progress, learner, batches = context.progress, context.learner, context.batches
     every = 1 if learner.fabric.device.type == "cpu" else _READ_EVERY
     batches.start(progress.epoch + 1, progress.batch)
     losses: list[Tensor] = []
-    with _in_one_line(), closing(prefetched(course.loader)) as feed:
+    with _in_one_line(), closing(prefetched(context.loader)) as feed:
         for batch in feed:
             losses.append(learner.step(progress.epoch * len(batches) + progress.batch, batch))
             progress.batch += 1
             if progress.batch % every == 0 or progress.batch == len(batches):
-                _read(course, torch.stack(losses).sum(0))
+                _read(context, torch.stack(losses).sum(0))
                 losses.clear()
 
 
@@ -245,51 +247,51 @@ def _in_one_line() -> Iterator[None]:
         raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None
 
 
-def _read(course: RunContext, losses: Tensor) -> None:
+def _read(context: RunContext, losses: Tensor) -> None:
     """Looks at the losses of the last batches, keeps a checkpoint where it is time, and stops where it must."""
-    progress, fabric = course.progress, course.learner.fabric
-    stop = losses.new_tensor([float(course.stop.is_set())])
+    progress, fabric = context.progress, context.learner.fabric
+    stop = losses.new_tensor([float(context.stop.is_set())])
     reduced: Any = fabric.all_reduce(torch.cat((losses, stop)), reduce_op="mean")
     loss, chance, stopping = reduced.tolist()
     progress.total += loss
     progress.chance += chance
-    _require_sane(course)
-    course.report(course.step())
-    due = time.monotonic() - course.saved >= 60 * course.config.train.checkpoint_minutes
+    _require_sane(context)
+    context.report(context.step())
+    due = time.monotonic() - context.saved >= 60 * context.config.train.checkpoint_minutes
     if is_first() and (due or stopping):
-        keep_checkpoint(course)
+        save_progress(context)
     if stopping:
         fabric.barrier()  # a process that ends early has the first one killed, which still writes
         leave()
         raise SystemExit(128 + signal.SIGTERM)
 
 
-def _require_sane(course: RunContext) -> None:
-    progress = course.progress
+def _require_sane(context: RunContext) -> None:
+    progress = context.progress
     if not math.isfinite(progress.total):
-        raise TrainingError(f"the loss is no longer a number ({course.place}); {course.advice}")
-    if progress.batch >= min(_EXPLODED_AFTER, len(course.batches)) and progress.total > _EXPLODED * progress.chance:
+        raise TrainingError(f"the loss is no longer a number ({context.place}); {context.advice}")
+    if progress.batch >= min(_EXPLODED_AFTER, len(context.batches)) and progress.total > _EXPLODED * progress.chance:
         loss, chance = progress.total / progress.batch, progress.chance / progress.batch
         raise TrainingError(
-            f"the loss explodes ({course.place}): {loss:.3g}, where a network that says nothing has {chance:.3g}; "
-            + course.advice
+            f"the loss explodes ({context.place}): {loss:.3g}, where a network that says nothing has {chance:.3g}; "
+            + context.advice
         )
 
 
-def _end_epoch(course: RunContext, confusion: Matrix) -> None:
+def _end_epoch(context: RunContext, confusion: Matrix) -> None:
     """Counts the epoch and keeps its weights and figures, the checkpoint last."""
-    progress, journey, metrics = course.progress, course.journey, metrics_of(confusion)
+    progress, history, metrics = context.progress, context.history, metrics_of(confusion)
     progress.epoch += 1
     progress.waited = 0 if metrics.macro_f1 > progress.best else progress.waited + 1
-    found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(course.seconds, 1)}
+    found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(context.seconds, 1)}
     if progress.waited == 0:
         progress.best = metrics.macro_f1
         found |= best_weights(progress.epoch, confusion)
-    journey.state = journey.state.model_copy(update=found)
-    journey.figures.append(course.figures(metrics))
-    told = course.step(metrics)
+    history.state = history.state.model_copy(update=found)
+    history.figures.append(context.figures(metrics))
+    told = context.step(metrics)
     progress.batch, progress.total, progress.chance = 0, 0.0, 0.0
     if is_first():
-        keep_epoch(course)
-    course.logger(journey.figures)
-    course.report(told)
+        save_epoch(context)
+    context.logger(history.figures)
+    context.report(told)

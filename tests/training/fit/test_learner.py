@@ -18,11 +18,11 @@ from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import TrainingError
 from pelagia.taxonomy import taxonomy_of_names
-from pelagia_training.config import OptimiserConfig, TrainConfig
-from pelagia_training.fit.checkpoint import Progress, RunHistory, load_checkpoint, save_checkpoint
+from pelagia_training.config import OptimizerConfig, TrainConfig
+from pelagia_training.fit.checkpoint import RunHistory, RunProgress, load_checkpoint, save_checkpoint
 from pelagia_training.fit.learner import Learner, build_learner
 from pelagia_training.fit.targets import TargetBuilder
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
 from pelagia_training.network.predict import predict
 from pelagia_training.runs.folder import RunState
@@ -54,11 +54,11 @@ class Forgetful(nn.Module):
 
 
 def learner(network: nn.Module, said: list[str], **changes: object) -> Learner:
-    settings = OptimiserConfig.model_validate({"batch_size": 16, "ema_decay": 0, "warmup_epochs": 0, **changes})
+    settings = OptimizerConfig.model_validate({"batch_size": 16, "ema_decay": 0, "warmup_epochs": 0, **changes})
     fabric = Fabric(accelerator="cpu", devices=1)
-    model = Normalised(network, (0.0,) * 3, (1.0,) * 3)
-    teaching, loss = TargetBuilder(classes=3, smoothing=0.0), build_loss("none", np.ones(3))
-    return build_learner(fabric, model, teaching, loss, settings, 10, 0, said.append)
+    model = Normalized(network, (0.0,) * 3, (1.0,) * 3)
+    make_targets, loss = TargetBuilder(classes=3, smoothing=0.0), build_loss("none", np.ones(3))
+    return build_learner(fabric, model, make_targets, loss, settings, 10, 0, said.append)
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_memory_that_holds_no_image_is_one_line(batch: list[Tensor]) -> None:
 def test_images_to_be_judged_go_through_as_many_at_once_as_the_memory_holds() -> None:
     images = np.random.default_rng(0).integers(0, 255, (150, 2, 2, 3), np.uint8)
     small, large = Forgetful(most=20), Forgetful(most=64)
-    found, expected = (predict(Normalised(one, (0.0,) * 3, (1.0,) * 3), images) for one in (small, large))
+    found, expected = (predict(Normalized(one, (0.0,) * 3, (1.0,) * 3), images) for one in (small, large))
     assert np.allclose(found, expected, atol=1e-6)
     assert small.seen == [64, 32] + 9 * [16] + [6]
     assert large.seen == [64, 64, 22]
@@ -100,7 +100,7 @@ def test_images_to_be_judged_go_through_as_many_at_once_as_the_memory_holds() ->
 def test_a_memory_that_holds_no_image_to_be_judged_is_one_line() -> None:
     images = np.zeros((3, 2, 2, 3), np.uint8)
     with pytest.raises(TrainingError, match="memory does not hold 1 image to judge: .*smaller preprocess.size or"):
-        predict(Normalised(Forgetful(most=0), (0.0,) * 3, (1.0,) * 3), images)
+        predict(Normalized(Forgetful(most=0), (0.0,) * 3, (1.0,) * 3), images)
 
 
 def test_a_micro_batch_that_was_asked_for_gives_the_same_weights(batch: list[Tensor]) -> None:
@@ -125,7 +125,7 @@ def test_what_one_memory_did_not_hold_is_tried_again_where_a_run_goes_on(batch: 
         std=(1.0,) * 3,
         environment={},
     )
-    save_checkpoint(tmp_path / "checkpoint.safetensors", short, RunHistory(Progress(), state, []))
+    save_checkpoint(tmp_path / "checkpoint.safetensors", short, RunHistory(RunProgress(), state, []))
     again = learner(large := Forgetful(most=16), [])
     load_checkpoint(tmp_path / "checkpoint.safetensors", again)
     again.step(1, batch)

@@ -25,13 +25,13 @@ from pelagia.errors import InputError, TrainingError
 from pelagia.system.files import new_file
 from pelagia_training.fit.learner import Learner
 from pelagia_training.runs.folder import RunState
-from pelagia_training.runs.logs import EpochFigures
+from pelagia_training.runs.logs import EpochMetrics
 
 _KEY = "pelagia"
 
 
 @dataclass
-class Progress:
+class RunProgress:
     """How far a run is: ``epoch`` epochs are over, and ``batch`` batches after them.
 
     ``total`` is the sum of these batches' losses, ``chance`` that of a network which says nothing. ``best`` is the best
@@ -51,18 +51,18 @@ class Progress:
 class RunHistory:
     """What a run has to show for itself: where it is, its `run.json`, and its epochs' figures."""
 
-    progress: Progress
+    progress: RunProgress
     state: RunState
-    figures: list[EpochFigures]
+    figures: list[EpochMetrics]
 
 
-def save_checkpoint(path: Path, learner: Learner, journey: RunHistory) -> None:
+def save_checkpoint(path: Path, learner: Learner, history: RunHistory) -> None:
     """Replaces ``path`` in one step. Raises OSError; the checkpoint that stood there is then still whole."""
     optimiser, numbers = _split(learner.optimizer.state_dict()["state"])
     document = {
-        "progress": asdict(journey.progress),
-        "state": journey.state.model_dump(mode="json"),
-        "figures": [asdict(one) for one in journey.figures],
+        "progress": asdict(history.progress),
+        "state": history.state.model_dump(mode="json"),
+        "figures": [asdict(one) for one in history.figures],
         "optimiser": numbers,
         "precision": learner.fabric.strategy.precision.state_dict(),
     }
@@ -90,9 +90,9 @@ def load_checkpoint(path: Path, learner: Learner) -> RunHistory:
         learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": state})
         learner.fabric.strategy.precision.load_state_dict(document["precision"])
         return RunHistory(
-            Progress(**document["progress"]),
+            RunProgress(**document["progress"]),
             RunState.model_validate(document["state"]),
-            [EpochFigures(**one) for one in document["figures"]],
+            [EpochMetrics(**one) for one in document["figures"]],
         )
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
         what = (str(error).splitlines() or [type(error).__name__])[0]

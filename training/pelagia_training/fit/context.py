@@ -16,11 +16,11 @@ from pelagia.images.preprocess import Image
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.batches import Batches
 from pelagia_training.figures.metrics import Metrics
-from pelagia_training.fit.checkpoint import Progress, RunHistory
+from pelagia_training.fit.checkpoint import RunHistory, RunProgress
 from pelagia_training.fit.learner import Learner
 from pelagia_training.runs.folder import BEST_FILE
 from pelagia_training.runs.loggers import Logger
-from pelagia_training.runs.logs import EpochFigures
+from pelagia_training.runs.logs import EpochMetrics
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class RunContext:
     val_images: Sequence[Image]
     val_sizes: NDArray[np.float32] | None
     val_targets: NDArray[np.int64]
-    journey: RunHistory
+    history: RunHistory
     report: Report
     logger: Logger
     stop: threading.Event
@@ -60,11 +60,11 @@ class RunContext:
     saved: float = field(default_factory=time.monotonic)
 
     @property
-    def progress(self) -> Progress:
-        return self.journey.progress
+    def progress(self) -> RunProgress:
+        return self.history.progress
 
     @property
-    def goes_on(self) -> bool:
+    def resuming(self) -> bool:
         return self.progress.epoch < self.config.train.epochs and self.progress.waited < self.config.train.patience
 
     @property
@@ -87,10 +87,10 @@ class RunContext:
         lower = f"--set train.lr={self.learner.peak_rate / 3:.2g}"
         return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer --set train.warmup_epochs"
 
-    def figures(self, metrics: Metrics) -> EpochFigures:
+    def figures(self, metrics: Metrics) -> EpochMetrics:
         """The row of the epoch that is just over."""
         progress, learner, batches = self.progress, self.learner, len(self.batches)
-        return EpochFigures(
+        return EpochMetrics(
             epoch=progress.epoch,
             train_loss=progress.total / batches,
             lr=learner.peak_rate * learner.rate(progress.epoch * batches),

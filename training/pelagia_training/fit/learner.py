@@ -19,9 +19,9 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from pelagia.errors import TrainingError
-from pelagia_training.config import OptimiserConfig
+from pelagia_training.config import OptimizerConfig
 from pelagia_training.fit.targets import TargetBuilder
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import Loss
 from pelagia_training.network.optim import build_optimizer
 
@@ -37,11 +37,11 @@ class Learner:
     """
 
     fabric: Fabric
-    network: Normalised
+    network: Normalized
     wrapped: Any
     optimizer: Any
     rate: Callable[[int], float]
-    teaching: TargetBuilder
+    make_targets: TargetBuilder
     criterion: Loss
     average: ModelEmaV3 | None
     clip_grad: float
@@ -94,7 +94,7 @@ class Learner:
         key = (self.seed, step, self.fabric.global_rank)
         seed_everything(key)
         *given, classes = batch
-        batch = self.teaching(given, classes, key)
+        batch = self.make_targets(given, classes, key)
         count = len(classes)
         losses = torch.zeros(2, device=batch[-1].device)
         for start in range(0, count, self.micro_batch):
@@ -130,10 +130,10 @@ class Learner:
 
 def build_learner(
     fabric: Fabric,
-    network: Normalised,
-    teaching: TargetBuilder,
+    network: Normalized,
+    make_targets: TargetBuilder,
     criterion: Loss,
-    config: OptimiserConfig,
+    config: OptimizerConfig,
     steps: int,
     seed: int,
     report: Callable[[str], None],
@@ -157,7 +157,7 @@ def build_learner(
         wrapped=wrapped,
         optimizer=optimizer,
         rate=warmup_cosine(config.warmup_epochs * steps, config.epochs * steps),
-        teaching=teaching,
+        make_targets=make_targets,
         criterion=criterion,
         average=average.to(fabric.device) if average else None,
         clip_grad=config.clip_grad,

@@ -22,11 +22,11 @@ from pelagia_training.data.batches import Batches, TrainingImages, sizes_of, tar
 from pelagia_training.data.resplit import resplit
 from pelagia_training.data.sampling import build_order
 from pelagia_training.network.backbone import (
-    Normalised,
+    Normalized,
     SizeHead,
     build_network,
     load_weights,
-    normalisation,
+    normalization,
     require_fit,
 )
 from pelagia_training.runs.folder import (
@@ -104,7 +104,7 @@ def _require_images(train_records: Sequence[Record], val_records: Sequence[Recor
 
 def first_network(
     config: TrainConfig, splits: Splits, report: Callable[[str], None], *, with_weights: bool
-) -> Normalised:
+) -> Normalized:
     """The network on the CPU, with its first weights where no checkpoint has later ones."""
     network = build_network(
         config.model.backbone,
@@ -124,7 +124,7 @@ def first_network(
     size_head = SizeHead(len(splits.classes)) if config.model.size else None
     if size_head is not None:
         size_head.fit(torch.from_numpy(sizes_of(splits.train)))
-    model = Normalised(network, *normalisation(network, mean, std), size_head).to(memory_format=torch.channels_last)
+    model = Normalized(network, *normalization(network, mean, std), size_head).to(memory_format=torch.channels_last)
     require_fit(model, config.preprocess.size, config.model.backbone)
     return model
 

@@ -23,39 +23,39 @@ from pelagia_training.runs.logs import write_metrics
 from pelagia_training.runs.soup import Soup
 
 
-def keep_epoch(course: RunContext) -> None:
+def save_epoch(context: RunContext) -> None:
     """Writes the weights and figures of the epoch that is just over, the checkpoint last."""
-    out, learner, progress = course.out, course.learner, course.progress
-    with _disk_may_be_full(course):
-        require_finite(learner, course.advice)
+    out, learner, progress = context.out, context.learner, context.progress
+    with _disk_may_be_full(context):
+        require_finite(learner, context.advice)
         if progress.waited == 0:
             save_weights(out / BEST_FILE, learner.watched, progress.epoch)
         save_weights(out / LAST_FILE, learner.watched, progress.epoch)
-        Soup(out, course.config.train.soup).add(learner.watched, progress.epoch)
-        write_metrics(out, course.journey.figures)
-        write_state(out, course.journey.state)
-    keep_checkpoint(course)
+        Soup(out, context.config.train.soup).add(learner.watched, progress.epoch)
+        write_metrics(out, context.history.figures)
+        write_state(out, context.history.state)
+    save_progress(context)
 
 
-def average_last_epochs(course: RunContext) -> None:
+def average_last_epochs(context: RunContext) -> None:
     """Keeps the average of the last epochs' weights as the best, where it is better than any of them."""
-    learner, progress = course.learner, course.progress
-    soup = Soup(course.out, course.config.train.soup)
+    learner, progress = context.learner, context.progress
+    soup = Soup(context.out, context.config.train.soup)
     learner.fabric.barrier()  # until the last epoch's weights are there
     average = soup.average()
     if average is None:
         return
     learner.watched.load_state_dict(average)
-    confusion = validate(course)
+    confusion = validate(context)
     metrics = metrics_of(confusion)
     better = metrics.macro_f1 > progress.best
     verdict = "kept" if better else f"no better than {progress.best:.4f}"
-    course.report(f"average of the last epochs: validation macro-F1 {metrics.macro_f1:.4f}, {verdict}")
+    context.report(f"average of the last epochs: validation macro-F1 {metrics.macro_f1:.4f}, {verdict}")
     if better:
-        course.journey.state = course.journey.state.model_copy(update=best_weights(progress.epoch, confusion))
+        context.history.state = context.history.state.model_copy(update=best_weights(progress.epoch, confusion))
         if is_first():
-            with _disk_may_be_full(course):
-                save_weights(course.out / BEST_FILE, learner.watched, progress.epoch)
+            with _disk_may_be_full(context):
+                save_weights(context.out / BEST_FILE, learner.watched, progress.epoch)
 
 
 def best_weights(epoch: int, confusion: Matrix) -> dict[str, Any]:
@@ -67,25 +67,25 @@ def best_weights(epoch: int, confusion: Matrix) -> dict[str, Any]:
     }
 
 
-def keep_checkpoint(course: RunContext) -> None:
+def save_progress(context: RunContext) -> None:
     """Writes what the run needs to go on from here."""
-    now = replace(course.progress, seconds=course.seconds)
-    with _disk_may_be_full(course):
-        require_finite(course.learner, course.advice)
-        save_checkpoint(course.out / CHECKPOINT_FILE, course.learner, replace(course.journey, progress=now))
-    course.saved = time.monotonic()
+    now = replace(context.progress, seconds=context.seconds)
+    with _disk_may_be_full(context):
+        require_finite(context.learner, context.advice)
+        save_checkpoint(context.out / CHECKPOINT_FILE, context.learner, replace(context.history, progress=now))
+    context.saved = time.monotonic()
 
 
 @contextmanager
-def _disk_may_be_full(course: RunContext) -> Iterator[None]:
+def _disk_may_be_full(context: RunContext) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if not is_full(error):
             raise
-        exists = (course.out / CHECKPOINT_FILE).exists()
+        exists = (context.out / CHECKPOINT_FILE).exists()
         kept = "the checkpoint before it is whole" if exists else "nothing was kept yet"
         raise DiskFullError(
-            f"the disk of {course.out} is full ({course.place}); {kept}: free some space and run the same command "
+            f"the disk of {context.out} is full ({context.place}); {kept}: free some space and run the same command "
             "again, it goes on"
         ) from None

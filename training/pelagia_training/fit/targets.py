@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pelagia.errors import ConfigError
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.mixing import mix
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import soft_targets
 from pelagia_training.runs.folder import read_run, unlike_split
 
@@ -63,7 +63,7 @@ class TargetBuilder:
 
 
 def build_targets(config: TrainConfig, classes: Sequence[str], fingerprint: str) -> TargetBuilder:
-    """The teaching that a config describes.
+    """The make_targets that a config describes.
 
     Args:
         fingerprint: of the dataset.
@@ -112,7 +112,7 @@ def _teachers(config: TrainConfig, classes: Sequence[str], fingerprint: str) -> 
 class _Teacher(nn.Module):
     """A network that is given as many inputs as it takes."""
 
-    def __init__(self, network: Normalised, *, takes_size: bool) -> None:
+    def __init__(self, network: Normalized, *, takes_size: bool) -> None:
         super().__init__()
         network.orientations = 1  # it is asked of every image of every epoch
         self._network = network.requires_grad_(False)

@@ -29,8 +29,8 @@ from pelagia.config import Strict, dump_yaml, read_text, validate
 from pelagia.errors import InputError
 from pelagia.system.files import new_file, refuse_existing, write_text
 from pelagia.system.locking import hold
-from pelagia.taxonomy import Taxonomy
 from pelagia.system.yaml_text import parse_yaml
+from pelagia.taxonomy import Taxonomy
 from pelagia_training.config import FREE_KEYS, TrainConfig
 
 CONFIG_FILE, STATE_FILE, METRICS_FILE = "config.yaml", "run.json", "metrics.csv"

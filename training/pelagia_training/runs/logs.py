@@ -18,7 +18,7 @@ from pelagia_training.runs.folder import LOG_FILE, METRICS_FILE
 
 
 @dataclass(frozen=True)
-class EpochFigures:
+class EpochMetrics:
     """One row of `metrics.csv`."""
 
     epoch: int
@@ -34,9 +34,9 @@ class EpochFigures:
         return {name.replace("_", "/", 1): value for name, value in asdict(self).items() if name != "epoch"}
 
 
-def write_metrics(folder: Path, figures: Sequence[EpochFigures]) -> None:
+def write_metrics(folder: Path, figures: Sequence[EpochMetrics]) -> None:
     """Writes `metrics.csv`."""
-    lines = [",".join(column.name for column in fields(EpochFigures))]
+    lines = [",".join(column.name for column in fields(EpochMetrics))]
     for one in figures:
         epoch, *values = asdict(one).values()
         lines.append(",".join((str(epoch), *(f"{value:.6g}" for value in values))))
@@ -66,7 +66,7 @@ def read_curves(run: Path) -> dict[str, list[float]]:
 
 
 @contextmanager
-def run_log(folder: Path) -> Iterator[Callable[[str], None]]:
+def training_log(folder: Path) -> Iterator[Callable[[str], None]]:
     """Yields a function that adds a line with the time to `train.log`; a full disk loses the line alone."""
 
     def log(text: str) -> None:
