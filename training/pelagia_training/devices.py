@@ -133,12 +133,12 @@ class _SharedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
-            normalised = self._normalised(input.float()).to(input.dtype)
+            normalized = self._normalized(input.float()).to(input.dtype)
         for name in ("drop", "act"):
-            normalised = getattr(self, name, nn.Identity())(normalised)
-        return normalised
+            normalized = getattr(self, name, nn.Identity())(normalized)
+        return normalized
 
-    def _normalised(self, x: Tensor) -> Tensor:
+    def _normalized(self, x: Tensor) -> Tensor:
         over, shape = (0, 2, 3), (1, -1, 1, 1)
         count = _sum(x.new_tensor(x.numel() / x.shape[1]))
         mean = _sum(x.sum(over)) / count
@@ -149,10 +149,10 @@ class _SharedBatchNorm(nn.BatchNorm2d):
             share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean.detach(), share)
             self.running_var.lerp_(variance.detach() * count / (count - 1), share)
-        normalised = centred * torch.rsqrt(variance + self.eps).view(shape)
+        normalized = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
-            normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
-        return normalised
+            normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
+        return normalized
 
 
 def _sum(values: Tensor) -> Tensor:

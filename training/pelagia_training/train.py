@@ -56,7 +56,7 @@ from pelagia_training.fit.prepare import (
 from pelagia_training.fit.saving import average_last_epochs, best_weights, save_epoch, save_run_checkpoint
 from pelagia_training.fit.targets import TargetBuilder, load_teachers
 from pelagia_training.fit.validation import validate
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
 from pelagia_training.network.optim import build_optimizer
 from pelagia_training.runs.folder import CHECKPOINT_FILE, RunState, flat, open_run, write_config, write_state
@@ -296,7 +296,7 @@ def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], f
 
 
 def _build_learner(
-    config: TrainConfig, fabric: Fabric, network: Normalised, splits: Splits, steps: int, report: Report
+    config: TrainConfig, fabric: Fabric, network: Normalized, splits: Splits, steps: int, report: Report
 ) -> Learner:
     """A learner that makes ``steps`` steps an epoch."""
     settings = config.train
@@ -365,7 +365,7 @@ def _history(
     return history
 
 
-def _first_state(splits: Splits, network: Normalised, made_with: dict[str, str]) -> RunState:
+def _first_state(splits: Splits, network: Normalized, made_with: dict[str, str]) -> RunState:
     return RunState(
         dataset=splits.dataset.root.absolute(),
         dataset_name=splits.dataset.meta.name,

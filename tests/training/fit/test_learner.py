@@ -18,11 +18,11 @@ from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import TrainingError
 from pelagia.taxonomy import taxonomy_of_names
-from pelagia_training.config import OptimiserConfig, TrainConfig
+from pelagia_training.config import OptimizerConfig, TrainConfig
 from pelagia_training.fit.checkpoint import RunHistory, RunProgress, load_checkpoint, save_checkpoint
 from pelagia_training.fit.learner import Learner, build_learner, warmup_cosine
 from pelagia_training.fit.targets import TargetBuilder
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
 from pelagia_training.network.optim import build_optimizer
 from pelagia_training.network.predict import predict
@@ -55,9 +55,9 @@ class Forgetful(nn.Module):
 
 
 def learner(network: nn.Module, said: list[str], **changes: object) -> Learner:
-    settings = OptimiserConfig.model_validate({"batch_size": 16, "ema_decay": 0, "warmup_epochs": 0, **changes})
+    settings = OptimizerConfig.model_validate({"batch_size": 16, "ema_decay": 0, "warmup_epochs": 0, **changes})
     fabric = Fabric(accelerator="cpu", devices=1)
-    model = Normalised(network, (0.0,) * 3, (1.0,) * 3)
+    model = Normalized(network, (0.0,) * 3, (1.0,) * 3)
     return build_learner(
         fabric,
         model,
@@ -102,7 +102,7 @@ def test_a_memory_that_holds_no_image_is_one_line(batch: list[Tensor]) -> None:
 def test_images_to_be_judged_go_through_as_many_at_once_as_the_memory_holds() -> None:
     images = np.random.default_rng(0).integers(0, 255, (150, 2, 2, 3), np.uint8)
     small, large = Forgetful(most=20), Forgetful(most=64)
-    found, expected = (predict(Normalised(one, (0.0,) * 3, (1.0,) * 3), images) for one in (small, large))
+    found, expected = (predict(Normalized(one, (0.0,) * 3, (1.0,) * 3), images) for one in (small, large))
     assert np.allclose(found, expected, atol=1e-6)
     assert small.seen == [64, 32] + 9 * [16] + [6]
     assert large.seen == [64, 64, 22]
@@ -111,7 +111,7 @@ def test_images_to_be_judged_go_through_as_many_at_once_as_the_memory_holds() ->
 def test_a_memory_that_holds_no_image_to_be_judged_is_one_line() -> None:
     images = np.zeros((3, 2, 2, 3), np.uint8)
     with pytest.raises(TrainingError, match="memory does not hold 1 image to judge: .*smaller preprocess.size or"):
-        predict(Normalised(Forgetful(most=0), (0.0,) * 3, (1.0,) * 3), images)
+        predict(Normalized(Forgetful(most=0), (0.0,) * 3, (1.0,) * 3), images)
 
 
 def test_a_micro_batch_that_was_asked_for_gives_the_same_weights(batch: list[Tensor]) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from pelagia.errors import TrainingError
 from pelagia_training.fit.targets import TargetBuilder
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import Loss
 
 Result = TypeVar("Result")
@@ -43,7 +43,7 @@ class Learner:
     """
 
     fabric: Fabric
-    network: Normalised
+    network: Normalized
     wrapped: Any
     optimizer: Any
     rate: Callable[[int], float]
@@ -122,7 +122,7 @@ class Learner:
 
 def build_learner(
     fabric: Fabric,
-    network: Normalised,
+    network: Normalized,
     optimizer: torch.optim.Optimizer,
     make_targets: TargetBuilder,
     criterion: Loss,

@@ -19,11 +19,11 @@ from pelagia_training.config import NetworkConfig, Resplit
 from pelagia_training.data.batches import Batches, Order, TrainingImages, sizes_of
 from pelagia_training.data.resplit import resplit
 from pelagia_training.network.backbone import (
-    Normalised,
+    Normalized,
     SizeHead,
     build_network,
     load_weights,
-    normalisation,
+    normalization,
     require_fit,
 )
 from pelagia_training.runs.folder import (
@@ -118,7 +118,7 @@ def first_network(
     report: Callable[[str], None],
     *,
     with_weights: bool,
-) -> Normalised:
+) -> Normalized:
     """The network on the CPU.
 
     Args:
@@ -144,7 +144,7 @@ def first_network(
     size_head = SizeHead(len(splits.classes)) if model.size else None
     if size_head is not None:
         size_head.fit(torch.from_numpy(sizes_of(splits.train)))
-    normalised = Normalised(network, *normalisation(network, mean, std), size_head).to(
+    normalised = Normalized(network, *normalization(network, mean, std), size_head).to(
         memory_format=torch.channels_last
     )
     require_fit(normalised, side, model.backbone)

@@ -16,7 +16,7 @@ from pelagia.errors import ConfigError
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia_training.config import LongTail, Resplit
 from pelagia_training.data.mixing import mix
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import soft_targets
 from pelagia_training.runs.folder import read_run, split_conflict
 
@@ -117,7 +117,7 @@ def load_teachers(
 class _Teacher(nn.Module):
     """A trained network that takes the first one or two of the inputs."""
 
-    def __init__(self, network: Normalised, *, takes_size: bool) -> None:
+    def __init__(self, network: Normalized, *, takes_size: bool) -> None:
         super().__init__()
         network.orientations = 1  # it runs on every image of every epoch
         self._network = network.requires_grad_(False)
