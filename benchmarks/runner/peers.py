@@ -46,7 +46,7 @@ from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME
 from pelagia.system.cores import usable_cores
 from pelagia_training.export.export import to_onnx
-from pelagia_training.network.backbone import Deployed, Normalised, build_network, normalisation
+from pelagia_training.network.backbone import Deployed, Normalized, build_network, normalization
 
 SIZE = 224
 CLASSES = 15
@@ -230,7 +230,7 @@ def drawn_network() -> torch.nn.Module:
 
 
 def deployed(network: torch.nn.Module) -> torch.nn.Module:
-    return Deployed(Normalised(network, *normalisation(network, None, None)))
+    return Deployed(Normalized(network, *normalization(network, None, None)))
 
 
 class UnitPlanes(torch.nn.Module):
@@ -238,7 +238,7 @@ class UnitPlanes(torch.nn.Module):
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
-        self.classifier = Deployed(Normalised(network, *normalisation(network, None, None)))
+        self.classifier = Deployed(Normalized(network, *normalization(network, None, None)))
 
     def forward(self, planes: torch.Tensor) -> torch.Tensor:
         return self.classifier((planes * 255).permute(0, 2, 3, 1))

@@ -42,7 +42,7 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.data.batches import load_fitted, sizes_of, targets_of
 from pelagia_training.figures.metrics import confusion_matrix, metrics_of
 from pelagia_training.fit.context import Step
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.predict import predict
 from pelagia_training.runs.folder import STATE_FILE, read_run, read_state
 from pelagia_training.runs.load import load_trained
@@ -197,7 +197,7 @@ def run(plan: Plan, base: Dataset, folder: Path) -> dict[str, Any]:
 
 
 def turned(
-    network: Normalised, images: NDArray[np.uint8], sizes: NDArray[np.float32] | None, turns: int
+    network: Normalized, images: NDArray[np.uint8], sizes: NDArray[np.float32] | None, turns: int
 ) -> NDArray[np.float32]:
     """Mean probabilities, N x C, over an image's mirror image, and with 8 ``turns`` over its quarter turns as well."""
     quarters, steps = {1: ((0,), (1,)), 2: ((0,), (1, -1)), 8: ((0, 1, 2, 3), (1, -1))}[turns]

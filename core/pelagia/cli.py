@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
-from pelagia.errors import PelagiaError
+from pelagia.errors import Interrupted, PelagiaError
 from pelagia.system.files import is_full
 
 COMMANDS = {
@@ -193,6 +193,9 @@ def main() -> None:
         if end.code in _STOPPED:
             typer.echo("stopped", err=True)
         raise
+    except Interrupted as error:
+        typer.echo("stopped", err=True)
+        raise SystemExit(error.exit_code) from None
     except PelagiaError as error:
         _fail(str(error), error.exit_code)
     except BrokenPipeError:

@@ -12,8 +12,9 @@ after ``error:`` and exits with the code below. So a traceback is always a bug i
     │   └── ParityError       4   the exported model and the trained one disagree
     ├── SurveyError           5   a survey folder: made with other settings, in use, or damaged
     ├── StudioError           6   Label Studio: not running, refuses the token, or answers wrongly
-    └── TrainingError         7   training cannot continue
-        └── DiskFullError     7   the disk is full: no other run could continue either
+    ├── TrainingError         7   training cannot continue
+    │   └── DiskFullError     7   the disk is full: no other run could continue either
+    └── Interrupted         143   a run ended early because of a SIGTERM; its work is saved
 
 Exit code 8: `classify --strict`, and images failed. 9: `doctor` found a problem. 130: interrupted (Ctrl-C). 143:
 SIGTERM. 1: anything else, such as a disk that cannot be written.
@@ -112,6 +113,12 @@ class TrainingError(PelagiaError):
 
 class DiskFullError(TrainingError):
     """The disk of a run folder is full, so that another run on it would fail too."""
+
+
+class Interrupted(PelagiaError):  # noqa: N818 - it is not a fault
+    """A run ended early because a SIGTERM asked it to. Its work is saved, and the same command resumes it."""
+
+    exit_code = 143
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

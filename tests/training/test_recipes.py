@@ -89,8 +89,8 @@ class Sure(torch.nn.Module):
 
 
 def test_targets_are_labels_and_the_teachers_average() -> None:
-    teaching = TargetBuilder(classes=3, smoothing=0.0, teachers=[Sure(1), Sure(2)], weight=0.5)
-    pixels, targets = teaching([torch.zeros((2, 8, 8, 3), dtype=torch.uint8)], torch.tensor([0, 1]), (0, 0))
+    make_targets = TargetBuilder(classes=3, smoothing=0.0, teachers=[Sure(1), Sure(2)], weight=0.5)
+    pixels, targets = make_targets([torch.zeros((2, 8, 8, 3), dtype=torch.uint8)], torch.tensor([0, 1]), (0, 0))
     assert torch.allclose(targets, torch.tensor([[0.5, 0.25, 0.25], [0, 0.75, 0.25]]), atol=1e-6)
     assert pixels.dtype == torch.uint8
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pelagia.errors import InputError, TrainingError
+from pelagia.errors import InputError, Interrupted, TrainingError
 from pelagia.options import ModelPath, Out, needs
 from pelagia.system import console
 
@@ -23,20 +23,18 @@ SetKeys = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
 
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Run folder to make, or one that was broken off and goes on.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder to make, or an interrupted one to resume.")] = None,
     set_: SetKeys = None,
     folds: Annotated[
-        int | None, typer.Option(min=2, help="Cross-validate by group: so many runs, each with one part held out.")
+        int | None, typer.Option(min=2, help="Cross-validate by group: this many runs, each with one part held out.")
     ] = None,
-    export: Annotated[bool, typer.Option(help="Leave the model in the run folder, as `pelagia export` would.")] = True,
-    resume: Annotated[bool, typer.Option(help="Go on with a run that was broken off; else refuse it.")] = True,
+    export: Annotated[bool, typer.Option(help="Also write the model into the run folder.")] = True,
+    resume: Annotated[bool, typer.Option(help="Resume an interrupted run; else refuse it.")] = True,
     show_augmentations: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Draw what training would do to the images, and stop.")
     ] = None,
 ) -> None:
-    """Train a network on a dataset. The same command goes on where it was broken off.
+    """Train a network on a dataset. The same command resumes an interrupted run.
 
     \b
     pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --out runs/first
@@ -47,27 +45,31 @@ def train(
     needs("training", "train")
     from pelagia_training.config import TrainConfig
 
-    settings = load_config(config, TrainConfig, set_ or [])  # a mistake is told before torch is imported
+    settings = load_config(config, TrainConfig, set_ or [])  # a mistake is reported before torch is imported
     if show_augmentations is not None:
         _show_augmentations(settings, show_augmentations)
-        return
-    if out is None:
-        raise InputError("say where the run is to go: --out RUN")
-    from pelagia_training.devices import is_first, leave
+    elif out is None:
+        raise InputError("say where to write the run: --out RUN")
+    elif folds:
+        _cross_validate(settings, folds, out, resume)
+    else:
+        _train_one(settings, out, resume, export)
+
+
+def _train_one(settings: TrainConfig, out: Path, resume: bool, export: bool) -> None:
+    from pelagia_training.devices import end_other_processes, is_first
     from pelagia_training.fit.console import show_training
     from pelagia_training.train import train as run_training
 
-    if folds:
-        _cross_validate(settings, folds, out, resume)
-        return
     try:
         with show_training() as report:
             state = run_training(settings, out, report, resume=resume)
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, Interrupted):
         if is_first() and out.exists():
-            console.note(f"the run {out} is not finished: the same command goes on with it")
+            console.note(f"the run {out} is not finished: the same command resumes it")
+        end_other_processes()
         raise
-    leave()
+    end_other_processes()
     best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
     console.say(f"best validation {best}, {state.seconds:.0f} s")
     _deliver(out, state.dataset, export)

@@ -103,7 +103,7 @@ class DistilConfig(Strict):
     temperature: float = Field(default=1.0, gt=0, description="above 1: their second thoughts count more")
 
 
-class OptimiserConfig(Strict):
+class OptimizerConfig(Strict):
     """AdamW, warm-up and cosine; what the loss is, and what becomes of the weights at the end."""
 
     epochs: int = Field(default=10, ge=1)
@@ -131,7 +131,7 @@ class OptimiserConfig(Strict):
     checkpoint_minutes: float = Field(default=5.0, ge=0, description="between two checkpoints; 0: after each batch")
 
     @model_validator(mode="after")
-    def _mixed_once(self) -> OptimiserConfig:
+    def _mixed_once(self) -> OptimizerConfig:
         if self.mixup + self.cutmix > 1:
             raise ValueError("mixup and cutmix are shares of the images: together they are 1 at most")
         if self.soup == 1:
@@ -168,7 +168,7 @@ class TrainConfig(Strict):
     model: NetworkConfig
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
-    train: OptimiserConfig = OptimiserConfig()
+    train: OptimizerConfig = OptimizerConfig()
     decision: DecisionConfig = DecisionConfig()
 
     @model_validator(mode="after")

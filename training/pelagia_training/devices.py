@@ -62,10 +62,10 @@ def is_first() -> bool:
     return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
-def leave() -> None:
-    """Ends this process, and well, where it is not the first and has done its share; the first one goes on.
+def end_other_processes() -> None:
+    """Ends this process at once, without an error, where it is not the first one. For the command line alone.
 
-    gloo's threads outlive its process group. One that lets go of a tensor while the interpreter shuts down aborts the
+    gloo's threads outlive its process group. A thread that frees a tensor while the interpreter shuts down aborts the
     process, and with it the run.
     """
     if not is_first():
@@ -133,12 +133,12 @@ class _SharedBatchNorm(nn.BatchNorm2d):
         if not self.training:
             return super().forward(input)
         with torch.autocast(input.device.type, enabled=False):
-            normalised = self._normalised(input.float()).to(input.dtype)
+            normalized = self._normalized(input.float()).to(input.dtype)
         for name in ("drop", "act"):
-            normalised = getattr(self, name, nn.Identity())(normalised)
-        return normalised
+            normalized = getattr(self, name, nn.Identity())(normalized)
+        return normalized
 
-    def _normalised(self, x: Tensor) -> Tensor:
+    def _normalized(self, x: Tensor) -> Tensor:
         over, shape = (0, 2, 3), (1, -1, 1, 1)
         count = _sum(x.new_tensor(x.numel() / x.shape[1]))
         mean = _sum(x.sum(over)) / count
@@ -149,10 +149,10 @@ class _SharedBatchNorm(nn.BatchNorm2d):
             share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean.detach(), share)
             self.running_var.lerp_(variance.detach() * count / (count - 1), share)
-        normalised = centred * torch.rsqrt(variance + self.eps).view(shape)
+        normalized = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
-            normalised = normalised * self.weight.view(shape) + self.bias.view(shape)
-        return normalised
+            normalized = normalized * self.weight.view(shape) + self.bias.view(shape)
+        return normalized
 
 
 def _sum(values: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
     pelagia train configs/training/tiny_cpu.yaml --set dataset=DATASET --out RUN
     pelagia train configs/training/baseline.yaml --set dataset=DATASET --set train.epochs=20 --out RUN
 
+The config ends here: every builder below takes plain values from it.
+
 Shapes: N images, S side, C classes. Images are uint8 N x S x S x 3; logits float32 N x C.
 """
 
@@ -12,24 +14,27 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
 
-from pelagia.errors import DatasetError, TrainingError, first_few
+from pelagia.errors import DatasetError, Interrupted, TrainingError, first_few
+from pelagia.images.preprocess import Image
 from pelagia_training.config import TrainConfig
-from pelagia_training.data.batches import prefetched, sizes_of, targets_of
+from pelagia_training.data.augment import build_augment
+from pelagia_training.data.batches import Batches, TrainingImages, prefetched, sizes_of, targets_of
 from pelagia_training.data.crops import open_crops
+from pelagia_training.data.sampling import build_order
 from pelagia_training.devices import (
     deterministic,
     is_first,
     launch,
-    leave,
     make_fabric,
     memory_kept,
     name_of,
@@ -37,44 +42,52 @@ from pelagia_training.devices import (
 )
 from pelagia_training.environment import changes, environment
 from pelagia_training.figures.metrics import Matrix, metrics_of
-from pelagia_training.fit.checkpoint import Progress, RunHistory, load_checkpoint
+from pelagia_training.fit.checkpoint import RunHistory, RunProgress, load_checkpoint
 from pelagia_training.fit.context import Report, RunContext, Step
-from pelagia_training.fit.learner import Learner, build_learner, seed_everything
-from pelagia_training.fit.prepare import Splits, first_network, read_splits, require_same_dataset, training_batches
-from pelagia_training.fit.saving import average_last_epochs, best_weights, keep_checkpoint, keep_epoch
-from pelagia_training.fit.targets import build_targets
-from pelagia_training.fit.validation import validate
-from pelagia_training.network.backbone import Normalised
-from pelagia_training.network.losses import build_loss
-from pelagia_training.runs.folder import (
-    CHECKPOINT_FILE,
-    RunState,
-    flat,
-    open_run,
-    write_config,
-    write_state,
+from pelagia_training.fit.learner import Learner, build_learner, seed_everything, warmup_cosine
+from pelagia_training.fit.prepare import (
+    Splits,
+    first_network,
+    read_splits,
+    require_even_batches,
+    require_same_dataset,
+    training_batches,
 )
+from pelagia_training.fit.saving import average_last_epochs, best_weights, save_epoch, save_run_checkpoint
+from pelagia_training.fit.targets import TargetBuilder, load_teachers
+from pelagia_training.fit.validation import validate
+from pelagia_training.network.backbone import Normalized
+from pelagia_training.network.losses import build_loss
+from pelagia_training.network.optim import build_optimizer
+from pelagia_training.runs.folder import CHECKPOINT_FILE, RunState, flat, open_run, write_config, write_state
 from pelagia_training.runs.loggers import open_loggers, require_loggers
-from pelagia_training.runs.logs import run_log, write_metrics
+from pelagia_training.runs.logs import training_log, write_metrics
 from pelagia_training.runs.soup import Soup
 
 _READ_EVERY = 10
-"""Batches between two looks at the losses on a device that would have to wait for each."""
-_EXPLODED = 5.0
-"""A mean loss so many times that of a network which says nothing is a divergence..."""
-_EXPLODED_AFTER = 20
-"""...after so many batches of an epoch."""
+"""Batches between two reads of the loss on a GPU, which has to wait for each read."""
+_DIVERGED = 5.0
+"""A mean loss this many times the loss of a uniform guess is a divergence..."""
+_DIVERGED_AFTER = 20
+"""...after this many batches of an epoch."""
 
 
 def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *, resume: bool = True) -> RunState:
-    """Trains a network on the train split, watches the val split, and leaves the run folder ``out``.
+    """Trains a network on the train split, validates it on the val split, and writes the run folder ``out``.
 
-    A run that was broken off goes on from its last checkpoint, and ends as if it had not been, unless ``resume`` is
-    False.
+    An interrupted run resumes from its last checkpoint, with the same result as an uninterrupted run, unless ``resume``
+    is False.
+
+    Args:
+        report: called with sentences and with the state after each batch and epoch.
+
+    Returns:
+        `run.json` of the finished run.
 
     Raises:
-        ConfigError, InputError, DatasetError: the config, the weights, the dataset or the run folder will not do.
-        TrainingError: the loss is no longer a number or explodes, or the memory or the disk is too small.
+        ConfigError, InputError, DatasetError: the config, the weights, the dataset or the run folder cannot be used.
+        TrainingError: the loss is not finite or diverges, or the memory or the disk is too small.
+        Interrupted: a SIGTERM came; a checkpoint is written.
     """
     require_loggers(config.loggers)
     fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
@@ -83,96 +96,276 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         stack.enter_context(deterministic(fabric))
         stack.enter_context(memory_kept())
         report = stack.enter_context(_logged(out, report))
-        splits = read_splits(config, fabric.world_size)
-        if splits.unwatched:
-            report(
-                f"warning: no validation image of {first_few(splits.unwatched)}: nobody will see how well it is learnt"
-            )
-        if (count := len(splits.train)) < config.train.batch_size:
-            report(f"warning: all {count} training images are one batch, less than train.batch_size")
-        if config.train.warmup_epochs >= config.train.epochs:
-            report(
-                f"warning: a warm-up of {config.train.warmup_epochs:g} epochs is all of {config.train.epochs}: the "
-                "learning rate never gets to train.lr; lower train.warmup_epochs"
-            )
-        goes_on = require_same_dataset(out, splits.dataset)
-        seed_everything((config.seed,))
-        network = first_network(config, splits, report, with_weights=not goes_on)
-        crops = open_crops(
-            splits.dataset,
-            (splits.train, splits.val),
-            config.preprocess,
-            folder=config.data.cache,
-            stream=config.data.stream,
-            report=report,
-        )
-        launch(fabric)
-        share_batch_norms(network, fabric)
-        loader, batches = training_batches(config, splits, crops[0], fabric)
-        criterion = build_loss(config.train.long_tail, np.bincount(targets_of(splits.train, splits.classes)))
-        teaching = build_targets(config, splits.classes, splits.dataset.meta.fingerprint)
-        learner = build_learner(fabric, network, teaching, criterion, config.train, len(batches), config.seed, report)
-        stop = stack.enter_context(_stoppable())
-        journey = _journey(config, out, splits, learner, goes_on, report)
-        shown = flat(config.model_dump(mode="json"))
-        logger = stack.enter_context(
-            open_loggers(config.loggers if is_first() else (), out, config.name, shown, report)
-        )
-        logger(journey.figures)
-        targets = targets_of(splits.val, splits.classes)
-        sizes = sizes_of(splits.val) if config.model.size else None
-        course = RunContext(
-            config, out, learner, loader, batches, crops[1], sizes, targets, journey, report, logger, stop
-        )
-        return _run(course)
+        run = _prepare(config, out, fabric, report, stack)
+        run.logger(run.history.metrics)
+        while run.unfinished:
+            _train_epoch(run)
+            _end_epoch(run, validate(run))
+        return _finish(run)
 
 
-def _run(course: RunContext) -> RunState:
-    """The loop, epoch by epoch, to the end of the run."""
-    progress, config = course.progress, course.config
-    while course.goes_on:
-        _learn_an_epoch(course)
-        _end_epoch(course, validate(course))
-    if progress.epoch < config.train.epochs:
-        course.report(
-            f"stopping: {progress.waited} epochs without a better validation macro-F1 than {progress.best:.4f}"
+# ---- the loop
+
+
+def _train_epoch(run: RunContext) -> None:
+    """Trains on the batches of the epoch that are not done yet."""
+    progress, batches = run.progress, run.batches
+    read_every = 1 if run.learner.fabric.device.type == "cpu" else _READ_EVERY
+    batches.start(progress.epoch + 1, progress.batch)
+    losses: list[Tensor] = []
+    with _error_in_one_line(), closing(prefetched(run.loader)) as loaded:
+        for batch in loaded:
+            losses.append(train_step(run.learner, run.step, batch))
+            progress.batch += 1
+            if progress.batch % read_every == 0 or progress.batch == len(batches):
+                _read_losses(run, torch.stack(losses).sum(0))
+                losses.clear()
+
+
+def train_step(learner: Learner, step: int, batch: Sequence[Tensor]) -> Tensor:
+    """One step of the optimizer on one batch: the inputs of the network, and the class indices last.
+
+    Returns:
+        float32, 2: the loss, and the loss of a network that gives every class the same probability.
+
+    Raises:
+        TrainingError: the memory does not hold one image.
+    """
+    learner.set_rate(step)
+    learner.wrapped.train()
+    losses = learner.within_memory(lambda: _gradients(learner, step, batch), count=len(batch[-1]))
+    learner.fabric.clip_gradients(
+        learner.wrapped, learner.optimizer, max_norm=learner.clip_grad, error_if_nonfinite=False
+    )
+    learner.optimizer.step()
+    learner.optimizer.zero_grad()
+    if learner.average:
+        learner.average.update(learner.network, step=step + 1)
+    return losses
+
+
+def _gradients(learner: Learner, step: int, batch: Sequence[Tensor]) -> Tensor:
+    """Forward, loss and backward, a micro-batch at a time; but for batch norms the same as the batch in one piece."""
+    key = learner.random_key(step)
+    seed_everything(key)
+    *inputs, labels = batch
+    prepared = learner.make_targets(inputs, labels, key)
+    losses = torch.zeros(2, device=prepared[-1].device)
+    for (*images, targets), share, last in learner.micro_batches(prepared):
+        with learner.synchronized(last):
+            logits = learner.wrapped(*images)
+            loss = learner.criterion(logits, targets)
+            learner.fabric.backward(loss * share if share < 1 else loss)
+        with torch.no_grad():
+            uniform_loss = learner.criterion(torch.zeros_like(logits), targets)
+            losses += torch.stack((loss.detach(), uniform_loss)).float() * share
+    return losses
+
+
+def _read_losses(run: RunContext, losses: Tensor) -> None:
+    """Adds up the losses of the last batches, writes a checkpoint where one is due, and stops where it must."""
+    progress, fabric = run.progress, run.learner.fabric
+    stop = losses.new_tensor([float(run.stop.is_set())])
+    reduced: Any = fabric.all_reduce(torch.cat((losses, stop)), reduce_op="mean")
+    loss, uniform_loss, stopping = reduced.tolist()
+    progress.loss_sum += loss
+    progress.uniform_loss_sum += uniform_loss
+    _require_convergence(run)
+    run.report(run.report_step())
+    due = time.monotonic() - run.saved >= run.checkpoint_seconds
+    if is_first() and (due or stopping):
+        save_run_checkpoint(run)
+    if stopping:
+        fabric.barrier()  # a process that ends early has the first one killed, which still writes
+        raise Interrupted(f"interrupted by SIGTERM ({run.place}); a checkpoint is in {run.out}")
+
+
+def _require_convergence(run: RunContext) -> None:
+    """Raises TrainingError where the loss is not finite, or has diverged."""
+    progress = run.progress
+    if not math.isfinite(progress.loss_sum):
+        raise TrainingError(f"the loss is not a finite number ({run.place}); {run.advice}")
+    enough = progress.batch >= min(_DIVERGED_AFTER, len(run.batches))
+    if enough and progress.loss_sum > _DIVERGED * progress.uniform_loss_sum:
+        loss, uniform_loss = progress.loss_sum / progress.batch, progress.uniform_loss_sum / progress.batch
+        raise TrainingError(
+            f"the loss diverges ({run.place}): it is {loss:.3g}, and a uniform guess has {uniform_loss:.3g}; "
+            + run.advice
         )
-    average_last_epochs(course)
-    course.journey.state = course.journey.state.model_copy(update={"status": "finished"})
+
+
+def _end_epoch(run: RunContext, confusion: Matrix) -> None:
+    """Counts the epoch, and saves its weights and metrics, the checkpoint last."""
+    progress, history, metrics = run.progress, run.history, metrics_of(confusion)
+    progress.epoch += 1
+    progress.epochs_without_gain = 0 if metrics.macro_f1 > progress.best else progress.epochs_without_gain + 1
+    found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(run.seconds, 1)}
+    if progress.epochs_without_gain == 0:
+        progress.best = metrics.macro_f1
+        found |= best_weights(progress.epoch, confusion)
+    history.state = history.state.model_copy(update=found)
+    history.metrics.append(run.epoch_metrics(metrics))
+    epoch_report = run.report_step(metrics)
+    progress.batch, progress.loss_sum, progress.uniform_loss_sum = 0, 0.0, 0.0
     if is_first():
-        write_state(course.out, course.journey.state)
-        (course.out / CHECKPOINT_FILE).unlink(missing_ok=True)
-        Soup(course.out, config.train.soup).discard()
-    return course.journey.state
+        save_epoch(run)
+    run.logger(history.metrics)
+    run.report(epoch_report)
 
 
-# ---- before the first batch and beside all of them
+def _finish(run: RunContext) -> RunState:
+    """Averages the last epochs' weights where that is asked for, and marks the run as finished."""
+    progress = run.progress
+    if progress.epoch < run.epochs:
+        run.report(
+            f"stopping early: {progress.epochs_without_gain} epochs without a better validation macro-F1 than "
+            f"{progress.best:.4f}"
+        )
+    average_last_epochs(run)
+    run.history.state = run.history.state.model_copy(update={"status": "finished"})
+    if is_first():
+        write_state(run.out, run.history.state)
+        (run.out / CHECKPOINT_FILE).unlink(missing_ok=True)
+        Soup(run.out, run.soup_epochs).discard()
+    return run.history.state
 
 
-def _journey(
-    config: TrainConfig, out: Path, splits: Splits, learner: Learner, goes_on: bool, report: Report
+# ---- before the first batch
+
+
+def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, stack: ExitStack) -> RunContext:
+    """Data, network and learner, from the run's checkpoint or from the start."""
+    splits = _read_data(config, fabric.world_size, report)
+    resuming = require_same_dataset(out, splits.dataset)
+    seed_everything((config.seed,))
+    network = first_network(
+        config.model, splits, config.preprocess.size, config.data.resplit, report, with_weights=not resuming
+    )
+    rows, data = (splits.train, splits.val), config.data
+    crops, val_crops = open_crops(
+        splits.dataset, rows, config.preprocess, folder=data.cache, stream=data.stream, report=report
+    )
+    launch(fabric)
+    share_batch_norms(network, fabric)
+    loader, batches = _load_batches(config, splits, crops, fabric)
+    learner = _build_learner(config, fabric, network, splits, len(batches), report)
+    stop = stack.enter_context(_stop_on_sigterm())
+    history = _history(config, out, splits, learner, resuming, report)
+    loggers, parameters = config.loggers if is_first() else (), flat(config.model_dump(mode="json"))
+    return RunContext(
+        out=out,
+        epochs=config.train.epochs,
+        patience=config.train.patience,
+        soup_epochs=config.train.soup,
+        checkpoint_seconds=60 * config.train.checkpoint_minutes,
+        learner=learner,
+        loader=loader,
+        batches=batches,
+        val_images=val_crops,
+        val_sizes=sizes_of(splits.val) if config.model.size else None,
+        val_targets=targets_of(splits.val, splits.classes),
+        history=history,
+        report=report,
+        logger=stack.enter_context(open_loggers(loggers, out, config.name, parameters, report)),
+        stop=stop,
+    )
+
+
+def _read_data(config: TrainConfig, processes: int, report: Report) -> Splits:
+    """The rows to train and to validate on, with warnings about them."""
+    require_even_batches(config.train.batch_size, processes)
+    splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
+    if missing := splits.classes_without_validation:
+        report(f"warning: the val split has no image of {first_few(missing)}: they cannot be validated")
+    if (count := len(splits.train)) < config.train.batch_size:
+        report(f"warning: all {count} training images make one batch, which is less than train.batch_size")
+    if config.train.warmup_epochs >= config.train.epochs:
+        report(
+            f"warning: the warm-up of {config.train.warmup_epochs:g} epochs is as long as the training of "
+            f"{config.train.epochs}: the learning rate never reaches train.lr; lower train.warmup_epochs"
+        )
+    return splits
+
+
+def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], fabric: Fabric) -> tuple[Any, Batches]:
+    targets = targets_of(splits.train, splits.classes)
+    sizes = sizes_of(splits.train) if config.model.size else None
+    images = TrainingImages(crops, targets, build_augment(config.augment), config.seed, sizes)
+    order = build_order(config.train.long_tail, targets, config.seed)
+    return training_batches(images, order, config.train.batch_size, fabric, config.data.workers)
+
+
+def _build_learner(
+    config: TrainConfig, fabric: Fabric, network: Normalized, splits: Splits, steps: int, report: Report
+) -> Learner:
+    """A learner that makes ``steps`` steps an epoch."""
+    settings = config.train
+    optimizer = build_optimizer(
+        network,
+        lr=settings.lr,
+        weight_decay=settings.weight_decay,
+        layer_decay=settings.layer_decay,
+        frozen_steps=settings.freeze_epochs * steps,
+    )
+    teachers = load_teachers(
+        settings.distil.teachers,
+        splits.classes,
+        splits.dataset.meta.fingerprint,
+        preprocess=config.preprocess,
+        split=config.data.resplit,
+        long_tail=settings.long_tail,
+        takes_sizes=config.model.size,
+    )
+    make_targets = TargetBuilder(
+        classes=len(splits.classes),
+        smoothing=settings.label_smoothing,
+        mixup=settings.mixup,
+        cutmix=settings.cutmix,
+        teachers=teachers,
+        weight=settings.distil.weight,
+        temperature=settings.distil.temperature,
+    )
+    return build_learner(
+        fabric,
+        network,
+        optimizer,
+        make_targets,
+        build_loss(settings.long_tail, np.bincount(targets_of(splits.train, splits.classes))),
+        rate=warmup_cosine(settings.warmup_epochs * steps, settings.epochs * steps),
+        batch_size=settings.batch_size,
+        seed=config.seed,
+        report=report,
+        micro_batch=settings.micro_batch,
+        clip_grad=settings.clip_grad,
+        ema_decay=settings.ema_decay,
+        compiled=settings.compile,
+    )
+
+
+def _history(
+    config: TrainConfig, out: Path, splits: Splits, learner: Learner, resuming: bool, report: Report
 ) -> RunHistory:
-    """Where the run is: at its checkpoint or at its begin. The run folder says so."""
+    """Where the run is: at its checkpoint or at its start. Writes the run folder accordingly."""
     now = environment(name_of(learner.fabric))
-    if goes_on:
-        journey = load_checkpoint(out / CHECKPOINT_FILE, learner)
-        for change in changes(journey.state.environment, now):
-            report(f"warning: not as the run began, so its last digits may differ: {change}")
-        journey.state = journey.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
-        done = journey.progress
-        report(f"going on after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
+    if resuming:
+        history = load_checkpoint(out / CHECKPOINT_FILE, learner)
+        for change in changes(history.state.environment, now):
+            report(f"warning: the environment differs from the start of the run, so last digits may differ: {change}")
+        history.state = history.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
+        done = history.progress
+        report(f"resuming after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
     else:
-        journey = RunHistory(Progress(), _first_state(splits, learner.network, now), [])
+        history = RunHistory(RunProgress(), _first_state(splits, learner.network, now), [])
         report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
-    learner.fabric.barrier()  # nobody writes before everybody has read
+    learner.fabric.barrier()  # no process writes before all processes have read
     if is_first():
         write_config(out, config)
-        write_state(out, journey.state)
-        write_metrics(out, journey.figures)
-    return journey
+        write_state(out, history.state)
+        write_metrics(out, history.metrics)
+    return history
 
 
-def _first_state(splits: Splits, network: Normalised, made_with: dict[str, str]) -> RunState:
+def _first_state(splits: Splits, network: Normalized, made_with: dict[str, str]) -> RunState:
     return RunState(
         dataset=splits.dataset.root.absolute(),
         dataset_name=splits.dataset.meta.name,
@@ -185,27 +378,30 @@ def _first_state(splits: Splits, network: Normalised, made_with: dict[str, str])
     )
 
 
+# ---- around the loop
+
+
 @contextmanager
 def _logged(out: Path, report: Report) -> Iterator[Report]:
     """``report`` that writes `train.log` as well; silent in all processes but the first."""
     if not is_first():
         yield lambda event: None
         return
-    with run_log(out) as log:
+    with training_log(out) as log:
 
         def both(event: str | Step) -> None:
             if isinstance(event, str):
                 log(event)
             elif event.validation is not None:
-                figures = ", ".join(f"{name} {value:.4f}" for name, value in event.validation.headline.items())
-                log(f"epoch {event.epoch} of {event.epochs}, loss {event.loss:.4f}, validation {figures}")
+                metrics = ", ".join(f"{name} {value:.4f}" for name, value in event.validation.headline.items())
+                log(f"epoch {event.epoch} of {event.epochs}, loss {event.loss:.4f}, validation {metrics}")
             report(event)
 
         yield both
 
 
 @contextmanager
-def _stoppable() -> Iterator[threading.Event]:
+def _stop_on_sigterm() -> Iterator[threading.Event]:
     """Yields an event that a SIGTERM sets: the run then ends after a batch, with a checkpoint of it."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -218,78 +414,10 @@ def _stoppable() -> Iterator[threading.Event]:
         signal.signal(signal.SIGTERM, before)
 
 
-# ---- what is repeated
-
-
-def _learn_an_epoch(course: RunContext) -> None:
-    """The batches of an epoch that are still to be learnt from."""
-    progress, learner, batches = course.progress, course.learner, course.batches
-    every = 1 if learner.fabric.device.type == "cpu" else _READ_EVERY
-    batches.start(progress.epoch + 1, progress.batch)
-    losses: list[Tensor] = []
-    with _in_one_line(), closing(prefetched(course.loader)) as feed:
-        for batch in feed:
-            losses.append(learner.step(progress.epoch * len(batches) + progress.batch, batch))
-            progress.batch += 1
-            if progress.batch % every == 0 or progress.batch == len(batches):
-                _read(course, torch.stack(losses).sum(0))
-                losses.clear()
-
-
 @contextmanager
-def _in_one_line() -> Iterator[None]:
-    """What a worker process says of an image, without the traceback that the loader puts before it."""
+def _error_in_one_line() -> Iterator[None]:
+    """The message of a loader process about an image, without the traceback that torch puts before it."""
     try:
         yield
     except DatasetError as error:
         raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None
-
-
-def _read(course: RunContext, losses: Tensor) -> None:
-    """Looks at the losses of the last batches, keeps a checkpoint where it is time, and stops where it must."""
-    progress, fabric = course.progress, course.learner.fabric
-    stop = losses.new_tensor([float(course.stop.is_set())])
-    reduced: Any = fabric.all_reduce(torch.cat((losses, stop)), reduce_op="mean")
-    loss, chance, stopping = reduced.tolist()
-    progress.total += loss
-    progress.chance += chance
-    _require_sane(course)
-    course.report(course.step())
-    due = time.monotonic() - course.saved >= 60 * course.config.train.checkpoint_minutes
-    if is_first() and (due or stopping):
-        keep_checkpoint(course)
-    if stopping:
-        fabric.barrier()  # a process that ends early has the first one killed, which still writes
-        leave()
-        raise SystemExit(128 + signal.SIGTERM)
-
-
-def _require_sane(course: RunContext) -> None:
-    progress = course.progress
-    if not math.isfinite(progress.total):
-        raise TrainingError(f"the loss is no longer a number ({course.place}); {course.advice}")
-    if progress.batch >= min(_EXPLODED_AFTER, len(course.batches)) and progress.total > _EXPLODED * progress.chance:
-        loss, chance = progress.total / progress.batch, progress.chance / progress.batch
-        raise TrainingError(
-            f"the loss explodes ({course.place}): {loss:.3g}, where a network that says nothing has {chance:.3g}; "
-            + course.advice
-        )
-
-
-def _end_epoch(course: RunContext, confusion: Matrix) -> None:
-    """Counts the epoch and keeps its weights and figures, the checkpoint last."""
-    progress, journey, metrics = course.progress, course.journey, metrics_of(confusion)
-    progress.epoch += 1
-    progress.waited = 0 if metrics.macro_f1 > progress.best else progress.waited + 1
-    found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(course.seconds, 1)}
-    if progress.waited == 0:
-        progress.best = metrics.macro_f1
-        found |= best_weights(progress.epoch, confusion)
-    journey.state = journey.state.model_copy(update=found)
-    journey.figures.append(course.figures(metrics))
-    told = course.step(metrics)
-    progress.batch, progress.total, progress.chance = 0, 0.0, 0.0
-    if is_first():
-        keep_epoch(course)
-    course.logger(journey.figures)
-    course.report(told)

@@ -14,7 +14,7 @@ from pelagia_training.data.batches import load_fitted, targets_of
 from pelagia_training.evaluation.assess import assess
 from pelagia_training.evaluation.evaluate import evaluate
 from pelagia_training.figures.metrics import reliability_of
-from pelagia_training.network.backbone import Normalised, build_network, shows_features
+from pelagia_training.network.backbone import Normalized, build_network, shows_features
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -24,7 +24,7 @@ HALF = (0.5, 0.5, 0.5)
     [("test_resnet", 32, True), ("test_vit", 160, True), ("deit_tiny_distilled_patch16_224", 224, False)],
 )
 def test_a_network_of_one_head_shows_its_features(backbone: str, size: int, shown: bool) -> None:
-    network = Normalised(build_network(backbone, 3, pretrained=False, drop_rate=0.0, options={}), HALF, HALF)
+    network = Normalized(build_network(backbone, 3, pretrained=False, drop_rate=0.0, options={}), HALF, HALF)
     images = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
     assert shows_features(network, images) == shown
 

@@ -18,15 +18,16 @@ from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import TrainingError
 from pelagia.taxonomy import taxonomy_of_names
-from pelagia_training.config import OptimiserConfig, TrainConfig
-from pelagia_training.fit.checkpoint import Progress, RunHistory, load_checkpoint, save_checkpoint
-from pelagia_training.fit.learner import Learner, build_learner
+from pelagia_training.config import OptimizerConfig, TrainConfig
+from pelagia_training.fit.checkpoint import RunHistory, RunProgress, load_checkpoint, save_checkpoint
+from pelagia_training.fit.learner import Learner, build_learner, warmup_cosine
 from pelagia_training.fit.targets import TargetBuilder
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
+from pelagia_training.network.optim import build_optimizer
 from pelagia_training.network.predict import predict
 from pelagia_training.runs.folder import RunState
-from pelagia_training.train import train
+from pelagia_training.train import train, train_step
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
@@ -54,11 +55,21 @@ class Forgetful(nn.Module):
 
 
 def learner(network: nn.Module, said: list[str], **changes: object) -> Learner:
-    settings = OptimiserConfig.model_validate({"batch_size": 16, "ema_decay": 0, "warmup_epochs": 0, **changes})
+    settings = OptimizerConfig.model_validate({"batch_size": 16, "ema_decay": 0, "warmup_epochs": 0, **changes})
     fabric = Fabric(accelerator="cpu", devices=1)
-    model = Normalised(network, (0.0,) * 3, (1.0,) * 3)
-    teaching, loss = TargetBuilder(classes=3, smoothing=0.0), build_loss("none", np.ones(3))
-    return build_learner(fabric, model, teaching, loss, settings, 10, 0, said.append)
+    model = Normalized(network, (0.0,) * 3, (1.0,) * 3)
+    return build_learner(
+        fabric,
+        model,
+        build_optimizer(model, lr=settings.lr, weight_decay=settings.weight_decay),
+        TargetBuilder(classes=3, smoothing=0.0),
+        build_loss("none", np.ones(3)),
+        rate=warmup_cosine(0, settings.epochs * 10),
+        batch_size=settings.batch_size,
+        seed=0,
+        report=said.append,
+        micro_batch=settings.micro_batch,
+    )
 
 
 @pytest.fixture
@@ -73,25 +84,25 @@ def test_a_batch_that_the_memory_does_not_hold_goes_through_in_parts(batch: list
     small, large = Forgetful(most=5), Forgetful(most=16)
     ours, theirs = learner(small, said), learner(large, [])
     for step in range(3):
-        found, expected = ours.step(step, batch), theirs.step(step, batch)
+        found, expected = train_step(ours, step, batch), train_step(theirs, step, batch)
         assert torch.allclose(found, expected)
     assert torch.allclose(small.layer.weight, large.layer.weight, atol=1e-6)
     assert small.seen == [16, 8] + 3 * [4, 4, 4, 4]
-    assert [text.partition(", their gradients")[0] for text in said] == [
-        "the device's memory does not hold 16 images at once: going on with 8",
-        "the device's memory does not hold 8 images at once: going on with 4",
+    assert [text.partition(", whose gradients")[0] for text in said] == [
+        "the device's memory does not hold 16 images at once: continuing with 8",
+        "the device's memory does not hold 8 images at once: continuing with 4",
     ]
 
 
 def test_a_memory_that_holds_no_image_is_one_line(batch: list[Tensor]) -> None:
     with pytest.raises(TrainingError, match="memory does not hold 1 images: .*smaller preprocess.size or backbone"):
-        learner(Forgetful(most=0), []).step(0, batch)
+        train_step(learner(Forgetful(most=0), []), 0, batch)
 
 
 def test_images_to_be_judged_go_through_as_many_at_once_as_the_memory_holds() -> None:
     images = np.random.default_rng(0).integers(0, 255, (150, 2, 2, 3), np.uint8)
     small, large = Forgetful(most=20), Forgetful(most=64)
-    found, expected = (predict(Normalised(one, (0.0,) * 3, (1.0,) * 3), images) for one in (small, large))
+    found, expected = (predict(Normalized(one, (0.0,) * 3, (1.0,) * 3), images) for one in (small, large))
     assert np.allclose(found, expected, atol=1e-6)
     assert small.seen == [64, 32] + 9 * [16] + [6]
     assert large.seen == [64, 64, 22]
@@ -100,13 +111,13 @@ def test_images_to_be_judged_go_through_as_many_at_once_as_the_memory_holds() ->
 def test_a_memory_that_holds_no_image_to_be_judged_is_one_line() -> None:
     images = np.zeros((3, 2, 2, 3), np.uint8)
     with pytest.raises(TrainingError, match="memory does not hold 1 image to judge: .*smaller preprocess.size or"):
-        predict(Normalised(Forgetful(most=0), (0.0,) * 3, (1.0,) * 3), images)
+        predict(Normalized(Forgetful(most=0), (0.0,) * 3, (1.0,) * 3), images)
 
 
 def test_a_micro_batch_that_was_asked_for_gives_the_same_weights(batch: list[Tensor]) -> None:
     parts, whole = Forgetful(16), Forgetful(16)
-    learner(parts, [], micro_batch=3).step(0, batch)
-    learner(whole, []).step(0, batch)
+    train_step(learner(parts, [], micro_batch=3), 0, batch)
+    train_step(learner(whole, []), 0, batch)
     assert parts.seen == [3, 3, 3, 3, 3, 1]
     assert torch.allclose(parts.layer.weight, whole.layer.weight, atol=1e-6)
 
@@ -114,7 +125,7 @@ def test_a_micro_batch_that_was_asked_for_gives_the_same_weights(batch: list[Ten
 def test_what_one_memory_did_not_hold_is_tried_again_where_a_run_goes_on(batch: list[Tensor], tmp_path: Path) -> None:
     """On more devices, or a larger one, batch norms would else see fewer images than they could."""
     short = learner(Forgetful(most=5), [])
-    short.step(0, batch)
+    train_step(short, 0, batch)
     state = RunState(
         dataset=tmp_path,
         dataset_name="",
@@ -125,10 +136,10 @@ def test_what_one_memory_did_not_hold_is_tried_again_where_a_run_goes_on(batch: 
         std=(1.0,) * 3,
         environment={},
     )
-    save_checkpoint(tmp_path / "checkpoint.safetensors", short, RunHistory(Progress(), state, []))
+    save_checkpoint(tmp_path / "checkpoint.safetensors", short, RunHistory(RunProgress(), state, []))
     again = learner(large := Forgetful(most=16), [])
     load_checkpoint(tmp_path / "checkpoint.safetensors", again)
-    again.step(1, batch)
+    train_step(again, 1, batch)
     assert short.micro_batch == 4
     assert large.seen == [16]
 
@@ -142,10 +153,8 @@ def test_a_loss_that_explodes_stops_and_keeps_what_was_good(
 ) -> None:
     """After two good epochs the learning rate is ten thousand times as high: a loss of thousands, which is a number."""
     out = tmp_path / "run"
-    monkeypatch.setattr(
-        "pelagia_training.fit.learner.warmup_cosine", lambda *given: lambda step: 1e4 if step > 20 else 1
-    )
-    with pytest.raises(TrainingError, match=r"the loss explodes \(epoch 3, batch 9\): .*nothing has") as caught:
+    monkeypatch.setattr("pelagia_training.train.warmup_cosine", lambda *given: lambda step: 1e4 if step > 20 else 1)
+    with pytest.raises(TrainingError, match=r"the loss diverges \(epoch 3, batch 9\): .*a uniform guess has") as caught:
         train(config(dataset.root, "train.epochs=9", "train.ema_decay=0", "train.clip_grad=1e9"), out)
     kept = f"the best weights so far are in {out / 'best.safetensors'}. Try a lower learning rate in a new run: "
     assert kept in str(caught.value)

@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 
 from pelagia.errors import ConfigError, InputError
-from pelagia_training.network.backbone import Deployed, Normalised, build_network, load_weights, require_fit
+from pelagia_training.network.backbone import Deployed, Normalized, build_network, load_weights, require_fit
 
 BACKBONE = "test_resnet"
 
@@ -79,7 +79,7 @@ def test_a_pickle_with_code_in_it_is_refused_unrun(tmp_path: Path) -> None:
 def test_a_network_that_is_no_classifier_of_the_classes_is_one_line(options: dict[str, object]) -> None:
     def made() -> None:
         network = build_network("test_convnext", 3, pretrained=False, drop_rate=0.0, options=options)
-        require_fit(Normalised(network, (0.5,) * 3, (0.5,) * 3), 32, "test_convnext")
+        require_fit(Normalized(network, (0.5,) * 3, (0.5,) * 3), 32, "test_convnext")
 
     with pytest.raises(ConfigError, match="model.options: test_convnext .*: leave out what changes the network's out"):
         made()
@@ -105,7 +105,7 @@ def test_normalisation_is_that_of_the_trainer() -> None:
             return pixels.mean(dim=(2, 3))
 
     image = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
-    probabilities = Deployed(Normalised(Spy(), mean, std), temperatures=2.0)(image)
+    probabilities = Deployed(Normalized(Spy(), mean, std), temperatures=2.0)(image)
     expected = (image.permute(0, 3, 1, 2) / 255 - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(
         1, 3, 1, 1
     )

@@ -3,16 +3,16 @@
 import pytest
 import torch
 
-from pelagia_training.network.backbone import Normalised, SizeHead, build_network, is_head
+from pelagia_training.network.backbone import Normalized, SizeHead, build_network, is_head
 from pelagia_training.network.optim import build_optimizer
 
 
-def model(backbone: str = "test_resnet", size: bool = True) -> Normalised:
+def model(backbone: str = "test_resnet", size: bool = True) -> Normalized:
     network = build_network(backbone, 4, pretrained=False, drop_rate=0.0, options={})
-    return Normalised(network, (0.5,) * 3, (0.5,) * 3, SizeHead(4) if size else None)
+    return Normalized(network, (0.5,) * 3, (0.5,) * 3, SizeHead(4) if size else None)
 
 
-def rates(network: Normalised, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+def rates(network: Normalized, optimizer: torch.optim.Optimizer) -> dict[str, float]:
     names = {id(value): name for name, value in network.named_parameters()}
     return {names[id(one)]: group["lr"] for group in optimizer.param_groups for one in group["params"]}
 

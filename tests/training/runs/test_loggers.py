@@ -12,13 +12,13 @@ from pelagia.dataset.schema import Dataset
 from pelagia.errors import MissingExtra
 from pelagia_training.config import TrainConfig
 from pelagia_training.runs.loggers import open_loggers, require_loggers
-from pelagia_training.runs.logs import EpochFigures
+from pelagia_training.runs.logs import EpochMetrics
 from pelagia_training.train import train
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
 TINY = ("preprocess.size=32", "train.epochs=2", "train.batch_size=16", "model={backbone: test_resnet}")
-FIGURES = [EpochFigures(epoch, 1.0 / epoch, 0.1, 0.2, 0.3 + epoch / 100, 0.4) for epoch in (1, 2, 3)]
+FIGURES = [EpochMetrics(epoch, 1.0 / epoch, 0.1, 0.2, 0.3 + epoch / 100, 0.4) for epoch in (1, 2, 3)]
 
 
 def test_a_logger_that_is_not_installed_is_refused_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from benchmarks.science import ablation
 from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
 from pelagia_training.config import TrainConfig
-from pelagia_training.network.backbone import Normalised, build_network
+from pelagia_training.network.backbone import Normalized, build_network
 
 
 @pytest.mark.parametrize("variant", ablation.VARIANTS)
@@ -49,7 +49,7 @@ def test_a_share_of_the_labels_is_taken_of_every_class_in_whole_groups(
 
 def test_an_image_is_seen_in_all_its_orientations() -> None:
     network = build_network("test_resnet", 3, pretrained=False, drop_rate=0.0, options={})
-    model = Normalised(network, (0.5,) * 3, (0.5,) * 3).eval()
+    model = Normalized(network, (0.5,) * 3, (0.5,) * 3).eval()
     images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     first = ablation.turned(model, images, None, 8)
     assert np.allclose(first, ablation.turned(model, np.rot90(images, 1, (1, 2)).copy(), None, 8), atol=1e-5)

@@ -5,7 +5,7 @@ Invariant: what an image becomes depends on (seed, epoch, index) alone, not on h
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import albumentations as A  # noqa: N812 - the name that its documentation uses
 import cv2
@@ -22,8 +22,8 @@ Augment = Callable[[Image, int], Image]
 class _Augment:
     """A class and not a closure: worker processes that are not forked get it pickled."""
 
-    def __init__(self, config: AugmentConfig) -> None:
-        self._pipeline = A.Compose(_transforms(config))
+    def __init__(self, transforms: Sequence[A.BasicTransform]) -> None:
+        self._pipeline = A.Compose(transforms)
 
     def __call__(self, image: Image, seed: int) -> Image:
         self._pipeline.set_random_seed(seed)
@@ -33,7 +33,7 @@ class _Augment:
 
 def build_augment(config: AugmentConfig) -> Augment:
     """The augmentation that a config describes."""
-    return _Augment(config)
+    return _Augment(_transforms(config))
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:

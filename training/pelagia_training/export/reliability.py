@@ -23,7 +23,7 @@ from pelagia_training.data.batches import load_fitted, sizes_of, spread, targets
 from pelagia_training.figures.calibrate import calibrate, calibrated
 from pelagia_training.figures.metrics import Matrix, confusion_matrix
 from pelagia_training.figures.thresholds import choose_thresholds
-from pelagia_training.network.backbone import Deployed, Normalised, features_of, last_layer, logits_of, shows_features
+from pelagia_training.network.backbone import Deployed, Normalized, features_of, last_layer, logits_of, shows_features
 from pelagia_training.network.unknown import PRINCIPAL_SHARE, WEIGHT, VirtualLogit, fit_vim, threshold_for, vim_score
 
 SUBSPACE_IMAGES = 4096
@@ -50,7 +50,7 @@ class CalibratedNetwork:
 
 
 def calibrate_network(
-    classifier: Normalised,
+    classifier: Normalized,
     dataset: Dataset,
     known: tuple[Sequence[Record], Sequence[Record]],
     taxonomy: Taxonomy,
@@ -94,7 +94,7 @@ def calibrate_network(
 
 @torch.no_grad()
 def outputs(
-    classifier: Normalised, dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec
+    classifier: Normalized, dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
     """Logits, float32 N x C, and features, float32 N x D, of a dataset's images, some in memory at a time.
 

@@ -1,10 +1,10 @@
-"""All that an unfinished run needs to go on as if it had not been broken off, in one safetensors file.
+"""The checkpoint: all that an unfinished run needs to resume as if it had never stopped, in one safetensors file.
 
-Invariant: the file is whole at every moment, and nothing in it is code. Tensors are the network's, its average's and
-the optimiser's; the rest is JSON in the file's header. Random numbers and learning rates are not in it: they follow
-from the step (`pelagia_training.fit.learner`), and the order and look of the images from the epoch
-(`pelagia_training.data.batches`). Nor is what goes through at once, which follows from the config and the devices that are
-there.
+Invariant: the file is whole at every moment, and it holds no code. Its tensors are those of the network, of its moving
+average and of the optimizer; the rest is JSON in the file's header. It holds no random state and no learning rate: both
+follow from the step (`pelagia_training.fit.learner`), and the order and augmentation of the images from the epoch
+(`pelagia_training.data.batches`). It does not hold the size of the micro-batch, which follows from the config and the
+device.
 """
 
 from __future__ import annotations
@@ -25,48 +25,58 @@ from pelagia.errors import InputError, TrainingError
 from pelagia.system.files import new_file
 from pelagia_training.fit.learner import Learner
 from pelagia_training.runs.folder import RunState
-from pelagia_training.runs.logs import EpochFigures
+from pelagia_training.runs.logs import EpochMetrics
 
 _KEY = "pelagia"
 
 
-@dataclass
-class Progress:
-    """How far a run is: ``epoch`` epochs are over, and ``batch`` batches after them.
+_OLD_NAMES = {"total": "loss_sum", "chance": "uniform_loss_sum", "waited": "epochs_without_gain"}
+"""Keys of `RunProgress` in the file, which stay what they were when the format was made."""
 
-    ``total`` is the sum of these batches' losses, ``chance`` that of a network which says nothing. ``best`` is the best
-    validation macro-F1, ``waited`` the epochs since; ``seconds`` is the time spent.
+
+@dataclass
+class RunProgress:
+    """How far a run is.
+
+    Attributes:
+        epoch: epochs that are complete.
+        batch: batches of the next epoch that are done.
+        loss_sum: sum of the losses of these batches.
+        uniform_loss_sum: the same for a network that gives every class the same probability.
+        best: the best validation macro-F1.
+        epochs_without_gain: epochs since then.
+        seconds: time spent.
     """
 
     epoch: int = 0
     batch: int = 0
-    total: float = 0.0
-    chance: float = 0.0
+    loss_sum: float = 0.0
+    uniform_loss_sum: float = 0.0
     best: float = -1.0
-    waited: int = 0
+    epochs_without_gain: int = 0
     seconds: float = 0.0
 
 
 @dataclass
 class RunHistory:
-    """What a run has to show for itself: where it is, its `run.json`, and its epochs' figures."""
+    """What a run has reached: its progress, its `run.json`, and the metrics of its epochs."""
 
-    progress: Progress
+    progress: RunProgress
     state: RunState
-    figures: list[EpochFigures]
+    metrics: list[EpochMetrics]
 
 
-def save_checkpoint(path: Path, learner: Learner, journey: RunHistory) -> None:
-    """Replaces ``path`` in one step. Raises OSError; the checkpoint that stood there is then still whole."""
-    optimiser, numbers = _split(learner.optimizer.state_dict()["state"])
+def save_checkpoint(path: Path, learner: Learner, history: RunHistory) -> None:
+    """Replaces ``path`` in one step. Raises OSError; the old checkpoint is then still whole."""
+    optimizer_tensors, optimizer_numbers = _split(learner.optimizer.state_dict()["state"])
     document = {
-        "progress": asdict(journey.progress),
-        "state": journey.state.model_dump(mode="json"),
-        "figures": [asdict(one) for one in journey.figures],
-        "optimiser": numbers,
+        "progress": _renamed(asdict(history.progress), {new: old for old, new in _OLD_NAMES.items()}),
+        "state": history.state.model_dump(mode="json"),
+        "figures": [asdict(one) for one in history.metrics],
+        "optimiser": optimizer_numbers,
         "precision": learner.fabric.strategy.precision.state_dict(),
     }
-    tensors = {f"optimiser.{name}": value for name, value in optimiser.items()}
+    tensors = {f"optimiser.{name}": value for name, value in optimizer_tensors.items()}
     for part, module in learner.modules.items():
         tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
@@ -75,7 +85,7 @@ def save_checkpoint(path: Path, learner: Learner, journey: RunHistory) -> None:
 
 
 def load_checkpoint(path: Path, learner: Learner) -> RunHistory:
-    """Brings ``learner`` to where the checkpoint was made.
+    """Sets ``learner`` to the state in which the checkpoint was made.
 
     Raises:
         InputError: the file is damaged, or of another network.
@@ -90,9 +100,9 @@ def load_checkpoint(path: Path, learner: Learner) -> RunHistory:
         learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": state})
         learner.fabric.strategy.precision.load_state_dict(document["precision"])
         return RunHistory(
-            Progress(**document["progress"]),
+            RunProgress(**_renamed(document["progress"], _OLD_NAMES)),
             RunState.model_validate(document["state"]),
-            [EpochFigures(**one) for one in document["figures"]],
+            [EpochMetrics(**one) for one in document["figures"]],
         )
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
         what = (str(error).splitlines() or [type(error).__name__])[0]
@@ -102,14 +112,18 @@ def load_checkpoint(path: Path, learner: Learner) -> RunHistory:
 
 
 def require_finite(learner: Learner, advice: str) -> None:
-    """Raises TrainingError where a weight is no number: such weights must not replace good ones."""
+    """Raises TrainingError where a weight is NaN or infinite: such weights must not replace good ones."""
     norms = torch._foreach_norm([value.detach() for value in learner.network.parameters()])
     if not bool(torch.isfinite(torch.stack(norms)).all()):
         raise TrainingError(f"the weights are no longer numbers; {advice}")
 
 
+def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
+    return {names.get(name, name): value for name, value in values.items()}
+
+
 def _split(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimiser's state as named tensors, and as named plain values."""
+    """The state of an optimizer as named tensors and as named plain values."""
     named = {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
     tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
     return tensors, {name: value for name, value in named.items() if name not in tensors}

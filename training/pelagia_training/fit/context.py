@@ -1,4 +1,4 @@
-"""A training run under way, and what it tells of itself."""
+"""A training run in progress, and what it reports."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.images.preprocess import Image
-from pelagia_training.config import TrainConfig
 from pelagia_training.data.batches import Batches
 from pelagia_training.figures.metrics import Metrics
-from pelagia_training.fit.checkpoint import Progress, RunHistory
+from pelagia_training.fit.checkpoint import RunHistory, RunProgress
 from pelagia_training.fit.learner import Learner
 from pelagia_training.runs.folder import BEST_FILE
 from pelagia_training.runs.loggers import Logger
-from pelagia_training.runs.logs import EpochFigures
+from pelagia_training.runs.logs import EpochMetrics
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where a run is, after each batch and each epoch. ``validation`` is None within an epoch."""
+    """The state of a run after a batch or an epoch. ``validation`` is None within an epoch."""
 
     epoch: int
     epochs: int
@@ -37,22 +36,36 @@ class Step:
 
 
 Report = Callable[[str | Step], None]
-"""Called with a sentence on what begins, or a `Step`."""
+"""Called with a sentence, or with a `Step`."""
 
 
 @dataclass
 class RunContext:
-    """A run under way: what learns, from what, what is watched, and where it is."""
+    """A run in progress: the learner, its data, and how far it is.
 
-    config: TrainConfig
+    Attributes:
+        epochs: the run ends after this many.
+        patience: the run ends after this many epochs without a better validation macro-F1.
+        soup_epochs: the weights of this many last epochs are averaged at the end; 0: none.
+        checkpoint_seconds: time between two checkpoints within an epoch.
+        val_images: N of uint8, S x S x 3, RGB, 0..255.
+        val_sizes: float32, N x 3 (width, height, micrometers a pixel); None where the network takes no sizes.
+        val_targets: int64, N, class indices.
+        stop: set by a SIGTERM.
+    """
+
     out: Path
+    epochs: int
+    patience: int
+    soup_epochs: int
+    checkpoint_seconds: float
     learner: Learner
     loader: Any
     batches: Batches
     val_images: Sequence[Image]
     val_sizes: NDArray[np.float32] | None
     val_targets: NDArray[np.int64]
-    journey: RunHistory
+    history: RunHistory
     report: Report
     logger: Logger
     stop: threading.Event
@@ -60,12 +73,18 @@ class RunContext:
     saved: float = field(default_factory=time.monotonic)
 
     @property
-    def progress(self) -> Progress:
-        return self.journey.progress
+    def progress(self) -> RunProgress:
+        return self.history.progress
 
     @property
-    def goes_on(self) -> bool:
-        return self.progress.epoch < self.config.train.epochs and self.progress.waited < self.config.train.patience
+    def unfinished(self) -> bool:
+        """Whether another epoch is to be trained."""
+        return self.progress.epoch < self.epochs and self.progress.epochs_without_gain < self.patience
+
+    @property
+    def step(self) -> int:
+        """The number of the next step, counted from 0 over the whole run."""
+        return self.progress.epoch * len(self.batches) + self.progress.batch
 
     @property
     def place(self) -> str:
@@ -73,12 +92,12 @@ class RunContext:
 
     @property
     def seconds(self) -> float:
-        """Spent on the run, in all its starts."""
+        """Time spent on the run, over all of its starts."""
         return self.progress.seconds + time.monotonic() - self.began
 
     @property
     def advice(self) -> str:
-        """What is kept of a run that cannot go on as it is, and what to try."""
+        """What is kept of a run that failed, and what to try next."""
         kept = (
             f"the best weights so far are in {self.out / BEST_FILE}"
             if (self.out / BEST_FILE).exists()
@@ -87,27 +106,27 @@ class RunContext:
         lower = f"--set train.lr={self.learner.peak_rate / 3:.2g}"
         return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer --set train.warmup_epochs"
 
-    def figures(self, metrics: Metrics) -> EpochFigures:
-        """The row of the epoch that is just over."""
+    def epoch_metrics(self, validation: Metrics) -> EpochMetrics:
+        """The row of `metrics.csv` for the epoch that has just ended."""
         progress, learner, batches = self.progress, self.learner, len(self.batches)
-        return EpochFigures(
+        return EpochMetrics(
             epoch=progress.epoch,
-            train_loss=progress.total / batches,
+            train_loss=progress.loss_sum / batches,
             lr=learner.peak_rate * learner.rate(progress.epoch * batches),
-            val_accuracy=metrics.accuracy,
-            val_macro_f1=metrics.macro_f1,
-            val_balanced_accuracy=metrics.balanced_accuracy,
+            val_accuracy=validation.accuracy,
+            val_macro_f1=validation.macro_f1,
+            val_balanced_accuracy=validation.balanced_accuracy,
         )
 
-    def step(self, validation: Metrics | None = None) -> Step:
-        """What is reported after a batch, or with ``validation`` after an epoch."""
+    def report_step(self, validation: Metrics | None = None) -> Step:
+        """The report after a batch, or with ``validation`` after an epoch."""
         progress = self.progress
         return Step(
             epoch=progress.epoch + (validation is None),
-            epochs=self.config.train.epochs,
+            epochs=self.epochs,
             batch=progress.batch,
             batches=len(self.batches),
-            loss=progress.total / progress.batch,
+            loss=progress.loss_sum / progress.batch,
             validation=validation,
-            best=validation is not None and progress.waited == 0,
+            best=validation is not None and progress.epochs_without_gain == 0,
         )

@@ -1,16 +1,17 @@
-"""A network with what makes it learn, and the one step that a run repeats.
+"""A network with what trains it: optimizer, learning rate, loss, targets, moving average, micro-batches.
 
-Invariant: a step depends on the weights, the batch and (seed, step, process) alone. All random numbers are drawn anew
-from these before each step, and the learning rate follows from the step, so that neither is part of a checkpoint.
+Invariant: a step depends on the weights, the batch and (seed, step, process) alone. All random numbers are drawn from
+these before each step, and the learning rate follows from the step, so that a checkpoint needs neither.
 """
 
 from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,29 +20,34 @@ from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
 from pelagia.errors import TrainingError
-from pelagia_training.config import OptimiserConfig
 from pelagia_training.fit.targets import TargetBuilder
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import Loss
-from pelagia_training.network.optim import build_optimizer
+
+Result = TypeVar("Result")
 
 
 @dataclass
 class Learner:
-    """``network`` holds the weights, ``wrapped`` is the same network as Fabric runs it, ``average`` its moving average.
+    """A network and what trains it. `pelagia_training.train.train_step` makes one step with it.
 
-    Args:
-        rate: factor of the learning rate at a step, counted from 0 over the whole run.
+    Attributes:
+        network: holds the weights.
+        wrapped: the same network as Fabric runs it, compiled and on several devices perhaps.
+        average: the moving average of the weights.
+        rate: step, counted from 0 over the whole run -> the factor of the learning rate.
+        make_targets: labels of a batch -> soft targets.
+        clip_grad: the largest norm of the gradient.
         micro_batch: images that go through the network at once on each device; it shrinks where memory is short.
-        report: is told so.
+        report: called with a sentence when it shrinks.
     """
 
     fabric: Fabric
-    network: Normalised
+    network: Normalized
     wrapped: Any
     optimizer: Any
     rate: Callable[[int], float]
-    teaching: TargetBuilder
+    make_targets: TargetBuilder
     criterion: Loss
     average: ModelEmaV3 | None
     clip_grad: float
@@ -56,66 +62,52 @@ class Learner:
 
     @property
     def watched(self) -> nn.Module:
-        """The network whose validation counts and whose weights are kept."""
+        """The network that is validated and saved: the moving average where there is one."""
         return self.average.module if self.average else self.network
 
     @property
     def modules(self) -> dict[str, nn.Module]:
-        """All that holds weights, by the name that a checkpoint gives it."""
+        """All modules that hold weights, by their name in a checkpoint."""
         return {"network": self.network, **({"average": self.average.module} if self.average else {})}
 
-    def step(self, step: int, batch: Sequence[Tensor]) -> Tensor:
-        """Learns from one batch: the network's inputs, and the targets last.
+    def set_rate(self, step: int) -> None:
+        """Sets the learning rate of each parameter group for ``step``; 0 for groups that are still frozen."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * self.rate(step) if step >= group["begin"] else 0.0
 
-        Returns:
-            float, 2: the loss, and the loss of a network that says nothing.
+    def random_key(self, step: int) -> tuple[int, int, int]:
+        """The key from which all random numbers of ``step`` follow."""
+        return self.seed, step, self.fabric.global_rank
+
+    def micro_batches(self, batch: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], float, bool]]:
+        """Parts of a batch, the share of the batch that each is, and whether it is the last."""
+        count = len(batch[-1])
+        for start in range(0, count, self.micro_batch):
+            part = [one[start : start + self.micro_batch] for one in batch]
+            yield part, len(part[-1]) / count, start + self.micro_batch >= count
+
+    def synchronized(self, last: bool) -> AbstractContextManager[None]:
+        """Gradients are exchanged with the other processes at the last micro-batch alone."""
+        return self.fabric.no_backward_sync(self.wrapped, enabled=not last)
+
+    def within_memory(self, compute: Callable[[], Result], count: int) -> Result:
+        """``compute()``, again with half the micro-batch as long as the device's memory is too small.
 
         Raises:
             TrainingError: the memory does not hold one image.
         """
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * self.rate(step) if step >= group["begin"] else 0.0
-        self.wrapped.train()
         while True:
             try:
-                losses = self._backward(step, batch)
-                break
+                return compute()
             except torch.OutOfMemoryError:
-                self._shrink(len(batch[-1]))
-        self.fabric.clip_gradients(self.wrapped, self.optimizer, max_norm=self.clip_grad, error_if_nonfinite=False)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        if self.average:
-            self.average.update(self.network, step=step + 1)
-        return losses
-
-    def _backward(self, step: int, batch: Sequence[Tensor]) -> Tensor:
-        """Gradients of the batch, a micro-batch at a time, as if it had gone through at once but for batch norms."""
-        key = (self.seed, step, self.fabric.global_rank)
-        seed_everything(key)
-        *given, classes = batch
-        batch = self.teaching(given, classes, key)
-        count = len(classes)
-        losses = torch.zeros(2, device=batch[-1].device)
-        for start in range(0, count, self.micro_batch):
-            *inputs, targets = (part[start : start + self.micro_batch] for part in batch)
-            share = len(targets) / count
-            more = start + self.micro_batch < count
-            with self.fabric.no_backward_sync(self.wrapped, enabled=more):
-                logits = self.wrapped(*inputs)
-                loss = self.criterion(logits, targets)
-                self.fabric.backward(loss * share if share < 1 else loss)
-            with torch.no_grad():
-                silence = self.criterion(torch.zeros_like(logits), targets)
-                losses += torch.stack((loss.detach(), silence)).float() * share
-        return losses
+                self._shrink(count)
 
     def _shrink(self, count: int) -> None:
         """Halves the micro-batch."""
         now = min(self.micro_batch, count)
         if now == 1 or self.fabric.world_size > 1:  # the other processes do not know of it
             raise TrainingError(
-                f"the device's memory does not hold {now} images: give it fewer at once with "
+                f"the device's memory does not hold {now} images: send fewer at once with "
                 f"--set train.micro_batch={max(1, now // 2)}, or choose a smaller preprocess.size or backbone"
             )
         self.micro_batch = math.ceil(now / 2)
@@ -123,46 +115,50 @@ class Learner:
         if self.fabric.device.type == "cuda":
             torch.cuda.empty_cache()
         self.report(
-            f"the device's memory does not hold {now} images at once: going on with {self.micro_batch}, "
-            "their gradients summed over the same batch"
+            f"the device's memory does not hold {now} images at once: continuing with {self.micro_batch}, "
+            "whose gradients are summed over the same batch"
         )
 
 
 def build_learner(
     fabric: Fabric,
-    network: Normalised,
-    teaching: TargetBuilder,
+    network: Normalized,
+    optimizer: torch.optim.Optimizer,
+    make_targets: TargetBuilder,
     criterion: Loss,
-    config: OptimiserConfig,
-    steps: int,
+    *,
+    rate: Callable[[int], float],
+    batch_size: int,
     seed: int,
     report: Callable[[str], None],
+    micro_batch: int | None = None,
+    clip_grad: float = 1.0,
+    ema_decay: float = 0.0,
+    compiled: bool = False,
 ) -> Learner:
-    """A learner that makes ``steps`` steps an epoch."""
-    optimizer = build_optimizer(
-        network,
-        lr=config.lr,
-        weight_decay=config.weight_decay,
-        layer_decay=config.layer_decay,
-        frozen_steps=config.freeze_epochs * steps,
-    )
-    share = max(1, config.batch_size // fabric.world_size)
-    average = ModelEmaV3(network, decay=config.ema_decay, use_warmup=True) if config.ema_decay else None
-    wrapped, optimizer = fabric.setup(
-        cast("nn.Module", torch.compile(network)) if config.compile else network, optimizer
-    )
+    """Puts network and optimizer on the devices, and builds the moving average.
+
+    Args:
+        batch_size: images of a step, over all processes.
+        micro_batch: images at once on a device; None: all of the device's share.
+        ema_decay: of the moving average of the weights; 0: none.
+        compiled: whether torch.compile compiles the network.
+    """
+    share = max(1, batch_size // fabric.world_size)
+    average = ModelEmaV3(network, decay=ema_decay, use_warmup=True) if ema_decay else None
+    wrapped, optimizer = fabric.setup(cast("nn.Module", torch.compile(network)) if compiled else network, optimizer)
     return Learner(
         fabric=fabric,
         network=network,
         wrapped=wrapped,
         optimizer=optimizer,
-        rate=warmup_cosine(config.warmup_epochs * steps, config.epochs * steps),
-        teaching=teaching,
+        rate=rate,
+        make_targets=make_targets,
         criterion=criterion,
         average=average.to(fabric.device) if average else None,
-        clip_grad=config.clip_grad,
+        clip_grad=clip_grad,
         seed=seed,
-        micro_batch=min(config.micro_batch or share, share),
+        micro_batch=min(micro_batch or share, share),
         report=report,
     )
 
@@ -179,7 +175,7 @@ def warmup_cosine(warmup: float, total: int) -> Callable[[int], float]:
 
 
 def seed_everything(key: Iterable[int]) -> None:
-    """Seeds the global generators of Python, numpy and torch with numbers that ``key`` alone decides."""
+    """Seeds the global generators of Python, numpy and torch with numbers that follow from ``key`` alone."""
     state = np.random.SeedSequence(tuple(key)).generate_state(4)
     random.seed(int(state[0]))
     np.random.seed(int(state[1]))

@@ -1,4 +1,4 @@
-"""What a training run begins with: the dataset's rows, the network, and the batches."""
+"""What a training run starts from: the rows of the dataset, the network, and the batches."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ from torch.utils.data import DataLoader
 
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import ConfigError, DatasetError, InputError, did_you_mean, first_few
-from pelagia.images.preprocess import Image
 from pelagia.taxonomy import Taxonomy
-from pelagia_training.config import TrainConfig
-from pelagia_training.data.augment import build_augment
-from pelagia_training.data.batches import Batches, TrainingImages, sizes_of, targets_of
+from pelagia_training.config import NetworkConfig, Resplit
+from pelagia_training.data.batches import Batches, Order, TrainingImages, sizes_of
 from pelagia_training.data.resplit import resplit
-from pelagia_training.data.sampling import build_order
 from pelagia_training.network.backbone import (
-    Normalised,
+    Normalized,
     SizeHead,
     build_network,
     load_weights,
-    normalisation,
+    normalization,
     require_fit,
 )
 from pelagia_training.runs.folder import (
@@ -36,13 +33,13 @@ from pelagia_training.runs.folder import (
     RunState,
     read_run,
     read_state,
-    unlike_split,
+    split_conflict,
 )
 
 
 @dataclass(frozen=True)
 class Splits:
-    """What is learnt from, and what is watched: the dataset's rows of the classes in ``taxonomy``."""
+    """The rows to train on and to validate on, of the classes in ``taxonomy``."""
 
     dataset: Dataset
     taxonomy: Taxonomy
@@ -54,79 +51,104 @@ class Splits:
         return self.taxonomy.names
 
     @property
-    def unwatched(self) -> list[str]:
+    def classes_without_validation(self) -> list[str]:
         """Classes without a validation image."""
-        watched = {record.class_name for record in self.val}
-        return [name for name in self.classes if name not in watched]
+        validated = {record.class_name for record in self.val}
+        return [name for name in self.classes if name not in validated]
 
 
-def read_splits(config: TrainConfig, processes: int) -> Splits:
-    """The rows to learn from and to watch. Raises ConfigError, DatasetError where there is too little of either."""
-    if config.train.batch_size % processes:
-        wish = max(1, round(config.train.batch_size / processes)) * processes
-        fault = f"{config.train.batch_size} images cannot be shared by {processes} processes alike: {wish} can"
+def require_even_batches(batch_size: int, processes: int) -> None:
+    """Raises ConfigError where ``processes`` cannot share a batch evenly."""
+    if batch_size % processes:
+        even = max(1, round(batch_size / processes)) * processes
+        fault = f"{batch_size} images cannot be shared evenly by {processes} processes: {even} images can"
         raise ConfigError("train.batch_size", [fault])
-    if config.dataset is None:
+
+
+def read_splits(folder: Path | None, exclude: Sequence[str] = (), split: Resplit | None = None) -> Splits:
+    """The rows of a dataset to train on and to validate on.
+
+    Args:
+        exclude: classes to leave out.
+        split: another split than the dataset's own.
+
+    Raises:
+        ConfigError: no dataset is named, or it has no such class.
+        DatasetError: it has too few images.
+    """
+    if folder is None:
         raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
-    dataset = resplit(Dataset.read(config.dataset), config.data.resplit)
-    unknown = [name for name in config.data.exclude if name not in dataset.class_names]
+    dataset = resplit(Dataset.read(folder), split)
+    unknown = [name for name in exclude if name not in dataset.class_names]
     if unknown:
-        raise ConfigError(
-            "data.exclude",
-            [f"'{unknown[0]}' is no class of {config.dataset}{did_you_mean(unknown[0], dataset.class_names)}"],
-        )
-    taxonomy = dataset.meta.taxonomy.restricted_to(set(dataset.class_names) - set(config.data.exclude))
+        hint = did_you_mean(unknown[0], dataset.class_names)
+        raise ConfigError("data.exclude", [f"'{unknown[0]}' is not a class of {folder}{hint}"])
+    taxonomy = dataset.meta.taxonomy.restricted_to(set(dataset.class_names) - set(exclude))
     train_records, val_records = (
-        [record for record in dataset.split(split) if record.class_name in taxonomy.names] for split in ("train", "val")
+        [record for record in dataset.split(name) if record.class_name in taxonomy.names] for name in ("train", "val")
     )
     _require_images(train_records, val_records, taxonomy.names)
     return Splits(dataset, taxonomy, train_records, val_records)
 
 
 def _require_images(train_records: Sequence[Record], val_records: Sequence[Record], classes: Sequence[str]) -> None:
-    """Every class needs two images to learn from, and the val split needs some at all."""
+    """Raises DatasetError: a class has fewer than two training images, or the val split has none."""
     if len(classes) < 2:
-        raise DatasetError(f"{len(classes)} of the dataset's classes are left: a classifier needs two")
+        raise DatasetError(f"{len(classes)} of the dataset's classes are left: a classifier needs at least two")
     counts = Counter(record.class_name for record in train_records)
-    thin = [name for name in classes if counts[name] < 2]
-    if thin:
-        listed = first_few(f"'{name}' ({counts[name]})" for name in thin)
+    rare = [name for name in classes if counts[name] < 2]
+    if rare:
+        listed = first_few(f"'{name}' ({counts[name]})" for name in rare)
         raise DatasetError(
             f"fewer than 2 training images of {listed}: label more, or leave them out with "
-            f"--set data.exclude=[{','.join(thin)}]"
+            f"--set data.exclude=[{','.join(rare)}]"
         )
     if not val_records:
         raise DatasetError(
-            "the val split holds no image: it has too few groups; import the dataset again with a --group-column of "
-            "more values"
+            "the val split has no image, because there are too few groups: import the dataset again with a "
+            "--group-column that has more values"
         )
 
 
 def first_network(
-    config: TrainConfig, splits: Splits, report: Callable[[str], None], *, with_weights: bool
-) -> Normalised:
-    """The network on the CPU, with its first weights where no checkpoint has later ones."""
+    model: NetworkConfig,
+    splits: Splits,
+    side: int,
+    split: Resplit | None,
+    report: Callable[[str], None],
+    *,
+    with_weights: bool,
+) -> Normalized:
+    """The network on the CPU.
+
+    Args:
+        side: of the input images, in pixels.
+        split: another split than the dataset's own; first weights must not come from a run that saw other images.
+        with_weights: whether its first weights are loaded; a checkpoint replaces them.
+    """
     network = build_network(
-        config.model.backbone,
+        model.backbone,
         len(splits.classes),
-        pretrained=config.model.pretrained and with_weights,
-        drop_rate=config.model.drop_rate,
-        options=config.model.options,
+        pretrained=model.pretrained and with_weights,
+        drop_rate=model.drop_rate,
+        options=model.options,
     )
-    mean, std, weights = config.model.mean, config.model.std, config.model.weights
+    mean, std, weights = model.mean, model.std, model.weights
     run = None if weights is None else _run_of(weights)
     if run is not None:
-        theirs = _require_alike(run, config, splits.dataset.meta.fingerprint)
+        theirs = _require_same_network(run, model, split, splits.dataset.meta.fingerprint)
         mean, std, weights = mean or theirs.mean, std or theirs.std, run / BEST_FILE
     if weights is not None and with_weights:
         fresh = load_weights(network, weights, keep_head=run is None or theirs.taxonomy.names == splits.classes)
-        report(f"weights of {weights}; made anew: {first_few(fresh) or 'nothing'}")
-    size_head = SizeHead(len(splits.classes)) if config.model.size else None
+        report(f"loaded the weights of {weights}; not in it, so drawn at random: {first_few(fresh) or 'nothing'}")
+    size_head = SizeHead(len(splits.classes)) if model.size else None
     if size_head is not None:
         size_head.fit(torch.from_numpy(sizes_of(splits.train)))
-    model = Normalised(network, *normalisation(network, mean, std), size_head).to(memory_format=torch.channels_last)
-    require_fit(model, config.preprocess.size, config.model.backbone)
-    return model
+    normalised = Normalized(network, *normalization(network, mean, std), size_head).to(
+        memory_format=torch.channels_last
+    )
+    require_fit(normalised, side, model.backbone)
+    return normalised
 
 
 def _run_of(weights: Path) -> Path | None:
@@ -135,16 +157,16 @@ def _run_of(weights: Path) -> Path | None:
     return folder if weights.is_dir() or (folder / STATE_FILE).is_file() else None
 
 
-def _require_alike(run: Path, config: TrainConfig, fingerprint: str) -> RunState:
-    """What the run rests on. Raises ConfigError where its network is another, or it has seen what is held out."""
+def _require_same_network(run: Path, model: NetworkConfig, split: Resplit | None, fingerprint: str) -> RunState:
+    """`run.json` of ``run``. Raises ConfigError where its network differs, or it has seen images that are held out."""
     theirs, state = read_run(run)
     faults = [
-        f"the run {run} has the {key} {getattr(theirs.model, key)}, the config {getattr(config.model, key)}: "
-        f"set model.{key} likewise"
+        f"the run {run} has the {key} {getattr(theirs.model, key)}, the config {getattr(model, key)}: "
+        f"set model.{key} to the same value"
         for key in ("backbone", "options")
-        if getattr(theirs.model, key) != getattr(config.model, key)
+        if getattr(theirs.model, key) != getattr(model, key)
     ]
-    if fault := unlike_split(run, theirs, state, config, fingerprint):
+    if fault := split_conflict(run, theirs, state, split, fingerprint):
         faults.append(fault)
     if faults:
         raise ConfigError("model.weights", faults)
@@ -152,16 +174,19 @@ def _require_alike(run: Path, config: TrainConfig, fingerprint: str) -> RunState
 
 
 def training_batches(
-    config: TrainConfig, splits: Splits, crops: Sequence[Image], fabric: Fabric
+    images: TrainingImages, order: Order, batch_size: int, fabric: Fabric, workers: int | None
 ) -> tuple[Any, Batches]:
-    """The loader of augmented batches, and the sampler that decides which epoch it gives."""
+    """The loader of augmented batches, and the sampler that decides which epoch it gives.
+
+    Args:
+        order: the order of the images in each epoch.
+        batch_size: over all processes.
+        workers: processes that augment; None: 8 for a GPU, else 0.
+    """
     on_gpu = fabric.device.type == "cuda"
-    workers = config.data.workers if config.data.workers is not None else 8 if on_gpu else 0
-    targets = targets_of(splits.train, splits.classes)
-    sizes = sizes_of(splits.train) if config.model.size else None
-    images = TrainingImages(crops, targets, build_augment(config.augment), config.seed, sizes)
-    order = build_order(config.train.long_tail, targets, config.seed)
-    batches = Batches(order, len(images), config.train.batch_size, fabric.global_rank, fabric.world_size)
+    if workers is None:
+        workers = 8 if on_gpu else 0
+    batches = Batches(order, len(images), batch_size, fabric.global_rank, fabric.world_size)
     loader: DataLoader[Any] = DataLoader(
         images,
         batch_sampler=batches,
@@ -174,13 +199,13 @@ def training_batches(
 
 
 def require_same_dataset(out: Path, dataset: Dataset) -> bool:
-    """Whether the run ``out`` goes on from a checkpoint. Raises InputError where it was trained on other images."""
+    """Whether the run ``out`` resumes from a checkpoint. Raises InputError where it was trained on other images."""
     if not (out / STATE_FILE).is_file():
         return False
     begun = read_state(out)
     if begun.fingerprint != dataset.meta.fingerprint:
         raise InputError(
-            f"the run {out} was begun on another dataset: {begun.dataset}, fingerprint {begun.fingerprint[:12]}; "
-            f"{dataset.root} has {dataset.meta.fingerprint[:12]}. Give it that dataset, or choose another --out"
+            f"the run {out} was started on another dataset: {begun.dataset}, fingerprint {begun.fingerprint[:12]}; "
+            f"{dataset.root} has {dataset.meta.fingerprint[:12]}. Use that dataset, or choose another --out"
         )
     return (out / CHECKPOINT_FILE).is_file()

@@ -1,6 +1,6 @@
-"""What a run leaves on the disk while it goes on.
+"""The files that a run writes while it trains.
 
-Invariant: only weights that are numbers replace others, and on a full disk what stood there before is whole.
+Invariant: only finite weights replace others, and on a full disk the files that were there before are whole.
 """
 
 from __future__ import annotations
@@ -23,43 +23,43 @@ from pelagia_training.runs.logs import write_metrics
 from pelagia_training.runs.soup import Soup
 
 
-def keep_epoch(course: RunContext) -> None:
-    """Writes the weights and figures of the epoch that is just over, the checkpoint last."""
-    out, learner, progress = course.out, course.learner, course.progress
-    with _disk_may_be_full(course):
-        require_finite(learner, course.advice)
-        if progress.waited == 0:
+def save_epoch(run: RunContext) -> None:
+    """Writes the weights and metrics of the epoch that has just ended, the checkpoint last."""
+    out, learner, progress = run.out, run.learner, run.progress
+    with _disk_may_be_full(run):
+        require_finite(learner, run.advice)
+        if progress.epochs_without_gain == 0:
             save_weights(out / BEST_FILE, learner.watched, progress.epoch)
         save_weights(out / LAST_FILE, learner.watched, progress.epoch)
-        Soup(out, course.config.train.soup).add(learner.watched, progress.epoch)
-        write_metrics(out, course.journey.figures)
-        write_state(out, course.journey.state)
-    keep_checkpoint(course)
+        Soup(out, run.soup_epochs).add(learner.watched, progress.epoch)
+        write_metrics(out, run.history.metrics)
+        write_state(out, run.history.state)
+    save_run_checkpoint(run)
 
 
-def average_last_epochs(course: RunContext) -> None:
-    """Keeps the average of the last epochs' weights as the best, where it is better than any of them."""
-    learner, progress = course.learner, course.progress
-    soup = Soup(course.out, course.config.train.soup)
-    learner.fabric.barrier()  # until the last epoch's weights are there
+def average_last_epochs(run: RunContext) -> None:
+    """Averages the weights of the last epochs, and keeps the average where it is better than every epoch."""
+    learner, progress = run.learner, run.progress
+    soup = Soup(run.out, run.soup_epochs)
+    learner.fabric.barrier()  # wait until the last epoch's weights are written
     average = soup.average()
     if average is None:
         return
     learner.watched.load_state_dict(average)
-    confusion = validate(course)
+    confusion = validate(run)
     metrics = metrics_of(confusion)
     better = metrics.macro_f1 > progress.best
     verdict = "kept" if better else f"no better than {progress.best:.4f}"
-    course.report(f"average of the last epochs: validation macro-F1 {metrics.macro_f1:.4f}, {verdict}")
+    run.report(f"average of the last epochs: validation macro-F1 {metrics.macro_f1:.4f}, {verdict}")
     if better:
-        course.journey.state = course.journey.state.model_copy(update=best_weights(progress.epoch, confusion))
+        run.history.state = run.history.state.model_copy(update=best_weights(progress.epoch, confusion))
         if is_first():
-            with _disk_may_be_full(course):
-                save_weights(course.out / BEST_FILE, learner.watched, progress.epoch)
+            with _disk_may_be_full(run):
+                save_weights(run.out / BEST_FILE, learner.watched, progress.epoch)
 
 
 def best_weights(epoch: int, confusion: Matrix) -> dict[str, Any]:
-    """What `run.json` says of the weights that are kept."""
+    """The entries of `run.json` about the weights that are kept."""
     return {
         "best_epoch": epoch,
         "metrics": metrics_of(confusion).headline,
@@ -67,25 +67,25 @@ def best_weights(epoch: int, confusion: Matrix) -> dict[str, Any]:
     }
 
 
-def keep_checkpoint(course: RunContext) -> None:
-    """Writes what the run needs to go on from here."""
-    now = replace(course.progress, seconds=course.seconds)
-    with _disk_may_be_full(course):
-        require_finite(course.learner, course.advice)
-        save_checkpoint(course.out / CHECKPOINT_FILE, course.learner, replace(course.journey, progress=now))
-    course.saved = time.monotonic()
+def save_run_checkpoint(run: RunContext) -> None:
+    """Writes a checkpoint from which the run can resume."""
+    now = replace(run.progress, seconds=run.seconds)
+    with _disk_may_be_full(run):
+        require_finite(run.learner, run.advice)
+        save_checkpoint(run.out / CHECKPOINT_FILE, run.learner, replace(run.history, progress=now))
+    run.saved = time.monotonic()
 
 
 @contextmanager
-def _disk_may_be_full(course: RunContext) -> Iterator[None]:
+def _disk_may_be_full(run: RunContext) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         if not is_full(error):
             raise
-        exists = (course.out / CHECKPOINT_FILE).exists()
-        kept = "the checkpoint before it is whole" if exists else "nothing was kept yet"
+        exists = (run.out / CHECKPOINT_FILE).exists()
+        kept = "the last checkpoint is whole" if exists else "no checkpoint was written yet"
         raise DiskFullError(
-            f"the disk of {course.out} is full ({course.place}); {kept}: free some space and run the same command "
-            "again, it goes on"
+            f"the disk of {run.out} is full ({run.place}); {kept}: free some space, then run the same command again "
+            "to resume"
         ) from None

@@ -1,32 +1,37 @@
-"""What the images of a batch are to be answered with: labels smoothed, mixed, and beside them what teachers say.
+"""The targets of a batch: smoothed labels, mixed images, and the answers of teachers.
 
-Invariant: it follows from the batch and the key of its step alone.
+Invariant: targets follow from the batch and the key of its step alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from pelagia.errors import ConfigError
-from pelagia_training.config import TrainConfig
+from pelagia.images.preprocess import PreprocessSpec
+from pelagia_training.config import LongTail, Resplit
 from pelagia_training.data.mixing import mix
-from pelagia_training.network.backbone import Normalised
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import soft_targets
-from pelagia_training.runs.folder import read_run, unlike_split
+from pelagia_training.runs.folder import read_run, split_conflict
 
 
 @dataclass(frozen=True)
 class TargetBuilder:
-    """Makes soft targets of a batch.
+    """Makes the soft targets of a batch.
 
     Args:
-        classes: how many there are, C.
-        teachers: networks that take the inputs and give logits, N x C.
-        weight: of the teachers' average answer; the rest is the label's.
+        classes: the number of classes, C.
+        smoothing: label smoothing, 0..1.
+        mixup: share of the images that are blended with another.
+        cutmix: share of the images that get a rectangle of another.
+        teachers: networks that take the inputs and return logits, N x C.
+        weight: weight of the teachers' mean answer; the label has the rest.
         temperature: divides the teachers' logits.
     """
 
@@ -39,11 +44,11 @@ class TargetBuilder:
     temperature: float = 1.0
 
     def __call__(self, inputs: Sequence[Tensor], classes: Tensor, key: tuple[int, ...]) -> list[Tensor]:
-        """The network's inputs as they are to be learnt from, and last their targets: float32 N x C, rows sum to 1.
+        """The inputs of the network after mixing, and last their targets: float32 N x C, rows sum to 1.
 
         Args:
             classes: int64 N.
-            key: what the mixing depends on, such as seed and step.
+            key: seeds the mixing, such as (seed, step).
         """
         pixels, *others = inputs
         targets = soft_targets(classes, self.classes, self.smoothing)
@@ -55,53 +60,53 @@ class TargetBuilder:
 
     @torch.no_grad()
     def _answer(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Probabilities, float32 N x C: the mean over the teachers, each seeing what the pupil sees."""
+        """Probabilities, float32 N x C: the mean over the teachers, which see the same images as the network."""
         total = torch.zeros((), device=inputs[0].device)
         for teacher in self.teachers:
             total = total + torch.softmax(teacher.to(inputs[0].device)(*inputs).float() / self.temperature, 1)
         return total / len(self.teachers)
 
 
-def build_targets(config: TrainConfig, classes: Sequence[str], fingerprint: str) -> TargetBuilder:
-    """The teaching that a config describes.
+def load_teachers(
+    runs: Sequence[Path],
+    classes: Sequence[str],
+    fingerprint: str,
+    *,
+    preprocess: PreprocessSpec,
+    split: Resplit | None,
+    long_tail: LongTail,
+    takes_sizes: bool,
+) -> list[nn.Module]:
+    """The trained networks of ``runs``, as teachers of a network that is described by the other arguments.
 
     Args:
         fingerprint: of the dataset.
+        split: another split than the dataset's own.
+        takes_sizes: whether the network is given the size of each crop.
 
     Raises:
-        ConfigError: a teacher has other classes, another preprocessing, or has seen images that are held out here.
-        InputError: a teacher is no run, or its weights are damaged.
+        ConfigError: a teacher has other classes or another preprocessing, or has seen images that are held out here.
+        InputError: a teacher is not a run, or its weights are damaged.
     """
-    train = config.train
-    return TargetBuilder(
-        classes=len(classes),
-        smoothing=train.label_smoothing,
-        mixup=train.mixup,
-        cutmix=train.cutmix,
-        teachers=_teachers(config, classes, fingerprint) if train.distil.teachers else (),
-        weight=train.distil.weight,
-        temperature=train.distil.temperature,
-    )
-
-
-def _teachers(config: TrainConfig, classes: Sequence[str], fingerprint: str) -> list[nn.Module]:
-    # it brings ONNX Runtime, which a run without teachers has no use for
+    if not runs:
+        return []
+    # it imports ONNX Runtime, which a run without teachers does not need
     from pelagia_training.runs.load import load_trained
 
     teachers: list[nn.Module] = []
     faults = []
-    for run in config.train.distil.teachers:
+    for run in runs:
         theirs, state = read_run(run)
         if state.taxonomy.names != tuple(classes):
-            faults.append(f"{run} has other classes: a teacher must know the same, in the same order")
-        elif theirs.preprocess != config.preprocess:
-            faults.append(f"{run} was trained with another preprocessing: give both the same `preprocess`")
-        elif fault := unlike_split(run, theirs, state, config, fingerprint):
+            faults.append(f"{run} has other classes: a teacher must have the same classes in the same order")
+        elif theirs.preprocess != preprocess:
+            faults.append(f"{run} was trained with another preprocessing: set the same `preprocess` for both")
+        elif fault := split_conflict(run, theirs, state, split, fingerprint):
             faults.append(fault)
-        elif (theirs.train.long_tail == "logit_adjustment") != (config.train.long_tail == "logit_adjustment"):
-            faults.append(f"{run} was trained with train.long_tail={theirs.train.long_tail}: give both the same")
-        elif theirs.model.size and not config.model.size:
-            faults.append(f"{run} takes sizes: teach a network that does so as well, with --set model.size=true")
+        elif (theirs.train.long_tail == "logit_adjustment") != (long_tail == "logit_adjustment"):
+            faults.append(f"{run} was trained with train.long_tail={theirs.train.long_tail}: set the same for both")
+        elif theirs.model.size and not takes_sizes:
+            faults.append(f"{run} takes sizes: train a network that takes them as well, with --set model.size=true")
         else:
             teachers.append(_Teacher(load_trained(run, theirs, state), takes_size=theirs.model.size).eval())
     if faults:
@@ -110,11 +115,11 @@ def _teachers(config: TrainConfig, classes: Sequence[str], fingerprint: str) -> 
 
 
 class _Teacher(nn.Module):
-    """A network that is given as many inputs as it takes."""
+    """A trained network that takes the first one or two of the inputs."""
 
-    def __init__(self, network: Normalised, *, takes_size: bool) -> None:
+    def __init__(self, network: Normalized, *, takes_size: bool) -> None:
         super().__init__()
-        network.orientations = 1  # it is asked of every image of every epoch
+        network.orientations = 1  # it runs on every image of every epoch
         self._network = network.requires_grad_(False)
         self._inputs = 1 + takes_size
 

@@ -14,21 +14,21 @@ from pelagia_training.fit.context import RunContext
 from pelagia_training.network.predict import predict
 
 
-def validate(course: RunContext) -> Matrix:
+def validate(run: RunContext) -> Matrix:
     """Counts of the validation images by label and answer."""
-    logits = _validation_logits(course)
-    return confusion_matrix(course.val_targets, logits.argmax(1), logits.shape[1])
+    logits = _validation_logits(run)
+    return confusion_matrix(run.val_targets, logits.argmax(1), logits.shape[1])
 
 
-def _validation_logits(course: RunContext) -> NDArray[np.float32]:
+def _validation_logits(run: RunContext) -> NDArray[np.float32]:
     """Logits of all validation images, each process having computed its share."""
-    fabric = course.learner.fabric
-    share = EveryNth(course.val_images, fabric.global_rank, fabric.world_size)
-    sizes = None if course.val_sizes is None else course.val_sizes[fabric.global_rank :: fabric.world_size]
-    logits = predict(course.learner.watched, share, sizes)
+    fabric = run.learner.fabric
+    share = EveryNth(run.val_images, fabric.global_rank, fabric.world_size)
+    sizes = None if run.val_sizes is None else run.val_sizes[fabric.global_rank :: fabric.world_size]
+    logits = predict(run.learner.watched, share, sizes)
     if fabric.world_size == 1:
         return logits
-    everything = torch.zeros((len(course.val_images), logits.shape[1]), device=fabric.device)
+    everything = torch.zeros((len(run.val_images), logits.shape[1]), device=fabric.device)
     everything[fabric.global_rank :: fabric.world_size] = torch.from_numpy(logits).to(fabric.device)
     reduced: Any = fabric.all_reduce(everything, reduce_op="sum")
     return np.asarray(reduced.cpu().numpy(), np.float32)

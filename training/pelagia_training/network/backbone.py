@@ -53,7 +53,7 @@ def build_network(
     return network
 
 
-def require_fit(classifier: Normalised, size: int, backbone: str) -> None:
+def require_fit(classifier: Normalized, size: int, backbone: str) -> None:
     """Raises ConfigError where the network does not take images of ``size`` x ``size``."""
     try:
         with torch.no_grad():
@@ -137,7 +137,7 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     }
 
 
-def normalisation(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tuple[Rgb, Rgb]:
+def normalization(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tuple[Rgb, Rgb]:
     """Mean and standard deviation of the input on 0..1: the given ones, else what timm says of the backbone."""
     config: Any = network.pretrained_cfg
     return tuple(mean or config["mean"]), tuple(std or config["std"])
@@ -186,7 +186,7 @@ def _logs(size: Tensor) -> tuple[Tensor, Tensor]:
     return torch.log(torch.where(known, ordered, 1.0)), known
 
 
-class Normalised(nn.Module):
+class Normalized(nn.Module):
     """uint8 N x H x W x 3, RGB, 0..255 -> logits float32 N x classes: the network with its normalisation in front.
 
     Args:
@@ -239,13 +239,13 @@ def oriented(images: Tensor, count: int) -> Tensor:
     return torch.cat(views) if count > 1 else images
 
 
-def example_inputs(model: Normalised, size: int) -> tuple[Tensor, ...]:
+def example_inputs(model: Normalized, size: int) -> tuple[Tensor, ...]:
     """Two black images, and their sizes where the network takes them."""
     images = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     return (images,) if model.size_head is None else (images, torch.full((2, 3), float(size)))
 
 
-def features_of(classifier: Normalised, image: Tensor) -> Tensor:
+def features_of(classifier: Normalized, image: Tensor) -> Tensor:
     """What the last layer takes: uint8 N x H x W x 3 -> float32 N x D. Of a network that `shows_features`."""
     network: Any = classifier.network
     spatial = network.forward_features(classifier.normal(image))
@@ -253,19 +253,19 @@ def features_of(classifier: Normalised, image: Tensor) -> Tensor:
     return classifier.averaged(features)
 
 
-def last_layer(classifier: Normalised) -> nn.Linear:
+def last_layer(classifier: Normalized) -> nn.Linear:
     """The layer that makes logits of the features. Of a network that `shows_features`."""
     network: Any = classifier.network
     last: nn.Linear = network.get_classifier()
     return last
 
 
-def logits_of(classifier: Normalised, features: Tensor, size: Tensor | None) -> Tensor:
-    """What `Normalised` gives, of features: float32 N x classes."""
+def logits_of(classifier: Normalized, features: Tensor, size: Tensor | None) -> Tensor:
+    """What `Normalized` gives, of features: float32 N x classes."""
     return classifier.with_size(last_layer(classifier)(features), size)
 
 
-def shows_features(classifier: Normalised, image: Tensor) -> bool:
+def shows_features(classifier: Normalized, image: Tensor) -> bool:
     """Whether the network is one linear layer over features that timm gives, which most are; tried on images."""
     try:
         with torch.no_grad():
@@ -288,7 +288,7 @@ class Deployed(nn.Module):
     divisors: Tensor
 
     def __init__(
-        self, classifier: Normalised, temperatures: float | Sequence[float] = 1.0, unknown: VirtualLogit | None = None
+        self, classifier: Normalized, temperatures: float | Sequence[float] = 1.0, unknown: VirtualLogit | None = None
     ) -> None:
         super().__init__()
         self.classifier = classifier

@@ -12,11 +12,11 @@ import torch
 from timm.optim import param_groups_layer_decay
 from torch import nn
 
-from pelagia_training.network.backbone import Normalised, is_head
+from pelagia_training.network.backbone import Normalized, is_head
 
 
 def build_optimizer(
-    model: Normalised, *, lr: float, weight_decay: float, layer_decay: float = 1.0, frozen_steps: int = 0
+    model: Normalized, *, lr: float, weight_decay: float, layer_decay: float = 1.0, frozen_steps: int = 0
 ) -> torch.optim.AdamW:
     """AdamW; biases and normalisations do not decay, nor what timm says of the network, such as position embeddings and
     class tokens, nor what is made of the size.

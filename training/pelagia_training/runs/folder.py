@@ -29,9 +29,9 @@ from pelagia.config import Strict, dump_yaml, read_text, validate
 from pelagia.errors import InputError
 from pelagia.system.files import new_file, refuse_existing, write_text
 from pelagia.system.locking import exclusive_lock
-from pelagia.taxonomy import Taxonomy
 from pelagia.system.yaml_text import parse_yaml
-from pelagia_training.config import FREE_KEYS, TrainConfig
+from pelagia.taxonomy import Taxonomy
+from pelagia_training.config import FREE_KEYS, Resplit, TrainConfig
 
 CONFIG_FILE, STATE_FILE, METRICS_FILE = "config.yaml", "run.json", "metrics.csv"
 BEST_FILE, LAST_FILE, CHECKPOINT_FILE = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
@@ -194,9 +194,9 @@ def _require_same_config(folder: Path, config: TrainConfig) -> None:
         )
 
 
-def unlike_split(run: Path, theirs: TrainConfig, state: RunState, config: TrainConfig, fingerprint: str) -> str:
-    """What is wrong with learning from a run that saw images which ``config`` holds out; empty where it saw none."""
-    if state.fingerprint != fingerprint or theirs.data.resplit == config.data.resplit:
+def split_conflict(run: Path, theirs: TrainConfig, state: RunState, split: Resplit | None, fingerprint: str) -> str:
+    """Why a run must not be learned from: it saw images that ``split`` holds out. Empty where it saw none."""
+    if state.fingerprint != fingerprint or theirs.data.resplit == split:
         return ""
     return f"{run} was trained on another split of this dataset: it has seen images that are held out here"
 

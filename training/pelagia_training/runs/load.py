@@ -10,7 +10,7 @@ from pelagia.dataset.schema import Dataset
 from pelagia.errors import DatasetError, InputError, first_line
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.resplit import resplit
-from pelagia_training.network.backbone import Normalised, SizeHead, build_network
+from pelagia_training.network.backbone import Normalized, SizeHead, build_network
 from pelagia_training.runs.folder import BEST_FILE, CONFIG_FILE, RunState
 
 
@@ -31,7 +31,7 @@ def dataset_of(folder: Path, config: TrainConfig, state: RunState) -> Dataset:
     return resplit(dataset, config.data.resplit)
 
 
-def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalised:
+def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
     """The network of a run with its best weights: uint8 N x S x S x 3 -> logits.
 
     Raises:
@@ -42,7 +42,7 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalised:
         config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
     )
     size_head = SizeHead(len(state.taxonomy.classes)) if config.model.size else None
-    model = Normalised(network, state.mean, state.std, size_head, config.model.orientations)
+    model = Normalized(network, state.mean, state.std, size_head, config.model.orientations)
     try:
         with safe_open(run / BEST_FILE, "pt") as file:
             epoch = (file.metadata() or {}).get("epoch")

@@ -15,12 +15,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from pelagia.errors import MissingExtra
+from pelagia.errors import MissingExtra, first_line
 from pelagia.system.files import write_text
-from pelagia_training.runs.logs import EpochFigures
-from pelagia.errors import first_line
+from pelagia_training.runs.logs import EpochMetrics
 
-Logger = Callable[[Sequence[EpochFigures]], None]
+Logger = Callable[[Sequence[EpochMetrics]], None]
 """Called with the figures of all epochs that are over."""
 
 PROJECT = "pelagia"
@@ -56,7 +55,7 @@ def open_loggers(
             except Exception as error:  # each has a server, a login and a library of its own
                 report(f"warning: no figures go to {name} in this run: {first_line(error)}")
 
-        def tell(figures: Sequence[EpochFigures]) -> None:
+        def tell(figures: Sequence[EpochMetrics]) -> None:
             for name, log in opened.items():
                 try:
                     log(figures)
@@ -75,7 +74,7 @@ def _tensorboard(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[
     board = SummaryWriter(str(folder / "tensorboard"))
     sent: set[int] = set()
 
-    def log(figures: Sequence[EpochFigures]) -> None:
+    def log(figures: Sequence[EpochMetrics]) -> None:
         for one in figures:
             if one.epoch not in sent:
                 for name, value in one.scalars.items():
@@ -105,9 +104,9 @@ def _mlflow(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logge
         write_text(file, run_id + "\n")
     run_id = file.read_text(encoding="utf-8").strip()
     client.set_terminated(run_id, "RUNNING")
-    last = dict.fromkeys(EpochFigures(0, 0, 0, 0, 0, 0).scalars, 0)
+    last = dict.fromkeys(EpochMetrics(0, 0, 0, 0, 0, 0).scalars, 0)
 
-    def log(figures: Sequence[EpochFigures]) -> None:
+    def log(figures: Sequence[EpochMetrics]) -> None:
         for name, epoch in last.items():
             sent = epoch or max((metric.step for metric in client.get_metric_history(run_id, name)), default=0)
             for one in figures:
@@ -135,7 +134,7 @@ def _wandb(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger
     told = {"config": dict(config), "settings": wandb.Settings(silent=True, console="off")}
     opened = wandb.init(project=PROJECT, name=run, id=sent["id"], resume="allow", dir=str(folder), **told)
 
-    def log(figures: Sequence[EpochFigures]) -> None:
+    def log(figures: Sequence[EpochMetrics]) -> None:
         for one in figures[sent["epoch"] :]:
             opened.log(one.scalars, step=one.epoch)
             sent["epoch"] = one.epoch

@@ -18,7 +18,7 @@ from pelagia_training.runs.folder import LOG_FILE, METRICS_FILE
 
 
 @dataclass(frozen=True)
-class EpochFigures:
+class EpochMetrics:
     """One row of `metrics.csv`."""
 
     epoch: int
@@ -34,12 +34,12 @@ class EpochFigures:
         return {name.replace("_", "/", 1): value for name, value in asdict(self).items() if name != "epoch"}
 
 
-def write_metrics(folder: Path, figures: Sequence[EpochFigures]) -> None:
+def write_metrics(folder: Path, figures: Sequence[EpochMetrics]) -> None:
     """Writes `metrics.csv`."""
     rows = (
         [epoch, *(f"{value:.6g}" for value in values)] for epoch, *values in (asdict(one).values() for one in figures)
     )
-    write_table(folder / METRICS_FILE, [column.name for column in fields(EpochFigures)], rows, guard_formulas=False)
+    write_table(folder / METRICS_FILE, [column.name for column in fields(EpochMetrics)], rows, guard_formulas=False)
 
 
 def read_curves(run: Path) -> dict[str, list[float]]:
@@ -65,7 +65,7 @@ def read_curves(run: Path) -> dict[str, list[float]]:
 
 
 @contextmanager
-def run_log(folder: Path) -> Iterator[Callable[[str], None]]:
+def training_log(folder: Path) -> Iterator[Callable[[str], None]]:
     """Yields a function that adds a line with the time to `train.log`; a full disk loses the line alone."""
 
     def log(text: str) -> None:

@@ -50,7 +50,7 @@ def show_augmentations(config: TrainConfig, out: Path) -> Sheet:
     if out.suffix.lower() != ".png":
         raise InputError(f"--show-augmentations writes a PNG: name it {out.with_suffix('.png')}")
     refuse_existing(out, "contact sheet")
-    splits = read_splits(config, processes=1)
+    splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
     records = _by_turns(splits.train, MOST_ROWS)
     augment = build_augment(config.augment)
     images = load_fitted(splits.dataset, records, config.preprocess)

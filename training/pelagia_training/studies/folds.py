@@ -69,7 +69,10 @@ def cross_validate(
     _require_groups(dataset, config)
     planned = [_settings(config, folds, number) for number in range(1, folds + 1)]
     for number, settings in enumerate(planned, 1):
-        if all(record.split != "test" for record in read_splits(settings, 1).dataset.records):
+        if all(
+            record.split != "test"
+            for record in read_splits(settings.dataset, settings.data.exclude, settings.data.resplit).dataset.records
+        ):
             raise DatasetError(f"fold {number} of {folds} would hold no image: there are too few groups; ask for fewer")
     runs = [out / f"fold-{number}" for number in range(1, folds + 1)]
     finished = [is_finished(run, settings) for run, settings in zip(runs, planned, strict=True)]

@@ -96,7 +96,7 @@ def sweep(
     require_one_process(config)
     require_loggers(config.loggers)
     make_fabric(config.device, config.precision, config.devices, config.nodes)
-    splits = read_splits(config, 1)
+    splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
     search = {key: str(space[key]) for key in sorted(space)}
     plan = Sweep(fingerprint=splits.dataset.meta.fingerprint, prune=prune, search=search, config=config)
     with _open_folder(out, plan), open_study(out / STUDY_FILE, space) as study:
