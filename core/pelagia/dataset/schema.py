@@ -24,6 +24,7 @@ from pelagia.errors import DatasetError, InputError, PelagiaError, first_few
 from pelagia.images.preprocess import ImageError, load
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import sha256_of_file
+from pelagia.system.tables import write_table
 from pelagia.taxonomy import Taxonomy
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -222,18 +223,11 @@ def _record(row: dict[str, str], where: str) -> Record:
     )
 
 
-def one_line_end(value: str | int) -> str | int:
-    r"""``value`` with ``\n`` for each kind of line end: Python's csv does not quote a lone ``\r``, and misreads it."""
-    return value.replace("\r\n", "\n").replace("\r", "\n") if isinstance(value, str) else value
-
-
 def write_tables(folder: Path, meta: DatasetMeta, records: Sequence[Record]) -> None:
     """Writes `dataset.yaml` and `manifest.csv` into a folder that is still being made."""
-    extra = sorted({name for record in records for name in record.extra})
-    with (folder / MANIFEST_FILE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*COLUMNS, *extra], restval="", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({name: one_line_end(value) for name, value in record.row().items()} for record in records)
+    columns = [*COLUMNS, *sorted({name for record in records for name in record.extra})]
+    rows = ([row.get(name, "") for name in columns] for row in (record.row() for record in records))
+    write_table(folder / MANIFEST_FILE, columns, rows, guard_formulas=False)
     header = (
         "# A Pelagia dataset. Never edited: a new version is a new folder. `pelagia dataset check DATASET` proves it.\n"
     )

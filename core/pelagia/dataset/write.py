@@ -8,7 +8,6 @@ reason in `dropped.csv`.
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -28,7 +27,6 @@ from pelagia.dataset.schema import (
     SplitMeta,
     class_counts,
     fingerprint,
-    one_line_end,
     write_tables,
 )
 from pelagia.dataset.splits import SPLITS, assign_splits
@@ -36,6 +34,7 @@ from pelagia.errors import DatasetError, did_you_mean, first_few
 from pelagia.images.preprocess import ImageError, decode
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import new_folder, printable, sha256_of, slug
+from pelagia.system.tables import write_table
 from pelagia.taxonomy import Taxonomy, taxonomy_of_names
 
 
@@ -136,9 +135,9 @@ def write_dataset(
         )
         write_tables(folder, meta, records)
         if dropped:
-            _write_rows(folder / DROPPED_FILE, ("source", "reason", "detail"), dropped)
+            write_table(folder / DROPPED_FILE, ("source", "reason", "detail"), dropped)
         if twins:
-            _write_rows(folder / NEAR_DUPLICATES_FILE, *_twins_table(kept, twins))
+            write_table(folder / NEAR_DUPLICATES_FILE, *_twins_table(kept, twins))
     return Dataset.read(out)
 
 
@@ -279,13 +278,6 @@ def _twins_table(kept: Sequence[_Checked], twins: Sequence[NearDuplicates]) -> t
         for pair in twins
     ]
     return [*columns, "bits", "correlation"], rows
-
-
-def _write_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows([one_line_end(cell) for cell in row] for row in rows)
 
 
 def _reasons(dropped: Sequence[Dropped]) -> str:

@@ -13,7 +13,6 @@ sizes are invented, and no figure measured on them says anything about real plan
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from pelagia.errors import InputError
 from pelagia.synthetic.organisms import ORGANISMS
 from pelagia.synthetic.pen import SUPERSAMPLE, Pen
 from pelagia.system.files import new_folder, write_text
+from pelagia.system.tables import Cell, write_table
 
 Rng: TypeAlias = np.random.Generator
 Floats: TypeAlias = npt.NDArray[np.float32]  # H x W, or H x W x 3 in OpenCV's order: blue, green, red
@@ -267,13 +267,10 @@ def _plan(stations: list[Station], images: int, seed: int) -> list[Planned]:
 
 def _write_table(path: Path, plan: list[Planned], *, with_class: bool) -> None:
     columns = (COLUMNS[0], "class", *COLUMNS[1:]) if with_class else COLUMNS
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
-        table.writeheader()
-        table.writerows(_rows(plan))
+    write_table(path, columns, ([row[name] for name in columns] for row in _rows(plan)), guard_formulas=False)
 
 
-def _rows(plan: list[Planned]) -> Iterator[dict[str, object]]:
+def _rows(plan: list[Planned]) -> Iterator[dict[str, Cell]]:
     """Rows in the order of drawing; a station's images alternate between its shallow and its deep sample."""
     for item in plan:
         station, layer = item.station, item.index % 2

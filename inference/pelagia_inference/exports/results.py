@@ -6,7 +6,6 @@ absent; and a run that ends well leaves none behind that knows less than the jou
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
 from importlib.util import find_spec
 from itertools import islice
@@ -19,12 +18,12 @@ from pelagia.errors import InputError, MissingExtra, did_you_mean
 from pelagia.survey.columns import VERDICT, Columns
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import new_file
+from pelagia.system.tables import Cell, write_table
 
 CSV, PARQUET = "csv", "parquet"
 FILES = {CSV: "predictions.csv", PARQUET: "predictions.parquet"}
 """What ``--format`` takes -> the name of the file."""
 _ROW_GROUP = 4096
-_FORMULA = ("=", "+", "-", "@", "\t")
 
 
 def formats_of(words: Iterable[str]) -> tuple[str, ...]:
@@ -70,11 +69,8 @@ def write_csv(survey: Survey) -> Path:
     """
     columns = survey.columns()
     target = survey.folder / FILES[CSV]
-    with new_file(target, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([_harmless(name) for name in columns.header])
-        for values in _groups(survey, columns):
-            writer.writerows(zip(*map(_cells, values), strict=True))
+    rows = (row for values in _groups(survey, columns) for row in zip(*map(_cells, values), strict=True))
+    write_table(target, columns.header, rows)
     return target
 
 
@@ -133,21 +129,6 @@ def _values(group: Sequence[Prediction], columns: Columns, classes: Sequence[str
     ]
 
 
-def _cells(values: Sequence[Any]) -> list[str]:
-    """A column of the CSV."""
-    return [
-        "" if value is None else f"{value:.6f}" if isinstance(value, float) else _harmless(value) for value in values
-    ]
-
-
-def _harmless(cell: str) -> str:
-    """``cell``, or with an apostrophe in front where a spreadsheet would run it; numbers stay numbers."""
-    if "\r" in cell:  # Python's csv does not quote a lone one
-        cell = cell.replace("\r\n", "\n").replace("\r", "\n")
-    if not cell.startswith(_FORMULA):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
+def _cells(values: Sequence[Any]) -> list[Cell]:
+    """A column of the CSV: numbers with six decimals."""
+    return [f"{value:.6f}" if isinstance(value, float) else value for value in values]

@@ -7,14 +7,13 @@ last digits, so a survey remembers them and goes on with them.
 from __future__ import annotations
 
 import json
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pelagia.system.cores import usable_cores
 from pelagia.system.files import write_text
+from pelagia.system.paths import folder_from_environment, user_folder
 from pelagia_inference.machine.providers import CPU, provider_of
 
 DEFAULT_BATCH = 8
@@ -73,15 +72,7 @@ def store_setting(model_sha256: str, setting: Setting) -> Path:
 
 
 def _path() -> Path:
-    if named := os.environ.get(HOME_VARIABLE):
-        return Path(named) / _FILE
-    if sys.platform == "win32":
-        base = Path(os.environ.get("APPDATA") or Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return base / "pelagia" / _FILE
+    return (folder_from_environment(HOME_VARIABLE) or user_folder("config")) / _FILE
 
 
 def _read() -> dict[str, object]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pelagia.errors import MissingExtra, StudioError
+from pelagia.system.paths import user_folder
 from pelagia_labeling.studio.server import Studio, read_studio, require_private
 
 if TYPE_CHECKING:
@@ -167,9 +167,7 @@ def _is_address(text: str) -> bool:
 
 def token_file() -> Path:
     """The private file that may hold the token of a server that was not started here."""
-    if sys.platform == "win32":
-        return Path(os.environ.get("APPDATA") or Path.home()) / "pelagia" / "token"
-    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "pelagia" / "token"
+    return user_folder("config") / "token"
 
 
 def connect(url: str | None = None, token: str | None = None, *, home: Path | None = None) -> Connection:

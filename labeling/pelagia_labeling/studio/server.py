@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from pelagia.errors import StudioError
+from pelagia.system.paths import folder_from_environment, user_folder
 from pelagia_labeling.studio import process
 
 HOME_VARIABLE = "PELAGIA_STUDIO_HOME"
@@ -72,15 +73,7 @@ class Studio:
 
 def default_home() -> Path:
     """``$PELAGIA_STUDIO_HOME``, or the folder where this system keeps a user's application data."""
-    if named := os.environ.get(HOME_VARIABLE):
-        return Path(named).expanduser().absolute()
-    if sys.platform == "win32":
-        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Application Support"
-    else:
-        base = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
-    return base / "pelagia" / "studio"
+    return folder_from_environment(HOME_VARIABLE) or user_folder("data") / "studio"
 
 
 def read_studio(home: Path | None = None) -> Studio | None:

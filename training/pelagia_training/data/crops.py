@@ -6,7 +6,6 @@ with the images. `pelagia_training.data.crop_cache` holds the files.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from pelagia.errors import DatasetError, first_few
 from pelagia.images.preprocess import Image, ImageError, PreprocessSpec, load
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import sha256_of
+from pelagia.system.paths import folder_from_environment, user_folder
 from pelagia_training.data.crop_cache import open_cache
 
 _CHUNK = 512
@@ -71,10 +71,7 @@ def open_crops(
 
 def default_folder() -> Path:
     """Where caches lie unless `data.cache` says otherwise."""
-    if named := os.environ.get(HOME_VARIABLE):
-        return Path(named) / "crops"
-    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return (Path(home) if home else Path.home() / ".cache") / "pelagia" / "crops"
+    return (folder_from_environment(HOME_VARIABLE) or user_folder("cache")) / "crops"
 
 
 def fitted(root: Path, record: Record, spec: PreprocessSpec) -> Image:

@@ -9,15 +9,14 @@ confusion.png    the same as a picture
 
 from __future__ import annotations
 
-import csv
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from pelagia.dataset.schema import Dataset
 from pelagia.system.files import new_folder
+from pelagia.system.tables import Cell, write_table
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.evaluation.report import REPORT_FILE, Curves, write_report
 from pelagia_training.figures.bootstrap import DRAWS, LEVEL, Interval
@@ -35,9 +34,9 @@ def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves
     """
     with new_folder(out, "evaluation") as folder:
         (folder / "metrics.json").write_text(json.dumps(as_json(evaluation), indent=2) + "\n", encoding="utf-8")
-        _write_table(folder / "per_class.csv", [_COLUMNS, *_rows(evaluation)])
+        write_table(folder / "per_class.csv", _COLUMNS, _rows(evaluation))
         rows = [(name, *counts.tolist()) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)]
-        _write_table(folder / "confusion.csv", [("labelled \\ predicted", *evaluation.classes), *rows])
+        write_table(folder / "confusion.csv", ("labelled \\ predicted", *evaluation.classes), rows)
         _draw(evaluation, folder / "confusion.png")
         write_report(folder / REPORT_FILE, evaluation, dataset, curves)
 
@@ -53,7 +52,7 @@ _FIGURES = ("precision", "recall", "f1")
 _COLUMNS = ("class", *_FIGURES, "support", *(f"{name}_{end}" for name in _FIGURES for end in ("low", "high")))
 
 
-def _rows(evaluation: Evaluation) -> list[tuple[object, ...]]:
+def _rows(evaluation: Evaluation) -> list[tuple[Cell, ...]]:
     """`per_class`, and the intervals; empty where there is none."""
     return [
         (*row, *(cell for name in _FIGURES for cell in _ends(evaluation.intervals.per_class[name][index])))
@@ -96,11 +95,6 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
 
 def _pair(interval: Interval | None) -> list[float] | None:
     return None if interval is None else [interval.low, interval.high]
-
-
-def _write_table(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _draw(evaluation: Evaluation, path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from pelagia.errors import InputError
-from pelagia.system.files import write_text
+from pelagia.system.tables import write_table
 from pelagia_training.runs.folder import LOG_FILE, METRICS_FILE
 
 
@@ -36,11 +36,8 @@ class EpochFigures:
 
 def write_metrics(folder: Path, figures: Sequence[EpochFigures]) -> None:
     """Writes `metrics.csv`."""
-    lines = [",".join(column.name for column in fields(EpochFigures))]
-    for one in figures:
-        epoch, *values = asdict(one).values()
-        lines.append(",".join((str(epoch), *(f"{value:.6g}" for value in values))))
-    write_text(folder / METRICS_FILE, "\n".join(lines) + "\n")
+    rows = ([epoch, *(f"{value:.6g}" for value in values)] for epoch, *values in (asdict(one).values() for one in figures))
+    write_table(folder / METRICS_FILE, [column.name for column in fields(EpochFigures)], rows, guard_formulas=False)
 
 
 def read_curves(run: Path) -> dict[str, list[float]]:

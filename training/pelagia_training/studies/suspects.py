@@ -14,7 +14,6 @@ of the paper's two rankings it finds more of the labels that `benchmarks/science
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -25,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.config import dump_yaml
-from pelagia.dataset.schema import Dataset, Record, one_line_end
+from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, InputError
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia.system.files import new_folder
+from pelagia.system.tables import write_table
 from pelagia_training.evaluation.report import render, thumbnail
 from pelagia_training.figures.metrics import Real
 from pelagia_training.studies.folds import SURVEY_FOLDER
@@ -144,12 +144,9 @@ def write_suspects(suspects: Sequence[Suspect], run: Path, dataset: Dataset, out
 def _write_csv(path: Path, suspects: Sequence[Suspect]) -> None:
     extra = sorted({name for suspect in suspects for name in suspect.record.extra})
     columns = ["path", "label", "predicted", "probability", "label_probability", "group", "split", "source"]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*columns, *(name for name in extra if name not in columns)], lineterminator="\n")
-        writer.writeheader()
-        for suspect in suspects:
-            row = _row(suspect)
-            writer.writerow({name: one_line_end(row.get(name, "")) for name in writer.fieldnames})
+    columns += [name for name in extra if name not in columns]
+    rows = ([row.get(name, "") for name in columns] for row in map(_row, suspects))
+    write_table(path, columns, rows, guard_formulas=False)  # `pelagia label push` reads it
 
 
 def _row(suspect: Suspect) -> Mapping[str, str]:

@@ -12,8 +12,6 @@ on the val split alone; the test split is not looked at.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shlex
 from collections.abc import Iterator
@@ -28,6 +26,7 @@ from pelagia.config import Strict, altered, dump_yaml
 from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError
 from pelagia.system.files import refuse_existing, write_text
 from pelagia.system.locking import hold
+from pelagia.system.tables import write_table
 from pelagia_training.config import TrainConfig
 from pelagia_training.devices import make_fabric
 from pelagia_training.fit.context import Report, Step
@@ -255,13 +254,11 @@ def _write(out: Path, plan: Sweep, space: Space, study: Study) -> Sweep:
     """Writes what the study knows, and leaves of the trials that are over what is worth its room."""
     found = plan.model_copy(update={"trials": tuple(study.trials()), "importance": study.importance()})
     write_text(out / SWEEP_FILE, found.model_dump_json(indent=2) + "\n")
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(("trial", "state", "macro_f1", "epochs", *plan.search, "fault"))
-    for trial in found.trials:
-        values = [trial.values[key] for key in plan.search]
-        table.writerow((trial.number, trial.state, trial.macro_f1, trial.epochs, *values, trial.fault))
-    write_text(out / TABLE_FILE, text.getvalue())
+    rows = (
+        [trial.number, trial.state, trial.macro_f1, trial.epochs, *map(trial.values.get, plan.search), trial.fault]
+        for trial in found.trials
+    )
+    write_table(out / TABLE_FILE, ("trial", "state", "macro_f1", "epochs", *plan.search, "fault"), rows)
     if found.best is not None:
         write_text(out / BEST_CONFIG_FILE, _best_config(out, found, space, found.best))
     for trial in found.trials:

@@ -1,0 +1,31 @@
+"""Where Pelagia keeps a user's files: the one place that knows the folders of each system.
+
+    kind     Linux                                    Windows                      macOS
+    config   $XDG_CONFIG_HOME or ~/.config            %APPDATA%  (Roaming)         ~/Library/Application Support
+    data     $XDG_DATA_HOME or ~/.local/share         %LOCALAPPDATA%               ~/Library/Application Support
+    cache    $XDG_CACHE_HOME or ~/.cache              %LOCALAPPDATA%               ~/Library/Caches
+
+Below each is a folder ``pelagia``. platformdirs knows these places. The environment variables that name another folder
+(``PELAGIA_CONFIG_HOME``, ``PELAGIA_STUDIO_HOME``, ``PELAGIA_CACHE_HOME``) belong to the modules that use the folders.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+
+def user_folder(kind: Literal["config", "data", "cache"]) -> Path:
+    """The folder ``pelagia`` of this user, as the table above says. It is not created."""
+    from platformdirs import PlatformDirs  # the command line starts sooner without it
+
+    roaming = kind == "config"
+    folders = PlatformDirs("pelagia", appauthor=False, roaming=roaming, opinion=False)
+    return {"config": folders.user_config_path, "data": folders.user_data_path, "cache": folders.user_cache_path}[kind]
+
+
+def folder_from_environment(variable: str) -> Path | None:
+    """The absolute path that an environment variable names, ``~`` expanded; None where it is not set or empty."""
+    named = os.environ.get(variable)
+    return Path(named).expanduser().absolute() if named else None
