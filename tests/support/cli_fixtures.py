@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a process of its own, its exit code and what it prints."""
+"""The command line as a user runs it: in a new process, with an exit code and printed text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pelagia = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session", autouse=True)
 def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps decoded images of the tests out of the user's cache."""
+    """Keeps the decoded images of the tests out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PELAGIA_CACHE_HOME", str(tmp_path_factory.mktemp("caches")))
         yield
