@@ -1,7 +1,6 @@
-"""YAML on disk -> pydantic models: the only way in which a file that a person wrote becomes objects.
+"""Reads YAML files into pydantic models: the only way in which a file that a person wrote becomes an object.
 
-Invariant: unknown keys and duplicate keys are refused, and all faults of a file come in one ConfigError. Configs never
-enter a class of the parts: builders flatten them into plain arguments.
+Invariant: unknown keys and duplicate keys are refused, and all faults of a file come in one ConfigError.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from pelagia.errors import ConfigError, InputError, did_you_mean
 
 
 class Strict(BaseModel):
-    """Base of every schema of ours: frozen, no unknown keys, defaults validated, and JSON that keeps NaN."""
+    """Base of every schema of Pelagia: frozen, no unknown keys, defaults validated, and JSON that keeps NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, ser_json_inf_nan="strings")
 
@@ -28,10 +27,13 @@ Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def read_text(path: Path, what: str) -> str:
-    """Text of a UTF-8 file (a byte-order mark is dropped).
+    """The text of a UTF-8 file, without a byte-order mark.
+
+    Args:
+        what: what the file should be, for messages.
 
     Raises:
-        InputError: missing, a folder, unreadable, or not UTF-8.
+        InputError: the file is missing, a folder, unreadable, or not UTF-8.
     """
     try:
         return path.read_text(encoding="utf-8-sig")
@@ -49,11 +51,11 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (),
     """Reads a YAML file, applies ``a.b=c`` overrides (values are YAML), and validates.
 
     Args:
-        within: a key; where the file has it, what stands under it is validated and the rest is passed over.
+        within: a key; if the file has it, only the value of that key is validated and the rest is ignored.
 
     Raises:
         InputError: the file cannot be read.
-        ConfigError: any fault in it or in the overrides.
+        ConfigError: with all faults of the file and the overrides.
     """
     from pelagia.system.yaml_text import parse_yaml
 
@@ -70,7 +72,7 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (),
 
 
 def validate(document: Any, schema: type[Schema], where: str) -> Schema:
-    """``document`` as a ``schema``; every fault in one ConfigError."""
+    """``document`` as an instance of ``schema``. Raises one ConfigError with every fault."""
     try:
         return schema.model_validate(document)
     except ValidationError as error:
@@ -79,7 +81,7 @@ def validate(document: Any, schema: type[Schema], where: str) -> Schema:
 
 
 def altered(model: Schema, changes: Mapping[str, Any], where: str) -> Schema:
-    """``model`` with other values under dotted keys that its schema has; every fault in one ConfigError."""
+    """A copy of ``model`` with new values for dotted keys of its schema. Raises one ConfigError with every fault."""
     document = model.model_dump(mode="json")
     for key, value in changes.items():
         _put(document, key.split("."), value)
@@ -87,7 +89,7 @@ def altered(model: Schema, changes: Mapping[str, Any], where: str) -> Schema:
 
 
 def kinds_of(schema: type[BaseModel], key: str) -> tuple[Any, ...]:
-    """The types that a dotted key may hold, such as ``(int, NoneType)``; ``(Any,)`` where it is free.
+    """The types that a dotted key may hold, such as ``(int, NoneType)``; ``(Any,)`` for a free dictionary.
 
     Raises:
         ConfigError: ``schema`` has no such key.
@@ -124,7 +126,7 @@ def _apply(document: dict[str, Any], override: str) -> None:
 
 
 def _put(document: dict[str, Any], steps: Sequence[str], value: Any) -> None:
-    """Raises KeyError of the step that holds a value, not further keys."""
+    """Sets a nested value. Raises KeyError with the step that holds a value instead of further keys."""
     node = document
     for step in steps[:-1]:
         node = node.setdefault(step, {})
@@ -134,7 +136,7 @@ def _put(document: dict[str, Any], steps: Sequence[str], value: Any) -> None:
 
 
 def _is_echo(fault: Any, faults: Sequence[Any]) -> bool:
-    """Whether pydantic calls a list too short only because an item in it is wrong, which it reports as well."""
+    """Whether pydantic calls a list too short only because one of its items is wrong, which is another fault."""
     place = fault["loc"]
     return fault["type"] == "too_short" and any(
         other is not fault and other["loc"][: len(place)] == place for other in faults
@@ -142,7 +144,7 @@ def _is_echo(fault: Any, faults: Sequence[Any]) -> bool:
 
 
 def _sentence(fault: Any, schema: type[BaseModel]) -> str:
-    """One pydantic fault in words: place, what is wrong, what was found."""
+    """One pydantic fault as a sentence: where, what is wrong, what was found."""
     location = [str(step) for step in fault["loc"]]
     place = ".".join(location)
     if fault["type"] == "extra_forbidden":
@@ -161,10 +163,10 @@ def _known_keys(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
 
 
 def _schema_at(schema: type[Any], location: Sequence[str]) -> type[Any] | None:
-    """The schema that stands under a key; None where none does."""
+    """The schema of the value of a key; None if the value has none."""
     current = schema
     for step in location:
-        if step.isdigit():  # a place in a list
+        if step.isdigit():  # an index of a list
             continue
         kinds = _kinds(current, step)
         schemas = [kind for outer in kinds for kind in (outer, *get_args(outer)) if _is_schema(kind)]
@@ -175,11 +177,11 @@ def _schema_at(schema: type[Any], location: Sequence[str]) -> type[Any] | None:
 
 
 def _kinds(schema: type[Any], name: str) -> tuple[Any, ...]:
-    """The types that a field may hold; empty where there is no such field."""
+    """The types that a field may hold; empty if there is no such field."""
     if name not in _fields(schema):
         return ()
     field = _fields(schema)[name]
-    kind = getattr(field, "annotation", None) or get_type_hints(schema)[name]  # a dataclass has text there
+    kind = getattr(field, "annotation", None) or get_type_hints(schema)[name]  # a dataclass has the annotation as text
     return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
 
 

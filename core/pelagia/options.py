@@ -1,4 +1,4 @@
-"""What the commands of several parts share."""
+"""Options and small functions that the commands of several parts share."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pelagia.system import console
 if TYPE_CHECKING:
     from pelagia.dataset.schema import Dataset
 
-Out = Annotated[Path, typer.Option(help="What to make; must not exist yet.")]
+Out = Annotated[Path, typer.Option(help="The folder or file to make. It must not exist yet.")]
 ModelPath = Annotated[Path, typer.Argument(metavar="MODEL.onnx", help="A model that `pelagia export` made.")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the split into train, val and test.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the split into train, val and test.")]
 
 NearDuplicates = Annotated[
     bool,
@@ -41,19 +41,19 @@ EXTRAS = {
         "jinja2",
     ),
 }
-"""What each extra brings, as far as its part imports it."""
+"""The packages of each extra that its part imports."""
 
 
 def needs(extra: str, command: str) -> None:
-    """Raises MissingExtra, one line that names the remedy, where a package of the extra is not installed."""
+    """Raises MissingExtra, which names the command to install it, if a package of the extra is not installed."""
     for module in EXTRAS[extra]:
         if find_spec(module) is None:
             raise MissingExtra(f"`pelagia {command}`", extra, module)
 
 
 def show_dataset(dataset: Dataset) -> None:
-    """Prints classes, splits, groups and what a reader must know about them."""
-    from pelagia.dataset.schema import split_warnings
+    """Prints the classes, splits and groups of a dataset, and warnings about them."""
+    from pelagia.dataset.check import split_warnings
     from pelagia.dataset.splits import SPLITS
 
     meta = dataset.meta
@@ -66,13 +66,14 @@ def show_dataset(dataset: Dataset) -> None:
         f"{meta.images} images; groups ({by}): " + ", ".join(f"{count} {split}" for split, count in groups.items())
     )
     if meta.split.near_duplicates:
-        console.say(f"near-duplicates in two groups, put into one: {meta.split.near_duplicates} pairs")
+        console.say(f"near-duplicates in two groups, which were joined: {meta.split.near_duplicates} pairs")
     for reason, count in meta.left_out.items():
         console.say(f"left out, {reason}: {count}")
     for warning in split_warnings(dataset.records):
         console.note(f"warning: {warning}")
     if meta.split.group_column is None:
         console.note(
-            "warning: no groups: images of one sample may stand on both sides of the split, and figures will flatter"
+            "warning: no groups: images of one sample may be in two splits, and metrics will be optimistic; name the "
+            "column of the sample or station as --group-column"
         )
     console.say(f"fingerprint {meta.fingerprint[:12]}, {dataset.root}")

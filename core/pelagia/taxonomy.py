@@ -1,8 +1,8 @@
-"""The classes that a model can give, and the taxa that they point to.
+"""The taxonomy: the classes that a model can predict, and the taxa that they belong to.
 
-Invariant: one YAML document describes both what biologists click (classes, hotkeys, colours) and what is published
-(taxa, ranks, AphiaIDs of the World Register of Marine Species, WoRMS). It is validated whole: every fault in one
-message. It is embedded in each dataset and each model.
+Invariant: one YAML document describes both what biologists click (classes, hotkeys, colors) and what is published
+(taxa, ranks, AphiaIDs of the World Register of Marine Species, WoRMS). All its faults come in one message. Each dataset
+and each model has a copy.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pelagia.config import Strict, load_config, validate
 from pelagia.errors import did_you_mean
 
 UNSURE_HOTKEY = "u"
-"""Ticks the "unsure" box in the labelling interface; no class may take it."""
+"""The key of the "unsure" box in the labeling interface; no class may use it."""
 
 # fmt: off
 _PALETTE = (
@@ -28,7 +28,7 @@ _PALETTE = (
 
 
 class Taxon(Strict):
-    """A node of the tree. ``parent`` names another taxon, or is null at a root."""
+    """A taxon of the tree. ``parent`` names another taxon; null at a root."""
 
     name: str = Field(min_length=1)
     rank: str = Field(min_length=1, description="taxonRank as in Darwin Core, such as 'order'")
@@ -37,7 +37,7 @@ class Taxon(Strict):
 
 
 class LabelClass(Strict):
-    """A label that the model can give. ``taxon`` is null for what is not an organism."""
+    """A class that the model can predict. ``taxon`` is null if the class is not an organism."""
 
     name: str = Field(min_length=1, max_length=100)
     title: str | None = Field(default=None, description="what people read; the name by default")
@@ -49,7 +49,7 @@ class LabelClass(Strict):
     @classmethod
     def _plain(cls, name: str) -> str:
         if name != name.strip() or not name.isprintable():
-            raise ValueError(f"{name!r} begins or ends with a space, or holds a control character")
+            raise ValueError(f"{name!r} begins or ends with a space, or contains a control character")
         return name
 
 
@@ -76,10 +76,10 @@ class Taxonomy(Strict):
         ):
             for value, count in Counter(values).items():
                 if count > 1:
-                    yield f"the {what} '{value}' stands {count} times"
+                    yield f"the {what} '{value}' appears {count} times"
         for entry in self.classes:
             if entry.hotkey == UNSURE_HOTKEY:
-                yield f"class '{entry.name}': the hotkey '{UNSURE_HOTKEY}' is kept for \"unsure\"; choose another"
+                yield f"class '{entry.name}': the hotkey '{UNSURE_HOTKEY}' is reserved for \"unsure\"; choose another"
 
     def _unknown_names(self) -> Iterator[str]:
         known = {taxon.name for taxon in self.taxa}
@@ -102,7 +102,7 @@ class Taxonomy(Strict):
             if node in path:
                 ring = path[path.index(node) :]
                 reported.update(ring)
-                yield f"the taxa {' -> '.join([*ring, ring[0]])} are each other's parents"
+                yield f"the taxa {' -> '.join([*ring, ring[0]])} are parents of each other"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -110,10 +110,10 @@ class Taxonomy(Strict):
         return tuple(entry.name for entry in self.classes)
 
     def lineage(self, class_name: str) -> tuple[Taxon, ...]:
-        """Taxa of a class from the root down; empty where the class has none.
+        """The taxa of a class from the root down; empty if it has none.
 
         Raises:
-            KeyError: no such class.
+            KeyError: there is no such class.
         """
         by_name = {taxon.name: taxon for taxon in self.taxa}
         node = {entry.name: entry.taxon for entry in self.classes}[class_name]
@@ -124,10 +124,9 @@ class Taxonomy(Strict):
         return tuple(reversed(path))
 
     def shared_taxa(self) -> tuple[tuple[Taxon, frozenset[str]], ...]:
-        """Taxa that several classes share, with those classes; deeper ones first.
+        """Taxa that two or more classes share, each with its classes; the deepest taxa come first.
 
-        Of taxa that stand for the same classes only the deepest is given; what one class has for itself says no more
-        than the class.
+        If several taxa have the same classes, only the deepest one is returned.
         """
         lineages = {name: self.lineage(name) for name in self.names}
         found: dict[frozenset[str], tuple[int, Taxon]] = {}
@@ -140,25 +139,25 @@ class Taxonomy(Strict):
         return tuple((taxon, below) for below, (_, taxon) in ordered)
 
     def restricted_to(self, class_names: Iterable[str]) -> Taxonomy:
-        """The same taxonomy with only these classes; order and taxa kept."""
+        """The same taxonomy with only these classes, in the same order and with all taxa."""
         wanted = set(class_names)
         return self.model_copy(update={"classes": tuple(entry for entry in self.classes if entry.name in wanted)})
 
 
 def load_taxonomy(path: Path) -> Taxonomy:
-    """Reads and validates a taxonomy: a file of its own, or the one in a dataset's `dataset.yaml`.
+    """Reads and validates a taxonomy file, or the taxonomy in a dataset's `dataset.yaml`.
 
     Raises:
-        ConfigError: any fault in the file, all at once.
+        ConfigError: with all faults of the file.
     """
     return load_config(path, Taxonomy, within="taxonomy")
 
 
 def taxonomy_of_names(name: str, class_names: Iterable[str]) -> Taxonomy:
-    """A taxonomy without taxa, for data that came with class names alone: sorted, with hotkeys and colours.
+    """A taxonomy without taxa, for data that has only class names: sorted, with hotkeys and colors.
 
     Raises:
-        ConfigError: a name that no class can have.
+        ConfigError: a name that a class cannot have.
     """
     free = [key for key in "1234567890abcdefghijklmnopqrstvwxyz" if key != UNSURE_HOTKEY]
     entries = []

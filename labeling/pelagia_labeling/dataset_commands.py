@@ -102,7 +102,8 @@ def dataset_check(dataset: Annotated[Path, typer.Argument(help="A dataset folder
 
     Near-duplicates that stand in two splits are listed as well; they are a leak, but no damage.
     """
-    from pelagia.dataset.schema import MANIFEST_FILE, META_FILE, Dataset, check, leaks
+    from pelagia.dataset.check import check, leaks
+    from pelagia.dataset.schema import MANIFEST_FILE, META_FILE, Dataset
 
     opened = Dataset.read(dataset)
     faults = check(dataset)

@@ -112,7 +112,7 @@ def test_a_taxonomy_with_a_cycle(pelagia: Pelagia, survey: SimulatedSurvey, tmp_
     result = pelagia(
         "dataset", "import", survey.root, "--manifest", survey.truth, "--taxonomy", taxonomy, "--out", tmp_path / "out"
     )
-    refused(result, 2, "the taxa A -> B -> A are each other's parents")
+    refused(result, 2, "the taxa A -> B -> A are parents of each other")
 
 
 def test_a_class_with_one_image(pelagia: Pelagia, dataset: Dataset, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_class_with_one_image(pelagia: Pelagia, dataset: Dataset, tmp_path: Pa
             shutil.copy(dataset.file(record), tmp_path / "source" / name)
     imported = pelagia("dataset", "import", tmp_path / "source", "--out", tmp_path / "dataset")
     assert imported.returncode == 0
-    assert "warning: class 'detritus' has 1 group: none of it in val and test" in imported.stderr
+    assert "warning: class 'detritus' has 1 group: it has no image in val and test" in imported.stderr
     result = pelagia("train", TINY_CONFIG, "--set", f"dataset={tmp_path / 'dataset'}", "--out", tmp_path / "run")
     refused(result, 3, "fewer than 2 training images of 'detritus' (1)", "--set data.exclude=[detritus]")
 

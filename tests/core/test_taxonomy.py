@@ -56,22 +56,22 @@ def test_a_taxonomy_without_classes_is_refused():
 
 
 def test_a_taxon_that_is_its_own_parent_is_refused():
-    assert message([("A", "A")]) == "t.yaml: the taxa A -> A are each other's parents"
+    assert message([("A", "A")]) == "t.yaml: the taxa A -> A are parents of each other"
 
 
 def test_a_taxon_that_is_its_own_grandparent_is_refused():
-    assert message([("A", "B"), ("B", "A")]) == "t.yaml: the taxa A -> B -> A are each other's parents"
+    assert message([("A", "B"), ("B", "A")]) == "t.yaml: the taxa A -> B -> A are parents of each other"
 
 
 def test_a_ring_is_reported_once_whatever_leads_to_it():
     taxa = [("X", "A"), ("A", "B"), ("B", "C"), ("C", "A"), ("Y", "X")]
-    assert message(taxa) == "t.yaml: the taxa A -> B -> C -> A are each other's parents"
+    assert message(taxa) == "t.yaml: the taxa A -> B -> C -> A are parents of each other"
 
 
 def test_two_rings_are_both_reported():
     taxa = [("A", "A"), ("B", "B")]
     assert message(taxa) == (
-        "t.yaml: the taxa A -> A are each other's parents; the taxa B -> B are each other's parents"
+        "t.yaml: the taxa A -> A are parents of each other; the taxa B -> B are parents of each other"
     )
 
 
@@ -90,9 +90,9 @@ def test_an_unknown_taxon_is_refused():
 @pytest.mark.parametrize(
     ("classes", "fault"),
     [
-        (["a", "a"], "the class 'a' stands 2 times"),
-        ([{"name": "a", "hotkey": "x"}, {"name": "b", "hotkey": "x"}], "the hotkey 'x' stands 2 times"),
-        ([{"name": "a", "hotkey": "u"}], "class 'a': the hotkey 'u' is kept for \"unsure\"; choose another"),
+        (["a", "a"], "the class 'a' appears 2 times"),
+        ([{"name": "a", "hotkey": "x"}, {"name": "b", "hotkey": "x"}], "the hotkey 'x' appears 2 times"),
+        ([{"name": "a", "hotkey": "u"}], "class 'a': the hotkey 'u' is reserved for \"unsure\"; choose another"),
     ],
 )
 def test_what_must_differ_is_refused_where_it_is_equal(classes, fault):
@@ -100,26 +100,26 @@ def test_what_must_differ_is_refused_where_it_is_equal(classes, fault):
 
 
 def test_a_taxon_given_twice_is_refused():
-    assert message([("A", None), ("A", None)]) == "t.yaml: the taxon 'A' stands 2 times"
+    assert message([("A", None), ("A", None)]) == "t.yaml: the taxon 'A' appears 2 times"
 
 
 def test_an_aphia_id_given_twice_is_refused():
     taxa = [{"name": name, "rank": "r", "aphia_id": 1080} for name in "AB"]
-    assert message_of(taxa) == "t.yaml: the aphia_id '1080' stands 2 times"
+    assert message_of(taxa) == "t.yaml: the aphia_id '1080' appears 2 times"
 
 
 def test_all_faults_of_the_tree_come_in_one_message():
     classes = [{"name": "a", "taxon": "Z", "hotkey": "1"}, {"name": "b", "hotkey": "1"}]
     assert message([("A", "A"), ("B", "Q")], classes) == (
-        "t.yaml: the hotkey '1' stands 2 times; taxon 'B': unknown parent 'Q'; class 'a': unknown taxon 'Z'; "
-        "the taxa A -> A are each other's parents"
+        "t.yaml: the hotkey '1' appears 2 times; taxon 'B': unknown parent 'Q'; class 'a': unknown taxon 'Z'; "
+        "the taxa A -> A are parents of each other"
     )
 
 
 @pytest.mark.parametrize("name", [" a", "a ", "a\nb", "a\tb", "\u200b\x7f"])
 def test_a_name_that_nobody_can_type_is_refused(name):
     assert message(classes=[name]) == (
-        f"t.yaml: classes.0.name: {name!r} begins or ends with a space, or holds a control character"
+        f"t.yaml: classes.0.name: {name!r} begins or ends with a space, or contains a control character"
     )
 
 
@@ -181,7 +181,7 @@ def test_a_bare_name_that_no_class_can_have_is_one_line():
     with pytest.raises(ConfigError) as caught:
         taxonomy_of_names("plankton", ["copepod", "medusa "])
     assert str(caught.value) == (
-        "the class names of plankton: classes.1.name: 'medusa ' begins or ends with a space, or holds a control "
+        "the class names of plankton: classes.1.name: 'medusa ' begins or ends with a space, or contains a control "
         "character"
     )
 

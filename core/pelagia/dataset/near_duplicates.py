@@ -1,13 +1,14 @@
-"""Images that are the same picture though not the same bytes: saved again, rescaled, brightened, with other noise.
+"""Finds near-duplicates: images that show the same picture but differ in their bytes.
 
-One of a pair in train and the other in test is a leak: `pelagia.dataset.write` puts both into one group.
+Such images were saved again, rescaled, brightened, or have other noise. If one of a pair is in train and the other in
+test, the test is a leak; so `pelagia.dataset.write` puts both into one group.
 
-Invariant: a pair must pass two checks. A hash of 64 bits (the signs of the lower frequencies of a cosine transform)
-finds candidates without comparing all with all; but plankton is often a dark blob on a plain ground, and blobs have
-hashes alike. So their texture, what is left when the coarse shape is taken away, must agree as well.
-`benchmarks/science/near_duplicates.py` measures both on FlowCam, where no two stations share an image: of 13.5 million pairs 58
-pass the first check and none the second, while all copies that were saved again at quality 50 pass both. What was
-turned, mirrored or cropped is not found.
+Invariant: a pair must pass two checks. A perceptual hash of 64 bits (the signs of the lower frequencies of a discrete
+cosine transform) finds candidates without comparing every image with every other one. But plankton is often a dark blob
+on a plain background, and blobs have similar hashes. So the texture, which is the image without its coarse shape, must
+correlate as well. `benchmarks/science/near_duplicates.py` measures both on FlowCam images, where no two stations share
+an image: of 13.5 million pairs, 58 pass the first check and none the second, while all copies saved again at JPEG
+quality 50 pass both. Copies that were turned, mirrored or cropped are not found.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from pelagia.images.preprocess import Image, PreprocessSpec, fit
 Floats = NDArray[np.float32]
 
 FITTED = PreprocessSpec(size=48)
-"""What is looked at; a large JPEG may be decoded at a reduced scale for it."""
+"""Images are compared at this size; a large JPEG may be decoded at a reduced scale for it."""
 MOST_BITS = 4
+"""Two near-duplicates differ in at most this many of the 64 bits of the hash."""
 LEAST_CORRELATION = 0.97
+"""The textures of two near-duplicates correlate at least this well."""
 
-_BANDS = 6  # of which two agree where four bits differ at most
+_BANDS = 6  # two of six bands are equal if at most four bits differ
 _SIDE = 16
 _NEIGHBOURS = 64
 _AT_ONCE = 1 << 16
@@ -40,7 +43,13 @@ SIGNATURE_BYTES = 8 + _SIDE**2
 
 @dataclass(frozen=True, slots=True)
 class NearDuplicates:
-    """Two images that look the same: their indices, how many bits of 64 differ, and how well the texture agrees."""
+    """A pair of near-duplicates.
+
+    Attributes:
+        first, second: the indices of the two images.
+        bits: how many of the 64 bits of the hash differ.
+        correlation: of the textures, -1..1.
+    """
 
     first: int
     second: int
@@ -49,35 +58,39 @@ class NearDuplicates:
 
 
 def signature_of(image: Image) -> bytes:
-    """What `find_near_duplicates` compares of an image (uint8, H x W x 3, RGB): `SIGNATURE_BYTES` bytes."""
+    """The `SIGNATURE_BYTES` bytes by which `find_near_duplicates` compares images.
+
+    Args:
+        image: uint8, H x W x 3, RGB, 0..255.
+    """
     grey = cv2.cvtColor(fit(image, FITTED), cv2.COLOR_RGB2GRAY).astype(np.float32)
     waves: Floats = np.asarray(cv2.dct(grey)[1:9, 1:9], np.float32)
     fine: Floats = np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), 2.0), np.float32)
     texture: Floats = np.asarray(cv2.resize(fine, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.float32)
     texture -= texture.mean()
-    scale = 127 / max(4 * float(texture.std()), 1.0)  # below, an image without texture, whose noise is no likeness
+    scale = 127 / max(4 * float(texture.std()), 1.0)  # a smaller spread is noise, not texture
     small = np.clip(np.round(texture * scale), -127, 127).astype(np.int8)
     return np.packbits(waves > np.median(waves)).tobytes() + small.tobytes()
 
 
-def find_near_duplicates(looks: Sequence[bytes], apart: Sequence[object]) -> list[NearDuplicates]:
-    """Pairs that look the same and differ in ``apart``, by index.
+def find_near_duplicates(signatures: Sequence[bytes], groups: Sequence[object]) -> list[NearDuplicates]:
+    """Near-duplicates in two different groups, sorted by their indices.
 
-    Among more than `_NEIGHBOURS` that share a band, each is compared with the next ones only: of a long row of copies
-    neighbours are found, which is enough to join them.
+    If more than `_NEIGHBOURS` images share two bands of the hash, each is compared only with the next ones in order of
+    the hash. In a long series of copies this finds the neighbours, which is enough to join all of them.
 
     Args:
-        looks: of `signature_of`.
-        apart: a value an image, such as its group; pairs of one value are of no interest.
+        signatures: one for each image, from `signature_of`.
+        groups: one value for each image, such as its group or split. Pairs within one group are not searched.
     """
-    if len(looks) < 2:
+    if len(signatures) < 2:
         return []
-    table = np.frombuffer(b"".join(looks), np.uint8).reshape(len(looks), SIGNATURE_BYTES)
+    table = np.frombuffer(b"".join(signatures), np.uint8).reshape(len(signatures), SIGNATURE_BYTES)
     hashes = table[:, :8].copy().view(np.uint64)[:, 0]
     textures = table[:, 8:].view(np.int8)
-    side = np.unique(np.asarray([str(one) for one in apart]), return_inverse=True)[1]
+    group_numbers = np.unique(np.asarray([str(group) for group in groups]), return_inverse=True)[1]
     found: dict[tuple[int, int], NearDuplicates] = {}
-    for first, second in _candidates(hashes, side):
+    for first, second in _candidates(hashes, group_numbers):
         bits = _BITS[(hashes[first] ^ hashes[second]).view(np.uint8).reshape(-1, 8)].sum(axis=1)
         near = bits <= MOST_BITS
         first, second, bits = first[near], second[near], bits[near]
@@ -89,9 +102,9 @@ def find_near_duplicates(looks: Sequence[bytes], apart: Sequence[object]) -> lis
 
 
 def _candidates(
-    hashes: NDArray[np.uint64], side: NDArray[np.intp]
+    hashes: NDArray[np.uint64], groups: NDArray[np.intp]
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs of different sides whose hashes agree in two of `_BANDS` bands, some at a time; a pair may come again."""
+    """Pairs of different groups whose hashes agree in two of `_BANDS` bands, in blocks; a pair may come repeatedly."""
     edges = [64 * band // _BANDS for band in range(_BANDS + 1)]
     masks = [sum(1 << bit for bit in range(low, high)) for low, high in pairwise(edges)]
     for one, other in combinations(masks, 2):
@@ -105,14 +118,14 @@ def _candidates(
             if not len(start):
                 break
             first, second = order[start], order[start + step]
-            apart = side[first] != side[second]
-            first, second = first[apart], second[apart]
+            differ = groups[first] != groups[second]
+            first, second = first[differ], second[differ]
             for part in range(0, len(first), _AT_ONCE):
                 yield first[part : part + _AT_ONCE], second[part : part + _AT_ONCE]
 
 
 def _correlation(one: NDArray[np.int8], other: NDArray[np.int8]) -> Floats:
-    """Of rows of texture, -1..1; 0 where one has none."""
+    """Correlation of each row of texture with the same row of the other, -1..1; 0 if one has no texture."""
     first, second = one.astype(np.float32), other.astype(np.float32)
     product = (first * second).sum(axis=1)
     length = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
@@ -120,8 +133,8 @@ def _correlation(one: NDArray[np.int8], other: NDArray[np.int8]) -> Floats:
     return agreement
 
 
-def join_groups(groups: Sequence[str], twins: Sequence[NearDuplicates]) -> list[str]:
-    """The groups, those that share twins joined under the name that sorts first."""
+def join_groups(groups: Sequence[str], pairs: Sequence[NearDuplicates]) -> list[str]:
+    """The group of each image after joining groups that share a near-duplicate; the first name in order stays."""
     parent = {name: name for name in groups}
 
     def root(name: str) -> str:
@@ -130,7 +143,7 @@ def join_groups(groups: Sequence[str], twins: Sequence[NearDuplicates]) -> list[
             name = parent[name]
         return name
 
-    for pair in twins:
+    for pair in pairs:
         one, other = sorted((root(groups[pair.first]), root(groups[pair.second])))
         parent[other] = one
     return [root(name) for name in groups]

@@ -1,9 +1,9 @@
-"""Train, validation and test by group: images of one sample, station or track never stand on two sides.
+"""Splits images into train, val and test by group: images of one sample, station or track are always in one split.
 
-Split at random, plankton classifiers look 15 points better than they are on a day that they have not seen (ZooLake,
-arXiv 2401.14256). The method is the greedy one of stratified group k-fold: groups in an order that puts the most
-uneven first, each to the split that it brings closest to the wished class shares; then again, with every other group in
-its place, until nothing moves.
+With a random split, the accuracy of plankton classifiers looks 15 points better than it is on a day that they have not
+seen (ZooLake, arXiv 2401.14256). The method is that of scikit-learn's StratifiedGroupKFold, which is greedy: groups
+with the most uneven classes come first, and each group goes to the split where it brings the class shares closest to
+the wanted ones. Then each group is placed again while the others keep their split, until no group moves.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ SPLITS = ("train", "val", "test")
 DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
 _ABSENT = 0.5
 _PASSES = 10
-_MANY_GROUPS = 5000  # beyond, one pass is balanced enough and the rest would take minutes
+_MANY_GROUPS = 5000  # with more groups, one pass is balanced enough, and more passes would take minutes
 
 
 def assign_splits(
     classes: Sequence[str], groups: Sequence[str], fractions: Sequence[float] = DEFAULT_FRACTIONS, seed: int = 0
 ) -> list[str]:
-    """A split name per image; one group has one split. The same arguments give the same answer.
+    """The split of each image; all images of a group get the same. The same arguments give the same result.
 
     Args:
         classes: class name of each image.
         groups: group name of each image.
-        fractions: shares of train, val and test; they sum to 1. A share of 0 leaves its split out.
+        fractions: shares of train, val and test; they sum to 1. A split with a share of 0 stays empty.
         seed: breaks ties.
     """
     used = [(split, share) for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
@@ -37,54 +37,66 @@ def assign_splits(
 
 
 def assign_parts(classes: Sequence[str], groups: Sequence[str], shares: Sequence[float], seed: int = 0) -> list[int]:
-    """As `assign_splits`, into parts of any number: the index in ``shares``, which are above 0 and sum to 1."""
+    """As `assign_splits`, into any number of parts.
+
+    Args:
+        shares: the share of each part, above 0; they sum to 1.
+
+    Returns:
+        For each image, the index of its part in ``shares``.
+    """
     class_index = {name: index for index, name in enumerate(sorted(set(classes)))}
     counts: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(len(class_index)))
     for name, group in zip(classes, groups, strict=True):
         counts[group][class_index[name]] += 1
     total = np.sum(list(counts.values()), axis=0)
-    held = {group: count / total for group, count in counts.items()}
+    shares_of = {group: count / total for group, count in counts.items()}
     names = sorted(counts)
     np.random.default_rng(seed).shuffle(names)
-    names.sort(key=lambda group: -float(np.std(held[group])))
+    names.sort(key=lambda group: -float(np.std(shares_of[group])))
 
-    wished = np.asarray(shares)
-    filled = np.zeros((len(wished), len(class_index)))
+    wanted = np.asarray(shares)
+    filled = np.zeros((len(wanted), len(class_index)))
     chosen: dict[str, int] = {}
     for _ in range(_PASSES if len(names) <= _MANY_GROUPS else 1):
         before = dict(chosen)
         for group in names:
             if group in chosen:
-                filled[chosen[group]] -= held[group]
-            costs = [_imbalance(filled, part, held[group], wished) for part in range(len(wished))]
+                filled[chosen[group]] -= shares_of[group]
+            costs = [_imbalance(filled, part, shares_of[group], wanted) for part in range(len(wanted))]
             chosen[group] = int(np.argmin(costs))
-            filled[chosen[group]] += held[group]
+            filled[chosen[group]] += shares_of[group]
         if chosen == before:
             break
     return [chosen[group] for group in groups]
 
 
 def _imbalance(
-    filled: NDArray[np.float64], split: int, added: NDArray[np.float64], wished: NDArray[np.float64]
+    filled: NDArray[np.float64], split: int, added: NDArray[np.float64], wanted: NDArray[np.float64]
 ) -> float:
-    """How far the shares are from the wished ones, were ``added`` put into ``split``: each class counts alike.
+    """How far the class shares would be from the wanted ones with ``added`` in ``split``. Every class counts alike.
 
-    A class that a split lacks altogether costs `_ABSENT`, so that three groups of a rare class go one to each split.
+    A split without any image of a class costs `_ABSENT` more, so that three groups of a rare class go to three splits.
+
+    Args:
+        filled: float64, splits x classes: the share of each class that is in each split now.
+        added: float64, classes: the share of each class that the group holds.
+        wanted: float64, splits: the share that each split should get.
     """
     after = filled.copy()
     after[split] += added
-    return float(np.mean(np.sum((after - wished[:, None]) ** 2 / wished[:, None] + _ABSENT * (after < 1e-9), axis=0)))
+    return float(np.mean(np.sum((after - wanted[:, None]) ** 2 / wanted[:, None] + _ABSENT * (after < 1e-9), axis=0)))
 
 
 def classes_missing_from_splits(
     classes: Sequence[str], groups: Sequence[str], splits: Sequence[str]
 ) -> dict[str, tuple[int, list[str]]]:
-    """Classes that some split lacks: name -> (how many groups it has, the splits without it)."""
+    """Classes without images in one of the splits: name -> (its number of groups, the splits without it)."""
     groups_of: dict[str, set[str]] = defaultdict(set)
     present: Counter[tuple[str, str]] = Counter()
     for name, group, split in zip(classes, groups, splits, strict=True):
         groups_of[name].add(group)
         present[name, split] += 1
-    wished = sorted(set(splits), key=SPLITS.index)
-    thin = {name: [split for split in wished if not present[name, split]] for name in groups_of}
-    return {name: (len(groups_of[name]), lacking) for name, lacking in sorted(thin.items()) if lacking}
+    wanted = sorted(set(splits), key=SPLITS.index)
+    missing = {name: [split for split in wanted if not present[name, split]] for name in groups_of}
+    return {name: (len(groups_of[name]), lacking) for name, lacking in sorted(missing.items()) if lacking}

@@ -1,16 +1,17 @@
-"""Candidates -> a dataset folder: every image checked, duplicates and contradictions found, splits assigned.
+"""Makes a dataset folder from candidates: checks every image, finds duplicates and contradictions, assigns splits.
 
-Groups that share near-duplicates (`pelagia.dataset.near_duplicates`) are joined first, so that a pair stands on one side.
+Groups that share near-duplicates (`pelagia.dataset.near_duplicates`) are joined before the split, so that both images
+of a pair are in the same split.
 
-Invariant: the folder appears when it is complete. Whatever is left out is counted in `dataset.yaml` and listed with its
-reason in `dropped.csv`.
+Invariant: the folder appears when it is complete. Each image that is left out is counted in `dataset.yaml` and listed
+with its reason in `dropped.csv`.
 """
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -40,17 +41,18 @@ from pelagia.taxonomy import Taxonomy, taxonomy_of_names
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An image that an importer offers, with the label that somebody gave it.
+    """An image that an importer offers, with its label.
 
     Attributes:
         file: the encoded image.
         class_name: its label.
-        source: where it came from, such as its path in the folder that was imported.
-        group: what a split must not cut; empty: the image is a group of its own.
+        source: where it came from, such as its path in the imported folder.
+        group: the images of one group stay in one split; empty: the image is its own group.
         annotators: who labelled it, separated by ``;``.
-        agreement: share of the annotators who gave this label, 0..1, as text; empty where one person did.
-        extra: the survey's own columns.
-        split: the split that it is to stay in; taken where every candidate has one.
+        agreement: share of the annotators who gave this label, 0..1, as text; empty if only one person labelled it.
+        licence: the licence of the image.
+        extra: the survey's other columns.
+        split: the split that the image must stay in; used only if every candidate has one.
     """
 
     file: Path
@@ -66,11 +68,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
+    """A candidate and what was read from its file; ``fault`` is ``reason: detail``, empty if the image is usable."""
+
     candidate: Candidate
     sha256: str = ""
     width: int = 0
     height: int = 0
-    look: bytes = b""
+    signature: bytes = b""
     fault: str = ""
 
     @property
@@ -79,7 +83,7 @@ class _Checked:
 
 
 Dropped = tuple[str, str, str]
-"""Source, reason, detail."""
+"""Source, reason and detail of an image that is left out."""
 
 
 def write_dataset(
@@ -96,11 +100,11 @@ def write_dataset(
     """Makes the dataset folder ``out``.
 
     Args:
-        candidates: what to put in; undecodable and repeated images are left out and listed.
-        source: what `dataset.yaml` says of the origin.
-        taxonomy: its classes must include every candidate's; made from the class names where None.
-        split: fractions, seed and the name of the column that groups came from.
-        conflicts: what to do with one image under two classes: refuse the import, or drop all its copies.
+        candidates: the images; those that cannot be decoded and those that repeat another one are left out and listed.
+        source: the origin, as `dataset.yaml` records it.
+        taxonomy: its classes must include every candidate's class; made from the class names if None.
+        split: fractions, seed and the name of the column that the groups come from.
+        conflicts: what to do with one image that has two classes: refuse the import, or drop all its copies.
         left_out: counts of what the importer itself left out, reason -> images.
         progress: called with the number of images checked since the last call.
 
@@ -110,50 +114,66 @@ def write_dataset(
     """
     name = printable(out.absolute().name)
     taxonomy = _check_classes(candidates, taxonomy, name)
-    split = split or SplitMeta()
     with new_folder(out, "dataset") as folder:
-        checked = _check_images(candidates, progress)
-        kept, dropped = _sift(checked, conflicts)
+        kept, dropped = _remove_duplicates(_check_images(candidates, progress), conflicts)
         if not kept:
             raise DatasetError(f"none of the {len(candidates)} images can be used: {_reasons(dropped)}")
-        placed = all(one.candidate.split for one in kept)
-        twins = [] if placed or not split.join_near_duplicates else _twins(kept)
-        records = _records(kept, twins, None if placed else split)
+        records, split, pairs = _assign(kept, split or SplitMeta())
         _copy_images(folder, kept, records)
         counts = Counter(left_out or {}) + Counter(reason for _, reason, _ in dropped)
-        meta = DatasetMeta(
-            name=name,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            created_by=f"pelagia {__version__}",
-            source=source,
-            split=split if placed else split.model_copy(update={"near_duplicates": len(twins)}),
-            fingerprint=fingerprint(records),
-            images=len(records),
-            counts=class_counts(records, taxonomy.names),
-            left_out=dict(sorted(counts.items())),
-            taxonomy=taxonomy,
-        )
-        write_tables(folder, meta, records)
+        write_tables(folder, _meta(name, source, split, records, counts, taxonomy), records)
         if dropped:
             write_table(folder / DROPPED_FILE, ("source", "reason", "detail"), dropped)
-        if twins:
-            write_table(folder / NEAR_DUPLICATES_FILE, *_twins_table(kept, twins))
+        if pairs:
+            write_table(folder / NEAR_DUPLICATES_FILE, *_pairs_table(kept, pairs))
     return Dataset.read(out)
 
 
-def _twins(kept: Sequence[_Checked]) -> list[NearDuplicates]:
-    """Near-duplicates of different groups. Raises DatasetError where joining them would leave nothing to split."""
+def _assign(kept: Sequence[_Checked], split: SplitMeta) -> tuple[list[Record], SplitMeta, Sequence[NearDuplicates]]:
+    """The rows of the manifest, how they were split, and the near-duplicates whose groups were joined for it."""
+    if all(one.candidate.split for one in kept):
+        return _records(kept, [one.group for one in kept], [one.candidate.split for one in kept]), split, ()
+    pairs = _pairs_across_groups(kept) if split.join_near_duplicates else []
+    groups = join_groups([one.group for one in kept], pairs)
+    splits = assign_splits([one.candidate.class_name for one in kept], groups, split.fractions, split.seed)
+    return _records(kept, groups, splits), split.model_copy(update={"near_duplicates": len(pairs)}), pairs
+
+
+def _meta(
+    name: str,
+    source: dict[str, Any],
+    split: SplitMeta,
+    records: Sequence[Record],
+    left_out: Mapping[str, int],
+    taxonomy: Taxonomy,
+) -> DatasetMeta:
+    return DatasetMeta(
+        name=name,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created_by=f"pelagia {__version__}",
+        source=source,
+        split=split,
+        fingerprint=fingerprint(records),
+        images=len(records),
+        counts=class_counts(records, taxonomy.names),
+        left_out=dict(sorted(left_out.items())),
+        taxonomy=taxonomy,
+    )
+
+
+def _pairs_across_groups(kept: Sequence[_Checked]) -> list[NearDuplicates]:
+    """Near-duplicates in different groups. Raises DatasetError if joining their groups leaves too few to split."""
     groups = [one.group for one in kept]
-    twins = find_near_duplicates([one.look for one in kept], groups)
-    before, after = len(set(groups)), len(set(join_groups(groups, twins)))
+    pairs = find_near_duplicates([one.signature for one in kept], groups)
+    before, after = len(set(groups)), len(set(join_groups(groups, pairs)))
     if before >= len(SPLITS) > after:
-        example = " and ".join(str(kept[index].candidate.source) for index in (twins[0].first, twins[0].second))
+        example = " and ".join(str(kept[index].candidate.source) for index in (pairs[0].first, pairs[0].second))
         raise DatasetError(
-            f"{len(twins)} pairs of images look the same, such as {example}, and would join {before} groups into "
-            f"{after}, which cannot be split. Frames of a fixed camera and plain round objects look so without being "
-            "copies: if these are none, import with --no-near-duplicates"
+            f"{len(pairs)} pairs of images look the same, such as {example}; joining their groups would leave {after} "
+            f"of {before} groups, which cannot be split. Frames of a fixed camera and plain round objects can look the "
+            "same without being copies: if these are not copies, import with --no-near-duplicates"
         )
-    return twins
+    return pairs
 
 
 def _check_classes(candidates: Sequence[Candidate], taxonomy: Taxonomy | None, name: str) -> Taxonomy:
@@ -196,8 +216,8 @@ def _check_image(candidate: Candidate) -> _Checked:
     return _Checked(candidate, sha256_of(data), width, height, signature_of(pixels))
 
 
-def _sift(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], list[Dropped]]:
-    """What is kept, in order, and what is not and why. The first of several equal images is kept."""
+def _remove_duplicates(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], list[Dropped]]:
+    """The usable images in order, the first of several equal ones; and those that are left out, with the reason."""
     by_content: dict[str, list[_Checked]] = defaultdict(list)
     dropped: list[Dropped] = []
     for one in checked:
@@ -219,19 +239,14 @@ def _sift(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], 
         dropped += [(one.candidate.source, "duplicate", f"of {copies[0].candidate.source}") for one in copies[1:]]
     if contradictions and conflicts == "refuse":
         raise DatasetError(
-            f"{len(contradictions)} image(s) are filed under two classes: {first_few(contradictions, 3)}; "
+            f"{len(contradictions)} image(s) have two classes: {first_few(contradictions, 3)}; "
             "correct the labels, or leave all copies out with --conflicts drop"
         )
     return kept, dropped
 
 
-def _records(kept: Sequence[_Checked], twins: Sequence[NearDuplicates], split: SplitMeta | None) -> list[Record]:
-    """Rows of the manifest; ``split`` None: each image stays where its candidate says."""
-    classes = [one.candidate.class_name for one in kept]
-    groups = join_groups([one.group for one in kept], twins)
-    splits = (
-        assign_splits(classes, groups, split.fractions, split.seed) if split else [one.candidate.split for one in kept]
-    )
+def _records(kept: Sequence[_Checked], groups: Sequence[str], splits: Sequence[str]) -> list[Record]:
+    """The rows of the manifest."""
     return [
         Record(
             path=_path_of(one),
@@ -240,19 +255,19 @@ def _records(kept: Sequence[_Checked], twins: Sequence[NearDuplicates], split: S
             height=one.height,
             class_name=one.candidate.class_name,
             group=group,
-            split=side,
+            split=split,
             annotators=one.candidate.annotators,
             agreement=one.candidate.agreement,
             source=one.candidate.source,
             licence=one.candidate.licence,
             extra=one.candidate.extra,
         )
-        for one, group, side in zip(kept, groups, splits, strict=True)
+        for one, group, split in zip(kept, groups, splits, strict=True)
     ]
 
 
 def _path_of(one: _Checked) -> str:
-    """Named after where it came from: Label Studio names its copies by their hash, which tells nobody anything."""
+    """A path made from the source: the files of Label Studio are named by their hash, which tells a reader nothing."""
     suffix = f".{slug(one.candidate.file.suffix.lower())}" if one.candidate.file.suffix else ""
     stem = slug(PurePosixPath(one.candidate.source).stem)
     return f"images/{slug(one.candidate.class_name)}/{stem}-{one.sha256[:8]}{suffix}"
@@ -265,8 +280,8 @@ def _copy_images(folder: Path, kept: Sequence[_Checked], records: Sequence[Recor
         shutil.copyfile(one.candidate.file, target)
 
 
-def _twins_table(kept: Sequence[_Checked], twins: Sequence[NearDuplicates]) -> tuple[Sequence[str], list[list[str]]]:
-    """Header and rows: both images of each pair with their classes and the groups that they came with."""
+def _pairs_table(kept: Sequence[_Checked], pairs: Sequence[NearDuplicates]) -> tuple[Sequence[str], list[list[str]]]:
+    """Header and rows: both images of each pair, with their classes and original groups."""
     columns = [f"{name}_{number}" for number in (1, 2) for name in ("source", "class", "group")]
     rows = [
         [
@@ -275,7 +290,7 @@ def _twins_table(kept: Sequence[_Checked], twins: Sequence[NearDuplicates]) -> t
             for text in (one.candidate.source, one.candidate.class_name, one.group)
         ]
         + [str(pair.bits), f"{pair.correlation:.3f}"]
-        for pair in twins
+        for pair in pairs
     ]
     return [*columns, "bits", "correlation"], rows
 

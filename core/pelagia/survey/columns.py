@@ -1,18 +1,19 @@
-"""The columns of a survey's results: the one definition that every format is written by."""
+"""The columns of a survey's results: the one definition, which every output format uses."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 VERDICT = ("decision", "accepted_as", "accepted_rank", "unknown_score")
-"""Of `pelagia.model.decision.Verdict`, and the score by which an image is called unknown."""
+"""The fields of `pelagia.model.decision.Verdict`, and the out-of-distribution score."""
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What stands in a row, from left to right.
+class ResultColumns:
+    """The columns of a row, from left to right.
 
-    Path, status, the likeliest classes, the verdict of a model that decides, why the image failed, the survey's own.
+    Path, status, the likeliest classes, the verdict of a model that decides, why the image failed, and the columns of
+    the input.
 
     Attributes:
         ranks: how many classes a row names, the likeliest first.
@@ -26,13 +27,13 @@ class Columns:
 
     @property
     def ranked(self) -> list[tuple[str, str]]:
-        """Names of each class and its probability."""
+        """For each rank, the name of the class column and of its probability column."""
         endings = ["", *(f"_{rank}" for rank in range(2, self.ranks + 1))]
         return [(f"class{ending}", f"probability{ending}") for ending in endings]
 
     @property
     def header(self) -> list[str]:
-        """Every name, each once: one of the survey's that is taken gets ``survey_`` in front."""
+        """Every column name, each once. A column of the input whose name is taken gets ``survey_`` before it."""
         verdict = VERDICT if self.decides else ()
         names = ["path", "status", *(name for pair in self.ranked for name in pair), *verdict, "reason", "message"]
         taken = set(names) | set(self.own)

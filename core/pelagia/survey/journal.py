@@ -1,19 +1,20 @@
-"""The PREDICTIONS: one SQLite file in a survey folder, journal and result at once, and its only definition.
+"""The PREDICTIONS: one SQLite file in a survey folder, which is both the journal of a run and its result.
 
-Invariant: rows and progress are the same thing and commit together, so a killed run loses at most the uncommitted
-batch and a second start continues. A survey belongs to one model and one set of settings and refuses any other. EveryNth
-image is one row, ``ok`` or ``failed`` with a reason of `pelagia.images.preprocess.REASONS`.
+Invariant: a row is both a result and a mark of progress. So a killed run loses only the batch that was not committed,
+and the same command resumes it. A survey belongs to one model and one set of settings and refuses any other. Every
+image is one row: ``ok``, or ``failed`` with a reason of `pelagia.images.preprocess.REASONS`. No other module knows the
+form of the file.
 
-Schema 1, of a model that gives nothing but probabilities
+Schema 1, of a model that gives only probabilities
     meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia
     images(path PK, file, status, reason, message, sha256, class, probability, probabilities, columns)
-        probabilities: float32, little-endian, one a class in the order of meta.classes
-        columns: JSON object, what the input or the image's own EXIF says of it
-Schema 2, of one that also decides
+        probabilities: float32, little-endian, one for each class in the order of meta.classes
+        columns: JSON object, the columns of the input or the EXIF values of the image
+Schema 2, of a model that also decides
     images(..., decision, accepted_as, accepted_rank, unknown)
-        the first three: `pelagia.model.decision.Verdict`; unknown: the score, or null
+        the first three: `pelagia.model.decision.Verdict`; unknown: the out-of-distribution score, or null
 
-A model's file decides which it is, so a survey of either schema is continued as it was begun.
+The model decides which schema it is, so a survey of either schema is resumed as it was begun.
 """
 
 from __future__ import annotations
@@ -34,16 +35,16 @@ from numpy.typing import NDArray
 from pelagia import __version__
 from pelagia.errors import SurveyError
 from pelagia.model.decision import NO_VERDICT, Verdict
-from pelagia.survey.columns import Columns
+from pelagia.survey.columns import ResultColumns
 from pelagia.system.files import printable
-from pelagia.system.locking import REMEDY, SCRATCH, locking_fault
+from pelagia.system.locking import REMEDY, SCRATCH, locking_fault, sqlite_code
 
 SCHEMA, DECIDING_SCHEMA = "1", "2"
 JOURNAL_FILE = "survey.sqlite"
 TRANSIENT = ("missing", "unreadable", "timed_out")
-"""Reasons that the disk may not give next time, when the drive is back: such rows do not count as done."""
+"""Reasons that may be gone next time, when the drive is back. Such rows do not count as done."""
 NEXT_CLASSES = 2
-"""How many classes after the first the CSV names."""
+"""How many classes after the first one the CSV names."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -70,17 +71,19 @@ ALTER TABLE images ADD COLUMN unknown REAL;
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What became of one image.
+    """The result of one image.
 
     Attributes:
         path: its name in the survey.
-        file: where it lay, absolute; bytes that are not UTF-8 are spelled out.
-        reason: why it failed; empty where it did not.
-        sha256: of its bytes; empty where they could not be read.
-        probabilities: float32, one a class, summing to 1; None where it failed.
-        unknown: the score, higher where it is less like the known images; None where the model does not say.
-        verdict: what is said of it: its class, a taxon, or nothing.
-        columns: what the input says of it, or its own EXIF.
+        file: the absolute path of its file; bytes that are not UTF-8 are escapes.
+        reason: why it failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
+        message: the reason in words.
+        sha256: of its bytes, 64 hex digits; empty if they could not be read.
+        probabilities: float32, one for each class, summing to 1; None if it failed.
+        unknown: the out-of-distribution score: the higher, the less the image is like the training images; None if the
+            model has no such score.
+        verdict: what the model decided: the class, a higher taxon, or unknown.
+        columns: the columns of the input for this image, or its EXIF values.
     """
 
     path: str
@@ -95,11 +98,19 @@ class Prediction:
 
     @property
     def ok(self) -> bool:
+        """Whether it was classified."""
         return self.probabilities is not None
 
 
 class Survey:
-    """An open predictions file. Use as a context manager."""
+    """The open journal of a survey. Use it as a context manager.
+
+    Attributes:
+        folder: the survey folder.
+        meta: the table ``meta``, as text.
+        classes: the class names, in the order of the probabilities.
+        decides: whether the rows hold verdicts (schema 2).
+    """
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder = folder
@@ -119,13 +130,15 @@ class Survey:
         origin: str = "",
         decides: bool = False,
     ) -> Survey:
-        """Opens a survey to continue it, or makes it. ``origin``, where its images lay, is kept of the first time.
+        """Opens a survey to resume it, or makes a new one.
 
-        ``decides``: the model gives verdicts.
+        Args:
+            origin: where the images were; kept from the first time.
+            decides: the model gives verdicts.
 
         Raises:
-            SurveyError: it belongs to another model or other settings (the message says what differs), another process
-                is writing to it, its disk would let a second process write to it as well, or it is not a survey.
+            SurveyError: it belongs to another model or to other settings (the message says what differs), another
+                process writes to it, locks do not work on its disk, or it is not a survey.
         """
         journal = folder / JOURNAL_FILE
         _make_folder(folder, journal)
@@ -138,28 +151,12 @@ class Survey:
         }
         db = _connect(journal, "rwc")
         try:
-            db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            db.execute("BEGIN EXCLUSIVE")
-            if not _has_tables(db):
-                for statement in (_TABLES + _DECIDING if decides else _TABLES).split(";\n"):
-                    db.execute(statement)
-                made = {
-                    "origin": origin,
-                    "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                    "pelagia": __version__,
-                }
-                db.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), *made.items()])
-            db.execute("COMMIT")
+            _begin(db, {**meta, "origin": origin}, _TABLES + _DECIDING if decides else _TABLES)
             survey = cls(folder, db)
             survey._require(meta)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, SurveyError) as error:
             db.close()
-            raise _explain(error, journal) from None
-        except SurveyError:
-            db.close()
-            raise
+            raise (error if isinstance(error, SurveyError) else _explain(error, journal)) from None
         return survey
 
     @classmethod
@@ -167,7 +164,7 @@ class Survey:
         """Opens a survey to read it.
 
         Raises:
-            SurveyError: there is none, or it is damaged or of another schema.
+            SurveyError: there is no survey, or it is damaged or of another schema.
         """
         journal = folder / JOURNAL_FILE
         if folder.is_file():
@@ -179,7 +176,7 @@ class Survey:
         db = _connect(journal, "ro")
         try:
             if not _has_tables(db):
-                raise SurveyError(f"{journal} is no survey of Pelagia's")
+                raise SurveyError(f"{journal} is not a survey of Pelagia")
             survey = cls(folder, db)
             if survey.meta.get("schema") not in (SCHEMA, DECIDING_SCHEMA):
                 survey._require({"schema": f"{SCHEMA} or {DECIDING_SCHEMA}"})
@@ -198,8 +195,8 @@ class Survey:
         self.close()
 
     def close(self) -> None:
-        """Leaves one file that can be copied, and read where nothing can be written, such as on a DVD."""
-        with suppress(sqlite3.DatabaseError):  # a reader, or a full disk: then SQLite's own files stay, and are whole
+        """Leaves one file, which can be copied, and read from a disk that cannot be written, such as a DVD."""
+        with suppress(sqlite3.DatabaseError):  # another reader or a full disk: then SQLite's files stay; they are valid
             self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
 
@@ -212,10 +209,10 @@ class Survey:
                 )
 
     def add(self, predictions: Iterable[Prediction]) -> None:
-        """Writes rows in one transaction. A path that is there already is replaced.
+        """Writes rows in one transaction. The row of a path that is in the survey already is replaced.
 
         Raises:
-            SurveyError: the disk is full or failing; nothing of the batch is kept.
+            SurveyError: the disk is full or failing; no row of the batch is kept.
         """
         rows = [self._row(prediction) for prediction in predictions]
         if not rows:
@@ -230,21 +227,21 @@ class Survey:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
 
-    def _row(self, one: Prediction) -> tuple[Any, ...]:
+    def _row(self, prediction: Prediction) -> tuple[Any, ...]:
         name, probability, blob = "", None, None
-        if one.probabilities is not None:
-            best = int(one.probabilities.argmax())
-            name, probability = self.classes[best], float(one.probabilities[best])
-            blob = one.probabilities.astype("<f4").tobytes()
-        status = "ok" if one.ok else "failed"
-        columns = json.dumps(dict(one.columns), ensure_ascii=False)
-        path, file, message = (printable(text) for text in (one.path, one.file, one.message))
-        row = path, file, status, one.reason, message, one.sha256, name, probability, blob, columns
-        said = one.verdict
-        return (*row, said.decision, said.name, said.rank, one.unknown) if self.decides else row
+        if prediction.probabilities is not None:
+            best = int(prediction.probabilities.argmax())
+            name, probability = self.classes[best], float(prediction.probabilities[best])
+            blob = prediction.probabilities.astype("<f4").tobytes()
+        status = "ok" if prediction.ok else "failed"
+        columns = json.dumps(dict(prediction.columns), ensure_ascii=False)
+        path, file, message = map(printable, (prediction.path, prediction.file, prediction.message))
+        row = path, file, status, prediction.reason, message, prediction.sha256, name, probability, blob, columns
+        verdict = prediction.verdict
+        return (*row, verdict.decision, verdict.name, verdict.rank, prediction.unknown) if self.decides else row
 
     def done(self, paths: Sequence[str], *, ok_only: bool = False) -> set[str]:
-        """Those of ``paths`` that need not be done again; with ``ok_only``, not those either that failed for good."""
+        """Those of ``paths`` that are classified or failed for good; with ``ok_only``, only the classified ones."""
         only = " AND status = 'ok'" if ok_only else f" AND reason NOT IN {TRANSIENT}"
         found: set[str] = set()
         for start in range(0, len(paths), 500):
@@ -254,9 +251,9 @@ class Survey:
         return found
 
     def forget_transient(self) -> None:
-        """Drops the rows of what could not be read, which a run is to try again.
+        """Deletes the rows of images that could not be read, so that a run tries them again.
 
-        Left where they are, one would outlast its cause: a folder that could not be listed is a row, and no image.
+        A folder that could not be listed is a row too, but not an image: no later row would replace it.
 
         Raises:
             SurveyError: the disk is full or failing.
@@ -272,9 +269,10 @@ class Survey:
         return dict(self._select(query, paths))
 
     def __iter__(self) -> Iterator[Prediction]:
-        """All rows, by path."""
-        said = ", unknown, decision, accepted_as, accepted_rank" if self.decides else ""
-        query = f"SELECT path, file, sha256, reason, message, probabilities, columns{said} FROM images ORDER BY path"
+        """All rows, sorted by path."""
+        names = "path, file, sha256, reason, message, probabilities, columns"
+        names += ", unknown, decision, accepted_as, accepted_rank" if self.decides else ""
+        query = f"SELECT {names} FROM images ORDER BY path"
         for path, file, sha256, reason, message, blob, columns, *decided in self._select(query):
             probabilities = None if blob is None else np.frombuffer(blob, "<f4")
             unknown, verdict = (decided[0], Verdict(*decided[1:])) if decided else (None, NO_VERDICT)
@@ -285,19 +283,19 @@ class Survey:
         return next(int(count) for (count,) in self._select("SELECT COUNT(*) FROM images"))
 
     def counts_by_class(self) -> Counter[str]:
-        """Images that were classified, by class."""
+        """Number of classified images by class."""
         return Counter(dict(self._select("SELECT class, COUNT(*) FROM images WHERE status = 'ok' GROUP BY class")))
 
     def counts_by_verdict(self) -> Counter[Verdict]:
-        """Images that were classified, by what is said of them; none where the model does not decide."""
+        """Number of classified images by verdict; empty if the model does not decide."""
         if not self.decides:
             return Counter()
         names = "decision, accepted_as, accepted_rank"
         query = f"SELECT {names}, COUNT(*) FROM images WHERE status = 'ok' GROUP BY {names}"
-        return Counter({Verdict(*said): count for *said, count in self._select(query)})
+        return Counter({Verdict(*verdict): count for *verdict, count in self._select(query)})
 
     def counts_by_reason(self) -> Counter[str]:
-        """Images that failed, by reason."""
+        """Number of failed images by reason."""
         query = "SELECT reason, COUNT(*) FROM images WHERE status = 'failed' GROUP BY reason"
         return Counter(dict(self._select(query)))
 
@@ -307,12 +305,12 @@ class Survey:
         except sqlite3.DatabaseError as error:
             raise _explain(error, self.folder / JOURNAL_FILE) from None
 
-    def columns(self) -> Columns:
-        """The columns of its results, in every format."""
-        return Columns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()), self.decides)
+    def columns(self) -> ResultColumns:
+        """The columns of its results, the same in every format."""
+        return ResultColumns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()), self.decides)
 
     def _own_columns(self) -> list[str]:
-        """The manifest's columns, in its order."""
+        """The columns of the input, in its order."""
         query = "SELECT key FROM images, json_each(images.columns) GROUP BY key ORDER BY MIN(json_each.id), key"
         return [name for (name,) in self._select(query)]
 
@@ -333,32 +331,46 @@ def _make_folder(folder: Path, journal: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not journal.exists() and any(not one.name.startswith(SCRATCH) for one in folder.iterdir()):
-            raise SurveyError(f"{folder} holds other files and no survey: name a new folder")
+            raise SurveyError(f"{folder} holds other files but no survey: name a new folder")
     except (FileExistsError, NotADirectoryError):
-        raise SurveyError(f"{folder} is a file, or lies in one: name a folder for the survey") from None
+        raise SurveyError(f"{folder} is a file, or is inside one: name a folder for the survey") from None
     except OSError as error:
         raise SurveyError(f"cannot make the survey {folder}: {error.strerror}; name another folder") from None
 
 
 def _require_locking(folder: Path) -> None:
-    """Refuses a disk on which two runs could mix. A folder that nothing may be written to is left to SQLite to name."""
+    """Refuses a disk on which two runs could write at once. SQLite itself reports a folder that cannot be written."""
     try:
         fault = locking_fault(folder)
     except OSError:
         return
     if fault:
-        with suppress(OSError):  # it was made for this survey, or holds one
+        with suppress(OSError):  # it fails if the folder holds a survey already
             folder.rmdir()
         raise SurveyError(f"cannot keep a survey in {folder}: {fault}, as on some network drives; {REMEDY}")
 
 
 def _connect(journal: Path, mode: str) -> sqlite3.Connection:
-    """A connection that commits when told to; ``mode`` is "ro" to read, "rwc" to write and make."""
+    """A connection without automatic transactions; ``mode`` is "ro" to read, "rwc" to write and create."""
     address = f"{journal.absolute().as_uri()}?mode=ro" if mode == "ro" else str(journal)
     try:
         return sqlite3.connect(address, uri=mode == "ro", timeout=1.0, isolation_level=None)
     except sqlite3.OperationalError as error:
         raise _explain(error, journal) from None
+
+
+def _begin(db: sqlite3.Connection, meta: Mapping[str, str], tables: str) -> None:
+    """Makes ``db`` a journal with one writer, and creates its ``tables`` if it has none."""
+    db.execute("PRAGMA locking_mode=EXCLUSIVE")
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=NORMAL")
+    db.execute("BEGIN EXCLUSIVE")
+    if not _has_tables(db):
+        for statement in tables.split(";\n"):
+            db.execute(statement)
+        about = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "pelagia": __version__}
+        db.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), *about.items()])
+    db.execute("COMMIT")
 
 
 def _has_tables(db: sqlite3.Connection) -> bool:
@@ -367,16 +379,20 @@ def _has_tables(db: sqlite3.Connection) -> bool:
 
 
 def _explain(error: sqlite3.DatabaseError, journal: Path) -> SurveyError:
-    text = str(error)
-    if "locked" in text:
+    code = sqlite_code(error)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return SurveyError(f"another process is writing to {journal.parent}: wait for it, or stop it")
-    if "full" in text:
+    if code == sqlite3.SQLITE_FULL:
         return SurveyError(
             f"the disk of {journal.parent} is full: free some space and run the same command again; "
-            "it goes on where it stopped"
+            "it resumes where it stopped"
         )
-    if any(sign in text for sign in ("not a database", "malformed", "no such", "already exists")):
-        return SurveyError(f"{journal} is damaged or no survey of Pelagia's ({text}): choose a new --out folder")
+    if code in (
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_ERROR,
+    ):  # ERROR: other tables
+        return SurveyError(f"{journal} is damaged or not a survey of Pelagia ({error}): choose a new --out folder")
     return SurveyError(
-        f"cannot use {journal}: {text}; check the disk and its permissions, then run the same command again"
+        f"cannot use {journal}: {error}; check the disk and its permissions, then run the same command again"
     )

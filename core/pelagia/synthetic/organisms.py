@@ -1,8 +1,8 @@
 """Draws ten kinds of particle as optical density, in any pose.
 
-Invariant: a drawing depends on the generator it is given and on nothing else, and it holds density, not colour: what
-an instrument would make of it (dark on light, light on dark, grey, tinted, blurred) is decided in `pelagia.synthetic.survey`,
-which is the only caller. Shapes are written in body units.
+Invariant: a drawing depends only on the random generator, and it is density, not color: `pelagia.synthetic.survey`, the
+only caller, decides how an instrument shows it (dark on light, light on dark, gray, tinted, blurred). Shapes are in
+body units.
 """
 
 from __future__ import annotations

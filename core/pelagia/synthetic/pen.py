@@ -1,7 +1,7 @@
-"""The canvas on which organisms are drawn as optical density, and the shapes that they are put together from.
+"""The canvas on which organisms are drawn as optical density, and the shapes that they consist of.
 
-Invariant: coordinates are body units: the long axis of an organism lies along x and is about 2 units long. The pose is
-the canvas's own affair.
+Invariant: coordinates are body units: the long axis of an organism is along x and about 2 units long. The canvas itself
+chooses the pose.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Writing that is whole or absent: the only place where Pelagia puts finished files and folders on a disk.
+"""Writes files and folders so that they are complete or absent: the only place that puts results on a disk.
 
-Invariant: a name that a user sees (a dataset, a model, a CSV) never holds half of something. It is written beside its
-place under a name that starts with a dot, flushed, and renamed. A process killed midway leaves only the dotted name.
+Invariant: a name that a user sees (a dataset, a model, a CSV file) never holds an incomplete result. The result is
+written in the same folder under a name that starts with a dot, flushed to the disk, and renamed. A process that is
+killed leaves only the name with the dot.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pelagia.errors import InputError
+from pelagia.system.cores import thread_pool
 
 
 def sha256_of(data: bytes) -> str:
@@ -33,12 +35,12 @@ def sha256_of_file(path: Path) -> str:
 
 
 def printable(name: str) -> str:
-    r"""``name`` as text that CSV, JSON and SQLite can hold: a byte that is not UTF-8 is spelled out, as ``\udcff``."""
+    r"""``name`` as text that CSV, JSON and SQLite can hold: a byte that is not UTF-8 becomes an escape, ``\udcff``."""
     return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def refuse_existing(path: Path, what: str = "output") -> None:
-    """Raises InputError where ``path`` exists, other than as an empty folder. Nothing is overwritten unasked."""
+    """Raises InputError where ``path`` exists, unless it is an empty folder. Pelagia overwrites nothing."""
     if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
         return
     if path.exists() or path.is_symlink():
@@ -46,13 +48,16 @@ def refuse_existing(path: Path, what: str = "output") -> None:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether the disk, or what the user may have of it, is used up."""
+    """Whether the disk, or what the user may have of it, is full."""
     return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 @contextmanager
 def new_folder(path: Path, what: str = "output") -> Iterator[Path]:
-    """Yields an empty folder beside ``path`` that becomes ``path`` when the block ends well, and vanishes otherwise.
+    """Yields an empty folder that becomes ``path`` when the block ends without an error, and is removed otherwise.
+
+    Each file and folder in it is flushed before it gets its name, so that after a power cut ``path`` is complete or
+    absent. Other files on the disk are not flushed: on a server that could take minutes.
 
     Raises:
         InputError: ``path`` exists already (an empty folder does not count).
@@ -60,13 +65,12 @@ def new_folder(path: Path, what: str = "output") -> Iterator[Path]:
     path = path.absolute()
     refuse_existing(path, what)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
+    _remove_leftovers(path)
     partial = path.parent / f"{_partial_of(path)}{os.getpid()}-{uuid.uuid4().hex[:8]}"
     partial.mkdir()
     try:
         yield partial
-        if hasattr(os, "sync"):
-            os.sync()  # one flush for thousands of small files; a power cut then finds the folder whole or absent
+        _flush_tree(partial)
         if path.is_dir():
             path.rmdir()
         partial.rename(path)
@@ -77,9 +81,9 @@ def new_folder(path: Path, what: str = "output") -> Iterator[Path]:
 
 @contextmanager
 def new_file(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
-    """Yields an open file that replaces ``path`` in one step when the block ends well; ``options`` go to `open`.
+    """Yields an open file that replaces ``path`` in one step when the block ends without an error.
 
-    On an error the file that stood at ``path`` before stays as it was.
+    After an error, a file that was at ``path`` before is unchanged. ``options`` go to `open`.
     """
     path = path.absolute()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,9 +103,9 @@ def _partial_of(path: Path) -> str:
     return f".{path.name}.partial-{slug(platform.node())}-"
 
 
-def _sweep(path: Path) -> None:
-    """Removes what killed processes of this machine left of ``path``."""
-    if os.name != "posix":  # elsewhere a process cannot be asked whether it lives
+def _remove_leftovers(path: Path) -> None:
+    """Removes the incomplete folders that killed processes on this machine left for ``path``."""
+    if os.name != "posix":  # on other systems, signal 0 would end the process
         return
     start = _partial_of(path)
     for left in path.parent.iterdir():
@@ -121,24 +125,42 @@ def _is_alive(process: int) -> bool:
 
 
 def slug(name: str) -> str:
-    """``name`` as a file name that every system takes: letters, digits, ``.``, ``_``, ``-``; 80 characters at most."""
+    """``name`` as a file name for every system: letters, digits, ``.``, ``_``, ``-``; 80 characters at most."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._")[:80] or "_"
 
 
+def _flush_tree(folder: Path) -> None:
+    """Flushes every file below ``folder`` to the disk, several at a time, then the folders that hold them."""
+    with thread_pool() as pool:
+        for parent, _, names in os.walk(folder, topdown=False):
+            for _ in pool.map(_flush_file, [os.path.join(parent, name) for name in names]):
+                pass
+            _flush_folder(Path(parent))
+
+
+def _flush_file(path: str) -> None:
+    flags = os.O_RDWR if os.name == "nt" else os.O_RDONLY  # Windows flushes only what is open for writing
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _flush_folder(folder: Path) -> None:
-    """Makes a rename in ``folder`` outlive a power cut, where the system lets a folder be opened."""
+    """Flushes the names in ``folder``, such as a rename, where the system lets a folder be opened."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
-    except OSError:  # some network drives cannot
+    except OSError:  # some network drives cannot flush a folder
         pass
     finally:
         os.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes ``text`` as UTF-8 with Unix line ends, atomically."""
+    """Writes ``text`` as UTF-8 with Unix line ends, complete or not at all."""
     with new_file(path, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)

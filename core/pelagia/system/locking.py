@@ -1,10 +1,11 @@
-"""Locks: `hold` keeps other processes out, `locking_fault` says whether a disk would let them in all the same.
+"""Locks between processes, and a test of whether a disk has them.
 
-The second is the one definition that `Survey.open_for_writing` and `pelagia doctor` share.
+`exclusive_lock` keeps other processes out. `locking_fault` says whether the locks of a disk work; `pelagia doctor` and
+`Survey.open_for_writing` both call it.
 
-Invariant: a second process is asked. Within one process SQLite keeps its own books and refuses a second writer even
-where the disk would let every other process in, as some network drives do. Of other machines that write to the same
-drive nothing can be known here.
+Invariant: the test asks a second process. Within one process SQLite remembers its own locks and refuses a second writer
+even where the disk would let every other process in, as some network drives do. Whether another machine writes to the
+same drive cannot be known here.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from tempfile import TemporaryDirectory
 from pelagia.errors import InputError
 
 SCRATCH = ".pelagia-lock-"
-"""What the names of the folders start with that a killed test leaves behind."""
+"""The names of the folders that a killed test leaves start with this."""
 
 REMEDY = "choose a folder on a disk of this machine"
 
@@ -37,14 +38,19 @@ sys.exit({_LET_IN})
 """
 
 
-@contextmanager
-def hold(file: Path, refusal: str, wait: float = 0) -> Iterator[None]:
-    """Holds the lock ``file``, which is made where it is absent; a process that is killed lets go of it.
+def sqlite_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code, such as ``sqlite3.SQLITE_BUSY``; 0 for an error of Python's module itself."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
-    Where the disk has no locks, nobody is kept out.
+
+@contextmanager
+def exclusive_lock(file: Path, refusal: str, wait: float = 0) -> Iterator[None]:
+    """Holds the lock ``file``, which is created if needed. The lock of a process that is killed ends with it.
+
+    On a disk without locks, no process is kept out.
 
     Raises:
-        InputError: ``refusal``, where another process holds it and did not let go within ``wait`` seconds.
+        InputError: with the message ``refusal``, if another process still holds the lock after ``wait`` seconds.
     """
     try:
         opened = sqlite3.connect(file, timeout=wait, isolation_level=None)
@@ -54,17 +60,18 @@ def hold(file: Path, refusal: str, wait: float = 0) -> Iterator[None]:
         try:
             lock.execute("BEGIN EXCLUSIVE")
         except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode == sqlite3.SQLITE_NOTADB:
-                raise InputError(f"{file} is no lock of Pelagia's: choose another folder, or remove it") from None
-            if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            code = sqlite_code(error)
+            if code == sqlite3.SQLITE_NOTADB:
+                raise InputError(f"{file} is not a lock file of Pelagia: choose another folder, or remove it") from None
+            if code == sqlite3.SQLITE_BUSY:
                 raise InputError(refusal) from None
-            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            if code == sqlite3.SQLITE_FULL:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
         yield
 
 
 def locking_fault(folder: Path) -> str:
-    """What is wrong with file locking in ``folder``, which must exist; empty where it works. Leaves nothing behind.
+    """What is wrong with file locks in ``folder``, which must exist; empty where they work. Leaves no file behind.
 
     Raises:
         OSError: ``folder`` cannot be written, or its disk is full.
@@ -74,10 +81,10 @@ def locking_fault(folder: Path) -> str:
         with closing(sqlite3.connect(file, timeout=0, isolation_level=None)) as first:
             try:
                 first.execute("BEGIN EXCLUSIVE")
-            except sqlite3.OperationalError as error:  # nobody else knows this file
-                if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            except sqlite3.OperationalError as error:  # no other process knows this file
+                if sqlite_code(error) == sqlite3.SQLITE_FULL:
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
                 return f"files cannot be locked there ({error})"
             command = [sys.executable, "-I", "-S", "-c", _SECOND_WRITER, str(file)]
             second = subprocess.run(command, stderr=subprocess.DEVNULL, check=False)
-            return "locks are not kept there: two writers at once are let in" if second.returncode == _LET_IN else ""
+            return "locks do not work there: two processes can write at once" if second.returncode == _LET_IN else ""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pelagia.errors import InputError, MissingExtra, did_you_mean
-from pelagia.survey.columns import VERDICT, Columns
+from pelagia.survey.columns import VERDICT, ResultColumns
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import new_file
 from pelagia.system.tables import Cell, write_table
@@ -94,14 +94,14 @@ def write_parquet(survey: Survey) -> Path:
     return target
 
 
-def _groups(survey: Survey, columns: Columns) -> Iterator[list[list[Any]]]:
+def _groups(survey: Survey, columns: ResultColumns) -> Iterator[list[list[Any]]]:
     """The survey, some rows at a time, as `_values` returns them."""
     rows = iter(survey)
     while group := list(islice(rows, _ROWS_AT_ONCE)):
         yield _values(group, columns, survey.classes)
 
 
-def _values(rows: Sequence[Prediction], columns: Columns, classes: Sequence[str]) -> list[list[Any]]:
+def _values(rows: Sequence[Prediction], columns: ResultColumns, classes: Sequence[str]) -> list[list[Any]]:
     """The values of each column for some rows, in the order of the header. None is an empty cell."""
     return [
         [row.path for row in rows],

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pelagia.config import validate
-from pelagia.dataset.schema import COLUMNS, Dataset, SplitMeta
+from pelagia.dataset.schema import MANIFEST_COLUMNS, Dataset, SplitMeta
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError, did_you_mean
 from pelagia.sources import PATH_COLUMN, SourceImage, ecotaxa, list_images, read_manifest
@@ -140,7 +140,7 @@ def from_manifest(src: Path, manifest: Path, group_column: str | None, class_col
         raise InputError(f"{manifest} has no column of labels ({known}): name it with --class-column")
     if group_column is None and "group" in columns:
         group_column = "group"
-    ours = set(COLUMNS) <= {PATH_COLUMN, *columns}  # the manifest of a dataset, which somebody edited
+    ours = set(MANIFEST_COLUMNS) <= {PATH_COLUMN, *columns}  # the manifest of a dataset, which somebody edited
     found = [_from_row(image, class_column, group_column, ours) for image in images]
     lost = Counter(one for one in found if isinstance(one, str))
     candidates = [one for one in found if isinstance(one, Candidate)]
@@ -160,7 +160,7 @@ def _from_row(image: SourceImage, class_column: str, group_column: str | None, o
     source = extra.pop("source") if ours else image.path
     known = {name: extra.pop(name) for name in _CARRIED if name in extra}
     if ours:
-        extra = {name: value for name, value in extra.items() if name not in COLUMNS}
+        extra = {name: value for name, value in extra.items() if name not in MANIFEST_COLUMNS}
     return Candidate(Path(image.file), class_name, source, group=group, extra=_own_columns(extra), **known)
 
 
@@ -201,4 +201,4 @@ def _from_object(row: dict[str, str], table: Path, group_column: str, statuses: 
 
 def _own_columns(columns: dict[str, str]) -> dict[str, str]:
     """The survey's columns under names that do not collide with the dataset's own."""
-    return {f"survey_{name}" if name in COLUMNS else name: value for name, value in columns.items() if name}
+    return {f"survey_{name}" if name in MANIFEST_COLUMNS else name: value for name, value in columns.items() if name}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from pelagia.dataset.schema import COLUMNS, Dataset, SplitMeta
+from pelagia.dataset.schema import MANIFEST_COLUMNS, Dataset, SplitMeta
 from pelagia.dataset.splits import DEFAULT_FRACTIONS
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError, StudioError, did_you_mean
@@ -229,7 +229,7 @@ def _candidate(task: Task, verdict: Verdict, file: Path, group_column: str | Non
         annotators=verdict.annotators,
         agreement=f"{verdict.agreement:.2f}" if len(verdict.votes) > 1 else "",
         licence=licence,
-        extra={f"survey_{key}" if key in COLUMNS else key: value for key, value in columns.items() if key},
+        extra={f"survey_{key}" if key in MANIFEST_COLUMNS else key: value for key, value in columns.items() if key},
     )
 
 

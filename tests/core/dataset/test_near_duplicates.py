@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cli_fixtures import Pelagia
+from pelagia.dataset.check import leaks
 from pelagia.dataset.near_duplicates import (
     MOST_BITS,
     SIGNATURE_BYTES,
@@ -19,7 +20,7 @@ from pelagia.dataset.near_duplicates import (
     join_groups,
     signature_of,
 )
-from pelagia.dataset.schema import Dataset, class_counts, fingerprint, leaks, write_tables
+from pelagia.dataset.schema import Dataset, class_counts, fingerprint, write_tables
 from pelagia.errors import DatasetError
 from pelagia.images.preprocess import decode
 from pelagia.sources import read_manifest
@@ -54,7 +55,8 @@ def test_frames_that_all_look_the_same_are_not_joined_into_one_group_without_a_w
     for day in range(5):
         for frame in range(3):
             saved_again(scene, tmp_path / "frames" / "fish" / f"{day}_{frame}.jpg", quality=60 + 3 * day + frame)
-    with pytest.raises(DatasetError, match=r"would join \d+ groups into 1, .* import with --no-near-duplicates"):
+    message = r"joining their groups would leave 1 of \d+ groups, .* import with --no-near-duplicates"
+    with pytest.raises(DatasetError, match=message):
         import_dataset(tmp_path / "frames", tmp_path / "dataset")
     apart = import_dataset(tmp_path / "frames", tmp_path / "dataset", join_near_duplicates=False)
     assert len({record.group for record in apart.records}) == apart.meta.images
@@ -98,7 +100,7 @@ def test_a_dataset_whose_split_cuts_a_pair_is_told_by_check_and_mended_by_a_new_
     again = told.stderr.split("puts each pair into one: ")[1]
     mended = pelagia(*again.split()[1:-1], tmp_path / "mended")
     assert mended.returncode == 0, mended.stderr
-    assert "near-duplicates in two groups, put into one: " in mended.stdout
+    assert "near-duplicates in two groups, which were joined: " in mended.stdout
     assert pelagia("dataset", "check", tmp_path / "mended").stdout.splitlines() == [f"{tmp_path / 'mended'} is whole"]
 
 

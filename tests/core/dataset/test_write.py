@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pelagia.dataset.schema import DROPPED_FILE, Dataset, SplitMeta, check
+from pelagia.dataset.check import check
+from pelagia.dataset.schema import DROPPED_FILE, Dataset, SplitMeta
 from pelagia.dataset.write import Candidate, slug, write_dataset
 from pelagia.errors import DatasetError, InputError
 from pelagia.taxonomy import taxonomy_of_names
@@ -142,7 +143,7 @@ def test_bad_images_are_dropped_with_their_reasons(tmp_path, candidates, put, en
     assert dropped(made) == [
         ("missing.png", "missing", "there is no such file"),
         ("empty.png", "empty", "the file has no bytes"),
-        ("text.png", "undecodable", "not a whole image of a known format"),
+        ("text.png", "undecodable", "not a complete image of a known format"),
         ("cut.jpg", "undecodable", "a truncated JPEG: its end is missing"),
         ("folder.png", "unreadable", "Is a directory"),
         ("loop.png", "unreadable", "Too many levels of symbolic links"),
@@ -171,7 +172,7 @@ def test_of_equal_images_the_first_is_kept(tmp_path, candidates):
 
 def test_an_image_under_two_classes_is_refused(tmp_path, candidates):
     assert refusal(tmp_path, candidates(("a", 0), ("b", 1), ("b", 0))) == (
-        "1 image(s) are filed under two classes: 0.png (a) = 2.png (b); "
+        "1 image(s) have two classes: 0.png (a) = 2.png (b); "
         "correct the labels, or leave all copies out with --conflicts drop"
     )
 
@@ -192,7 +193,8 @@ def test_a_class_that_lost_all_its_images_stays_in_the_taxonomy(tmp_path, candid
 def test_where_nothing_can_be_used_the_reasons_are_named(tmp_path, put):
     entries = [Candidate(put(tmp_path / f"{at}.png", data=b"x"), "a", f"{at}.png") for at in range(2)]
     assert refusal(tmp_path, [*entries, Candidate(tmp_path / "no", "a", "no")]) == (
-        "none of the 3 images can be used: 2 undecodable, 1 missing (first: 0.png: not a whole image of a known format)"
+        "none of the 3 images can be used: 2 undecodable, 1 missing "
+        "(first: 0.png: not a complete image of a known format)"
     )
 
 

@@ -133,7 +133,7 @@ def test_date_and_time_become_one(make, date, time, expected):
     ("lines", "message"),
     [
         (["object_id", "o1"], "has no column 'img_file_name': is it an EcoTaxa export with images?"),
-        ([HEADER], "holds no object"),
+        ([HEADER], "has no object"),
         ([HEADER, ROW, "\to2"], "line 3: the column 'img_file_name' names no image"),
         ([HEADER, '"open'], "after line 1: unexpected end of data"),
     ],

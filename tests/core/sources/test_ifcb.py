@@ -321,10 +321,10 @@ def test_a_missing_header_costs_no_image(make_current):
         ((4, 3, -1), "row 2 of the .adc: 4 x 3 pixels at byte -1"),
         ((4, 3, 10**30), "row 2 of the .adc: 4 x 3 pixels at byte 1000000000000000019884624838656"),
         ((100_000, 100_000, 0), "row 2 of the .adc: 100000 x 100000 pixels at byte 0"),
-        (("x", 3, 0), "row 2 of the .adc: 'x' is no whole number"),
-        ((4.5, 3, 0), "row 2 of the .adc: '4.5' is no whole number"),
-        (("nan", 3, 0), "row 2 of the .adc: 'nan' is no whole number"),
-        (("inf", 3, 0), "row 2 of the .adc: 'inf' is no whole number"),
+        (("x", 3, 0), "row 2 of the .adc: 'x' is not a whole number"),
+        ((4.5, 3, 0), "row 2 of the .adc: '4.5' is not a whole number"),
+        (("nan", 3, 0), "row 2 of the .adc: 'nan' is not a whole number"),
+        (("inf", 3, 0), "row 2 of the .adc: 'inf' is not a whole number"),
         ("2,2.0,0.1", "row 2 of the .adc has 3 values: it is cut short"),
         ((4, 3, 995), "the .roi ends within target 2: it is cut short"),
         ((4, 3, 5000), "the .roi ends within target 2: it is cut short"),
@@ -377,7 +377,7 @@ def test_in_a_folder_a_bin_without_its_adc_file_is_a_failed_image(make_current, 
 def test_a_bin_without_any_image_is_refused_by_name(make_current):
     path = make_current((0, 0, 0), (0, 0, 0))
     base = path.with_suffix("")
-    assert fault(path) == f"the bin {base} holds no image: its .adc has 2 rows, none with one"
+    assert fault(path) == f"the bin {base} has no image: its .adc has 2 rows without an image"
 
 
 def test_an_empty_adc_is_a_bin_without_images(make_current):
@@ -389,8 +389,8 @@ def test_an_empty_adc_is_a_bin_without_images(make_current):
 def test_a_file_that_is_no_bin_says_what_a_bin_is_called(tmp_path):
     (tmp_path / "renamed.adc").write_text("1,2,3\n")
     assert fault(tmp_path / "renamed.adc") == (
-        f"{tmp_path / 'renamed.adc'} has no IFCB bin's name (such as D20220519T124533_IFCB134): "
-        "give the files their own names back"
+        f"{tmp_path / 'renamed.adc'} does not have the name of an IFCB bin, such as D20220519T124533_IFCB134: "
+        "give the files their original names"
     )
 
 

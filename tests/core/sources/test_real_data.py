@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pelagia.dataset.schema import check, split_warnings
+from pelagia.dataset.check import check, split_warnings
 from pelagia.taxonomy import load_taxonomy
 from pelagia_labeling.importers.dataset import import_dataset
 

@@ -260,14 +260,14 @@ def test_a_missing_survey_names_the_command_that_makes_one(tmp_path):
 
 def test_a_folder_of_other_files_is_refused(tmp_path):
     (tmp_path / "x").touch()
-    assert fault(lambda: writing(tmp_path)) == f"{tmp_path} holds other files and no survey: name a new folder"
+    assert fault(lambda: writing(tmp_path)) == f"{tmp_path} holds other files but no survey: name a new folder"
 
 
 @pytest.mark.parametrize("name", ["x", "x/deeper"])
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, name):
     (tmp_path / "x").touch()
     assert fault(lambda: writing(tmp_path / name)) == (
-        f"{tmp_path / name} is a file, or lies in one: name a folder for the survey"
+        f"{tmp_path / name} is a file, or is inside one: name a folder for the survey"
     )
 
 
@@ -275,7 +275,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path, name):
 def test_garbage_in_the_place_of_the_survey_is_refused(tmp_path, action):
     (tmp_path / JOURNAL_FILE).write_bytes(b"garbage" * 1000)
     assert fault(lambda: action(tmp_path)) == (
-        f"{tmp_path / JOURNAL_FILE} is damaged or no survey of Pelagia's (file is not a database): "
+        f"{tmp_path / JOURNAL_FILE} is damaged or not a survey of Pelagia (file is not a database): "
         "choose a new --out folder"
     )
     assert (tmp_path / JOURNAL_FILE).read_bytes() == b"garbage" * 1000
@@ -287,12 +287,12 @@ def test_a_database_of_others_is_refused(tmp_path, statement):
         db.executescript(statement)
     db.close()
     assert f"{tmp_path / JOURNAL_FILE} is " in fault(lambda: Survey.open(tmp_path))
-    assert "no survey of Pelagia's" in fault(lambda: Survey.open(tmp_path))
+    assert "not a survey of Pelagia" in fault(lambda: Survey.open(tmp_path))
 
 
 def test_an_empty_file_that_a_kill_left_becomes_a_survey(tmp_path):
     (tmp_path / JOURNAL_FILE).touch()
-    assert fault(lambda: Survey.open(tmp_path)) == f"{tmp_path / JOURNAL_FILE} is no survey of Pelagia's"
+    assert fault(lambda: Survey.open(tmp_path)) == f"{tmp_path / JOURNAL_FILE} is not a survey of Pelagia"
     with writing(tmp_path) as made:
         assert len(made) == 0
 
@@ -303,7 +303,7 @@ def test_a_survey_that_was_cut_while_it_was_copied_is_one_line(tmp_path):
     data = (tmp_path / JOURNAL_FILE).read_bytes()
     for length in range(100, len(data), len(data) // 40):
         (tmp_path / JOURNAL_FILE).write_bytes(data[:length])
-        with pytest.raises(SurveyError, match=r"damaged|no survey"), Survey.open(tmp_path) as read:
+        with pytest.raises(SurveyError, match=r"damaged|not a survey"), Survey.open(tmp_path) as read:
             list(read)
 
 

@@ -15,9 +15,9 @@ from pelagia.errors import InputError, PelagiaError
 from pelagia.synthetic.organisms import ORGANISMS
 from pelagia.synthetic.survey import (
     ABUNDANCE,
-    COLUMNS,
     LENGTH,
     STATIONS,
+    SURVEY_COLUMNS,
     Planned,
     SimulatedSurvey,
     _plan,
@@ -63,8 +63,8 @@ def test_a_second_seed_shares_no_station_and_no_image(tmp_path: Path, survey: Si
 
 def test_the_manifest_hides_the_class_that_the_truth_tells(survey: SimulatedSurvey) -> None:
     manifest, truth = rows_of(survey.manifest), rows_of(survey.truth)
-    assert tuple(manifest[0]) == COLUMNS
-    assert tuple(truth[0]) == ("path", "class", *COLUMNS[1:])
+    assert tuple(manifest[0]) == SURVEY_COLUMNS
+    assert tuple(truth[0]) == ("path", "class", *SURVEY_COLUMNS[1:])
     assert [{name: value for name, value in row.items() if name != "class"} for row in truth] == manifest
     assert Counter(row["class"] for row in truth) == survey.counts
 

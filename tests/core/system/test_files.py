@@ -111,3 +111,35 @@ def test_a_folder_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path, as
     with pytest.raises(PermissionError):
         as_nobody(lambda: new_folder(tmp_path.cwd() / "out").__enter__())
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="asks Linux what a descriptor is")
+def test_a_new_folder_flushes_its_own_files_and_no_other(tmp_path, monkeypatch):
+    flushed = []
+    fsync = os.fsync
+
+    def noted(descriptor):
+        flushed.append(os.readlink(f"/proc/self/fd/{descriptor}").replace(str(out), "OUT"))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "sync", lambda: pytest.fail("flushed every disk"))
+    (tmp_path / "other").write_text("1")
+    with new_folder(tmp_path / "out") as out:
+        (out / "a" / "b").mkdir(parents=True)
+        for name in ("x", "a/y", "a/b/z"):
+            (out / name).write_text("1")
+    assert sorted(flushed[:-1]) == sorted(["OUT", "OUT/x", "OUT/a", "OUT/a/y", "OUT/a/b", "OUT/a/b/z"])
+    assert flushed.index("OUT/a/b/z") < flushed.index("OUT/a/b") < flushed.index("OUT/a") < flushed.index("OUT")
+    assert flushed[-1] == str(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["other", "out"]
+
+
+def test_a_file_that_cannot_be_flushed_leaves_no_folder(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"), new_folder(tmp_path / "out") as out:
+        (out / "x").write_text("1")
+    assert os.listdir(tmp_path) == []

@@ -70,7 +70,7 @@ def test_a_drive_that_lets_two_writers_in_gets_no_survey(drive: tuple[str, Path]
     how, library = drive
     fault = {
         "FAIL": "files cannot be locked there (database is locked)",
-        "GRANT": "locks are not kept there: two writers at once are let in",
+        "GRANT": "locks do not work there: two processes can write at once",
     }[how]
     assert open_on(library, tmp_path / "s") == (
         f"cannot keep a survey in {tmp_path / 's'}: {fault}, as on some network drives; {REMEDY}\n"

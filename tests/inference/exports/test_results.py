@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pelagia.errors import InputError, MissingExtra
-from pelagia.survey.columns import Columns
+from pelagia.survey.columns import ResultColumns
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia_inference.exports.results import CSV, FILES, PARQUET, formats_of, formats_to_write, write_results
 
@@ -100,7 +100,7 @@ def test_a_file_that_cannot_be_finished_leaves_the_one_before(tmp_path):
 
 
 def test_a_name_that_is_taken_gives_way_and_none_comes_twice():
-    columns = Columns(1, ("path", "survey_path", "depth"))
+    columns = ResultColumns(1, ("path", "survey_path", "depth"))
     assert columns.header == [
         "path", "status", "class", "probability", "reason", "message", "survey_survey_path", "survey_path", "depth"
     ]  # fmt: skip

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cli_fixtures import Pelagia
-from pelagia.dataset.schema import Dataset, check
+from pelagia.dataset.check import check
+from pelagia.dataset.schema import Dataset
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError
 from pelagia_labeling.importers.corrections import correct

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from pelagia.dataset.schema import check
+from pelagia.dataset.check import check
 from pelagia.errors import ConfigError, DatasetError, InputError
 from pelagia_labeling.importers.dataset import from_class_folders, from_manifest, import_dataset
 
@@ -87,7 +87,7 @@ def test_a_class_folder_named_like_an_image_is_a_class(tmp_path, put):
 def test_a_class_folder_with_a_space_at_its_end_is_one_line(tmp_path, put):
     put(tmp_path / "src" / "copepod " / "a.png")
     assert fault(ConfigError, tmp_path / "src", tmp_path / "ds") == (
-        "the class names of ds: classes.0.name: 'copepod ' begins or ends with a space, or holds a control character"
+        "the class names of ds: classes.0.name: 'copepod ' begins or ends with a space, or contains a control character"
     )
 
 
@@ -142,7 +142,7 @@ def test_the_seed_and_the_shares_are_kept(class_folders, tmp_path):
 def test_wrong_shares_and_seeds_are_one_message(class_folders, tmp_path):
     assert fault(ConfigError, class_folders, tmp_path / "ds", fractions=(0.5, 0.6, 0.1), seed=-1) == (
         "the split: 2 faults\n"
-        "  - fractions: train, val and test must be shares that sum to 1, train's above 0, not (0.5, 0.6, 0.1)\n"
+        "  - fractions: train, val and test must be shares that sum to 1, with train above 0, not (0.5, 0.6, 0.1)\n"
         "  - seed: input should be greater than or equal to 0 (found -1)"
     )
 

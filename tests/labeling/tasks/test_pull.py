@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pelagia.dataset.schema import Dataset, check
+from pelagia.dataset.check import check
+from pelagia.dataset.schema import Dataset
 from pelagia.errors import DatasetError, InputError, StudioError
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import Connection, connect

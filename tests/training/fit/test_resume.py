@@ -271,5 +271,5 @@ def test_a_folder_with_other_peoples_files_is_neither_used_nor_removed(dataset: 
 def test_a_lock_of_another_program_is_one_line(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / ".lock").write_text("4711" * 400)
-    with pytest.raises(InputError, match="is no lock of Pelagia's"):
+    with pytest.raises(InputError, match="is not a lock file of Pelagia"):
         train(config(dataset.root), tmp_path / "mine")

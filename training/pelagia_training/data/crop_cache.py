@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pelagia.images.preprocess import Image, PreprocessSpec
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import new_file, sha256_of, slug
-from pelagia.system.locking import hold
+from pelagia.system.locking import exclusive_lock
 
 _VERSION = 2
 """Raise it when the files have another form, or `pelagia.images.preprocess` gives other pixels for the same spec."""
@@ -111,7 +111,9 @@ def open_cache(
         return CachedCrops(found.files, spec.size, found.places)
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"{stem}.lock"
-    with hold(lock, f"images of {name} are being decoded by another process, which holds {lock}", wait=_NEVER):
+    with exclusive_lock(
+        lock, f"images of {name} are being decoded by another process, which holds {lock}", wait=_NEVER
+    ):
         for left in folder.glob(f".{stem}-*.partial-*"):  # of a process that was killed
             left.unlink(missing_ok=True)
         found = _look_up(folder, key, spec.size, shas)

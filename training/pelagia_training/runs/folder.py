@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from pelagia.config import Strict, dump_yaml, read_text, validate
 from pelagia.errors import InputError
 from pelagia.system.files import new_file, refuse_existing, write_text
-from pelagia.system.locking import hold
+from pelagia.system.locking import exclusive_lock
 from pelagia.taxonomy import Taxonomy
 from pelagia.system.yaml_text import parse_yaml
 from pelagia_training.config import FREE_KEYS, TrainConfig
@@ -132,7 +132,9 @@ def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator
     elif not folder.is_dir() or any(not _is_ours(file) for file in folder.iterdir()):
         refuse_existing(folder, "run")
     folder.mkdir(parents=True, exist_ok=True)
-    with hold(folder / LOCK_FILE, f"another process is training into {folder}: wait for it, or choose another --out"):
+    with exclusive_lock(
+        folder / LOCK_FILE, f"another process is training into {folder}: wait for it, or choose another --out"
+    ):
         for left in folder.glob(".*.partial-*"):  # of a write that was killed
             left.unlink(missing_ok=True)
         if goes_on:

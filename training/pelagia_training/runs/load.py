@@ -54,5 +54,3 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalised:
     if epoch != str(state.best_epoch):
         raise InputError(f"the run {run} was killed while it wrote its best weights: run its command again, it goes on")
     return model.eval()
-
-

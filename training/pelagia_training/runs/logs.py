@@ -36,7 +36,9 @@ class EpochFigures:
 
 def write_metrics(folder: Path, figures: Sequence[EpochFigures]) -> None:
     """Writes `metrics.csv`."""
-    rows = ([epoch, *(f"{value:.6g}" for value in values)] for epoch, *values in (asdict(one).values() for one in figures))
+    rows = (
+        [epoch, *(f"{value:.6g}" for value in values)] for epoch, *values in (asdict(one).values() for one in figures)
+    )
     write_table(folder / METRICS_FILE, [column.name for column in fields(EpochFigures)], rows, guard_formulas=False)
 
 

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from pelagia.config import Strict, altered, dump_yaml
 from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError
 from pelagia.system.files import refuse_existing, write_text
-from pelagia.system.locking import hold
+from pelagia.system.locking import exclusive_lock
 from pelagia.system.tables import write_table
 from pelagia_training.config import TrainConfig
 from pelagia_training.devices import make_fabric
@@ -201,7 +201,9 @@ def _open_folder(out: Path, plan: Sweep) -> Iterator[None]:
     if not (out / SWEEP_FILE).is_file() and not (out.is_dir() and all(map(_is_ours, out.iterdir()))):
         refuse_existing(out, "sweep")
     out.mkdir(parents=True, exist_ok=True)
-    with hold(out / LOCK_FILE, f"another process is at work on the sweep {out}: wait for it, or choose another --out"):
+    with exclusive_lock(
+        out / LOCK_FILE, f"another process is at work on the sweep {out}: wait for it, or choose another --out"
+    ):
         if (out / SWEEP_FILE).is_file():
             _require_same(out, plan)
         try:

@@ -1,0 +1,75 @@
+import pytest
+
+from pelagia.dataset.check import check, split_warnings
+from pelagia.dataset.schema import MANIFEST_FILE, META_FILE, Dataset, Record
+from pelagia.errors import DatasetError
+from pelagia_labeling.importers.dataset import import_dataset
+
+
+def record(name="a", split="train", group="g"):
+    return Record("images/a/x.png", "0" * 64, 40, 30, name, group, split)
+
+
+@pytest.fixture
+def dataset(class_folders, tmp_path):
+    return import_dataset(class_folders, tmp_path / "ds")
+
+
+def test_a_fresh_dataset_is_whole(dataset):
+    assert check(dataset.root) == []
+
+
+def test_a_folder_that_is_no_dataset_is_one_fault(tmp_path):
+    with pytest.raises(DatasetError) as caught:
+        Dataset.read(tmp_path / "no")
+    assert check(tmp_path / "no") == [str(caught.value)]
+
+
+def test_every_damage_is_found(dataset):
+    lost, changed, folder, *_ = dataset.records
+    dataset.file(lost).unlink()
+    dataset.file(changed).write_bytes(b"x")
+    dataset.file(folder).unlink()
+    dataset.file(folder).mkdir()
+    meta = dataset.root / META_FILE
+    text = meta.read_text(encoding="utf-8")
+    assert "- name: medusa" in text
+    meta.write_text(text.replace("- name: medusa", "- name: medusae", 1), encoding="utf-8")
+    faults = check(dataset.root)
+    assert faults[0] == "the counts in dataset.yaml are not those of manifest.csv"
+    assert f"{lost.path}: the image is missing" in faults
+    assert f"{changed.path}: the image's bytes have changed" in faults
+    assert f"{folder.path}: the image cannot be read (Is a directory)" in faults
+    assert sum(fault.endswith("the class 'medusa' is not in the taxonomy") for fault in faults) == 6
+    assert len(faults) == 10
+
+
+def test_a_group_in_two_splits_is_found(dataset):
+    manifest = dataset.root / MANIFEST_FILE
+    text = manifest.read_text()
+    for one in dataset.records:
+        text = text.replace(f",{one.group},", ",tow 1,")
+    manifest.write_text(text)
+    assert check(dataset.root) == ["groups that are in more than one split: tow 1"]
+
+
+def test_an_image_without_permission_is_found(dataset, as_nobody):
+    first = dataset.records[0]
+    dataset.file(first).chmod(0)
+    for folder in dataset.root.rglob("*"):
+        if folder.is_dir():
+            folder.chmod(0o755)
+    assert as_nobody(lambda: check(dataset.root)) == [f"{first.path}: the image cannot be read (Permission denied)"]
+
+
+def test_a_class_with_too_few_groups_is_warned_of():
+    records = [record(group=f"{at}", split=split) for at, split in enumerate(("train", "val", "test"))]
+    records += [
+        record(name="rare", group="9"),
+        record(name="two", group="7"),
+        record(name="two", group="8", split="val"),
+    ]
+    assert split_warnings(records) == [
+        "class 'rare' has 1 group: it has no image in val and test",
+        "class 'two' has 2 groups: it has no image in test",
+    ]
