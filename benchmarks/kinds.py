@@ -16,7 +16,7 @@ FOLDERS = 8
 
 
 def make_kinds(crops: Sequence[Path], count: int, root: Path) -> dict[str, list[str]]:
-    """The inputs of each kind, by its name: ``count`` images a kind, the crops over and over; one JPEG is cut short."""
+    """The inputs of each kind, by its name. Each has ``count`` images, the crops repeated; one JPEG is cut short."""
     folder = root / "folder"
     names = _make_folder(crops, count, folder)
     _write_tables(names, root)
@@ -61,7 +61,7 @@ def _write_tables(names: Sequence[str], root: Path) -> None:
 
 
 def _write_archives(folder: Path, names: Sequence[str], root: Path) -> None:
-    """Under names of their own: a folder is not taken along with the archive that it was unpacked from."""
+    """With other paths: a folder is not read again if the archive that it was unpacked from is an input as well."""
     with zipfile.ZipFile(root / "crops.zip", "w") as archive:
         for name in names:
             archive.write(folder / name, f"cast/{name}")
@@ -84,7 +84,7 @@ def _write_bins(crops: Sequence[Path], count: int, folder: Path) -> list[Path]:
 
 
 def write_bin(base: Path, crops: Sequence[Path]) -> None:
-    """An IFCB bin (.adc, .hdr, .roi) of the crops turned grey, in the form that instruments write today."""
+    """An IFCB bin (.adc, .hdr, .roi) of the crops turned grey, in the form that instruments write today (style D)."""
     offset = 0
     with base.with_suffix(".adc").open("w") as adc, base.with_suffix(".roi").open("wb") as roi:
         for target, crop in enumerate(crops, start=1):
@@ -99,7 +99,7 @@ def write_bin(base: Path, crops: Sequence[Path]) -> None:
 def _grey(crop: Path) -> NDArray[np.uint8]:
     pixels = cv2.imread(str(crop), cv2.IMREAD_GRAYSCALE)
     if pixels is None:
-        raise OSError(f"{crop} is no image")
+        raise OSError(f"{crop} is not an image")
     return pixels.astype(np.uint8, copy=False)
 
 

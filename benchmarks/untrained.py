@@ -1,4 +1,4 @@
-"""Models of Pelagia's form around networks that nobody trained: as fast as trained ones, and made in a second."""
+"""Model files with untrained networks: as fast as trained ones, and made in a second."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TINY_SIZE = 32
 
 
 def write_untrained(path: Path, graph: bytes, classes: int, spec: PreprocessSpec) -> Path:
-    """Writes the model ``path`` around ``graph`` (uint8 N x size x size x 3 in, probabilities out)."""
+    """Writes a model file with ``graph``, which takes uint8, N x size x size x 3, and gives probabilities."""
     names = [f"class{number:03}" for number in range(classes)]
     data = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8))[1].tobytes()
 
@@ -47,7 +47,7 @@ def write_untrained(path: Path, graph: bytes, classes: int, spec: PreprocessSpec
 
 
 def write_tiny(path: Path) -> Path:
-    """Two convolutions over 32 x 32 pixels: nearly all of a run is then Pelagia's own work."""
+    """Two convolutions over 32 x 32 pixels: with this network, nearly all of a run is Pelagia's own work."""
     rng = np.random.default_rng(0)
     shapes = {"w1": (8, 3, 3, 3), "w2": (16, 8, 3, 3), "w3": (16, TINY_CLASSES)}
     weights = [numpy_helper.from_array(rng.normal(0, 0.3, shape).astype(np.float32), n) for n, shape in shapes.items()]

@@ -1,10 +1,11 @@
-"""SIGKILL at random moments of `pelagia train`, then the same command: is the result that of an unbroken run?
+"""Kills `pelagia train` at random moments and resumes it: is the result that of an uninterrupted run?
 
-    .venv/bin/python -m benchmarks.robustness.resume [--kills 5] [--seed 0] [--every 4] [--dataset DATASET] [--set KEY=VALUE ...]
+    .venv/bin/python -m benchmarks.robustness.resume [--kills 5] [--seed 0] [--every 4] [--dataset DATASET]
+        [--set KEY=VALUE ...]
 
-On FlowCam crops by station (every so many-th image), with mobilenetv2_100 at 64 px, dropout, a moving average and a
-checkpoint every few seconds. Half of the moments are drawn over the whole run, the others right at a checkpoint. Exit
-code 1 where metrics.csv or the bytes of the best or the last weights differ.
+It trains mobilenetv2_100 at 64 px on every fourth FlowCam crop, split by station, with dropout, a moving average and a
+checkpoint every few seconds. Half of the kills come at any time of the run, the others right at a checkpoint. Exit code
+1 if metrics.csv or the bytes of the best or the last weights differ.
 """
 
 from __future__ import annotations
@@ -36,11 +37,11 @@ def start(command: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def finish(command: list[str], log: Path) -> float:
-    """Seconds that the command took. Exits with what it said where it fails."""
-    began = time.perf_counter()
+    """Runs the command and returns its seconds. Ends the program with the end of its log if it fails."""
+    start_time = time.perf_counter()
     if start(command, log).wait():
         sys.exit(log.read_text()[-3000:])
-    return time.perf_counter() - began
+    return time.perf_counter() - start_time
 
 
 def written_at(out: Path) -> int:
@@ -50,8 +51,8 @@ def written_at(out: Path) -> int:
 
 
 def kill_once(command: list[str], out: Path, log: Path, moments: random.Random, seconds: float) -> str:
-    """Starts the run, kills it at a moment, and says when; empty where it was over before."""
-    process, began = start(command, log), time.perf_counter()
+    """Starts the run, kills it, and returns when that was; an empty text if the run ended first."""
+    process, start_time = start(command, log), time.perf_counter()
     if moments.random() < 0.5:
         with suppress(subprocess.TimeoutExpired):
             process.wait(moments.uniform(0.2, 0.7) * seconds)
@@ -65,40 +66,40 @@ def kill_once(command: list[str], out: Path, log: Path, moments: random.Random, 
     process.send_signal(signal.SIGKILL)
     process.wait()
     rows = len((out / "metrics.csv").read_text().splitlines()) - 1 if (out / "metrics.csv").exists() else 0
-    return f"after {time.perf_counter() - began:.1f} s, in epoch {rows + 1}"
+    return f"after {time.perf_counter() - start_time:.1f} s, in epoch {rows + 1}"
 
 
 def main() -> None:
-    """Runs the benchmark and prints its figures."""
+    """Runs the benchmark and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=0, help="of the moments")
-    parser.add_argument("--every", type=int, default=4, help="take every so many-th image")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
+    parser.add_argument("--every", type=int, default=4, help="N: take every N-th image")
     parser.add_argument("--dataset", type=Path, default=None, help="an imported dataset, instead of FlowCam")
-    parser.add_argument("--set", action="append", default=[], help="changes of the config")
+    parser.add_argument("--set", action="append", default=[], help="change a key of the config")
     options = parser.parse_args()
     moments = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="pelagia-resume-") as temporary:
         root = Path(temporary)
         dataset = (options.dataset or import_flowcam(root, options.every).root).absolute()
-        given = [f"dataset={dataset}", *SETTINGS, f"data.cache={root / 'cache'}", *options.set]
-        seconds = finish(train_command(root / "whole", given), root / "whole.log")
-        print(f"unbroken: {seconds:.1f} s", flush=True)
-        command, done = train_command(root / "broken", given), []
+        settings = [f"dataset={dataset}", *SETTINGS, f"data.cache={root / 'cache'}", *options.set]
+        seconds = finish(train_command(root / "uninterrupted", settings), root / "uninterrupted.log")
+        print(f"uninterrupted: {seconds:.1f} s", flush=True)
+        command, done = train_command(root / "interrupted", settings), []
         while len(done) < options.kills:
-            when = kill_once(command, root / "broken", root / "broken.log", moments, seconds)
+            when = kill_once(command, root / "interrupted", root / "interrupted.log", moments, seconds)
             if not when:
-                sys.exit(f"the run was over after {len(done)} kills: give it more epochs, or take more images")
+                sys.exit(f"the run ended after {len(done)} kills: set more epochs, or take more images")
             done.append(when)
             print(f"killed {when}", flush=True)
-        finish(command, root / "broken.log")
+        finish(command, root / "interrupted.log")
         same = {}
         for name in COMPARED:
-            whole, broken = ((root / run / name).read_bytes() for run in ("whole", "broken"))
-            same[name] = whole == broken
+            expected, found = ((root / run / name).read_bytes() for run in ("uninterrupted", "interrupted"))
+            same[name] = expected == found
             verdict = "the same" if same[name] else "DIFFERS"
-            print(f"{name}: {verdict}, sha256 {sha256_of(broken)[:16]}")
-    verdict = "figures and weights are those of the unbroken run" if all(same.values()) else "FAULT"
+            print(f"{name}: {verdict}, sha256 {sha256_of(found)[:16]}")
+    verdict = "metrics and weights are those of the uninterrupted run" if all(same.values()) else "FAULT"
     print(f"{len(done)} kills: {verdict}")
     sys.exit(not all(same.values()))
 

@@ -1,9 +1,9 @@
-"""How near `pelagia classify` comes to what the machine can do, over FlowCam JPEGs, for two networks.
+"""Measures how close `pelagia classify` comes to what the machine can do, over FlowCam JPEGs, for two networks.
 
 .venv/bin/python -m benchmarks.runner.efficiency [--copies 8] [--rounds 3] [--models FOLDER]
 
-The networks learn one epoch of drawn organisms first: speed does not depend on what they know. `--copies` links the
-5,241 crops so many times, so that a run is as long as a survey.
+The networks are first trained for one epoch on simulated images: speed does not depend on how good they are. `--copies`
+says how often the 5,241 crops are repeated, so that a run is as long as a survey.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ NETWORKS = {"mobilenetv3_small_100": 224, "mobilenetv2_100": 128}
 
 
 def make_models(folder: Path) -> list[Path]:
-    """A model file for each network, unless it is there."""
+    """Makes a model file for each network, unless it exists."""
     models = [folder / f"{name}_{size}.onnx" for name, size in NETWORKS.items()]
     if all(model.exists() for model in models):
         return models
     with tempfile.TemporaryDirectory(prefix="pelagia-efficiency-") as scratch:
-        drawn = Path(scratch, "drawn")
-        pelagia("simulate", drawn, "--images", 240)
-        taxonomy, truth = drawn / "taxonomy.yaml", drawn / "truth.csv"
+        simulated = Path(scratch, "simulated")
+        pelagia("simulate", simulated, "--images", 240)
+        taxonomy, truth = simulated / "taxonomy.yaml", simulated / "truth.csv"
         grouped = ("--manifest", truth, "--group-column", "station", "--taxonomy", taxonomy)
-        pelagia("dataset", "import", drawn, *grouped, "--out", Path(scratch, "dataset"))
+        pelagia("dataset", "import", simulated, *grouped, "--out", Path(scratch, "dataset"))
         for (name, size), model in zip(NETWORKS.items(), models, strict=True):
             network = f"model={{backbone: {name}, pretrained: false}}"
             changes = [f"dataset={scratch}/dataset", f"preprocess.size={size}", network, "train.epochs=1"]
@@ -38,7 +38,7 @@ def make_models(folder: Path) -> list[Path]:
 
 
 def main() -> None:
-    """Runs the benchmark and prints its figures."""
+    """Runs the benchmark and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--copies", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)

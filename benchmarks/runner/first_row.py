@@ -1,11 +1,11 @@
-"""How long from `pelagia classify` typed to the first rows that a kill could no longer take away.
+"""Measures the time from the start of `pelagia classify` to the first rows that a kill could not take away.
 
     .venv/bin/python -m benchmarks.runner.first_row [MODEL.onnx] [INPUT ...] [--rounds 5]
 
-The writer holds survey.sqlite for itself, so no other process can query it. Its files can be copied, though: whenever
-the journal or its write-ahead log has changed, both are copied and the copy is opened, which shows what SQLite would
-recover if the run were killed at that moment. The time is that of the first copy that holds rows. Without a model a
-tiny network is used; without an input, the FlowCam crops. Every round is a new survey, and ends with a kill.
+The writer locks survey.sqlite, so no other process can query it, but its files can be copied. Whenever the journal or
+its write-ahead log has changed, both are copied and the copy is opened, which shows what SQLite would recover if the
+run were killed now. The time is that of the first copy that has rows. The default model is a tiny network, the default
+input the FlowCam crops. Every round makes a new survey and ends with a kill.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from benchmarks.harness import DATA, classify_command, environment, flowcam, jou
 from benchmarks.untrained import write_tiny
 
 TARGET = 2.0
-_PATIENCE = 120.0
+_TIMEOUT = 120.0
 
 
 def seconds_to_first_row(command: Sequence[str], survey: Path) -> tuple[float, int]:
     """Seconds from the start of the process to its first committed rows, and how many those were."""
-    began = time.perf_counter()
+    start = time.perf_counter()
     process = subprocess.Popen(command, env=environment(), start_new_session=True)
     try:
-        seen: tuple[int, ...] = ()
-        while time.perf_counter() - began < _PATIENCE:
-            now, over = journal_state(survey), process.poll() is not None
-            at = time.perf_counter() - began
-            if now != seen and (count := len(rows(survey))):
-                return at, count
-            seen = now
-            if over:
-                raise RuntimeError(f"it ended with {process.returncode} and wrote no row")
+        before: tuple[int, ...] = ()
+        while time.perf_counter() - start < _TIMEOUT:
+            now, ended = journal_state(survey), process.poll() is not None
+            seconds = time.perf_counter() - start
+            if now != before and (count := len(rows(survey))):
+                return seconds, count
+            before = now
+            if ended:
+                raise RuntimeError(f"the run ended with code {process.returncode} and wrote no row")
             time.sleep(0.005)
-        raise RuntimeError(f"no row in {_PATIENCE:.0f} s")
+        raise RuntimeError(f"no row within {_TIMEOUT:.0f} s")
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -52,7 +52,7 @@ def seconds_to_first_row(command: Sequence[str], survey: Path) -> tuple[float, i
 
 
 def main() -> None:
-    """Runs the benchmark and prints its figures."""
+    """Runs the benchmark and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("inputs", nargs="*")

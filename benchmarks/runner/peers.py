@@ -1,4 +1,4 @@
-"""Pelagia beside three other programs that classify images: the same network, the same images, start-up included.
+"""Compares Pelagia with three other programs that classify images: same network, same images, start included.
 
     .venv/bin/python -m benchmarks.runner.peers [--only ultralytics ifcb-infer timm] [--rounds 3] [--images 5241]
         [--ifcb-infer PROGRAM] [--timm-inference FILE] [--cache ~/.cache/pelagia-bench]
@@ -7,15 +7,15 @@
     ifcb-infer    WHOI's program for IFCB bins, with MobileNetV3-small at 224 px, over one bin of the crops turned grey
     timm          timm's own inference.py with the same MobileNetV3-small, over FlowCam crops
 
-No peer is a dependency, and nothing of one is part of this project; each runs as a program of its own. Those on PyPI
-are installed into environments of their own in the cache, at the versions of constraints.txt where both use a package.
-Two are not on PyPI: install WHOIGit/ifcb-inference as its README says, with the extras cpu and torch, and name its
-program with --ifcb-infer; name the inference.py of a checkout of huggingface/pytorch-image-models with
---timm-inference. A peer that is not named is passed over.
+No peer is a dependency, and this project contains nothing of them; each runs as a separate program. Those on PyPI are
+installed into separate environments in the cache, with the versions of constraints.txt for packages that both use. Two
+are not on PyPI: install WHOIGit/ifcb-inference as its README says, with the extras cpu and torch, and name its program
+with --ifcb-infer; name the inference.py of a checkout of huggingface/pytorch-image-models with --timm-inference. A peer
+that is not named is skipped.
 
-No weights are downloaded: the networks are drawn at random, which costs the same time. Each peer first runs once in
-each of several settings; its fastest one then takes turns with Pelagia, which has no options set. A rate is images over
-seconds from the start of the process to its end. Exit code 1 where a target is missed.
+No weights are downloaded: the networks have random weights, which take the same time. Each peer first runs once in each
+of several settings. Its fastest setting then alternates with Pelagia, which runs without options. A rate is images
+divided by the seconds from the start of the process to its end. Exit code 1 if a target is missed.
 """
 
 from __future__ import annotations
@@ -59,10 +59,12 @@ class Peer:
     """A program to compare with.
 
     Attributes:
-        settings: its command in each setting to try, by what is said of it; ``OUT`` stands for a new folder.
-        count: the images that it has given a result for, from what it left in that folder.
-        model: the same network as a model of Pelagia's.
+        target: how many times the peer's rate Pelagia should reach.
+        settings: its command for each setting to try, by a description; ``OUT`` is replaced by a new folder.
+        count: returns the number of images with a result, from the files in that folder.
+        model: a Pelagia model file with the same network.
         images: the input of both.
+        variables: environment variables of its commands.
     """
 
     name: str
@@ -76,8 +78,8 @@ class Peer:
 
 
 @dataclass(frozen=True)
-class Given:
-    """What all peers are made from."""
+class Sources:
+    """What the peers are set up from."""
 
     cache: Path
     crops: Sequence[Path]
@@ -88,10 +90,10 @@ class Given:
 # The peers
 
 
-def ultralytics(given: Given) -> Peer:
-    """Its ONNX file is the network of both; Pelagia's has the cast, the scale and the layout in front of it."""
-    home = install(given.cache, "ultralytics", "ultralytics", "onnx", "onnxruntime", "onnxslim", "openvino")
-    work = fresh(given.cache / "ultralytics-work")
+def ultralytics(sources: Sources) -> Peer:
+    """Both use its ONNX file; Pelagia's model also has the cast, the scale and the change of layout before it."""
+    home = install(sources.cache, "ultralytics", "ultralytics", "onnx", "onnxruntime", "onnxslim", "openvino")
+    work = fresh(sources.cache / "ultralytics-work")
     variables = {"YOLO_CONFIG_DIR": str(work), "YOLO_OFFLINE": "true"}
     yolo = str(home / "bin" / "yolo")
     [plan] = home.glob("lib/*/site-packages/ultralytics/cfg/models/11/yolo11-cls.yaml")
@@ -100,12 +102,12 @@ def ultralytics(given: Given) -> Peer:
     for form in ("onnx", "openvino"):
         export = [yolo, "export", "model=yolo11n-cls.yaml", f"format={form}", f"imgsz={SIZE}", "dynamic=True"]
         run([*export, "device=cpu"], variables, work)
-    images = flat_folder(given)
-    spoken = ["device=cpu", "save=False", "save_txt=True", "verbose=False", "project=OUT", "name=run"]
+    images = flat_folder(sources)
+    output_options = ["device=cpu", "save=False", "save_txt=True", "verbose=False", "project=OUT", "name=run"]
 
     def command(model: str, batch: int) -> list[str]:
-        taken = [f"model={work / model}", f"source={images}", f"imgsz={SIZE}", f"batch={batch}"]
-        return [yolo, "classify", "predict", *taken, *spoken]
+        input_options = [f"model={work / model}", f"source={images}", f"imgsz={SIZE}", f"batch={batch}"]
+        return [yolo, "classify", "predict", *input_options, *output_options]
 
     settings = {
         "PyTorch, batch 16": command("yolo11n-cls.yaml", 16),
@@ -114,7 +116,7 @@ def ultralytics(given: Given) -> Peer:
         "ONNX Runtime, batch 64": command("yolo11n-cls.onnx", 64),
         "OpenVINO, batch 16": command("yolo11n-cls_openvino_model", 16),
     }
-    model = write_untrained(work / "pelagia.onnx", with_our_input(work / "yolo11n-cls.onnx"), CLASSES, spec())
+    model = write_untrained(work / "pelagia.onnx", with_pelagia_input(work / "yolo11n-cls.onnx"), CLASSES, spec())
     return Peer(
         "ultralytics",
         versions(home, "ultralytics", "torch", "onnxruntime", "openvino"),
@@ -127,42 +129,42 @@ def ultralytics(given: Given) -> Peer:
     )
 
 
-def ifcb_infer(given: Given) -> Peer | str:
-    """Both stretch an image to the square, so they see the same pixels but for the resize's filter."""
-    if given.ifcb_infer is None:
+def ifcb_infer(sources: Sources) -> Peer | str:
+    """Both stretch an image to a square, so their pixels differ only by the filter of the resize."""
+    if sources.ifcb_infer is None:
         return "install WHOIGit/ifcb-inference as its README says, and name its program with --ifcb-infer"
-    work = fresh(given.cache / "ifcb-infer-work")
+    work = fresh(sources.cache / "ifcb-infer-work")
     (work / "bins").mkdir()
-    write_bin(work / "bins" / BIN, given.crops)
+    write_bin(work / "bins" / BIN, sources.crops)
     (work / "classes.txt").write_text("".join(f"class{number:03}\n" for number in range(CLASSES)))
-    network = drawn_network()
+    network = random_network()
     write_for_unit_planes(network, work / "peer.onnx")
-    base = [str(given.ifcb_infer), "--cpuonly", "--classes", str(work / "classes.txt"), "--outdir", "OUT"]
+    base = [str(sources.ifcb_infer), "--cpuonly", "--classes", str(work / "classes.txt"), "--outdir", "OUT"]
     tail = [str(work / "peer.onnx"), str(work / "bins")]
     settings = {f"torch loader, batch {batch}": [*base, "--batch", str(batch), *tail] for batch in (1, 8, 32, 128)}
     settings |= {f"own loader, batch {batch}": [*base, "--notorch", "--batch", str(batch), *tail] for batch in (8, 32)}
     model = write_untrained(work / "pelagia.onnx", to_onnx(deployed(network), SIZE), CLASSES, spec("stretch"))
-    home = given.ifcb_infer.parent.parent
-    told = versions(home, "ifcb-infer", "ifcbkit", "onnxruntime", "torch")
-    return Peer("ifcb-infer", told, 1.9, settings, rows_of_csv, model, work / "bins")
+    home = sources.ifcb_infer.parent.parent
+    package_versions = versions(home, "ifcb-infer", "ifcbkit", "onnxruntime", "torch")
+    return Peer("ifcb-infer", package_versions, 1.9, settings, rows_of_csv, model, work / "bins")
 
 
-def timm_inference(given: Given) -> Peer | str:
-    """The weights that Pelagia's model was exported from, in timm's own loop over torch."""
-    if given.timm_inference is None:
+def timm_inference(sources: Sources) -> Peer | str:
+    """timm's own loop over torch, with the weights that Pelagia's model was exported from."""
+    if sources.timm_inference is None:
         return "name the inference.py of a checkout of huggingface/pytorch-image-models with --timm-inference"
-    home = install(given.cache, "timm", "timm", "torch", "torchvision", "pandas")
-    work = fresh(given.cache / "timm-work")
-    network = drawn_network()
+    home = install(sources.cache, "timm", "timm", "torch", "torchvision", "pandas")
+    work = fresh(sources.cache / "timm-work")
+    network = random_network()
     save_file(network.state_dict(), work / "network.safetensors")
-    images = flat_folder(given)
-    base = [str(home / "bin" / "python"), str(given.timm_inference), "--data-dir", str(images), "--model", BACKBONE]
+    images = flat_folder(sources)
+    base = [str(home / "bin" / "python"), str(sources.timm_inference), "--data-dir", str(images), "--model", BACKBONE]
     base += ["--checkpoint", str(work / "network.safetensors"), "--num-classes", str(CLASSES), "--device", "cpu"]
     base += ["--img-size", str(SIZE), "--label-type", "none", "--include-index", "--no-console-results"]
     base += ["--results-dir", "OUT", "--results-file", "results"]
     workers = str(usable_cores())
     settings = {
-        "as it comes (2 workers, batch 256)": base,
+        "defaults (2 workers, batch 256)": base,
         f"{workers} workers, batch 64": [*base, "-j", workers, "-b", "64"],
         "1 worker, batch 64": [*base, "-j", "1", "-b", "64"],
         f"{workers} workers, batch 64, channels last": [*base, "-j", workers, "-b", "64", "--channels-last"],
@@ -170,22 +172,22 @@ def timm_inference(given: Given) -> Peer | str:
         f"{workers} workers, batch 64, torch.compile": [*base, "-j", workers, "-b", "64", "--torchcompile"],
     }
     model = write_untrained(work / "pelagia.onnx", to_onnx(deployed(network), SIZE), CLASSES, spec())
-    told = versions(home, "timm", "torch", "torchvision")
-    return Peer("timm", told, 6.0, settings, rows_of_csv, model, images)
+    package_versions = versions(home, "timm", "torch", "torchvision")
+    return Peer("timm", package_versions, 6.0, settings, rows_of_csv, model, images)
 
 
-PEERS: dict[str, Callable[[Given], Peer | str]] = {
+PEERS: dict[str, Callable[[Sources], Peer | str]] = {
     "ultralytics": ultralytics,
     "ifcb-infer": ifcb_infer,
     "timm": timm_inference,
 }
 
 
-# What they are made of
+# How they are set up
 
 
 def install(cache: Path, name: str, *packages: str) -> Path:
-    """An environment of its own with some packages of PyPI, made once; at Pelagia's versions where it has them too."""
+    """Makes an environment with some packages from PyPI, once; with Pelagia's versions of packages that it uses too."""
     home = cache / name
     if (home / ".ready").exists():
         return home
@@ -201,21 +203,21 @@ def install(cache: Path, name: str, *packages: str) -> Path:
 def versions(home: Path, *packages: str) -> str:
     """Names and versions of packages in an environment."""
     code = "import sys; from importlib.metadata import version; print(*map(version, sys.argv[1:]))"
-    told = subprocess.run([home / "bin" / "python", "-c", code, *packages], capture_output=True, text=True, check=True)
-    return ", ".join(map(" ".join, zip(packages, told.stdout.split(), strict=True)))
+    shown = subprocess.run([home / "bin" / "python", "-c", code, *packages], capture_output=True, text=True, check=True)
+    return ", ".join(map(" ".join, zip(packages, shown.stdout.split(), strict=True)))
 
 
 def fresh(folder: Path) -> Path:
-    """An empty folder in the place of whatever an earlier run left there."""
+    """An empty folder. What an earlier run left there is deleted."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return folder
 
 
-def flat_folder(given: Given) -> Path:
-    """The crops in one folder under names that differ, as every peer can read them."""
-    images = fresh(given.cache / "images")
-    for crop in given.crops:
+def flat_folder(sources: Sources) -> Path:
+    """Copies the crops into one folder under different names, which every peer can read."""
+    images = fresh(sources.cache / "images")
+    for crop in sources.crops:
         shutil.copyfile(crop, images / f"{crop.parent.name}-{crop.name}")
     return images
 
@@ -224,7 +226,7 @@ def spec(fit: Literal["letterbox", "stretch"] = "letterbox") -> PreprocessSpec:
     return PreprocessSpec(size=SIZE, fit=fit)
 
 
-def drawn_network() -> torch.nn.Module:
+def random_network() -> torch.nn.Module:
     torch.manual_seed(0)
     return build_network(BACKBONE, CLASSES, pretrained=False, drop_rate=0.0, options={}).eval()
 
@@ -234,7 +236,7 @@ def deployed(network: torch.nn.Module) -> torch.nn.Module:
 
 
 class UnitPlanes(torch.nn.Module):
-    """float32 N x 3 x H x W, 0..1 -> probabilities: the network as ifcb-infer feeds one."""
+    """A network with the input of ifcb-infer: float32, N x 3 x H x W, 0..1. It gives probabilities."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         super().__init__()
@@ -258,18 +260,18 @@ def write_for_unit_planes(network: torch.nn.Module, path: Path) -> None:
     )
 
 
-def with_our_input(path: Path) -> bytes:
-    """A graph that takes float32 N x 3 x H x W, 0..1, and gives probabilities, in the form of Pelagia's models."""
+def with_pelagia_input(path: Path) -> bytes:
+    """Turns a graph with the input float32, N x 3 x H x W, 0..1, into one with the input of Pelagia's models."""
     proto = onnx.load(path)
     graph = proto.graph
-    taken, given = graph.input[0].name, graph.output[0].name
+    input_name, output_name = graph.input[0].name, graph.output[0].name
     graph.initializer.append(numpy_helper.from_array(torch.tensor(1 / 255).numpy(), "pelagia_scale"))
     front = [
         helper.make_node("Cast", [INPUT_NAME], ["pelagia_float"], to=TensorProto.FLOAT),
         helper.make_node("Mul", ["pelagia_float", "pelagia_scale"], ["pelagia_unit"]),
-        helper.make_node("Transpose", ["pelagia_unit"], [taken], perm=[0, 3, 1, 2]),
+        helper.make_node("Transpose", ["pelagia_unit"], [input_name], perm=[0, 3, 1, 2]),
     ]
-    nodes = [*front, *graph.node, helper.make_node("Identity", [given], [OUTPUT_NAME])]
+    nodes = [*front, *graph.node, helper.make_node("Identity", [output_name], [OUTPUT_NAME])]
     del graph.node[:], graph.input[:], graph.output[:], proto.metadata_props[:]
     graph.node.extend(nodes)
     graph.input.append(helper.make_tensor_value_info(INPUT_NAME, TensorProto.UINT8, ["N", SIZE, SIZE, 3]))
@@ -279,7 +281,7 @@ def with_our_input(path: Path) -> bytes:
 
 
 def rows_of_csv(out: Path) -> int:
-    """Rows of the one table below a folder, its header left out."""
+    """The number of rows of the one table below a folder, without its header."""
     [table] = out.rglob("*.csv")
     with table.open(encoding="utf-8", newline="") as file:
         return sum(1 for _ in csv.reader(file)) - 1
@@ -289,7 +291,7 @@ def rows_of_csv(out: Path) -> int:
 
 
 def run_peer(peer: Peer, setting: str, count: int) -> Finished:
-    """One run of a peer. Raises RuntimeError where it fails or leaves out an image."""
+    """Runs a peer once. Raises RuntimeError if it fails or leaves out an image."""
     with tempfile.TemporaryDirectory(prefix="peer-") as out:
         command = [word.replace("OUT", out) for word in peer.settings[setting]]
         done = run(command, peer.variables, Path(out))
@@ -300,7 +302,7 @@ def run_peer(peer: Peer, setting: str, count: int) -> Finished:
 
 
 def run_pelagia(peer: Peer, count: int) -> Finished:
-    """One run of Pelagia on the same. Raises RuntimeError where it fails, or fails on an image."""
+    """Runs Pelagia once on the same images. Raises RuntimeError if it fails, or fails on an image."""
     with tempfile.TemporaryDirectory(prefix="pelagia-") as out:
         done = run(classify_command(peer.model, [peer.images], Path(out, "out"), "--json"))
         found = rows_of_csv(Path(out))
@@ -310,9 +312,9 @@ def run_pelagia(peer: Peer, count: int) -> Finished:
 
 
 def fastest(peer: Peer, count: int, wanted: str) -> str:
-    """The setting in which a peer is fastest over all images; one that fails is said and passed over."""
+    """The setting in which a peer is fastest over all images. A setting that fails is reported and skipped."""
     rates = {}
-    for setting in (words for words in peer.settings if wanted in words):
+    for setting in (name for name in peer.settings if wanted in name):
         try:
             rates[setting] = count / run_peer(peer, setting, count).seconds
         except RuntimeError as error:
@@ -325,7 +327,7 @@ def fastest(peer: Peer, count: int, wanted: str) -> str:
 
 
 def compare(peer: Peer, count: int, rounds: int, wanted: str) -> tuple[str, str]:
-    """Turns of both; then the line of the table, and a sentence where the target is missed, else nothing."""
+    """Alternates both. Returns a line of the table, and a sentence if the target is missed, else an empty text."""
     print(f"\n{peer.name} ({peer.version}), {count} images", flush=True)
     setting = fastest(peer, count, wanted)
     theirs, ours = [], []
@@ -334,7 +336,7 @@ def compare(peer: Peer, count: int, rounds: int, wanted: str) -> tuple[str, str]
         ours.append(run_pelagia(peer, count))
         rates = [count / runs[-1].seconds for runs in (theirs, ours)]
         print(f"  round {number + 1}: {rates[0]:.1f} and {rates[1]:.1f} images/s", flush=True)
-    ratios = [one.seconds / other.seconds for one, other in zip(theirs, ours, strict=True)]
+    ratios = [peer_run.seconds / own_run.seconds for peer_run, own_run in zip(theirs, ours, strict=True)]
     rate, own = (statistics.median(count / done.seconds for done in runs) for runs in (theirs, ours))
     peaks = f"{max(done.peak for done in theirs) / 1e6:.0f} | {max(done.peak for done in ours) / 1e6:.0f}"
     ratio = statistics.median(ratios)
@@ -350,20 +352,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--setting", default="", help="only a peer's settings that hold this text, as 'ONNX Runtime'")
-    parser.add_argument("--images", type=int, help="the first so many; all by default")
+    parser.add_argument(
+        "--setting", default="", help="only settings with this text, such as 'ONNX Runtime'"
+    )
+    parser.add_argument("--images", type=int, help="number of images; all by default")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "pelagia-bench")
-    parser.add_argument("--ifcb-infer", type=Path, help="the program, in an environment of its own")
-    parser.add_argument("--timm-inference", type=Path, help="inference.py of a checkout of pytorch-image-models")
+    parser.add_argument("--ifcb-infer", type=Path, help="the program of ifcb-inference, in its own environment")
+    parser.add_argument("--timm-inference", type=Path, help="the inference.py in a checkout of pytorch-image-models")
     options = parser.parse_args()
     crops = flowcam()[: options.images]
     named = [path and Path(os.path.abspath(path)) for path in (options.ifcb_infer, options.timm_inference)]
-    given = Given(options.cache.absolute(), crops, *named)
+    sources = Sources(options.cache.absolute(), crops, *named)
     table, missed = [], []
     for name in options.only:
-        peer = PEERS[name](given)
+        peer = PEERS[name](sources)
         if isinstance(peer, str):
-            print(f"\n{name} is passed over: {peer}")
+            print(f"\n{name} is skipped: {peer}")
             continue
         line, miss = compare(peer, len(crops), options.rounds, options.setting)
         table.append(line)

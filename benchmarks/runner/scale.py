@@ -1,13 +1,13 @@
-"""Peak memory and rate of `pelagia classify` as an input grows: is a million images as ten thousand, only longer?
+"""Measures peak memory and rate of `pelagia classify` for larger and larger inputs.
 
     .venv/bin/python -m benchmarks.runner.scale [--sizes 10000 100000 1000000] [--kinds zip tar] [--scratch FOLDER]
 
-Real FlowCam crops, made small (900 bytes on average) and repeated under names of their own, are packed into an archive
-of each size, or written into folders; a tiny network classifies them, so that a run is Pelagia's own work and ends in
-minutes. Memory is the peak of the whole process tree. The rates are those of the first and of the last tenth of the
-images, between the progress lines of ``--json``, which come once a second: sizes that take only seconds have none.
-Targets: the peaks of all sizes within 5% of each other, and no last tenth more than 5% slower than its first. Exit code
-1 where one is missed. A million images take 1.1 GB of disk as a zip and 1.8 GB as a tar, and the survey another 1.5 GB.
+Real FlowCam crops, made small (900 bytes on average) and repeated under different names, are packed into an archive of
+each size, or written into folders. A tiny network classifies them, so a run is mainly Pelagia's own work and takes
+minutes. Memory is the peak of the whole process tree. The rates are those of the first and the last tenth of the
+images, from the progress lines of ``--json``, which come once a second; runs of a few seconds have none. Targets: the
+peaks of all sizes within 5% of each other, and no last tenth more than 5% slower than the first. Exit code 1 if one is
+missed. A million images take 1.1 GB of disk as a zip and 1.8 GB as a tar, and the survey another 1.5 GB.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def small_crops() -> list[bytes]:
     for path in sorted(flowcam(), key=lambda path: (path.stat().st_size, path.name))[:CROPS]:
         pixels = cv2.imread(str(path))
         if pixels is None:
-            raise OSError(f"{path} is no image")
+            raise OSError(f"{path} is not an image")
         scale = PIXELS / max(pixels.shape[:2])
         small = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else pixels
         found.append(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, 60])[1].tobytes())
@@ -49,7 +49,7 @@ def small_crops() -> list[bytes]:
 
 
 def members(crops: Sequence[bytes], count: int) -> Members:
-    """Names that differ, and the crops over and over."""
+    """Yields different names with the crops, which are repeated."""
     for number in range(count):
         yield f"{number // _NAMES_A_FOLDER:04}/{number:07}.jpg", crops[number % len(crops)]
 
@@ -86,7 +86,7 @@ KINDS: dict[str, Callable[[Path, Members], Path]] = {"zip": write_zip, "tar": wr
 
 
 def rate_between(lines: Sequence[dict[str, Any]], start: float, end: float) -> float | None:
-    """Images/s between two numbers of images done, from the progress lines between; None where they are too few."""
+    """Images/s from ``start`` to ``end`` images done, from the progress lines; None if there are too few lines."""
     between = [line for line in lines if start <= line["done"] <= end]
     if len(between) < _LEAST_LINES:
         return None
@@ -95,21 +95,23 @@ def rate_between(lines: Sequence[dict[str, Any]], start: float, end: float) -> f
 
 
 def measure(model: Path, images: Path, count: int, out: Path) -> tuple[Finished, float | None, float | None]:
-    """The run, and the rates of its first and last tenth."""
+    """Returns the run, and the rates of its first and last tenth."""
     done = run(classify_command(model, [images], out, "--json"))
     finished = done.lines[-1]
     if (finished["event"], finished["done"], finished["failed"]) != ("finished", count, 0):
-        raise RuntimeError(f"{count} images were to be classified, and the run ended with {finished}")
+        raise RuntimeError(f"the run should classify {count} images, but it ended with {finished}")
     lines = [line for line in done.lines if line["event"] == "progress"]
     return done, rate_between(lines, 0, count / 10), rate_between(lines, count * 9 / 10, count)
 
 
 def main() -> None:
-    """Runs the benchmark and prints its figures."""
+    """Runs the benchmark and prints its results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["zip", "tar"])
-    parser.add_argument("--scratch", type=Path, help="where inputs are written; by default where temporary files go")
+    parser.add_argument(
+        "--scratch", type=Path, help="folder for the inputs; by default the temporary folder"
+    )
     options = parser.parse_args()
     crops, missed, compared = small_crops(), [], 0
     print(f"{len(crops)} crops, {sum(map(len, crops)) / len(crops):.0f} bytes on average")

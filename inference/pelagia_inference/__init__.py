@@ -1,7 +1,7 @@
 """MODEL + images -> PREDICTIONS, with numpy, OpenCV and ONNX Runtime alone. Never imports torch.
 
-The names below are the public interface; the commands use the same. `docs/model-file.md` shows them at work. They are
-imported when they are asked for: a worker process needs few of them, and starts in half the time without the others.
+The names below are the public interface, and the commands use them as well. `docs/model-file.md` shows how. Each is
+imported when it is first used: a worker process needs few of them, and starts in half the time without the others.
 """
 
 from importlib import import_module
@@ -15,31 +15,39 @@ if TYPE_CHECKING:
     from pelagia.sources import list_images as list_images
     from pelagia.survey.journal import Prediction as Prediction
     from pelagia.survey.journal import Survey as Survey
+    from pelagia_inference.exports.results import write_results as write_results
     from pelagia_inference.machine.session import Session as Session
     from pelagia_inference.machine.session import stacked as stacked
     from pelagia_inference.machine.setting import Setting as Setting
+    from pelagia_inference.machine.verify import verify as verify
     from pelagia_inference.survey.pipeline import predict as predict
+    from pelagia_inference.survey.progress import SurveyProgress as SurveyProgress
+    from pelagia_inference.survey.runner import SurveyResult as SurveyResult
     from pelagia_inference.survey.runner import classify as classify
 
-_PLACES = {
+_MODULES = {
     "ModelFile": "pelagia.model.metadata",
     "Prediction": "pelagia.survey.journal",
     "Session": "pelagia_inference.machine.session",
     "Setting": "pelagia_inference.machine.setting",
     "SourceImage": "pelagia.sources",
     "Survey": "pelagia.survey.journal",
+    "SurveyProgress": "pelagia_inference.survey.progress",
+    "SurveyResult": "pelagia_inference.survey.runner",
     "classify": "pelagia_inference.survey.runner",
     "list_images": "pelagia.sources",
     "load": "pelagia.images.preprocess",
     "load_sized": "pelagia.images.preprocess",
     "predict": "pelagia_inference.survey.pipeline",
     "stacked": "pelagia_inference.machine.session",
+    "verify": "pelagia_inference.machine.verify",
+    "write_results": "pelagia_inference.exports.results",
 }
 
-__all__ = list(_PLACES)
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
+    if name not in _MODULES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(_PLACES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

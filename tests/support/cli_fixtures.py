@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a process of its own, its exit code and what it prints."""
+"""The command line as a user runs it: in a new process, with an exit code and printed text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Pelagia = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session", autouse=True)
 def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps decoded images of the tests out of the user's cache."""
+    """Keeps the decoded images of the tests out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PELAGIA_CACHE_HOME", str(tmp_path_factory.mktemp("caches")))
         yield
@@ -24,11 +24,13 @@ def caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def pelagia() -> Pelagia:
-    """Runs `pelagia ARGUMENTS` in the repository; ``env`` adds to the environment."""
+    """Runs `pelagia ARGUMENTS` in the repository or in ``cwd``; ``env`` adds to the environment."""
 
-    def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: object, env: dict[str, str] | None = None, cwd: Path = REPOSITORY
+    ) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), **(env or {})}
         command = [sys.executable, "-m", "pelagia.cli", *map(str, arguments)]
-        return subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=900)
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=900)
 
     return run

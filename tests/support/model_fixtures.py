@@ -1,4 +1,4 @@
-"""A dataset of drawn organisms, a network trained on it for two epochs, and its exported model: made once a session."""
+"""A simulated dataset, a network trained on it for two epochs, and its exported model; each is made once a session."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFile:
 
 @pytest.fixture(scope="session")
 def sized_run(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run whose network is told the size of each crop, and has learnt something of it."""
+    """A run whose network takes the size of each crop, trained long enough that the size matters."""
     pytest.importorskip("torch")
     from pelagia_training.config import TrainConfig
     from pelagia_training.train import train

@@ -1,1 +1,1 @@
-"""A survey's results in other formats."""
+"""A survey's results as CSV and Parquet files."""

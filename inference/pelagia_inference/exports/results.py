@@ -1,7 +1,7 @@
-"""A survey written out: ``predictions.csv``, ``predictions.parquet``, or both, from its journal alone.
+"""Writes a survey as ``predictions.csv``, ``predictions.parquet``, or both, from its journal alone.
 
-Invariant: every format has the columns of `pelagia.survey.columns` and a row for each image, by path; a file is whole or
-absent; and a run that ends well leaves none behind that knows less than the journal.
+Invariant: every format has the columns of `pelagia.survey.columns` and one row for each image, sorted by path. A file
+is complete or does not exist. After a run that came to its end, no file is older than the journal.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from pelagia.system.tables import Cell, write_table
 
 CSV, PARQUET = "csv", "parquet"
 FILES = {CSV: "predictions.csv", PARQUET: "predictions.parquet"}
-"""What ``--format`` takes -> the name of the file."""
-_ROW_GROUP = 4096
+"""Name in ``--format`` -> name of the file."""
+_ROWS_AT_ONCE = 4096
 
 
-def formats_of(words: Iterable[str]) -> tuple[str, ...]:
-    """Keys of `FILES`, each once, of words such as ``csv,parquet``.
+def formats_of(options: Iterable[str]) -> tuple[str, ...]:
+    """The keys of `FILES` in options such as ``csv,parquet``, each once.
 
     Raises:
-        InputError: there is no such format, or none is named.
+        InputError: an option names an unknown format, or none.
     """
-    named = [name.strip().lower() for word in words for name in word.split(",")]
-    for name in named:
+    names = [name.strip().lower() for option in options for name in option.split(",")]
+    for name in names:
         if name not in FILES:
             raise InputError(f"there is no format '{name}'{did_you_mean(name, FILES)}: choose {' or '.join(FILES)}")
-    return tuple(dict.fromkeys(named))
+    return tuple(dict.fromkeys(names))
 
 
 def formats_to_write(folder: Path, wanted: Sequence[str]) -> tuple[str, ...]:
-    """``wanted``, and those that lie in the survey's folder already, which would otherwise be out of date.
+    """``wanted``, and the formats that are in the survey's folder already, which would otherwise be out of date.
 
     Raises:
         MissingExtra: one of them needs pyarrow, which is not installed.
@@ -52,20 +52,19 @@ def formats_to_write(folder: Path, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def write_results(survey: Survey, formats: Iterable[str]) -> dict[str, Path]:
-    """Writes the survey's files anew; the path of each by its format.
+    """Writes the survey's files, and replaces older ones. Returns the path of each, by its format.
 
     Raises:
         SurveyError: the journal cannot be read.
-        OSError: the disk is full or failing; what stood there before is as it was.
+        OSError: the disk is full or failing; an older file is unchanged.
     """
     return {name: write_csv(survey) if name == CSV else write_parquet(survey) for name in formats}
 
 
 def write_csv(survey: Survey) -> Path:
-    """Writes ``predictions.csv``, one row an image, by path: the same rows always give the same bytes.
+    """Writes ``predictions.csv``, one row for each image, sorted by path. The same rows always give the same bytes.
 
-    RFC 4180 but for the line ends, which are Unix's; UTF-8. Probabilities have six decimals. Text that a spreadsheet
-    would take for a formula is given a leading ``'`` (OWASP, "CSV Injection").
+    `pelagia.system.tables` says how the file is written. Probabilities and scores have six decimals.
     """
     columns = survey.columns()
     target = survey.folder / FILES[CSV]
@@ -77,7 +76,7 @@ def write_csv(survey: Survey) -> Path:
 def write_parquet(survey: Survey) -> Path:
     """Writes ``predictions.parquet``, some rows at a time. Probabilities and scores are float32, all else is text.
 
-    What is empty in the CSV is null here. Text is as the survey has it: no apostrophe guards a formula.
+    A cell that is empty in the CSV is null here. Text is exactly as in the survey, with no apostrophe before a formula.
     """
     import pyarrow
     from pyarrow import parquet
@@ -90,45 +89,52 @@ def write_parquet(survey: Survey) -> Path:
     target = survey.folder / FILES[PARQUET]
     with new_file(target) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for values in _groups(survey, columns):
-            arrays = [pyarrow.array(one, type=kind) for one, kind in zip(values, schema.types, strict=True)]
-            writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=_ROW_GROUP)
+            arrays = [pyarrow.array(cells, type=kind) for cells, kind in zip(values, schema.types, strict=True)]
+            writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=_ROWS_AT_ONCE)
     return target
 
 
 def _groups(survey: Survey, columns: ResultColumns) -> Iterator[list[list[Any]]]:
-    """The survey, some rows at a time, as `_values`."""
+    """The survey, some rows at a time, as `_values` returns them."""
     rows = iter(survey)
-    while group := list(islice(rows, _ROW_GROUP)):
+    while group := list(islice(rows, _ROWS_AT_ONCE)):
         yield _values(group, columns, survey.classes)
 
 
-def _values(group: Sequence[Prediction], columns: ResultColumns, classes: Sequence[str]) -> list[list[Any]]:
-    """The values of each column of some rows, in the order of the header; None where there is nothing to say."""
-    classified = [(place, one.probabilities) for place, one in enumerate(group) if one.probabilities is not None]
-    ranked: list[list[Any]] = [[None] * len(group) for _ in range(2 * columns.ranks)]
-    if classified:
-        found = np.stack([probabilities for _, probabilities in classified])  # float32, images x classes
-        best = np.argsort(-found, axis=1, kind="stable")[:, : columns.ranks]
-        sure = np.take_along_axis(found, best, axis=1).tolist()
-        for (place, _), indices, values in zip(classified, best.tolist(), sure, strict=True):
-            for rank, (index, value) in enumerate(zip(indices, values, strict=True)):
-                ranked[2 * rank][place], ranked[2 * rank + 1][place] = classes[index], value
-    first = [[one.path for one in group], ["ok" if one.ok else "failed" for one in group]]
-    verdict: list[list[Any]] = []
-    if columns.decides:
-        said = [one.verdict for one in group]
-        verdict = [[getattr(one, name) or None for one in said] for name in ("decision", "name", "rank")]
-        verdict.append([one.unknown for one in group])
-    last = [[one.reason or None for one in group], [one.message or None for one in group]]
+def _values(rows: Sequence[Prediction], columns: ResultColumns, classes: Sequence[str]) -> list[list[Any]]:
+    """The values of each column for some rows, in the order of the header. None is an empty cell."""
     return [
-        *first,
-        *ranked,
-        *verdict,
-        *last,
-        *([one.columns.get(name) or None for one in group] for name in columns.own),
+        [row.path for row in rows],
+        ["ok" if row.ok else "failed" for row in rows],
+        *_ranked(rows, columns.ranks, classes),
+        *(_verdicts(rows) if columns.decides else []),
+        [row.reason or None for row in rows],
+        [row.message or None for row in rows],
+        *([row.columns.get(name) or None for row in rows] for name in columns.own),
     ]
 
 
+def _ranked(rows: Sequence[Prediction], ranks: int, classes: Sequence[str]) -> list[list[Any]]:
+    """The columns of the most likely class and its probability, of the next class and its probability, and so on."""
+    ranked: list[list[Any]] = [[None] * len(rows) for _ in range(2 * ranks)]
+    classified = [(number, row.probabilities) for number, row in enumerate(rows) if row.probabilities is not None]
+    if not classified:
+        return ranked
+    probabilities = np.stack([row for _, row in classified])  # float32, images x classes
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :ranks]
+    highest = np.take_along_axis(probabilities, best, axis=1).tolist()
+    for (number, _), indices, values in zip(classified, best.tolist(), highest, strict=True):
+        for rank, (index, value) in enumerate(zip(indices, values, strict=True)):
+            ranked[2 * rank][number], ranked[2 * rank + 1][number] = classes[index], value
+    return ranked
+
+
+def _verdicts(rows: Sequence[Prediction]) -> list[list[Any]]:
+    """The columns `VERDICT`."""
+    names = ("decision", "name", "rank")
+    return [*([getattr(row.verdict, name) or None for row in rows] for name in names), [row.unknown for row in rows]]
+
+
 def _cells(values: Sequence[Any]) -> list[Cell]:
-    """A column of the CSV: numbers with six decimals."""
+    """The cells of a column of the CSV; numbers get six decimals."""
     return [f"{value:.6f}" if isinstance(value, float) else value for value in values]

@@ -1,8 +1,8 @@
-"""`pelagia bench`: what this machine can do with a model, what the runner gets out of it, and the best setting.
+"""`pelagia bench`: measures how fast this machine runs a model, how close `classify` comes to it, and the best setting.
 
-The ideal shares the cost of decoding and of the network over all cores: 1 / (1/decode + 1/network), each rate measured
-with every core busy. Efficiency is the rate of the whole command, start-up and journal included, over the ideal. All of
-it is measured in alternation, several times, and the medians count: a laptop that gets warm slows all of them alike.
+The ideal rate shares the cores between decoding and the network: 1 / (1/decode + 1/network), both measured with every
+core busy. The efficiency is the rate of the whole command, start and journal included, divided by the ideal rate. All
+of them are measured in turn, several times, and the medians count: a laptop that gets warm slows all of them alike.
 """
 
 from __future__ import annotations
@@ -41,12 +41,19 @@ BATCHES = (1, 2, 4, 8, 16)
 ROUNDS = 3
 _SECONDS = 1.0
 _SAMPLE = 2000
-_PATIENCE = 300.0
+_TIMEOUT = 300.0
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Rates in images/s. ``network`` holds each setting tried; ``end_to_end`` is of the whole command."""
+    """The rates that were measured, in images/s.
+
+    Attributes:
+        decode: reading, decoding and resizing alone, with every core busy.
+        network: the network alone, for each setting that was tried.
+        end_to_end: the whole command.
+        images: how many images the whole command classified.
+    """
 
     decode: float
     network: dict[Setting, float]
@@ -55,21 +62,26 @@ class Bench:
 
     @property
     def best(self) -> Setting:
-        """The setting with the highest network rate."""
+        """The setting with which the network is fastest."""
         return max(self.network, key=lambda setting: self.network[setting])
 
     @property
     def ideal(self) -> float:
+        """Images/s if nothing but decoding and the network took time."""
         return 1 / (1 / self.decode + 1 / self.network[self.best])
 
     @property
     def efficiency(self) -> float:
+        """The rate of the whole command, as a share of the ideal rate."""
         return self.end_to_end / self.ideal
 
 
 @dataclass(frozen=True)
 class _Step:
-    """Something to measure: each of ``workers`` processes goes through the iterator that ``make`` gives."""
+    """Something to measure: each of ``workers`` processes runs through an iterator that ``make`` returns.
+
+    An item of the iterator is the number of images that were done.
+    """
 
     workers: int
     make: Callable[[], Iterator[int]]
@@ -83,38 +95,40 @@ def bench(
     rounds: int = ROUNDS,
     report: Callable[[str], None] = lambda text: None,
 ) -> Bench:
-    """Measures decode-only, network-only and end to end.
+    """Measures decoding alone, the network alone, and the whole command.
 
     Args:
-        inputs: images to measure on; the end-to-end runs take all of them.
-        seconds: how long each of the first two kinds of measurement runs, in each round.
-        rounds: how often all of it is measured.
+        inputs: the images to measure on. The whole command classifies all of them.
+        seconds: how long each of the first two kinds of measurement takes, in each round.
+        rounds: how often everything is measured.
+        report: called with a line of text before each measurement.
 
     Raises:
-        InputError: no image of the inputs can be used.
+        InputError: no image of the inputs can be used, or `classify` fails.
+        PelagiaError: a process that measures ended or did not answer.
     """
     sample = list(islice(list_images(inputs), _SAMPLE))
     fitted = _fitted(sample, model)
-    steps = [_Step(usable_cores(), partial(_decoder, sample, model))]
-    steps += [_Step(setting.workers, partial(_runner, model, fitted, setting)) for setting in settings()]
-    alone: list[list[float]] = []
+    steps = [_Step(usable_cores(), partial(_decoding, sample, model))]
+    steps += [_Step(setting.workers, partial(_computing, model, fitted, setting)) for setting in settings()]
+    rates: list[list[float]] = []
     whole: list[float] = []
     images = 0
     for number in range(1, rounds + 1):
         report(f"round {number} of {rounds}: decoding alone, the network alone")
-        alone.append(_measure(steps, seconds))
-        decode, *network = map(median, zip(*alone, strict=True))
+        rates.append(_measure(steps, seconds))
+        decode, *network = map(median, zip(*rates, strict=True))
         best = max(zip(network, settings(), strict=True), key=lambda pair: pair[0])[1]
-        report(f"round {number} of {rounds}: all of it, with {best}")
+        report(f"round {number} of {rounds}: the whole command, with {best}")
         images, rate = _end_to_end(model, inputs, best)
         whole.append(rate)
     return Bench(decode, dict(zip(settings(), network, strict=True)), median(whole), images)
 
 
 def settings() -> list[Setting]:
-    """Sessions x threads x batch: every core a session of its own, and one session over all cores."""
-    own = [Setting(usable_cores(), 1, batch) for batch in BATCHES]
-    return own if usable_cores() == 1 else [*own, Setting(1, usable_cores(), 8)]
+    """The settings to try: one session for each core with several batch sizes, and one session over all cores."""
+    one_per_core = [Setting(usable_cores(), 1, batch) for batch in BATCHES]
+    return one_per_core if usable_cores() == 1 else [*one_per_core, Setting(1, usable_cores(), 8)]
 
 
 def _fitted(sample: Sequence[SourceImage], model: ModelFile) -> list[Fitted]:
@@ -125,18 +139,18 @@ def _fitted(sample: Sequence[SourceImage], model: ModelFile) -> list[Fitted]:
         except (ImageError, OSError):
             continue
     if not usable:
-        raise InputError("none of the first images can be decoded: bench on a folder of whole images")
+        raise InputError("none of the first images can be decoded: run bench on images that are not damaged")
     return [usable[index % len(usable)] for index in range(8 * max(BATCHES))]
 
 
-def _decoder(sample: Sequence[SourceImage], model: ModelFile) -> Iterator[int]:
+def _decoding(sample: Sequence[SourceImage], model: ModelFile) -> Iterator[int]:
     for image in cycle(sample):
         with suppress(ImageError, OSError):
             load(image.read(), model.metadata.preprocess)
         yield 1
 
 
-def _runner(model: ModelFile, fitted: Sequence[Fitted], setting: Setting) -> Iterator[int]:
+def _computing(model: ModelFile, fitted: Sequence[Fitted], setting: Setting) -> Iterator[int]:
     session = Session(model, threads=setting.threads)
     pixels, sizes = stacked(fitted)
     session.probabilities(pixels[: setting.batch], sizes[: setting.batch])
@@ -147,7 +161,7 @@ def _runner(model: ModelFile, fitted: Sequence[Fitted], setting: Setting) -> Ite
 
 
 def _measure(steps: Sequence[_Step], seconds: float) -> list[float]:
-    """Images/s of each step, in processes as the runner's are, so that no interpreter lock slows the ideal."""
+    """Images/s of each step, in processes like those of `classify`, so that threads do not wait for each other."""
     context = multiprocessing.get_context("spawn")
     workers = max(step.workers for step in steps)
     barrier, results = context.Barrier(workers), context.Queue()
@@ -158,66 +172,61 @@ def _measure(steps: Sequence[_Step], seconds: float) -> list[float]:
     for process in processes:
         process.start()
     try:
-        found = [_result(results, processes, _PATIENCE + len(steps) * seconds) for _ in processes]
+        found = [_result(results, processes, _TIMEOUT + len(steps) * seconds) for _ in processes]
     finally:
         for process in processes:
             process.kill()
     return [sum(rates) for rates in zip(*found, strict=True)]
 
 
-def _result(results: Queue[list[float]], processes: Sequence[SpawnProcess], patience: float) -> list[float]:
-    """What one of the processes found; it is not waited for where another has died."""
-    end = time.monotonic() + patience
+def _result(results: Queue[list[float]], processes: Sequence[SpawnProcess], timeout: float) -> list[float]:
+    """The rates that one process measured. Does not wait for them if any process has ended with an error."""
+    end = time.monotonic() + timeout
     while time.monotonic() < end:
         with suppress(Empty):
             return results.get(timeout=1.0)
         if any(process.exitcode for process in processes):
-            raise PelagiaError("a process that measured died: is there memory for it, and are the images whole?")
-    raise PelagiaError(f"the processes that measure gave no answer within {patience:.0f} s: is the drive there?")
+            raise PelagiaError(
+                "a measuring process ended with an error: close other programs to free memory, or use other images"
+            )
+    raise PelagiaError(
+        f"the measuring processes did not answer within {timeout:.0f} s: check the drive with the images"
+    )
 
 
 def _work(number: int, steps: Sequence[_Step], seconds: float, barrier: Barrier, results: Queue[list[float]]) -> None:
-    """One process of `_measure`: its own images/s in each step. An iterator's first item warms up and is not timed."""
+    """One process of `_measure`: puts its images/s in each step. The first item of an iterator is not timed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which kills this
     rates = []
     for step in steps:
         takes_part = number < step.workers
         items = step.make() if takes_part else iter(())
         next(items, None)
-        barrier.wait(_PATIENCE)
+        barrier.wait(_TIMEOUT)
         rates.append(_rate(items, seconds) if takes_part else 0.0)
-        barrier.wait(_PATIENCE + seconds)
+        barrier.wait(_TIMEOUT + seconds)
     results.put(rates)
 
 
 def _rate(items: Iterator[int], seconds: float) -> float:
-    done, began = 0, time.perf_counter()
-    while time.perf_counter() - began < seconds:
+    done, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
         done += next(items)
-    return done / (time.perf_counter() - began)
+    return done / (time.perf_counter() - start)
 
 
 def _end_to_end(model: ModelFile, inputs: Sequence[Path], setting: Setting) -> tuple[int, float]:
-    """Images, and images/s of the command as a user types it, from its start to its CSV."""
+    """The number of images, and images/s of the command as a user types it, from its start to its CSV."""
     with tempfile.TemporaryDirectory(prefix="pelagia-bench-") as folder:
         out = Path(folder, "survey")
-        options = ["--workers", str(setting.workers), "--batch", str(setting.batch), "--threads", str(setting.threads)]
-        options += ["--provider", CPU]  # on which all of the above was measured
-        command = [
-            sys.executable,
-            "-P",
-            "-m",
-            "pelagia.cli",
-            "classify",
-            *map(str, [model.path, *inputs]),
-            "--out",
-            str(out),
-        ]
-        began = time.perf_counter()
-        done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
-        took = time.perf_counter() - began
+        command = [sys.executable, "-P", "-m", "pelagia.cli", "classify", *map(str, [model.path, *inputs])]
+        command += ["--out", str(out), "--provider", CPU]  # on which everything else was measured
+        command += [f"--workers={setting.workers}", f"--batch={setting.batch}", f"--threads={setting.threads}"]
+        start = time.perf_counter()
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        seconds = time.perf_counter() - start
         if done.returncode:
             raise InputError(f"classify failed: {done.stderr.strip() or done.returncode}")
         with (out / "predictions.csv").open("rb") as file:
             images = sum(1 for _ in file) - 1
-    return images, images / took
+    return images, images / seconds

@@ -1,17 +1,16 @@
-"""`pelagia doctor`: is this machine fit to classify, and what to mend where it is not."""
+"""`pelagia doctor`: checks whether this machine can classify images, and says what to do if it cannot."""
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import onnxruntime as ort
+import psutil
 
 from pelagia import __version__
 from pelagia.errors import InputError, PelagiaError
@@ -22,16 +21,16 @@ from pelagia.system.locking import REMEDY, locking_fault
 from pelagia_inference.machine.providers import CPU, installed, open_session, runtimes
 from pelagia_inference.machine.verify import verify
 
-_LEAST_DISK = 1e9
-_LEAST_MEMORY = 1e9
-_TINY = (  # an ONNX model of one Relu
+_MIN_DISK_BYTES = 1e9
+_MIN_MEMORY_BYTES = 1e9
+_RELU_MODEL = (  # an ONNX file with one Relu
     b'\x08\x08:3\n\x0c\n\x01x\x12\x01y"\x04Relu\x12\x01gZ\x0f\n\x01x\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01'
     b"b\x0f\n\x01y\x12\n\n\x08\x08\x01\x12\x04\n\x02\x08\x01B\x04\n\x00\x10\x11"
 )
 
 
 def examine(folder: Path, model: Path | None = None) -> list[Check]:
-    """Looks at the machine, at the ``folder`` where surveys are to go, and at a model if one is named."""
+    """Checks the machine, the ``folder`` where surveys will be written, and a model if one is given."""
     checks: list[Callable[[], Check]] = [
         _software,
         _processor,
@@ -46,7 +45,7 @@ def examine(folder: Path, model: Path | None = None) -> list[Check]:
 
 
 def _check(name: str, found: str, remedy: str = "") -> Check:
-    """A check that failed where there is something to do."""
+    """A check, which failed if it has a remedy."""
     return Check(name, not remedy, found, remedy)
 
 
@@ -57,70 +56,70 @@ def _software() -> Check:
 
 def _processor() -> Check:
     features = cv2.getCPUFeaturesLine()
-    found = f"{usable_cores()} cores, {platform.machine()}, OpenCV uses: {features or 'nothing special'}"
+    found = f"{usable_cores()} cores, {platform.machine()}, OpenCV uses: {features or 'no special instructions'}"
     if platform.machine().lower() in ("x86_64", "amd64") and "AVX2" not in features.replace("*AVX2?", ""):
-        return _check("processor", found, "no AVX2: it works, at a fraction of the speed; a newer laptop would pay")
+        remedy = "the processor has no AVX2, so Pelagia works but is much slower: use a newer computer if you can"
+        return _check("processor", found, remedy)
     return _check("processor", found)
 
 
 def _memory() -> Check:
-    if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
-        return _check("memory", f"not known on {sys.platform}")
-    free, total = (os.sysconf(name) * os.sysconf("SC_PAGE_SIZE") for name in ("SC_AVPHYS_PAGES", "SC_PHYS_PAGES"))
-    found = f"{free / 1e9:.1f} of {total / 1e9:.1f} GB are free"
-    remedy = "close other programs: a run takes some 200 MB, and 100 more for each core beyond two"
-    return _check("memory", found, remedy if total < _LEAST_MEMORY else "")
+    memory = psutil.virtual_memory()
+    found = f"{memory.available / 1e9:.1f} of {memory.total / 1e9:.1f} GB are free"
+    remedy = "close other programs: a run takes about 200 MB of memory, and 100 MB more for each core beyond two"
+    return _check("memory", found, remedy if memory.total < _MIN_MEMORY_BYTES else "")
 
 
 def _providers() -> Check:
-    """What is installed, and of that what starts: a package for a GPU is installed as well where there is none."""
+    """Which providers are installed and start. A package for a GPU may be installed although there is no GPU."""
     if len(runtimes()) > 1:
-        remedy = "keep one: they overwrite each other's files; uninstall all of them and install the one you need again"
-        return _check("providers", f"several ONNX Runtimes in one environment: {', '.join(runtimes())}", remedy)
+        remedy = "they overwrite each other's files: uninstall all of them, then install the one that you need"
+        return _check("providers", f"several ONNX Runtimes are in one environment: {', '.join(runtimes())}", remedy)
     found, faults = [], []
     for name in installed():
         try:
-            open_session(_TINY, name, 1)
+            open_session(_RELU_MODEL, name, 1)
             found.append(name)
         except InputError as error:
             faults.append(str(error))
     if CPU not in found:
-        faults.append("pip install --force-reinstall 'pelagia[inference]'")
+        faults.append("the CPU does not work either: pip install --force-reinstall 'pelagia[inference]'")
     return _check("providers", ", ".join(found), "; ".join(faults))
 
 
 def _disk(folder: Path) -> Check:
-    present = _present(folder)
-    free = shutil.disk_usage(present).free
-    found = f"{free / 1e9:.1f} GB are free at {present}"
-    return _check("disk", found, "free some space, or choose another folder with --out" if free < _LEAST_DISK else "")
+    existing = _existing(folder)
+    free = shutil.disk_usage(existing).free
+    found = f"{free / 1e9:.1f} GB are free at {existing}"
+    remedy = "free some space, or choose another folder with --out"
+    return _check("disk", found, remedy if free < _MIN_DISK_BYTES else "")
 
 
 def _locking(folder: Path) -> Check:
-    """A second writer must be refused: on some network drives it is not, and two runs would mix."""
-    present = _present(folder)
+    """Locks must keep a second run out. On some network drives they do not, and two runs would mix their results."""
+    existing = _existing(folder)
     try:
-        fault = locking_fault(present)
+        fault = locking_fault(existing)
     except OSError as error:
         return _check(
-            "file locking", f"cannot write to {present}: {error.strerror}", "choose a folder that you may write"
+            "file locking", f"cannot write to {existing}: {error.strerror}", "choose a folder that you may write to"
         )
-    return _check("file locking", f"{fault} ({present})" if fault else f"works at {present}", REMEDY if fault else "")
+    return _check("file locking", f"{fault} ({existing})" if fault else f"works at {existing}", REMEDY if fault else "")
 
 
-def _present(folder: Path) -> Path:
-    """``folder``, or the nearest one above it that is there."""
+def _existing(folder: Path) -> Path:
+    """``folder``, or the nearest folder above it that exists."""
     return next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.is_dir())
 
 
 def _model(model: Path) -> Check:
-    """The reference images, on the CPU and on each accelerator that starts."""
+    """Verifies the reference images, on the CPU and on each accelerator that starts."""
     differences = []
     try:
         file = ModelFile.read(model)
         for name in installed():
-            with suppress(InputError):  # of what does not start, the providers' own check tells
+            with suppress(InputError):  # the check of the providers reports what does not start
                 differences.append(f"{verify(file, name).max_probability_difference:.2g} on {name}")
     except PelagiaError as error:
-        return _check("model", str(error), "see above")
-    return _check("model", f"{model} gives the trainer's answers, to {', '.join(differences)}")
+        return _check("model", str(error), "do what the line above says")
+    return _check("model", f"{model} gives the trainer's results here; largest difference {', '.join(differences)}")

@@ -1,8 +1,9 @@
-"""What can compute the network: the execution providers of ONNX Runtime that Pelagia knows, and which one is taken.
+"""What can compute the network: the execution providers of ONNX Runtime that Pelagia knows, and how one is chosen.
 
-Invariant: a provider computes in float32, as the trainer did; one that would round on the way (TF32, half precision) is
-told not to. An accelerator is taken only where it gives the answers that the model carries, to `TOLERANCE`; so results
-do not depend on it. Which one it was is part of a survey's settings.
+Invariant: a provider computes in float32, as in training. Providers that would use less precision (TF32, half
+precision) are set not to. An accelerator is used only if its results on the model's reference images agree with those
+in the model, to `pelagia.model.metadata.TOLERANCE`; so the results do not depend on the provider. A survey stores which
+provider computed it.
 """
 
 from __future__ import annotations
@@ -14,20 +15,25 @@ from dataclasses import dataclass, field
 
 import onnxruntime as ort
 
-from pelagia.errors import InputError, PelagiaError, did_you_mean
+from pelagia.errors import InputError, PelagiaError, did_you_mean, first_line
 
 CPU = "cpu"
 AUTO = "auto"
 AUTO_ORDER = ("cuda", "directml", "openvino")
-"""What ``auto`` looks for before it takes the CPU: each of them somebody installed on purpose. CoreML is in every Mac's
-ONNX Runtime, whether or not it is the faster one for a model, so it is taken where it is named."""
+"""What ``auto`` tries before the CPU: a user installs each of these on purpose. CoreML is in every Mac's ONNX Runtime,
+whether or not it is faster for a model, so it is used only if the user names it."""
 
 
 @dataclass(frozen=True)
 class Provider:
-    """A provider: its name in ONNX Runtime, the extra that brings it, what it is told, and what it needs to start.
+    """An execution provider.
 
-    ``on_cpu``: it computes on the CPU's cores, so that a session for each keeps them busy.
+    Attributes:
+        name: its name in ONNX Runtime.
+        extra: Pelagia's extra that installs it.
+        options: ONNX Runtime's options for it.
+        needs: what it needs to start, for a message.
+        on_cpu: it computes on the CPU's cores, so one session for each core keeps them busy.
     """
 
     name: str
@@ -50,29 +56,29 @@ PROVIDERS = {
         "OpenVINOExecutionProvider",
         "inference-openvino",
         {"device_type": "CPU", "precision": "FP32"},
-        "a CPU that OpenVINO knows",
+        "a CPU that OpenVINO supports",
         on_cpu=True,
     ),
     "coreml": Provider(
         "CoreMLExecutionProvider",
         "inference",
-        {"ModelFormat": "MLProgram", "MLComputeUnits": "CPUAndGPU"},  # the Neural Engine knows half precision alone
+        {"ModelFormat": "MLProgram", "MLComputeUnits": "CPUAndGPU"},  # the Neural Engine has only half precision
         "macOS 12 or newer",
     ),
 }
-"""What ``--provider`` takes -> what it is."""
+"""Name in ``--provider`` -> provider."""
 
 _RUNTIMES = {"onnxruntime", "onnxruntime-directml", "onnxruntime-gpu", "onnxruntime-openvino"}
 
 
 def installed() -> list[str]:
-    """Keys of `PROVIDERS` that this ONNX Runtime was built with; whether they start is another question."""
+    """Keys of `PROVIDERS` that this ONNX Runtime was built with. They may still fail to start."""
     built = ort.get_available_providers()
     return [name for name, provider in PROVIDERS.items() if provider.name in built]
 
 
 def provider_of(name: str) -> Provider:
-    """The provider of that key. Raises InputError where there is none."""
+    """The provider with this key of `PROVIDERS`. Raises InputError if there is none."""
     if name not in PROVIDERS:
         known = (AUTO, *PROVIDERS)
         raise InputError(f"there is no provider '{name}'{did_you_mean(name, known)}: choose {' or '.join(known)}")
@@ -80,26 +86,31 @@ def provider_of(name: str) -> Provider:
 
 
 def require_installed(name: str) -> Provider:
-    """The provider of that key.
+    """The provider with this key of `PROVIDERS`.
 
     Raises:
-        InputError: there is none, or this ONNX Runtime lacks it; names the extra that brings it.
+        InputError: there is none, or this ONNX Runtime lacks it; the message names the extra that installs it.
     """
     provider = provider_of(name)
     if name not in installed():
         raise InputError(
-            f"the provider '{name}' is not installed: pip install 'pelagia[{provider.extra}]' in an environment of its "
-            "own, or use --provider cpu"
+            f"the provider '{name}' is not installed: run pip install 'pelagia[{provider.extra}]' in a new "
+            "environment, or use --provider cpu"
         )
     return provider
 
 
 def open_session(data: bytes, name: str, threads: int) -> ort.InferenceSession:
-    """A session of ONNX Runtime on that provider and on no other, computing in ``threads`` threads.
+    """A session of ONNX Runtime on one provider and no other.
+
+    Args:
+        data: the bytes of an ONNX file.
+        name: a key of `PROVIDERS`.
+        threads: the number of threads that the session computes in.
 
     Raises:
-        InputError: as `require_installed`, or the provider does not start; says what it needs.
-        Exception: ONNX Runtime cannot load ``data``; its classes share no base of their own.
+        InputError: as `require_installed`, or the provider does not start; the message says what it needs.
+        Exception: ONNX Runtime cannot load ``data``; its exceptions have no common base class.
     """
     provider = require_installed(name)
     options = ort.SessionOptions()
@@ -108,65 +119,75 @@ def open_session(data: bytes, name: str, threads: int) -> ort.InferenceSession:
     options.log_severity_level = 3
     if name == CPU:
         return ort.InferenceSession(data, options, providers=[provider.name])
-    given = dict(provider.options)
-    if name == "directml":
-        options.enable_mem_pattern = False
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    elif name == "openvino":
-        given["num_of_threads"] = str(threads)
-    elif name == "cuda" and hasattr(ort, "preload_dlls"):
-        with redirect_stdout(io.StringIO()):
-            ort.preload_dlls()  # CUDA and cuDNN that pip installed are on no search path
-    ort.set_default_logger_severity(4)  # what fails to start is said in our own words
+    return _open_accelerator(data, name, provider, options)
+
+
+def _open_accelerator(data: bytes, name: str, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
+    provider_options = _prepare(name, provider, options)
+    ort.set_default_logger_severity(4)  # the error below says why a provider does not start
     try:
-        session = ort.InferenceSession(data, options, providers=[(provider.name, given)], enable_fallback=0)
-        why = ""
+        session = ort.InferenceSession(data, options, providers=[(provider.name, provider_options)], enable_fallback=0)
+        cause = ""
     except Exception as error:
-        ort.InferenceSession(data, options, providers=[PROVIDERS[CPU].name])  # raises where the model is at fault
-        why = f" ({str(error).splitlines()[0]})"
+        ort.InferenceSession(data, options, providers=[PROVIDERS[CPU].name])  # raises if the model is at fault
+        cause = f" ({first_line(error)})"
     finally:
         ort.set_default_logger_severity(2)
-    if why or session.get_providers()[0] != provider.name:
+    if cause or session.get_providers()[0] != provider.name:
         raise InputError(
-            f"the provider '{name}' is installed and does not start{why}: it needs {provider.needs}; mend that, or use "
-            "--provider cpu"
+            f"the provider '{name}' is installed but does not start{cause}: it needs {provider.needs}; install that, "
+            "or use --provider cpu"
         )
     return session
 
 
-def runtimes() -> list[str]:
-    """Installed packages that each bring an ONNX Runtime. Two in one environment overwrite each other's files."""
-    from importlib.metadata import distributions  # it takes long, and `pelagia doctor` alone asks
+def _prepare(name: str, provider: Provider, options: ort.SessionOptions) -> dict[str, str]:
+    """Sets the session's options that a provider needs. Returns the options of the provider."""
+    provider_options = dict(provider.options)
+    if name == "directml":
+        options.enable_mem_pattern = False
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    elif name == "openvino":
+        provider_options["num_of_threads"] = str(options.intra_op_num_threads)
+    elif name == "cuda" and hasattr(ort, "preload_dlls"):
+        with redirect_stdout(io.StringIO()):
+            ort.preload_dlls()  # pip installs CUDA and cuDNN in folders where the system does not look
+    return provider_options
 
-    names = {str(one.name).lower().replace("_", "-") for one in distributions()}
+
+def runtimes() -> list[str]:
+    """Installed packages that each contain an ONNX Runtime. Two in one environment overwrite each other's files."""
+    from importlib.metadata import distributions  # slow to import, and only `pelagia doctor` needs it
+
+    names = {str(package.name).lower().replace("_", "-") for package in distributions()}
     return sorted(names & _RUNTIMES)
 
 
-def choose_provider(wanted: str, prove: Callable[[str], object], note: Callable[[str], None]) -> str:
-    """A key of `PROVIDERS` for what the user asked for.
+def choose_provider(wanted: str, check: Callable[[str], object], note: Callable[[str], None]) -> str:
+    """Turns what the user asked for into a key of `PROVIDERS`.
 
     Args:
-        wanted: such a key, or `AUTO`: the first of `AUTO_ORDER` that is installed and that ``prove`` lets pass, else
-            the CPU.
-        prove: raises InputError or ModelError where the provider of that key does not start or gives other answers
-            than the trainer's.
-        note: is told what ``auto`` passed over, and why.
+        wanted: a key of `PROVIDERS`, or `AUTO`: the first of `AUTO_ORDER` that is installed and passes ``check``, or
+            the CPU if there is none.
+        check: called with a key; raises InputError if that provider does not start, and ModelError if its results
+            differ from those in the model.
+        note: called with the reason for each provider that ``auto`` could not use.
 
     Raises:
-        InputError, ModelError: of ``prove``, where a provider was named.
+        InputError, ModelError: from ``check``, if the user named the provider.
     """
     if wanted != AUTO:
         require_installed(wanted)
-        prove(wanted)
+        check(wanted)
         return wanted
     for name in AUTO_ORDER:
         if name not in installed():
             continue
         try:
-            prove(name)
+            check(name)
         except PelagiaError as error:
             note(str(error))
         else:
             return name
-    prove(CPU)
+    check(CPU)
     return CPU

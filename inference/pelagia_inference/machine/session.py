@@ -1,8 +1,9 @@
-"""One loaded model: uint8 pixels in, and sizes where it asks for them; probabilities out, and the score of the unknown
-where the model has one.
+"""One loaded model: uint8 pixels in, and image sizes if the model takes them; probabilities out, and an
+out-of-distribution score if the model has one.
 
-Invariant: a session computes in as many threads as it was told, by default the one that calls it, so that the caller
-decides how many cores are busy. ONNX Runtime left alone takes every core for every session and goes slower.
+Invariant: a session computes in the number of threads that it was given. The default is the calling thread alone, so
+the caller decides how many cores are busy. By default ONNX Runtime uses every core for every session, which is slower
+when several sessions run.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.errors import ModelError, PelagiaError
+from pelagia.errors import ModelError, PelagiaError, first_line
 from pelagia.images.preprocess import Fitted
 from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME, Graph
 from pelagia_inference.machine.providers import CPU, open_session
@@ -26,11 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a model says of N images.
+    """The outputs of a model for N images.
 
     Attributes:
         probabilities: float32, N x classes; rows sum to 1.
-        unknown: float32, N, higher where an image is less like the known ones; None where the model does not say.
+        unknown: out-of-distribution scores, float32, N; higher for an image that is less like the training images.
+            None if the model has no such score.
     """
 
     probabilities: NDArray[np.float32]
@@ -38,9 +40,9 @@ class Answers:
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """``unknown`` of a model that says it."""
+        """``unknown``, for a model that has the score. Raises ValueError if it has not."""
         if self.unknown is None:
-            raise ValueError("this model gives no score of the unknown")
+            raise ValueError("this model has no out-of-distribution score")
         return self.unknown
 
 
@@ -50,11 +52,15 @@ class Session:
     Args:
         model: the file, read and validated, or its graph.
         provider: a key of `pelagia_inference.machine.providers.PROVIDERS`.
-        threads: threads that a call computes in; 1 is the calling thread alone.
+        threads: the number of threads that a call computes in; 1 is the calling thread alone.
+
+    Attributes:
+        graph: what the session computes.
+        takes_size: the model takes the images' sizes as well as their pixels.
 
     Raises:
-        ModelError: the graph is damaged or has other inputs and outputs than ours.
-        InputError: the provider is not installed, or does not start.
+        ModelError: the graph is damaged, or its inputs and outputs are not those of a Pelagia model.
+        InputError: the provider is not installed or does not start.
     """
 
     def __init__(self, model: ModelFile | Graph, provider: str = CPU, threads: int = 1) -> None:
@@ -64,49 +70,55 @@ class Session:
             self._session = open_session(self.graph.data, provider, threads)
         except PelagiaError:
             raise
-        except Exception as error:  # ONNX Runtime raises classes of its own that share no base but Exception
-            first = str(error).splitlines()[0]
-            raise ModelError(f"ONNX Runtime cannot load {self.graph.path}: {first}; copy the file again") from None
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base class
+            raise ModelError(
+                f"ONNX Runtime cannot load {self.graph.path}: {first_line(error)}; copy the file again"
+            ) from None
+        self._outputs = [OUTPUT_NAME, UNKNOWN_NAME] if self.graph.scores_unknown else [OUTPUT_NAME]
+        self.takes_size = self._require_fitting_graph()
+
+    def _require_fitting_graph(self) -> bool:
+        """Compares the graph's inputs and outputs with its metadata. Returns whether the model takes sizes."""
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         size = self.graph.preprocess.size
         shape = list(inputs[0].shape)[1:]
-        self._outputs = [OUTPUT_NAME, UNKNOWN_NAME] if self.graph.scores_unknown else [OUTPUT_NAME]
-        given, names = {one.name for one in outputs}, [one.name for one in inputs]
-        self.takes_size = names == [INPUT_NAME, SIZE_NAME]
-        known = names == [INPUT_NAME] or self.takes_size
-        if not known or shape != [size, size, 3] or not given.issuperset(self._outputs):
+        names, output_names = [value.name for value in inputs], {value.name for value in outputs}
+        known = names in ([INPUT_NAME], [INPUT_NAME, SIZE_NAME])
+        if not known or shape != [size, size, 3] or not output_names.issuperset(self._outputs):
             raise ModelError(
                 f"the graph of {self.graph.path} does not fit its metadata (input {inputs[0].name} {shape}): "
                 "export it again"
             )
+        return len(names) > 1
 
     def probabilities(self, pixels: NDArray[np.uint8], sizes: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
-        """Class probabilities of fitted images, as of `answers`: float32, N x classes."""
+        """The class probabilities of `answers`: float32, N x classes."""
         return self.answers(pixels, sizes).probabilities
 
     def answers(self, pixels: NDArray[np.uint8], sizes: NDArray[np.float32] | None = None) -> Answers:
-        """All that the model says of fitted images.
+        """All outputs of the model for N images.
 
         Args:
-            pixels: uint8, N x size x size x 3, RGB, as `pelagia.images.preprocess.load` gives.
-            sizes: float32, N x 3, as `stacked` gives; needed where `takes_size`, ignored elsewhere.
+            pixels: uint8, N x size x size x 3, RGB, as `pelagia.images.preprocess.load` returns them.
+            sizes: float32, N x 3, as `stacked` returns them; required if `takes_size`, else ignored.
 
         Raises:
-            ModelError: ONNX Runtime fails, as where memory is short; or there are no sizes, and the model takes them.
+            ModelError: ONNX Runtime fails, for example because memory is short; or the model takes sizes and there are
+                none.
         """
         inputs: dict[str, NDArray[np.uint8] | NDArray[np.float32]] = {INPUT_NAME: pixels}
         if self.takes_size:
             if sizes is None:
                 raise ModelError(
-                    f"{self.graph.path} takes the images' sizes beside their pixels: give what "
-                    "`pelagia_inference.stacked` makes of `load_sized`"
+                    f"{self.graph.path} takes the images' sizes as well as their pixels: pass both results of "
+                    "`pelagia_inference.stacked`, of images that `load_sized` returned"
                 )
             inputs[SIZE_NAME] = sizes
         try:
             return Answers(*self._session.run(self._outputs, inputs))
-        except Exception as error:  # its classes share no base but Exception
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base class
             raise ModelError(
-                f"ONNX Runtime fails on {len(pixels)} images with {self.graph.path}: {str(error).splitlines()[0]}; "
+                f"ONNX Runtime fails on {len(pixels)} images with {self.graph.path}: {first_line(error)}; "
                 "try --batch 1 and --workers 1"
             ) from None
 
@@ -114,14 +126,16 @@ class Session:
 def stacked(
     images: Sequence[Fitted], pixel_sizes: Sequence[float] | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """What `Session.answers` takes, of images that `pelagia.images.preprocess.load_sized` gave, at least one.
+    """The arguments of `Session.answers` for some images.
 
     Args:
-        pixel_sizes: micrometres along the side of a pixel of each, as `pelagia.images.pixel_size` gives; None: unknown.
+        images: at least one, as `pelagia.images.preprocess.load_sized` returns them.
+        pixel_sizes: the length of a pixel's side in micrometers, for each image, as `pelagia.images.pixel_size`
+            returns it; None: not known.
 
     Returns:
-        uint8, N x size x size x 3; and float32, N x 3: width, height, micrometres; 0 is unknown.
+        uint8, N x size x size x 3; and float32, N x 3: width and height in pixels, micrometers per pixel (0: unknown).
     """
-    micrometres = pixel_sizes if pixel_sizes is not None else [0.0] * len(images)
-    sizes = [(image.width, image.height, one) for image, one in zip(images, micrometres, strict=True)]
+    micrometers = pixel_sizes if pixel_sizes is not None else [0.0] * len(images)
+    sizes = [(image.width, image.height, length) for image, length in zip(images, micrometers, strict=True)]
     return np.stack([image.pixels for image in images]), np.array(sizes, np.float32)

@@ -1,7 +1,7 @@
-"""How a machine's cores are shared between sessions, and the best way that `pelagia bench --apply` found for a model.
+"""How sessions share a machine's cores, and the fastest setting that `pelagia bench --apply` found for a model.
 
-Invariant: the number of workers changes no result. The batch and the threads of a session may change a probability's
-last digits, so a survey remembers them and goes on with them.
+Invariant: the number of workers changes no result. The batch size and the threads of a session may change the last
+digits of a probability, so a survey stores them and is resumed with them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ _FILE = "bench.json"
 
 @dataclass(frozen=True)
 class Setting:
-    """``workers`` sessions side by side, each computing in ``threads`` threads, ``batch`` images at once."""
+    """``workers`` sessions at the same time, each of which computes ``batch`` images at once in ``threads`` threads.
+
+    A 0 means: not specified.
+    """
 
     workers: int
     threads: int = 1
@@ -36,24 +39,27 @@ class Setting:
 
 
 def default_setting(provider: str = CPU) -> Setting:
-    """How a provider is used where nothing was measured: a session for each core; on a GPU, one with larger batches."""
+    """The setting of a provider for which nothing was measured.
+
+    It is one session for each core; on a GPU, one session with larger batches.
+    """
     return Setting(usable_cores()) if provider_of(provider).on_cpu else Setting(1, usable_cores(), GPU_BATCH)
 
 
-def completed(wish: Setting, provider: str, known: Sequence[Setting] = ()) -> Setting:
-    """``wish`` with the first figure of ``known`` wherever it has a 0, and the provider's own where they have one too.
+def complete_setting(wanted: Setting, provider: str, known: Sequence[Setting] = ()) -> Setting:
+    """Replaces each 0 of ``wanted`` by the first value of ``known`` that is not 0, else by the provider's default.
 
-    A number of workers is taken only along with its threads: together they are the cores.
+    A number of workers from ``known`` counts only if its threads are used as well: the two together fill the cores.
     """
     default = default_setting(provider)
-    threads = next(one.threads for one in (wish, *known, default) if one.threads)
-    batch = next(one.batch for one in (wish, *known, default) if one.batch)
-    measured = next((one.workers for one in known if one.workers and one.threads == threads), 0)
-    return Setting(wish.workers or measured or max(1, min(default.workers, usable_cores() // threads)), threads, batch)
+    threads = next(setting.threads for setting in (wanted, *known, default) if setting.threads)
+    batch = next(setting.batch for setting in (wanted, *known, default) if setting.batch)
+    workers = wanted.workers or next((k.workers for k in known if k.workers and k.threads == threads), 0)
+    return Setting(workers or max(1, min(default.workers, usable_cores() // threads)), threads, batch)
 
 
 def stored_setting(model_sha256: str) -> Setting | None:
-    """What `bench --apply` found for a model on this machine's CPU with as many cores; None where it never ran."""
+    """What `bench --apply` stored for a model on this machine's CPU with as many cores as now; None if nothing."""
     entry = _read().get(model_sha256)
     if not isinstance(entry, dict) or entry.get("cores") != usable_cores():
         return None
@@ -64,7 +70,7 @@ def stored_setting(model_sha256: str) -> Setting | None:
 
 
 def store_setting(model_sha256: str, setting: Setting) -> Path:
-    """Remembers a setting for a model on this machine; the file it went to."""
+    """Stores a setting for a model on this machine. Returns the file that holds it."""
     path = _path()
     entries = _read() | {model_sha256: {**asdict(setting), "cores": usable_cores()}}
     write_text(path, json.dumps(entries, indent=2) + "\n")
@@ -76,7 +82,7 @@ def _path() -> Path:
 
 
 def _read() -> dict[str, object]:
-    """An unreadable or damaged file is as good as none: it holds nothing that cannot be measured again."""
+    """The stored settings; empty if the file is missing or damaged, since `bench` can measure them again."""
     try:
         found = json.loads(_path().read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""How many images a run will have, counted beside it, for the person who wants to know how long it takes.
+"""Counts the images of a run while it works, so that a person can see how long it will take.
 
-Invariant: counting never ends or delays a run: it lists and reads nothing, it stops with the run, and where listing
-means unpacking, as in a compressed tar, there is no count.
+Invariant: counting never ends or delays a run. It lists images and reads none, and it stops when the run stops. There
+is no count where listing would mean unpacking, as in a compressed tar.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from pelagia.sources.image import Held
 
 @contextmanager
 def count_in_background(inputs: Sequence[Path]) -> Iterator[Callable[[], int | None]]:
-    """Yields a call that gives the number of images of ``inputs`` once it is known, and None before."""
-    over = threading.Event()
-    found: list[int] = []
+    """Yields a function that returns the number of images in ``inputs``; None until they are all counted."""
+    stopped = threading.Event()
+    result: list[int] = []
 
     def count() -> None:
-        number = 0
+        images = 0
         try:
             for image in list_images(inputs):
-                if over.is_set() or isinstance(image.reader, Held):
+                if stopped.is_set() or isinstance(image.reader, Held):
                     return
-                number += 1
-        except (PelagiaError, ImageError, OSError):  # whoever classifies them says so
+                images += 1
+        except (PelagiaError, ImageError, OSError):  # the run itself reports it
             return
-        found.append(number)
+        result.append(images)
 
     threading.Thread(target=count, name="pelagia-count", daemon=True).start()
     try:
-        yield lambda: found[0] if found else None
+        yield lambda: result[0] if result else None
     finally:
-        over.set()
+        stopped.set()

@@ -1,8 +1,8 @@
-"""Images -> predictions, with every core busy and a bounded number of images in memory.
+"""Images in, predictions out, with every core busy and a limited number of images in memory.
 
-Invariant: predictions come in the order of the images, and the same list of images gives the same batches, so that a
-run gives the same numbers to the last bit however often it was broken off. An image that cannot be used is a prediction
-with a reason; it never ends the run.
+Invariant: predictions come in the order of the images. The same list of images always gives the same batches, so a run
+gives exactly the same numbers however often it was interrupted. An image that cannot be used is a prediction with a
+reason; it never ends the run.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from pelagia.survey.journal import Prediction
 from pelagia_inference.machine.providers import CPU
 from pelagia_inference.machine.setting import Setting, default_setting
 from pelagia_inference.workers.pool import WorkerPool
-from pelagia_inference.workers.protocol import Answer, Item
+from pelagia_inference.workers.protocol import Item, Response
 
 _POSITION = {"decimalLatitude", "decimalLongitude"}
-_REQUEST = 64
-"""Images that go to a worker in one message, about: enough that messages cost next to nothing."""
+_REQUEST_IMAGES = 64
+"""A request has about this many images: enough that messages cost almost nothing."""
 _REQUEST_BYTES = 1 << 22
-"""A message is closed when it carries so much; only images of compressed tars travel in it."""
-_AHEAD = 4
-"""Messages in flight for each worker: enough that none waits while the journal is flushed to the disk."""
-_AHEAD_BYTES = 48 << 20
-"""What the messages in flight carry for each worker, about."""
+"""A request is closed when its images have this many bytes. Only images from compressed tars travel in a request."""
+_REQUESTS_IN_FLIGHT = 4
+"""For each worker: enough that none waits while the journal is written to the disk."""
+_BYTES_IN_FLIGHT = 48 << 20
+"""For each worker: about this many bytes of images travel in requests at the same time."""
 
 
 def predict(
@@ -41,35 +41,37 @@ def predict(
     setting: Setting | None = None,
     provider: str = CPU,
 ) -> Iterator[list[Prediction]]:
-    """Predictions of ``images``, some at a time, in order.
+    """Yields predictions for ``images``, in their order, a list of some images at a time.
 
     Args:
-        setting: by default that of `default_setting`: on the CPU, a worker with a session of its own for each core.
+        setting: by default that of `default_setting`: on the CPU, a worker with its own session for each core.
+        provider: a key of `pelagia_inference.machine.providers.PROVIDERS`.
 
     Raises:
         ModelError, InputError: as `pelagia_inference.machine.session.Session`.
         PelagiaError: a worker process does not start.
     """
     setting = setting or default_setting(provider)
-    with WorkerPool(model, provider, setting) as crew:
-        crew.ready()
-        yield from predict_with(crew, images, setting, decider=model.metadata.decider)
+    with WorkerPool(model, provider, setting) as pool:
+        pool.ready()
+        yield from predict_with(pool, images, setting, decider=model.metadata.decider)
 
 
 def predict_with(
-    crew: WorkerPool,
+    pool: WorkerPool,
     images: Iterable[SourceImage],
     setting: Setting,
-    skip: Callable[[Sequence[SourceImage]], Sequence[SourceImage]] = lambda batch: batch,
+    skip: Callable[[Sequence[SourceImage]], Sequence[SourceImage]] = lambda images: images,
     *,
     decider: Decider,
 ) -> Iterator[list[Prediction]]:
-    """As `predict`, with workers that stand already.
+    """As `predict`, with workers that are already running.
 
     Args:
-        setting: of the crew.
-        skip: takes some images and gives those that are still to do; batches are cut before it is asked.
-        decider: of the crew's model.
+        pool: the workers.
+        setting: the setting of the pool.
+        skip: takes some images and returns those that are still to be done. Batches are formed before it is called.
+        decider: the rule of the pool's model.
     """
     pending: deque[_InFlight] = deque()
     for request in _requests(images, setting.batch):
@@ -77,9 +79,9 @@ def predict_with(
         todo = [[image for image in batch if id(image) in kept] for batch in request]
         if kept:
             items = [[_item(image) for image in batch] for batch in todo if batch]
-            pending.append(_InFlight([image for batch in todo for image in batch], crew.submit(items)))
-        while len(pending) >= setting.workers * _AHEAD or (
-            len(pending) > 1 and sum(one.bytes for one in pending) > setting.workers * _AHEAD_BYTES
+            pending.append(_InFlight([image for batch in todo for image in batch], pool.submit(items)))
+        while len(pending) >= setting.workers * _REQUESTS_IN_FLIGHT or (
+            len(pending) > 1 and sum(request.bytes for request in pending) > setting.workers * _BYTES_IN_FLIGHT
         ):
             yield _predictions(pending.popleft(), decider)
     while pending:
@@ -87,23 +89,23 @@ def predict_with(
 
 
 class _InFlight:
-    """A request, and the answer to come."""
+    """The images of a request, and its response to come."""
 
-    def __init__(self, images: Sequence[SourceImage], answer: Future[Answer]) -> None:
+    def __init__(self, images: Sequence[SourceImage], response: Future[Response]) -> None:
         self.images = images
-        self.answer = answer
-        self.bytes = _bytes_of(images)
+        self.response = response
+        self.bytes = _held_bytes(images)
 
 
-def _requests(images: Iterable[SourceImage], size: int) -> Iterator[list[list[SourceImage]]]:
-    """Batches of ``size``, some at a time; where they are cut depends on nothing but their place."""
+def _requests(images: Iterable[SourceImage], batch_size: int) -> Iterator[list[list[SourceImage]]]:
+    """Yields requests of several batches. Where a batch begins depends on the position in ``images`` alone."""
     stream = iter(images)
     request: list[list[SourceImage]] = []
     held = 0
-    for batch in iter(lambda: list(islice(stream, size)), []):
+    for batch in iter(lambda: list(islice(stream, batch_size)), []):
         request.append(batch)
-        held += _bytes_of(batch)
-        if len(request) * size >= _REQUEST or held > _REQUEST_BYTES:
+        held += _held_bytes(batch)
+        if len(request) * batch_size >= _REQUEST_IMAGES or held > _REQUEST_BYTES:
             yield request
             request, held = [], 0
     if request:
@@ -114,20 +116,20 @@ def _item(image: SourceImage) -> Item:
     return image.reader or str(image.file), pixel_size_um(image.columns)
 
 
-def _bytes_of(images: Sequence[SourceImage]) -> int:
-    """What images weigh that travel with their bytes."""
+def _held_bytes(images: Sequence[SourceImage]) -> int:
+    """The bytes of those images that travel with their content."""
     return sum(len(image.reader.data) for image in images if isinstance(image.reader, Held))
 
 
 def _predictions(request: _InFlight, decider: Decider) -> list[Prediction]:
-    answer = request.answer.result()
-    scores = [None] * len(answer.probabilities) if answer.unknown is None else answer.unknown.tolist()
-    said = zip(answer.probabilities, scores, decider(answer.probabilities, answer.unknown), strict=True)
-    found = []
-    for image, outcome in zip(request.images, answer.outcomes, strict=True):
-        probabilities, unknown, verdict = (None, None, NO_VERDICT) if outcome.reason else next(said)
-        columns = _columns(image.columns, outcome.columns)
-        found.append(
+    response = request.response.result()
+    scores = [None] * len(response.probabilities) if response.unknown is None else response.unknown.tolist()
+    verdicts = decider(response.probabilities, response.unknown)
+    classified = zip(response.probabilities, scores, verdicts, strict=True)
+    predictions = []
+    for image, outcome in zip(request.images, response.outcomes, strict=True):
+        probabilities, unknown, verdict = (None, None, NO_VERDICT) if outcome.reason else next(classified)
+        predictions.append(
             Prediction(
                 image.path,
                 str(image.file),
@@ -137,17 +139,17 @@ def _predictions(request: _InFlight, decider: Decider) -> list[Prediction]:
                 probabilities,
                 unknown,
                 verdict,
-                columns,
+                _columns(image.columns, outcome.columns),
             )
         )
-    return found
+    return predictions
 
 
-def _columns(given: Mapping[str, str], found: Mapping[str, str] | None) -> Mapping[str, str]:
-    """What the input says of an image; where it says nothing, what the image itself does."""
-    if found is None:
-        return given
-    said = {name: value for name, value in given.items() if value}
-    if said.keys() & _POSITION:  # half a position of each would be a third one
-        found = {name: value for name, value in found.items() if name not in _POSITION}
-    return {**given, **found, **said}
+def _columns(from_input: Mapping[str, str], from_image: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The columns of the input, such as a manifest; the camera's values fill those that are empty or missing."""
+    if from_image is None:
+        return from_input
+    filled = {name: value for name, value in from_input.items() if value}
+    if filled.keys() & _POSITION:  # half a position from each source would be a place where nobody was
+        from_image = {name: value for name, value in from_image.items() if name not in _POSITION}
+    return {**from_input, **from_image, **filled}

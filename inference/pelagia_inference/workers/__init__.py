@@ -1,1 +1,1 @@
-"""The processes that decode and classify, and what is sent to and from them."""
+"""The processes that decode and classify images, and the messages between them and the run."""

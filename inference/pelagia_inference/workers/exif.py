@@ -1,8 +1,8 @@
-"""Where and when a camera took an image, of the EXIF block in a JPEG, PNG or TIFF (CIPA DC-008, Exif 2.32).
+"""Where and when a camera took an image, from the EXIF block of a JPEG, PNG or TIFF (CIPA DC-008, Exif 2.32).
 
-Invariant: whatever the bytes are, the answer comes at once and without an error: each directory is read once, up to a
-limit, and no link is followed but those to the two that are needed. Libraries that read all of EXIF can be made to
-run without end by a damaged file.
+Invariant: whatever the bytes are, `exif_columns` returns quickly and raises nothing. It reads each directory once, up
+to a limit, and follows only the links to the two directories that it needs. A damaged file can make libraries that read
+all of EXIF run forever.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import re
 import struct
 from datetime import datetime
 
-_BLOCK_WITHIN = 1 << 17
+_SEARCHED_BYTES = 1 << 17
 _MAX_ENTRIES = 256
-_MAX_BYTES = 64
+_MAX_VALUE_BYTES = 64
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}
-"""Bytes of a value, by EXIF's number of its type."""
+"""EXIF's number of a type -> bytes of one value of that type."""
 
 _EXIF_DIRECTORY, _GPS_DIRECTORY = 0x8769, 0x8825
 _TAKEN, _TAKEN_OFFSET = 0x9003, 0x9011
@@ -25,10 +25,11 @@ _Directory = dict[int, bytes]
 
 
 def exif_columns(data: bytes) -> dict[str, str]:
-    """Darwin Core's ``eventDate``, ``decimalLatitude`` and ``decimalLongitude``, as far as an encoded image has them.
+    """Darwin Core's ``eventDate``, ``decimalLatitude`` and ``decimalLongitude``, if an encoded image has them.
 
-    The date is ISO 8601: the camera's with its offset from UTC, where it says that; else the GPS receiver's, in UTC;
-    else the camera's, of which nobody knows the zone. A position of exactly 0, 0 is a receiver without a fix.
+    The date is ISO 8601. It is the camera's date with its offset from UTC; if the camera wrote no offset, the GPS
+    receiver's date, in UTC; if there is none, the camera's date without a time zone. A position of exactly 0, 0 is left
+    out: the receiver had no fix.
     """
     tiff = _tiff_of(data)
     if tiff is None:
@@ -46,50 +47,52 @@ def exif_columns(data: bytes) -> dict[str, str]:
 
 
 class _Tiff:
-    """EXIF is a small TIFF file inside another file; offsets count from its start."""
+    """An EXIF block is a small TIFF file inside another file. Offsets count from its start."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
         self._order = "<" if data[:2] == b"II" else ">"
 
     def number(self, raw: bytes) -> int:
-        """An unsigned number of 2 or 4 bytes; 0, which is no directory's place, where there is none."""
+        """An unsigned number of 2 or 4 bytes; 0, which is never a directory's offset, if ``raw`` has another length."""
         kind = {2: "H", 4: "I"}.get(len(raw))
         return int(struct.unpack(self._order + kind, raw)[0]) if kind else 0
 
     def rationals(self, raw: bytes) -> list[float]:
-        """Fractions; empty where one has no denominator."""
+        """The fractions in ``raw``; an empty list if a denominator is 0."""
         numbers = struct.unpack(f"{self._order}{len(raw) // 4}I", raw[: len(raw) // 4 * 4])
         pairs = list(zip(numbers[::2], numbers[1::2], strict=False))
-        return [] if any(below == 0 for _, below in pairs) else [above / below for above, below in pairs]
+        if any(denominator == 0 for _, denominator in pairs):
+            return []
+        return [numerator / denominator for numerator, denominator in pairs]
 
-    def directory(self, at: int) -> _Directory:
-        """Tag -> the bytes of its value, of those that are short."""
-        if not 8 <= at <= len(self.data) - 2:
+    def directory(self, offset: int) -> _Directory:
+        """Tag -> the bytes of its value. Long values are left out."""
+        if not 8 <= offset <= len(self.data) - 2:
             return {}
         found = {}
-        for index in range(min(self.number(self.data[at : at + 2]), _MAX_ENTRIES)):
-            entry = self.data[at + 2 + 12 * index : at + 14 + 12 * index]
+        for index in range(min(self.number(self.data[offset : offset + 2]), _MAX_ENTRIES)):
+            entry = self.data[offset + 2 + 12 * index : offset + 14 + 12 * index]
             if len(entry) < 12:
                 break
             size = _SIZES.get(self.number(entry[2:4]), 0) * self.number(entry[4:8])
-            if 0 < size <= _MAX_BYTES:
-                place = self.number(entry[8:12])
-                found[self.number(entry[:2])] = entry[8 : 8 + size] if size <= 4 else self.data[place : place + size]
+            if 0 < size <= _MAX_VALUE_BYTES:
+                start = self.number(entry[8:12])
+                found[self.number(entry[:2])] = entry[8 : 8 + size] if size <= 4 else self.data[start : start + size]
         return found
 
 
 def _tiff_of(data: bytes) -> _Tiff | None:
     if data[:4] in (b"II*\0", b"MM\0*"):
         return _Tiff(data)
-    at = -1
+    start = -1
     if data[:2] == b"\xff\xd8":
-        at = data.find(b"Exif\0\0", 0, _BLOCK_WITHIN)
-        at = at + 6 if at >= 4 and data[at - 4 : at - 2] == b"\xff\xe1" else -1
+        start = data.find(b"Exif\0\0", 0, _SEARCHED_BYTES)
+        start = start + 6 if start >= 4 and data[start - 4 : start - 2] == b"\xff\xe1" else -1
     elif data[:4] == b"\x89PNG":
-        at = data.find(b"eXIf", 0, _BLOCK_WITHIN)
-        at = at + 4 if at >= 0 else -1
-    block = data[at : at + _BLOCK_WITHIN] if at >= 0 else b""
+        start = data.find(b"eXIf", 0, _SEARCHED_BYTES)
+        start = start + 4 if start >= 0 else -1
+    block = data[start : start + _SEARCHED_BYTES] if start >= 0 else b""
     return _Tiff(block) if block[:4] in (b"II*\0", b"MM\0*") else None
 
 
@@ -111,7 +114,7 @@ def _text(directory: _Directory, tag: int) -> str:
 
 
 def _iso(text: str) -> str:
-    """``2024:05:06 07:08:09`` in ISO 8601; empty where it is no date."""
+    """``2024:05:06 07:08:09`` in ISO 8601; empty if ``text`` is not a date."""
     try:
         return datetime.strptime(text, "%Y:%m:%d %H:%M:%S").isoformat()
     except ValueError:
@@ -119,6 +122,7 @@ def _iso(text: str) -> str:
 
 
 def _degrees(gps: _Directory, tag: int, reference: int, sides: bytes, limit: float, tiff: _Tiff) -> float | None:
+    """Latitude or longitude in degrees; None if it is missing or impossible. ``sides`` is b"NS" or b"EW"."""
     parts = tiff.rationals(gps.get(tag, b""))
     if len(parts) != 3:
         return None

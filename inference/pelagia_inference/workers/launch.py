@@ -1,7 +1,8 @@
-"""Starting worker processes: when they are needed, or earlier.
+"""Starts worker processes: when they are needed, or earlier.
 
-A worker imports for a third of a second, and so does the command that is going to use it. `prestart_workers`, called before
-the command's own imports, lets them do so side by side. A worker that nobody takes ends with its parent.
+A worker needs a third of a second for its imports, and so does the command that is going to use it. `prestart_workers`,
+called before the command's own imports, lets both import at the same time. A worker that is never used ends when its
+parent ends.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from typing import IO, cast
 
 from pelagia.system.cores import usable_cores
 
-_MOST_AHEAD = 16
-"""Without knowing the provider: on a machine of many cores a GPU may turn out to compute."""
+_MAX_PRESTARTED = 16
+"""The provider is not known yet: on a machine with many cores, a GPU may compute the network."""
 _COMMAND = (sys.executable, "-P", "-m", "pelagia_inference.workers.worker")
 
 
 @dataclass(frozen=True)
 class Child:
-    """A process that runs `pelagia_inference.workers.worker`, its pipes, and what it writes to stderr."""
+    """A process that runs `pelagia_inference.workers.worker`, its pipes, and the file that takes its stderr."""
 
     process: Popen[bytes]
-    words: IO[bytes]
+    stderr: IO[bytes]
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -37,31 +38,37 @@ class Child:
         return cast("IO[bytes]", self.process.stdout)
 
 
-_ahead: deque[Child] = deque()
+_prestarted: deque[Child] = deque()
 
 
 def prestart_workers(workers: int, provider: str) -> None:
-    """Starts workers that `take` will give: so many, or where that is 0 as many as ``provider`` is likely to want."""
-    for _ in range(workers or (min(usable_cores(), _MOST_AHEAD) if provider in ("auto", "cpu") else 1)):
-        _ahead.append(_start())
+    """Starts the workers that `take` will return.
+
+    Args:
+        workers: their number; 0: as many as ``provider`` is likely to need.
+        provider: what the user asked for: ``auto`` or a key of `pelagia_inference.machine.providers.PROVIDERS`.
+    """
+    likely = min(usable_cores(), _MAX_PRESTARTED) if provider in ("auto", "cpu") else 1
+    for _ in range(workers or likely):
+        _prestarted.append(_start())
 
 
 def take() -> Child:
-    """A worker: one that was started ahead, or a new one."""
-    return _ahead.popleft() if _ahead else _start()
+    """Returns a worker: a prestarted one, or a new one if none is left."""
+    return _prestarted.popleft() if _prestarted else _start()
 
 
 def stop_unused_workers() -> None:
-    """Ends those that were started ahead and are not needed."""
-    while _ahead:
-        child = _ahead.popleft()
+    """Ends the prestarted workers that nobody took."""
+    while _prestarted:
+        child = _prestarted.popleft()
         child.process.kill()
         child.process.wait()
-        for file in (child.stdin, child.stdout, child.words):
+        for file in (child.stdin, child.stdout, child.stderr):
             file.close()
 
 
 def _start() -> Child:
-    words: IO[bytes] = TemporaryFile()  # noqa: SIM115 - whoever takes the child closes it
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # numpy's: a worker multiplies no matrices with it
-    return Child(Popen(_COMMAND, stdin=PIPE, stdout=PIPE, stderr=words, env=environment), words)
+    stderr: IO[bytes] = TemporaryFile()  # noqa: SIM115 - whoever takes the child closes it
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # for numpy: a worker multiplies no matrices with it
+    return Child(Popen(_COMMAND, stdin=PIPE, stdout=PIPE, stderr=stderr, env=environment), stderr)

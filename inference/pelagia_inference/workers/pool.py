@@ -1,12 +1,13 @@
-"""The worker processes of a run, and what happens when one dies or hangs.
+"""The worker processes of a run, and what happens if one of them crashes or hangs.
 
-Invariant: every request gets an answer. One over which a process dies, or says nothing for too long, goes to a new
-process an image at a time; those that end that one too have failed (``crashed``, ``timed_out``), and the rest is done
-in its batches, so that it gets the probabilities that it would have had if the culprit were merely undecodable.
+Invariant: every request gets a response. If a process ends during a request, or does not answer in time, a new process
+takes the images of that request one at a time. The images that end this process too have failed (``crashed``,
+``timed_out``). The other images are then computed in their old batches, so they get the probabilities that they would
+have had if the failed images could merely not be decoded.
 
-Processes and not threads, because a decoder that crashes takes its process along, and because the Python around each
-image would wait for one interpreter lock. They are plain subprocesses, the same on every system, and a program that
-calls `predict` needs no ``if __name__ == "__main__"``.
+These are processes and not threads: a decoder that crashes ends its process, and threads would wait for Python's global
+interpreter lock around every image. They are plain subprocesses, the same on every system, so a program that calls
+`predict` needs no ``if __name__ == "__main__"``.
 """
 
 from __future__ import annotations
@@ -23,41 +24,47 @@ from pelagia.sources.image import Fault
 from pelagia_inference.machine.setting import Setting
 from pelagia_inference.workers.launch import stop_unused_workers
 from pelagia_inference.workers.process import WorkerDied, WorkerProcess
-from pelagia_inference.workers.protocol import Answer, Hello, Item, Outcome, Request
+from pelagia_inference.workers.protocol import Item, Outcome, Request, Response, Setup
 
-PATIENCE = 60.0
-"""Seconds that a worker may take over one image, or to start."""
-_STARTS = 3
-_DEATHS = ("crashed", "timed_out")
-_HELD = 2
-"""Requests that a worker holds: one that it computes, and the next."""
+IMAGE_TIMEOUT = 60.0
+"""Seconds that a worker may take for one image, or to start."""
+_MAX_STARTS = 3
+_PROCESS_ENDED = ("crashed", "timed_out")
+_REQUESTS_PER_WORKER = 2
+"""A worker computes one request; the next one waits in its pipe."""
 
-_Task = tuple[Request, "Future[Answer]"]
+_Task = tuple[Request, "Future[Response]"]
 
 
 class WorkerPool:
-    """Workers, each a process with a session of its own. Use as a context manager.
+    """Workers, each a process with its own session. Use it as a context manager.
 
-    `ready` and the futures of `submit` raise what `Session` raises, and PelagiaError where a process does not start.
+    Args:
+        model: what the workers compute.
+        provider: a key of `pelagia_inference.machine.providers.PROVIDERS`.
+        setting: how many workers, and the threads of each; its batch is not used here.
+        timeout: seconds that a worker may take for one image, or to start.
+
+    `ready` and the futures of `submit` raise what `Session` raises, and PelagiaError if a process does not start.
     """
 
-    def __init__(self, model: ModelFile, provider: str, setting: Setting, patience: float = PATIENCE) -> None:
-        hello = Hello(model.graph, provider, setting.threads)
+    def __init__(self, model: ModelFile, provider: str, setting: Setting, timeout: float = IMAGE_TIMEOUT) -> None:
+        setup = Setup(model.graph, provider, setting.threads)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._over = threading.Event()
-        self._foremen = [_WorkerThread(hello, self._tasks, patience, self._over) for _ in range(setting.workers)]
+        self._closed = threading.Event()
+        self._threads = [_WorkerThread(setup, self._tasks, timeout, self._closed) for _ in range(setting.workers)]
         stop_unused_workers()
-        self._watch = threading.Thread(target=self._watch_over, name="pelagia-watch", daemon=True)
-        for thread in (*self._foremen, self._watch):
+        self._watchdog = threading.Thread(target=self._count_seconds, name="pelagia-watchdog", daemon=True)
+        for thread in (*self._threads, self._watchdog):
             thread.start()
 
     def ready(self) -> None:
         """Waits until the first worker has loaded the model."""
-        self._foremen[0].started.result()
+        self._threads[0].started.result()
 
-    def submit(self, request: Request) -> Future[Answer]:
-        """Has some batches done by the next worker that is free."""
-        future: Future[Answer] = Future()
+    def submit(self, request: Request) -> Future[Response]:
+        """Gives a request to the next worker that is free."""
+        future: Future[Response] = Future()
         self._tasks.put((request, future))
         return future
 
@@ -68,129 +75,130 @@ class WorkerPool:
         self.close()
 
     def close(self) -> None:
-        """Ends the workers, and lets go of their memory; may be called again."""
-        self._over.set()
-        for foreman in self._foremen:
-            foreman.process.kill()
+        """Ends the workers, which frees their memory. May be called again."""
+        self._closed.set()
+        for thread in self._threads:
+            thread.process.kill()
             self._tasks.put(None)
-        for thread in (*self._foremen, self._watch):
-            thread.join()
+        for ended in (*self._threads, self._watchdog):
+            ended.join()
 
-    def _watch_over(self) -> None:
-        """Counts seconds and reads no clock, so that a laptop's sleep is not held against a worker."""
-        while not self._over.wait(1.0):
-            for foreman in self._foremen:
-                foreman.process.second_passed()
+    def _count_seconds(self) -> None:
+        """Counts seconds instead of reading a clock, so a laptop's sleep does not count as a worker's time."""
+        while not self._closed.wait(1.0):
+            for thread in self._threads:
+                thread.process.second_passed()
 
 
 class _WorkerThread(threading.Thread):
-    """Keeps one process at work, and replaces it where it dies."""
+    """Sends requests to one process, and replaces the process if it ends."""
 
-    def __init__(self, hello: Hello, tasks: SimpleQueue[_Task | None], patience: float, over: threading.Event) -> None:
-        super().__init__(name="pelagia-foreman", daemon=True)
+    def __init__(self, setup: Setup, tasks: SimpleQueue[_Task | None], timeout: float, closed: threading.Event) -> None:
+        super().__init__(name="pelagia-worker", daemon=True)
         self.started: Future[None] = Future()
-        self.process = WorkerProcess(hello, patience)
-        self._hello = hello
-        self._patience = patience
+        self.process = WorkerProcess(setup, timeout)
+        self._setup = setup
+        self._timeout = timeout
         self._tasks = tasks
-        self._over = over
-        self._held: deque[_Task] = deque()
+        self._closed = closed
+        self._sent: deque[_Task] = deque()
 
     def run(self) -> None:
         try:
             self._start()
             self.started.set_result(None)
-            while self._take():
-                self._finish_first()
+            while self._send_tasks():
+                self._finish_oldest()
         except Exception as error:
             self._fail_all(error)
         finally:
             self.process.close()
 
-    def _take(self) -> bool:
-        """Fills up what the process holds; False where nothing more will come."""
-        while len(self._held) < _HELD:
+    def _send_tasks(self) -> bool:
+        """Sends requests until the process has enough of them. Returns False if there will be no more."""
+        while len(self._sent) < _REQUESTS_PER_WORKER:
             try:
-                task = self._tasks.get(block=not self._held)
+                task = self._tasks.get(block=not self._sent)
             except Empty:
                 break
             if task is None:
                 return False
-            self._held.append(task)
+            self._sent.append(task)
             self.process.send(task[0])
         return True
 
-    def _finish_first(self) -> None:
-        request, future = self._held[0]
+    def _finish_oldest(self) -> None:
+        request, future = self._sent[0]
         try:
-            answer = self._receive()
+            response = self._receive()
         except WorkerDied:
             self._replace()
-            answer = self._one_by_one(request)
-            for later, _ in list(self._held)[1:]:
+            response = self._one_by_one(request)
+            for later, _ in list(self._sent)[1:]:
                 self.process.send(later)
-        self._held.popleft()
-        future.set_result(answer)
+        self._sent.popleft()
+        future.set_result(response)
 
     def _fail_all(self, error: Exception) -> None:
-        """Whoever waits for this worker meets the fault, now and later."""
+        """Everyone who waits for this worker gets the error, now and later."""
         if not self.started.done():
             self.started.set_exception(error)
-        for _, future in self._held:
+        for _, future in self._sent:
             future.set_exception(error)
-        while not self._over.is_set() and (task := self._tasks.get()) is not None:
+        while not self._closed.is_set() and (task := self._tasks.get()) is not None:
             task[1].set_exception(error)
 
-    def _receive(self) -> Answer:
-        return cast("Answer", self.process.receive())
+    def _receive(self) -> Response:
+        return cast("Response", self.process.receive())
 
     def _replace(self) -> None:
-        """Raises WorkerDied where the run is over: then it died of that."""
-        self.process = WorkerProcess(self._hello, self._patience)
+        """Starts a new process. Raises WorkerDied if the pool was closed, which is then why the old one ended."""
+        self.process = WorkerProcess(self._setup, self._timeout)
         self._start()
 
     def _start(self) -> None:
-        """A process that is killed before it stands is not the last attempt."""
-        for attempt in range(1, _STARTS + 1):
+        """Starts the process, if need be several times: something outside may have killed it."""
+        for attempt in range(1, _MAX_STARTS + 1):
             try:
-                if self._over.is_set():  # who ends the run kills the process that it sees
+                if self._closed.is_set():  # `close` has killed the process that it saw, which is not this one
                     raise WorkerDied("crashed", "the run is over")
                 self.process.start()
             except WorkerDied as end:
-                if self._over.is_set():
+                if self._closed.is_set():
                     raise
-                if attempt == _STARTS:
-                    remedy = "is there memory for it? Try --workers 1"
-                    raise PelagiaError(f"a worker does not start: {end}; {remedy}") from None
-                self.process = WorkerProcess(self._hello, self._patience)
+                if attempt == _MAX_STARTS:
+                    remedy = "there may be too little memory: close other programs, or try --workers 1"
+                    raise PelagiaError(f"a worker process does not start: {end}; {remedy}") from None
+                self.process = WorkerProcess(self._setup, self._timeout)
             else:
                 return
 
-    def _one_by_one(self, request: Request) -> Answer:
-        alone = [[self._alone(item) for item in batch] for batch in request]
+    def _one_by_one(self, request: Request) -> Response:
+        """Finds the images that end a process, then computes the other images in their batches."""
+        singles = [[self._single(item) for item in batch] for batch in request]
         self.process.send(
             [
-                [_without(*pair) for pair in zip(batch, answers, strict=True)]
-                for batch, answers in zip(request, alone, strict=True)
+                [_without_crash(*pair) for pair in zip(batch, responses, strict=True)]
+                for batch, responses in zip(request, singles, strict=True)
             ]
         )
         try:
             return self._receive()
-        except WorkerDied:  # each passes alone and together they do not, as where memory is short
+        except WorkerDied:  # each image alone is fine and all together are not, for example if memory is short
             self._replace()
-            return Answer.joined([one for answers in alone for one in answers])
+            return Response.joined([response for responses in singles for response in responses])
 
-    def _alone(self, item: Item) -> Answer:
+    def _single(self, item: Item) -> Response:
         self.process.send([[item]])
         try:
             return self._receive()
         except WorkerDied as end:
             self._replace()
-            failed, graph = [Outcome("", end.reason, str(end))], self._hello.graph
-            return Answer.failed(failed, len(graph.classes), scored=graph.scores_unknown)
+            failed, graph = [Outcome("", end.reason, str(end))], self._setup.graph
+            return Response.failed(failed, len(graph.classes), scored=graph.scores_unknown)
 
 
-def _without(item: Item, answer: Answer) -> Item:
-    """``item``, or one that fails as the image did that ended its process."""
-    outcome = answer.outcomes[0]
-    return (Fault(outcome.reason, outcome.message), 0.0) if outcome.reason in _DEATHS else item
+def _without_crash(item: Item, response: Response) -> Item:
+    """``item``; if it ended its process, an item that fails with the same reason instead."""
+    outcome = response.outcomes[0]
+    return (Fault(outcome.reason, outcome.message), 0.0) if outcome.reason in _PROCESS_ENDED else item

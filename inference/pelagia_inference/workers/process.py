@@ -1,7 +1,7 @@
-"""The parent's end of one worker process: its pipes, its death, its silence.
+"""One worker process as its parent sees it: its pipes, how it ended, and how long it has not answered.
 
-Invariant: however the process ends, `WorkerProcess.receive` returns or raises; it never waits for ever. `send` never
-waits at all: a thread writes, so that whoever sends can take what comes back, however full the pipes are.
+Invariant: however the process ends, `WorkerProcess.receive` returns or raises; it never waits forever. `send` does not
+wait at all: a thread writes to the pipe, so the caller can go on and read responses even while the pipe is full.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from queue import SimpleQueue
 from subprocess import TimeoutExpired
 
 from pelagia_inference.workers.launch import take
-from pelagia_inference.workers.protocol import Hello, Refusal, Tick
+from pelagia_inference.workers.protocol import Failure, Heartbeat, Setup
 
-_GRACE = 5.0
+_EXIT_SECONDS = 5.0
 
 
-class WorkerDied(Exception):  # noqa: N818 - not always a fault: it becomes a row
-    """A process ended, or was ended because it hung.
+class WorkerDied(Exception):  # noqa: N818 - not always an error: it becomes a row
+    """A process ended, or was ended because it did not answer.
 
     Attributes:
-        reason: ``crashed`` or ``timed_out``, of `pelagia.images.preprocess.REASONS`, for the image that did it.
+        reason: ``crashed`` or ``timed_out``, keys of `pelagia.images.preprocess.REASONS`, for the image that caused it.
     """
 
     def __init__(self, reason: str, message: str) -> None:
@@ -35,98 +35,105 @@ class WorkerProcess:
     """A process that runs `pelagia_inference.workers.worker`.
 
     Args:
-        patience: seconds that it may take over one image, or to start.
+        setup: what it is sent first.
+        timeout: seconds that it may take for one image, or to start.
     """
 
-    def __init__(self, hello: Hello, patience: float) -> None:
-        self._hello = hello
-        self._patience = patience
-        self._silent: float | None = None
-        self._hung = False
-        child = take()
-        self._child, self._words, self._to, self._from = child.process, child.words, child.stdin, child.stdout
+    def __init__(self, setup: Setup, timeout: float) -> None:
+        self._setup = setup
+        self._timeout = timeout
+        self._seconds_waited: float | None = None
+        self._timed_out = False
+        self._child = take()
+        self._process = self._child.process
         self._ready = False
         self._outbox: SimpleQueue[object] = SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="pelagia-writer", daemon=True)
         self._writer.start()
 
     def start(self) -> None:
-        """Waits until the session stands. Raises WorkerDied, and what `Session` raises."""
-        self.send(self._hello)
+        """Sends the setup and waits until the worker is ready.
+
+        Raises:
+            WorkerDied: the process ended or did not answer.
+            ModelError, InputError: as `pelagia_inference.machine.session.Session`.
+        """
+        self.send(self._setup)
         self.receive()
         self._ready = True
 
-    def send(self, frame: object) -> None:
-        """Where the process is gone, the next `receive` says so."""
-        self._outbox.put(frame)
+    def send(self, message: object) -> None:
+        """Sends a message. If the process has ended, the next `receive` raises."""
+        self._outbox.put(message)
 
     def _write(self) -> None:
         with suppress(OSError, ValueError):
-            while (frame := self._outbox.get()) is not None:
-                pickle.dump(frame, self._to, protocol=5)
-                self._to.flush()
+            while (message := self._outbox.get()) is not None:
+                pickle.dump(message, self._child.stdin, protocol=5)
+                self._child.stdin.flush()
 
     def receive(self) -> object:
-        """The next frame but ticks.
+        """Returns the next message that is not a heartbeat.
 
         Raises:
-            WorkerDied: there is none, and never will be; and what the worker refused with.
+            WorkerDied: the process ended or did not answer.
+            Exception: the error of a `Failure`.
         """
         while True:
-            self._silent = 0.0
+            self._seconds_waited = 0.0
             try:
-                frame = pickle.load(self._from)  # noqa: S301 - from our own process
+                message = pickle.load(self._child.stdout)  # noqa: S301 - from our own process
             except (EOFError, OSError, ValueError, pickle.UnpicklingError):
                 raise self._end() from None
             finally:
-                self._silent = None
-            if isinstance(frame, Refusal):
-                raise frame.error
-            if not isinstance(frame, Tick):
-                return frame
+                self._seconds_waited = None
+            if isinstance(message, Failure):
+                raise message.error
+            if not isinstance(message, Heartbeat):
+                return message
 
     def second_passed(self) -> None:
-        """Ends the process where it has been waited for too long. To be called every second, from any thread."""
-        if self._silent is None:
+        """Ends the process if it has not answered within the timeout. Called every second, from any thread."""
+        if self._seconds_waited is None:
             return
-        self._silent += 1.0
-        if self._silent > self._patience:
-            self._hung = True
+        self._seconds_waited += 1.0
+        if self._seconds_waited > self._timeout:
+            self._timed_out = True
             self.kill()
 
     def kill(self) -> None:
-        """Ends the process; may be called from any thread."""
-        self._child.kill()
+        """Ends the process. May be called from any thread."""
+        self._process.kill()
 
     def close(self) -> None:
-        """Ends the process and lets go of what it held."""
-        self._child.kill()
-        self._child.wait()
+        """Ends the process and closes its pipes."""
+        self._process.kill()
+        self._process.wait()
         self._outbox.put(None)
         self._writer.join()
-        for file in (self._to, self._from, self._words):
+        for file in (self._child.stdin, self._child.stdout, self._child.stderr):
             with suppress(OSError):
                 file.close()
 
     def _end(self) -> WorkerDied:
         with suppress(TimeoutExpired):
-            self._child.wait(_GRACE)  # a pipe closes a moment before its process is gone
-        code = self._child.poll()
-        last = [] if self._ready else self._last_words()
+            self._process.wait(_EXIT_SECONDS)  # a pipe closes a moment before its process has ended
+        code = self._process.poll()
+        error_line = [] if self._ready else self._last_error_line()
         self.close()
-        if self._hung:
-            return WorkerDied("timed_out", f"no answer within {self._patience:.0f} s")
-        return WorkerDied("crashed", f"the worker process ended ({': '.join([_cause(code), *last])})")
+        if self._timed_out:
+            return WorkerDied("timed_out", f"no answer within {self._timeout:.0f} s")
+        return WorkerDied("crashed", f"the worker process ended ({': '.join([_how_it_ended(code), *error_line])})")
 
-    def _last_words(self) -> list[str]:
-        """The last line that it wrote before it stood; later it is silent."""
+    def _last_error_line(self) -> list[str]:
+        """The last line that it wrote to stderr before it was ready; after that it writes none."""
         with suppress(OSError, ValueError):
-            self._words.seek(0)
-            return self._words.read().decode(errors="replace").strip().splitlines()[-1:]
+            self._child.stderr.seek(0)
+            return self._child.stderr.read().decode(errors="replace").strip().splitlines()[-1:]
         return []
 
 
-def _cause(code: int | None) -> str:
+def _how_it_ended(code: int | None) -> str:
     if code is None:
         return "it closed its pipe"
     if code < 0:

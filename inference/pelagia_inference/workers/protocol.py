@@ -1,7 +1,8 @@
-"""What goes over the pipes between a run and its worker processes, pickled.
+"""What a run and its worker processes send each other over their pipes, pickled.
 
-Invariant: the parent sends `Hello` once, answered by `Ready` or `Refusal`; then `Request`s, each answered by one
-`Answer`, in order, or by a `Refusal`, after which nothing comes. A `Tick` may come at any time.
+Invariant: the parent sends `Setup` once, which the worker answers with `Ready` or `Failure`. Then the parent sends
+`Request`s. The worker answers each with one `Response`, in order, or with a `Failure`, after which it sends nothing
+more. A `Heartbeat` may come at any time.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from numpy.typing import NDArray
 from pelagia.model.graph import Graph
 
 Reader = Callable[[], bytes] | str
-"""What gives the encoded bytes of an image: a call, or the path of its file."""
+"""How to get the encoded bytes of an image: a function, or the path of its file."""
 Item = tuple[Reader, float]
-"""An image, and the micrometres along the side of its pixels, 0.0 where nobody knows."""
+"""An image, and the length of a pixel's side in micrometers; 0.0 if it is not known."""
 Request = Sequence[Sequence[Item]]
-"""Batches: each is what the session takes at once."""
+"""Batches. The session computes one batch at a time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hello:
-    """What a worker needs to know, once."""
+class Setup:
+    """What a worker needs before its first request: the model, the provider and the threads of its session."""
 
     graph: Graph
     provider: str
@@ -33,26 +34,30 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The session stands, and has run once."""
+    """The session is loaded and has computed one image."""
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A fault that ends the run, to be raised in the parent."""
+class Failure:
+    """An error that ends the run. The parent raises it."""
 
     error: Exception
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """The next image was reached, and the last frame is a while ago."""
+class Heartbeat:
+    """The worker has reached its next image. Sent once a second at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is known of an image but its probabilities: the SHA-256 of its bytes, and why it failed, if it did.
+    """The result of reading and decoding one image.
 
-    ``reason`` is a key of `pelagia.images.preprocess.REASONS`, or empty. ``columns`` is what a camera wrote into the image.
+    Attributes:
+        sha256: of the encoded bytes; empty if they could not be read.
+        reason: why the image failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
+        message: the reason in words.
+        columns: what the camera wrote into the image; None if it wrote nothing.
     """
 
     sha256: str = ""
@@ -62,10 +67,13 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An outcome for each image of a request, and what the model says of each that has not failed.
+class Response:
+    """The results of a request.
 
-    ``probabilities`` is float32, images x classes; ``unknown`` float32, images, or None where the model does not say.
+    Attributes:
+        outcomes: one for each image of the request.
+        probabilities: float32, N x classes, for the N images that have not failed, in their order.
+        unknown: out-of-distribution scores of the same images, float32, N; None if the model has no such score.
     """
 
     outcomes: list[Outcome]
@@ -73,14 +81,19 @@ class Answer:
     unknown: NDArray[np.float32] | None = None
 
     @classmethod
-    def failed(cls, outcomes: list[Outcome], classes: int, *, scored: bool) -> Answer:
-        """Where nothing was classified."""
-        none = np.empty(0, np.float32) if scored else None
-        return cls(outcomes, np.empty((0, classes), np.float32), none)
+    def failed(cls, outcomes: list[Outcome], classes: int, *, scored: bool) -> Response:
+        """A response for images that all failed.
+
+        Args:
+            classes: the number of the model's classes.
+            scored: the model has an out-of-distribution score.
+        """
+        no_scores = np.empty(0, np.float32) if scored else None
+        return cls(outcomes, np.empty((0, classes), np.float32), no_scores)
 
     @classmethod
-    def joined(cls, parts: Sequence[Answer]) -> Answer:
-        """One answer of those of several batches."""
+    def joined(cls, parts: Sequence[Response]) -> Response:
+        """One response from the responses of several batches."""
         scores = [part.unknown for part in parts if part.unknown is not None]
         return cls(
             [outcome for part in parts for outcome in part.outcomes],

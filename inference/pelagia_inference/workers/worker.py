@@ -1,9 +1,9 @@
-"""One worker process: reads, decodes and fits images, runs a session of its own, and answers over its pipes.
+"""One worker process: reads, decodes and resizes images, runs a session of its own, and answers over its pipes.
 
-Invariant: nothing that an image does to this process reaches another one. `pelagia_inference.workers.protocol` says what goes
-over the pipes. It ends when its input does, which is when its parent ends, after the batch at hand.
+Invariant: nothing that an image does to this process affects another process. `pelagia_inference.workers.protocol`
+defines the messages. The process ends, after its current batch, when its stdin ends; so it ends with its parent.
 
-Images are read, decoded and computed a batch at a time, while they are in the processor's cache; a request may hold
+Images are read, decoded and computed one batch at a time, while they are in the processor's cache. A request may hold
 many batches, because each message costs the parent some work.
 """
 
@@ -29,135 +29,139 @@ from pelagia.sources.image import read_file
 from pelagia.system.files import sha256_of
 from pelagia_inference.machine.session import Session, stacked
 from pelagia_inference.workers.exif import exif_columns
-from pelagia_inference.workers.protocol import Answer, Hello, Item, Outcome, Ready, Refusal, Request, Tick
+from pelagia_inference.workers.protocol import Failure, Heartbeat, Item, Outcome, Ready, Request, Response, Setup
 
-_TICK_SECONDS = 1.0
-_QUICK_READ = 100e-6
-"""Seconds an image: a file in memory takes a tenth of it, a disk more."""
-_NOTHING = 0.5
-"""Seconds in all that prove nothing: another process may have had the core."""
-_READ_AHEAD = 4
-_FAULTS = (OSError, MemoryError, ImageError)
+_HEARTBEAT_SECONDS = 1.0
+_FAST_READ_SECONDS = 100e-6
+"""Per image. A file that is already in memory takes a tenth of this; reading from a disk takes more."""
+_READ_SECONDS_IGNORED = 0.5
+"""In total. Less than this does not show that reading is slow: another process may have used the core."""
+_BATCHES_READ_AHEAD = 4
+_IMAGE_ERRORS = (OSError, MemoryError, ImageError)
 
 _Batch = list[tuple[Outcome, bytes, float]]
-"""What is known of each image, its bytes, and its pixels' size."""
+"""For each image: the outcome of reading it, its encoded bytes, and the length of a pixel's side in micrometers."""
 
 
 def main() -> None:
-    """Serves the parent on stdin and stdout until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which then closes the pipe
-    sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    _silence(sys.stdout)  # a library that prints would break a frame
+    """Answers the parent's requests on stdin and stdout until stdin ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets Ctrl-C as well, and then closes the pipe
+    responses = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    _silence(sys.stdout)  # text that a library prints would damage the messages
     with suppress(EOFError, BrokenPipeError):
-        _serve(sys.stdin.buffer, sink)
-    os._exit(0)  # the reading thread may sit on a drive that does not answer
+        _serve(sys.stdin.buffer, responses)
+    os._exit(0)  # the reading thread may be waiting for a drive that does not answer
 
 
 def _silence(stream: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _serve(source: IO[bytes], sink: IO[bytes]) -> None:
-    def send(frame: object) -> None:
-        pickle.dump(frame, sink, protocol=5)
-        sink.flush()
+def _serve(requests: IO[bytes], responses: IO[bytes]) -> None:
+    def send(message: object) -> None:
+        pickle.dump(message, responses, protocol=5)
+        responses.flush()
 
-    pulse = _Pulse(lambda: send(Tick()))
-    hello: Hello = pickle.load(source)  # noqa: S301 - from the parent
+    setup: Setup = pickle.load(requests)  # noqa: S301 - from the parent
     try:
-        session = Session(hello.graph, hello.provider, hello.threads)
-        size = hello.graph.preprocess.size
-        session.probabilities(*stacked([Fitted(np.zeros((size, size, 3), np.uint8), size, size)]))
-        send(Ready())
-        _silence(sys.stderr)  # what a decoder says of an image stands in its row
-        parts: list[Answer] = []
-        for batch, last in _batches(source, pulse):
-            parts.append(_answer(batch, session, pulse))
-            if last:
-                send(Answer.joined(parts))
-                parts = []
+        _answer_requests(setup, requests, send)
     except (EOFError, BrokenPipeError):
         raise
     except PelagiaError as error:
-        send(Refusal(error))
-    except Exception as error:  # whatever ONNX Runtime raises: the parent tells it
-        send(Refusal(RuntimeError(f"{type(error).__name__}: {error}")))
+        send(Failure(error))
+    except Exception as error:  # whatever ONNX Runtime raises: the parent reports it
+        send(Failure(RuntimeError(f"{type(error).__name__}: {error}")))
 
 
-class _Pulse:
-    """Tells the parent, after each image, that work goes on; once a second at most."""
+def _answer_requests(setup: Setup, requests: IO[bytes], send: Callable[[object], None]) -> None:
+    session = Session(setup.graph, setup.provider, setup.threads)
+    size = setup.graph.preprocess.size
+    session.probabilities(*stacked([Fitted(np.zeros((size, size, 3), np.uint8), size, size)]))
+    send(Ready())
+    _silence(sys.stderr)  # what a decoder prints about an image is in the image's row
+    heartbeat = _HeartbeatSender(lambda: send(Heartbeat()))
+    parts: list[Response] = []
+    for batch, is_last in _batches(requests, heartbeat):
+        parts.append(_response(batch, session, heartbeat))
+        if is_last:
+            send(Response.joined(parts))
+            parts = []
 
-    def __init__(self, tick: Callable[[], None]) -> None:
-        self._tick = tick
+
+class _HeartbeatSender:
+    """Called after each image; sends the parent a heartbeat, once a second at most."""
+
+    def __init__(self, send: Callable[[], None]) -> None:
+        self._send = send
         self._last = time.monotonic()
 
     def __call__(self) -> None:
         now = time.monotonic()
-        if now - self._last > _TICK_SECONDS:
+        if now - self._last > _HEARTBEAT_SECONDS:
             self._last = now
-            self._tick()
+            self._send()
 
 
-def _batches(source: IO[bytes], pulse: _Pulse) -> Iterator[tuple[_Batch, bool]]:
-    """The batches of the requests, and whether each is the last of its request.
+def _batches(requests: IO[bytes], heartbeat: _HeartbeatSender) -> Iterator[tuple[_Batch, bool]]:
+    """Reads the batches of all requests, and says of each batch whether it is the last of its request.
 
-    They are read when they are needed, which costs nothing more while the files lie in memory. Where reading turns out
-    to take its time, a thread reads ahead from then on, so that the drive and the network work side by side.
+    At first each batch is read when it is needed, which is fastest while the files are in memory. If reading turns out
+    to be slow, a thread reads ahead from then on, so that the drive and the network work at the same time.
     """
-    spent, images = 0.0, 0
-    while spent <= max(_NOTHING, _QUICK_READ * images):
-        for items, last in _requests(source):
-            began = time.perf_counter()
+    seconds, images = 0.0, 0
+    while seconds <= max(_READ_SECONDS_IGNORED, _FAST_READ_SECONDS * images):
+        for items, is_last in _batches_to_read(requests):
+            start = time.perf_counter()
             batch = []
             for item in items:
                 batch.append(_read(item))
-                pulse()
-            spent, images = spent + time.perf_counter() - began, images + len(batch)
-            yield batch, last
-            if last:
+                heartbeat()
+            seconds, images = seconds + time.perf_counter() - start, images + len(batch)
+            yield batch, is_last
+            if is_last:
                 break
-    ahead = _Ahead(source)
-    ahead.start()
+    reader = _ReadAhead(requests)
+    reader.start()
     while True:
-        yield ahead.next(pulse)
+        yield reader.next(heartbeat)
 
 
-def _requests(source: IO[bytes]) -> Iterator[tuple[Sequence[Item], bool]]:
+def _batches_to_read(requests: IO[bytes]) -> Iterator[tuple[Sequence[Item], bool]]:
     while True:
-        request: Request = pickle.load(source)  # noqa: S301 - from the parent
+        request: Request = pickle.load(requests)  # noqa: S301 - from the parent
         for number, items in enumerate(request, start=1):
             yield items, number == len(request)
 
 
-class _Ahead(threading.Thread):
+class _ReadAhead(threading.Thread):
     """Reads a few batches before they are needed."""
 
-    def __init__(self, source: IO[bytes]) -> None:
+    def __init__(self, requests: IO[bytes]) -> None:
         super().__init__(daemon=True)
-        self._source = source
-        self._done: Queue[tuple[_Batch, bool] | None] = Queue(_READ_AHEAD)
-        self._read = 0
+        self._requests = requests
+        self._batches: Queue[tuple[_Batch, bool] | None] = Queue(_BATCHES_READ_AHEAD)
+        self._images_read = 0
 
     def run(self) -> None:
         try:
-            for items, last in _requests(self._source):
+            for items, is_last in _batches_to_read(self._requests):
                 batch = []
                 for item in items:
                     batch.append(_read(item))
-                    self._read += 1
-                self._done.put((batch, last))
-        finally:  # the input ended, or a reader broke its word: then this process ends, and a new one says why
-            self._done.put(None)
+                    self._images_read += 1
+                self._batches.put((batch, is_last))
+        finally:  # stdin ended; or a reader raised an unexpected error: this process ends, and a new one reports it
+            self._batches.put(None)
 
-    def next(self, pulse: _Pulse) -> tuple[_Batch, bool]:
-        """Raises EOFError where nothing more will come."""
+    def next(self, heartbeat: _HeartbeatSender) -> tuple[_Batch, bool]:
+        """The next batch, and whether it is the last of its request. Raises EOFError if there are no more."""
         while True:
-            before = self._read
+            before = self._images_read
             try:
-                found = self._done.get(timeout=_TICK_SECONDS)
+                found = self._batches.get(timeout=_HEARTBEAT_SECONDS)
             except Empty:
-                if self._read > before:
-                    pulse()
+                if self._images_read > before:
+                    heartbeat()
                 continue
             if found is None:
                 raise EOFError
@@ -168,12 +172,12 @@ def _read(item: Item) -> tuple[Outcome, bytes, float]:
     reader, pixel_size = item
     try:
         data = read_file(reader) if isinstance(reader, str) else reader()
-    except _FAULTS as error:
-        return Outcome("", *_why(error)), b"", 0.0
+    except _IMAGE_ERRORS as error:
+        return Outcome("", *_reason_and_message(error)), b"", 0.0
     return Outcome(sha256_of(data), columns=exif_columns(data) or None), data, pixel_size
 
 
-def _answer(batch: _Batch, session: Session, pulse: _Pulse) -> Answer:
+def _response(batch: _Batch, session: Session, heartbeat: _HeartbeatSender) -> Response:
     outcomes: list[Outcome] = []
     fitted: list[Fitted] = []
     pixel_sizes: list[float] = []
@@ -182,20 +186,19 @@ def _answer(batch: _Batch, session: Session, pulse: _Pulse) -> Answer:
             try:
                 fitted.append(load_sized(data, session.graph.preprocess))
                 pixel_sizes.append(pixel_size)
-            except _FAULTS as error:
-                reason, message = _why(error)
+            except _IMAGE_ERRORS as error:
+                reason, message = _reason_and_message(error)
                 outcome = replace(outcome, reason=reason, message=message)
         outcomes.append(outcome)
-        pulse()
+        heartbeat()
     if not fitted:
         graph = session.graph
-        return Answer.failed(outcomes, len(graph.classes), scored=graph.scores_unknown)
+        return Response.failed(outcomes, len(graph.classes), scored=graph.scores_unknown)
     found = session.answers(*stacked(fitted, pixel_sizes))
-    return Answer(outcomes, found.probabilities, found.unknown)
+    return Response(outcomes, found.probabilities, found.unknown)
 
 
-def _why(error: BaseException) -> tuple[str, str]:
-    """A reason and a message."""
+def _reason_and_message(error: BaseException) -> tuple[str, str]:
     if isinstance(error, ImageError):
         return error.reason, str(error)
     if isinstance(error, FileNotFoundError):

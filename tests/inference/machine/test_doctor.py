@@ -1,4 +1,4 @@
-"""A machine looked at before it goes to sea."""
+"""A machine that is checked before it goes to sea."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_a_damaged_model_is_found(model: ModelFile, tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_found() -> None:
     [check] = [check for check in examine(Path("/proc/self")) if check.name == "file locking"]
-    assert check.remedy == "choose a folder that you may write"
+    assert check.remedy == "choose a folder that you may write to"
 
 
 def test_the_command_exits_with_9_where_something_is_wrong(pelagia: Pelagia, model: ModelFile, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What computes the network: chosen at the start, proved, and kept."""
+"""What computes the network: chosen at the start, checked, and kept."""
 
 import json
 import re
@@ -20,7 +20,7 @@ from pelagia.system.cores import usable_cores
 from pelagia_inference.machine import doctor, providers
 from pelagia_inference.machine.providers import AUTO, CPU, PROVIDERS, choose_provider, installed
 from pelagia_inference.machine.session import Answers, Session
-from pelagia_inference.machine.setting import Setting, completed, default_setting, store_setting
+from pelagia_inference.machine.setting import Setting, complete_setting, default_setting, store_setting
 from pelagia_inference.machine.verify import verify
 from pelagia_inference.survey.runner import classify
 
@@ -32,7 +32,7 @@ def with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where onnxruntime-gpu is installed and no GPU is: CUDA is listed, and a session falls back to the CPU."""
     if "cuda" in installed():
         try:
-            providers.open_session(doctor._TINY, "cuda", 1)
+            providers.open_session(doctor._RELU_MODEL, "cuda", 1)
         except InputError:
             return
         pytest.skip("CUDA starts here")
@@ -47,7 +47,7 @@ def accelerator(request: pytest.FixtureRequest) -> str:
     if not request.param:
         pytest.skip("no accelerator is installed: run this in an environment with pelagia[inference-openvino]")
     try:
-        providers.open_session(doctor._TINY, request.param, 1)
+        providers.open_session(doctor._RELU_MODEL, request.param, 1)
     except InputError as error:
         pytest.skip(str(error))
     return str(request.param)
@@ -70,11 +70,11 @@ def chosen(wanted: str, working: set[str], monkeypatch: pytest.MonkeyPatch) -> t
     monkeypatch.setattr(providers, "installed", lambda: list(PROVIDERS))
     notes: list[str] = []
 
-    def prove(name: str) -> None:
+    def check(name: str) -> None:
         if name not in working:
             raise ModelError(f"no {name}")
 
-    return choose_provider(wanted, prove, notes.append), notes
+    return choose_provider(wanted, check, notes.append), notes
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_a_provider_that_is_named_is_taken_or_is_an_error(monkeypatch: pytest.Mo
     [
         ("cpuu", "there is no provider 'cpuu' (did you mean 'cpu'?): choose auto or cpu or cuda or directml or "
                  "openvino or coreml"),
-        ("directml", "the provider 'directml' is not installed: pip install 'pelagia[inference-directml]' in an "
-                     "environment of its own, or use --provider cpu"),
+        ("directml", "the provider 'directml' is not installed: run pip install 'pelagia[inference-directml]' in a new "
+                     "environment, or use --provider cpu"),
     ],
 )  # fmt: skip
 def test_a_provider_that_is_not_there_is_one_line(
@@ -123,7 +123,7 @@ def test_a_provider_that_is_not_there_is_one_line(
 def test_one_that_is_installed_and_does_not_start_is_an_error_where_named_and_passed_over_by_auto(
     model: ModelFile, survey: SimulatedSurvey, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    message = r"the provider 'cuda' is installed and does not start.*: it needs an NVIDIA GPU, .*or use --provider cpu"
+    message = r"the provider 'cuda' is installed but does not start.*: it needs an NVIDIA GPU, .*or use --provider cpu"
     with pytest.raises(InputError) as caught:
         Session(model, "cuda")
     assert re.fullmatch(message, str(caught.value))
@@ -161,7 +161,7 @@ def test_two_runtimes_in_one_environment_are_found(tmp_path: Path, monkeypatch: 
         )
     monkeypatch.syspath_prepend(tmp_path)
     [check] = [check for check in doctor.examine(tmp_path) if check.name == "providers"]
-    assert check.found == "several ONNX Runtimes in one environment: onnxruntime, onnxruntime-gpu"
+    assert check.found == "several ONNX Runtimes are in one environment: onnxruntime, onnxruntime-gpu"
 
 
 # A survey keeps its own
@@ -174,13 +174,13 @@ def test_a_survey_is_not_continued_on_another_provider(
     with pytest.raises(SurveyError) as caught:
         classify(model, [survey.root], tmp_path / "out", provider="cuda")
     assert str(caught.value) == (
-        f"the survey {tmp_path / 'out'} was begun with the provider cpu, this is cuda: leave --provider out, or choose "
-        "a new --out folder"
+        f"the survey {tmp_path / 'out'} began with the provider cpu, but this run names cuda: leave --provider out, or "
+        "choose a new --out folder"
     )
     assert classify(model, [survey.root], tmp_path / "out").provider == CPU
 
 
-def test_a_survey_whose_provider_is_gone_does_not_go_on_with_another(
+def test_a_survey_whose_provider_is_gone_is_not_resumed_with_another(
     model: ModelFile, survey: SimulatedSurvey, tmp_path: Path
 ) -> None:
     classify(model, [survey.root], tmp_path / "out")
@@ -204,17 +204,19 @@ def test_a_gpu_is_fed_by_one_session_with_larger_batches_and_cores_by_one_each()
 
 
 def test_what_is_not_wished_for_is_the_providers_own() -> None:
-    assert completed(Setting(0, 0, 4), CPU) == Setting(usable_cores(), 1, 4)
-    assert completed(Setting(0, usable_cores(), 0), CPU) == Setting(1, usable_cores())
-    assert completed(Setting(0, 0, 64), "cuda") == Setting(1, usable_cores(), 64)
-    assert completed(Setting(3, 2, 0), "cuda").workers == 3
+    assert complete_setting(Setting(0, 0, 4), CPU) == Setting(usable_cores(), 1, 4)
+    assert complete_setting(Setting(0, usable_cores(), 0), CPU) == Setting(1, usable_cores())
+    assert complete_setting(Setting(0, 0, 64), "cuda") == Setting(1, usable_cores(), 64)
+    assert complete_setting(Setting(3, 2, 0), "cuda").workers == 3
 
 
 def test_a_wish_changes_only_what_it_names() -> None:
     survey, stored = Setting(0, 1, 16), Setting(usable_cores(), 1, 4)
-    assert completed(Setting(1, 0, 0), CPU, [survey, stored]) == Setting(1, 1, 16)
-    assert completed(Setting(0, 0, 0), CPU, [survey, stored]) == Setting(usable_cores(), 1, 16)
-    assert completed(Setting(0, 0, 0), CPU, [Setting(0, usable_cores(), 8), stored]) == Setting(1, usable_cores(), 8)
+    assert complete_setting(Setting(1, 0, 0), CPU, [survey, stored]) == Setting(1, 1, 16)
+    assert complete_setting(Setting(0, 0, 0), CPU, [survey, stored]) == Setting(usable_cores(), 1, 16)
+    assert complete_setting(Setting(0, 0, 0), CPU, [Setting(0, usable_cores(), 8), stored]) == Setting(
+        1, usable_cores(), 8
+    )
 
 
 # Real accelerators, where there are some

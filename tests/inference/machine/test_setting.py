@@ -40,7 +40,7 @@ def test_classify_uses_what_bench_stored(model: ModelFile, survey: SimulatedSurv
     assert classify(model, [survey.root], tmp_path / "after").setting == Setting(1, 1, 3)
 
 
-def test_a_survey_goes_on_with_the_batch_that_it_began_with(
+def test_a_survey_is_resumed_with_the_batch_that_it_began_with(
     model: ModelFile, survey: SimulatedSurvey, tmp_path: Path
 ) -> None:
     classify(model, [survey.root], tmp_path / "out", setting=Setting(1, 1, 5))

@@ -1,4 +1,4 @@
-"""A survey: whole, broken off, and fed with what disks at sea hold."""
+"""A survey: complete, interrupted, and with the damaged files that disks at sea hold."""
 
 import csv
 import json
@@ -175,7 +175,7 @@ def test_the_options_for_scripts(pelagia: Pelagia, model: ModelFile, survey: Sim
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"])
-def test_interrupted_it_names_the_command_that_goes_on(
+def test_interrupted_it_names_the_command_that_resumes(
     model: ModelFile, survey: SimulatedSurvey, tmp_path: Path, number: int, code: int
 ) -> None:
     folder = tmp_path / "the images"
@@ -200,7 +200,8 @@ def test_interrupted_it_names_the_command_that_goes_on(
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == code, stderr
     assert "Traceback" not in stderr
-    assert f"It goes on with: pelagia classify {model.path} '{folder}' --out {tmp_path / 'out'}" in stderr
+    command_to_resume = f"pelagia classify {model.path} '{folder}' --out {tmp_path / 'out'}"
+    assert f"interrupted; the results so far are stored. Resume with: {command_to_resume}\n" in stderr
     with Survey.open(tmp_path / "out") as opened:
         assert len(opened) > 0
 
@@ -220,7 +221,7 @@ def test_the_next_memory_card_is_not_taken_for_the_last_one(
     classify(model, [card], tmp_path / "out")
     shutil.rmtree(card)
     copy_some(survey, card, slice(5, 10))
-    with pytest.raises(SurveyError, match=r"0.jpg is not the image of that name that the survey .* holds: "):
+    with pytest.raises(SurveyError, match=r"0.jpg has the name of an image in the survey .* but is another image: "):
         classify(model, [card], tmp_path / "out")
 
 
@@ -232,11 +233,11 @@ def test_another_cruise_with_a_manifest_of_the_same_name_is_refused(
         names = "".join(f"{cruise}-{number}.jpg\n" for number in range(5))
         (tmp_path / cruise / "manifest.csv").write_text(f"path\n{names}")
     classify(model, [tmp_path / "first" / "manifest.csv"], tmp_path / "out")
-    with pytest.raises(SurveyError, match="was made of other images .*, and holds none of these"):
+    with pytest.raises(SurveyError, match="was made from other images .* and holds none of these"):
         classify(model, [tmp_path / "second" / "manifest.csv"], tmp_path / "out")
 
 
-def test_a_folder_that_was_moved_goes_on(model: ModelFile, survey: SimulatedSurvey, tmp_path: Path) -> None:
+def test_a_folder_that_was_moved_is_resumed(model: ModelFile, survey: SimulatedSurvey, tmp_path: Path) -> None:
     copy_some(survey, tmp_path / "a" / "crops", slice(0, 5))
     classify(model, [tmp_path / "a" / "crops"], tmp_path / "out")
     (tmp_path / "a").rename(tmp_path / "b")

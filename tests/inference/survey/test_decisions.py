@@ -106,7 +106,7 @@ def test_the_summary_counts_what_was_decided(
 ) -> None:
     done = pelagia("classify", sure.path, survey.root, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    for words in ("likeliest", "rolled up to", "accepted ", "abstained ", "unknown "):
+    for words in ("most likely class", "rolled up to", "accepted ", "abstained ", "unknown "):
         assert words in done.stdout
     again = pelagia("classify", sure.path, survey.root, "--out", tmp_path / "out", "--json")
     last = json.loads(again.stdout.splitlines()[-1])
@@ -114,7 +114,7 @@ def test_the_summary_counts_what_was_decided(
     assert sum(last["decisions"].values()) == survey.images
 
 
-def test_a_survey_that_an_older_version_began_goes_on_as_it_was(
+def test_a_survey_that_an_older_version_began_is_resumed_as_it_was(
     old: ModelFile, survey: SimulatedSurvey, tmp_path: Path
 ) -> None:
     folder = tmp_path / "in"
@@ -138,6 +138,6 @@ def test_the_self_test_looks_at_the_score_too(model: ModelFile, tmp_path: Path) 
     wrong = first.model_copy(update={"unknown": first.unknown + 0.1})
     off = with_metadata_of(model, tmp_path / "off.onnx", references=(wrong, *rest))
     with pytest.raises(
-        ModelError, match="score of the unknown differs by 0.1 from the trainer's .allowed: 0.005.: do not"
+        ModelError, match="out-of-distribution score differs by 0.1 from the trainer's .allowed: 0.005.: do not"
     ):
         verify(off)

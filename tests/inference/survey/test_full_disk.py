@@ -49,7 +49,7 @@ def assert_full(result: Result, code: int) -> None:
 
 
 @pytest.mark.parametrize("left", [0, 16, 200], ids=lambda left: f"{left} kB left")
-def test_a_full_disk_is_one_line_and_the_same_command_goes_on_when_there_is_space(
+def test_a_full_disk_is_one_line_and_the_same_command_resumes_when_there_is_space(
     mounts: Mounts, disk: Path, tiny: Path, images: Path, expected: str, left: int
 ) -> None:
     command = (tiny, images, "--out", disk / "out")

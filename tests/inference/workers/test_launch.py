@@ -1,4 +1,4 @@
-"""Worker processes that start before the command that uses them has made up its mind."""
+"""Worker processes that start before the command that uses them has imported its modules."""
 
 import subprocess
 import sys
@@ -31,14 +31,14 @@ def workers(among: Iterable[psutil.Process] | None = None) -> list[psutil.Proces
     return found
 
 
-def test_a_crew_takes_those_that_were_started_ahead_and_ends_the_others(model: ModelFile) -> None:
+def test_a_pool_takes_prestarted_workers_and_ends_the_others(model: ModelFile) -> None:
     launch.prestart_workers(3, "cpu")
-    ahead = {one.pid for one in workers()}
-    assert len(ahead) == 3
-    with WorkerPool(model, "cpu", Setting(1)) as crew:
-        crew.ready()
+    prestarted = {one.pid for one in workers()}
+    assert len(prestarted) == 3
+    with WorkerPool(model, "cpu", Setting(1)) as pool:
+        pool.ready()
         (used,) = workers()
-        assert used.pid in ahead
+        assert used.pid in prestarted
     assert not workers()
 
 
@@ -60,8 +60,8 @@ def test_one_that_died_before_it_was_needed_is_replaced(model: ModelFile) -> Non
     launch.prestart_workers(0, "cuda")
     (early,) = workers()
     early.kill()
-    with WorkerPool(model, "cpu", Setting(1)) as crew:
-        crew.ready()
+    with WorkerPool(model, "cpu", Setting(1)) as pool:
+        pool.ready()
 
 
 def test_a_command_that_ends_before_it_needs_them_leaves_none_behind(pelagia: Pelagia, tmp_path: Path) -> None:
@@ -74,14 +74,13 @@ def test_a_command_that_ends_before_it_needs_them_leaves_none_behind(pelagia: Pe
 
 
 def test_a_worker_imports_no_more_than_it_needs() -> None:
-    code = (
-        "import sys, pelagia_inference.workers.worker; print(*{'pydantic', 'yaml', 'typer', 'rich'} & set(sys.modules))"
-    )
+    heavy = "{'psutil', 'pydantic', 'yaml', 'typer', 'rich'}"
+    code = f"import sys, pelagia_inference.workers.worker; print(*{heavy} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
 
-def test_each_public_name_is_what_it_says_however_often_it_is_asked_for() -> None:
+def test_each_public_name_is_found_however_often_it_is_used() -> None:
     for name in pelagia_inference.__all__:
         for _ in range(2):
             assert getattr(pelagia_inference, name).__name__ == name

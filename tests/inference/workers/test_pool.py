@@ -27,7 +27,7 @@ from pelagia_inference.machine.session import Session
 from pelagia_inference.machine.setting import Setting
 from pelagia_inference.survey.pipeline import _requests, predict, predict_with
 from pelagia_inference.workers.pool import WorkerPool
-from pelagia_inference.workers.protocol import Answer, Reader, Request
+from pelagia_inference.workers.protocol import Reader, Request, Response
 
 SETTING = Setting(2, 1, 4)
 
@@ -42,9 +42,9 @@ def images_with(culprits: dict[int, Callable[[], bytes]], count: int = 24) -> li
     return [SourceImage(f"{number:02d}.png", "x", {}, readers[number]) for number in range(count)]
 
 
-def classified(images: list[SourceImage], model: ModelFile, patience: float = 60) -> list[Prediction]:
-    with WorkerPool(model, "cpu", SETTING, patience) as crew:
-        return [one for batch in predict_with(crew, images, SETTING, decider=model.metadata.decider) for one in batch]
+def classified(images: list[SourceImage], model: ModelFile, timeout: float = 60) -> list[Prediction]:
+    with WorkerPool(model, "cpu", SETTING, timeout) as pool:
+        return [one for batch in predict_with(pool, images, SETTING, decider=model.metadata.decider) for one in batch]
 
 
 def assert_same_but(found: list[Prediction], expected: list[Prediction], culprits: dict[int, str]) -> None:
@@ -67,31 +67,31 @@ def test_an_image_that_crashes_its_process_costs_that_image_alone(model: ModelFi
 
 
 def test_an_image_that_hangs_costs_that_image_alone(model: ModelFile) -> None:
-    found = classified(images_with({9: partial(time.sleep, 1000)}), model, patience=3)
+    found = classified(images_with({9: partial(time.sleep, 1000)}), model, timeout=3)
     assert_same_but(found, classified(images_with({}), model), {9: "timed_out"})
     assert found[9].message == "no answer within 3 s"
 
 
 def test_requests_and_answers_larger_than_a_pipe_block_nobody(model: ModelFile) -> None:
     wordy = [SourceImage(f"{n:03}", "x", {}, Fault("undecodable", "x" * 3000)) for n in range(512)]
-    found = classified(wordy, model, patience=20)
+    found = classified(wordy, model, timeout=20)
     assert [one.message for one in found] == ["x" * 3000] * 512
 
 
 def test_a_hang_is_noticed_while_a_request_larger_than_the_pipe_waits(model: ModelFile) -> None:
     heavy = [SourceImage(f"{n:03}", "x", {}, Held(bytes(50_000))) for n in range(200)]
     heavy[3] = SourceImage("003", "x", {}, partial(time.sleep, 1000))
-    found = classified(heavy, model, patience=3)
+    found = classified(heavy, model, timeout=3)
     assert [one.reason for one in found] == ["undecodable"] * 3 + ["timed_out"] + ["undecodable"] * 196
 
 
-@pytest.mark.timeout(120)  # not the patience
+@pytest.mark.timeout(120)  # not the timeout of 600 s
 @pytest.mark.parametrize("slow", [0, 40])
-def test_a_reader_that_breaks_its_word_ends_the_run_and_says_how(model: ModelFile, slow: int) -> None:
+def test_an_unexpected_error_of_a_reader_ends_the_run_and_is_reported(model: ModelFile, slow: int) -> None:
     slowly = partial(subprocess.check_output, ["sh", "-c", "sleep 0.02; echo no image"])
     readers: list[Reader] = [*[slowly] * slow, partial(int, "x")]  # a request each: some are found to be slow
-    with WorkerPool(model, "cpu", Setting(1), patience=600) as crew:
-        futures = [crew.submit([[(reader, 0.0)]]) for reader in readers]
+    with WorkerPool(model, "cpu", Setting(1), timeout=600) as pool:
+        futures = [pool.submit([[(reader, 0.0)]]) for reader in readers]
         with pytest.raises(RuntimeError, match="ValueError: invalid literal for int"):
             futures[-1].result()
 
@@ -113,15 +113,15 @@ def test_what_is_skipped_moves_no_other_image_to_another_batch(model: ModelFile)
     asked: list[list[int]] = []
 
     class Listening(WorkerPool):
-        def submit(self, request: Request) -> Future[Answer]:
+        def submit(self, request: Request) -> Future[Response]:
             asked.append([len(batch) for batch in request])
             return super().submit(request)
 
-    with Listening(model, "cpu", SETTING) as crew:
+    with Listening(model, "cpu", SETTING) as pool:
         skip = lambda images: [one for one in images if not "05" <= one.path[:2] < "10"]  # noqa: E731
         found = [
             one
-            for batch in predict_with(crew, images_with({}), SETTING, skip, decider=model.metadata.decider)
+            for batch in predict_with(pool, images_with({}), SETTING, skip, decider=model.metadata.decider)
             for one in batch
         ]
     assert asked == [[4, 1, 2, 4, 4, 4]]
@@ -136,15 +136,15 @@ def test_a_crash_gives_the_others_the_numbers_of_a_run_where_the_culprit_is_unde
         assert one.probabilities is None or np.array_equal(one.probabilities, other.probabilities)
 
 
-def test_a_batch_may_take_longer_than_the_patience_where_each_image_does_not(model: ModelFile, tmp_path: Path) -> None:
+def test_a_batch_may_take_longer_than_the_timeout_where_each_image_does_not(model: ModelFile, tmp_path: Path) -> None:
     big = tmp_path / "big.png"
     cv2.imwrite(str(big), np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8))
     slowly = partial(subprocess.check_output, ["sh", "-c", f"sleep 0.7; cat '{big}'"])
     slow_to_read = [SourceImage(f"{number}.png", big, {}, slowly) for number in range(6)]
     slow_to_decode = [SourceImage(f"b{number}.png", big) for number in range(50)]
-    with WorkerPool(model, "cpu", Setting(1, 1, 56), patience=2) as crew:
+    with WorkerPool(model, "cpu", Setting(1, 1, 56), timeout=2) as pool:
         [found] = predict_with(
-            crew, [*slow_to_read, *slow_to_decode], Setting(1, 1, 56), decider=model.metadata.decider
+            pool, [*slow_to_read, *slow_to_decode], Setting(1, 1, 56), decider=model.metadata.decider
         )
     assert [one.reason for one in found] == [""] * 56
 
@@ -159,11 +159,13 @@ def test_a_process_that_does_not_start_is_one_line(
 ) -> None:
     (tmp_path / "onnxruntime.py").write_text("raise ImportError('DLL load failed')")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(PelagiaError, match=r"a worker does not start: .*exit code 1: ImportError: DLL load failed"):
+    with pytest.raises(
+        PelagiaError, match=r"a worker process does not start: .*exit code 1: ImportError: DLL load failed"
+    ):
         next(predict(images_with({}), model))
 
 
-def test_breaking_off_leaves_no_process_behind(model: ModelFile) -> None:
+def test_an_interruption_leaves_no_process_behind(model: ModelFile) -> None:
     predictions = predict(images_with({}, count=200), model, setting=SETTING)
     next(predictions)
     children = [one for one in psutil.Process().children() if one.status() != psutil.STATUS_ZOMBIE]

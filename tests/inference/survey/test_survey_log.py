@@ -11,9 +11,10 @@ import pytest
 from pelagia.errors import SurveyError
 from pelagia.model.metadata import ModelFile
 from pelagia.synthetic.survey import SimulatedSurvey
-from pelagia_inference.survey import runlog
-from pelagia_inference.survey.runlog import LOG_FILE
-from pelagia_inference.survey.runner import Progress, classify
+from pelagia_inference.survey import survey_log
+from pelagia_inference.survey.progress import SurveyProgress
+from pelagia_inference.survey.runner import classify
+from pelagia_inference.survey.survey_log import LOG_FILE
 
 
 def lines_of(folder: Path) -> list[str]:
@@ -46,11 +47,11 @@ def test_what_a_path_holds_breaks_no_line(
 def test_the_log_does_not_grow_with_the_images(
     model: ModelFile, survey: SimulatedSurvey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Progress] = []
-    monkeypatch.setattr(runlog, "_EVERY_SECONDS", 0.0)
+    seen: list[SurveyProgress] = []
+    monkeypatch.setattr(survey_log, "_PROGRESS_SECONDS", 0.0)
     classify(model, [survey.root], tmp_path / "often", progress=seen.append)
     assert len(lines_of(tmp_path / "often")) == 3 + len(seen)
-    monkeypatch.setattr(runlog, "_EVERY_SECONDS", 3600.0)
+    monkeypatch.setattr(survey_log, "_PROGRESS_SECONDS", 3600.0)
     classify(model, [survey.root], tmp_path / "seldom")
     assert len(lines_of(tmp_path / "seldom")) == 3
 
@@ -73,7 +74,7 @@ def test_an_error_is_its_last_line(model: ModelFile, survey: SimulatedSurvey, tm
 def test_an_interruption_is_its_last_line(
     model: ModelFile, survey: SimulatedSurvey, tmp_path: Path, error: BaseException, words: str
 ) -> None:
-    def stop(_: Progress) -> None:
+    def stop(_: SurveyProgress) -> None:
         raise error
 
     with pytest.raises(type(error)):

@@ -1,7 +1,8 @@
-"""``pelagia.log`` in a survey folder: when it was worked on, with what, how far it came, and how each start ended.
+"""``pelagia.log`` in a survey folder: for each start of a run, when, with what settings, how far it came, how it ended.
 
-Invariant: a start adds a handful of lines and one a minute, none an image; what failed and why is in the journal. A log
-that cannot be written never ends a run, nor is it spoken of. A start without an end was killed.
+Invariant: a start adds a few lines, and one more each minute, but none for each image; the journal says which images
+failed and why. If the log cannot be written, the run continues and says nothing about it. A start without a last line
+was killed.
 """
 
 from __future__ import annotations
@@ -21,22 +22,22 @@ from pelagia.system.cores import usable_cores
 from pelagia.system.files import printable
 
 LOG_FILE = "pelagia.log"
-_EVERY_SECONDS = 60.0
+_PROGRESS_SECONDS = 60.0
 
 
-class _Silent(logging.FileHandler):
+class _SilentFileHandler(logging.FileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """A full disk: the run itself will say so."""
+        """Does nothing. If the disk is full, the run itself reports it."""
 
 
-class RunLog:
-    """The log of one start."""
+class SurveyLog:
+    """The log of one start of a run."""
 
     def __init__(self, folder: Path) -> None:
-        self._logger = logging.Logger("pelagia.run")  # of its own: other starts in this process have theirs
-        self._last = time.monotonic()
+        self._logger = logging.Logger("pelagia.survey")  # not shared with other runs in this process
+        self._last_progress = time.monotonic()
         try:
-            handler: logging.Handler = _Silent(folder / LOG_FILE, encoding="utf-8")
+            handler: logging.Handler = _SilentFileHandler(folder / LOG_FILE, encoding="utf-8")
         except OSError:
             handler = logging.NullHandler()
         form = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
@@ -51,7 +52,7 @@ class RunLog:
         self._logger.warning(_one_line(text))
 
     def failure(self, error: BaseException) -> None:
-        """How a start ended that did not come to its end; the traceback only of a fault of ours."""
+        """Writes why a run ended early; with a traceback only if the error is a mistake in Pelagia."""
         if isinstance(error, KeyboardInterrupt):
             self.info("interrupted")
         elif isinstance(error, SystemExit):
@@ -62,21 +63,21 @@ class RunLog:
             self._logger.error(_one_line(repr(error)), exc_info=error)
 
     def every_minute(self, text: Callable[[], str]) -> None:
-        """Adds a line where the last such line is a minute old."""
-        if time.monotonic() - self._last >= _EVERY_SECONDS:
-            self._last = time.monotonic()
+        """Writes a line if the last line from here is a minute old."""
+        if time.monotonic() - self._last_progress >= _PROGRESS_SECONDS:
+            self._last_progress = time.monotonic()
             self.info(text())
 
     def close(self) -> None:
         for handler in self._logger.handlers:
-            with suppress(OSError):  # a full disk: closing writes what is left
+            with suppress(OSError):  # closing writes what is left, and the disk may be full
                 handler.close()
 
 
 @contextmanager
-def run_log(folder: Path, facts: Mapping[str, object], warnings: Iterable[str] = ()) -> Iterator[RunLog]:
-    """The log of a start: begins with the command, ``facts`` and ``warnings``, and ends with what the block raised."""
-    log = RunLog(folder)
+def survey_log(folder: Path, facts: Mapping[str, object], warnings: Iterable[str] = ()) -> Iterator[SurveyLog]:
+    """The log of one start: it begins with the command, ``facts`` and ``warnings``, and ends with any exception."""
+    log = SurveyLog(folder)
     log.info(f"start: pelagia {__version__}, {shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])}")
     machine = f"{usable_cores()} cores, {platform.platform(terse=True)}, {platform.machine()}"
     log.info(", ".join(f"{name} {value}" for name, value in {**facts, "machine": machine}.items()))
@@ -92,5 +93,5 @@ def run_log(folder: Path, facts: Mapping[str, object], warnings: Iterable[str] =
 
 
 def _one_line(text: str) -> str:
-    """Whatever a path holds, a record is one line."""
+    """``text`` as one line, whatever characters a path in it has."""
     return printable(text).replace("\r", "\\r").replace("\n", "\\n")

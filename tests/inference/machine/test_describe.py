@@ -1,0 +1,32 @@
+"""What a model file says about itself."""
+
+from cli_fixtures import Pelagia
+from pelagia.model.metadata import ModelFile
+from pelagia_inference.machine.describe import class_rows, model_facts
+
+
+def test_the_facts_name_the_file_its_data_and_its_limits(model: ModelFile) -> None:
+    facts = dict(model_facts(model))
+    assert facts["name"] == model.metadata.name
+    assert model.sha256 in facts["file"]
+    assert facts["input"] == "uint8 N x 32 x 32 x 3, RGB, letterbox"
+    assert facts["parity gate"].startswith(f"{model.metadata.parity.images} images, largest difference ")
+    assert facts["unknown"].startswith("an out-of-distribution score above ")
+    assert "made from" not in facts
+
+
+def test_each_class_has_its_training_images_and_its_taxa(model: ModelFile) -> None:
+    rows = {name: (images, taxa) for name, images, taxa in class_rows(model.metadata)}
+    assert list(rows) == list(model.metadata.classes)
+    assert rows["copepod"] == (
+        model.metadata.dataset["counts"]["copepod"]["train"],
+        "Animalia > Arthropoda > Copepoda",
+    )
+    assert rows["detritus"][1] == "-"
+
+
+def test_model_show_prints_both(pelagia: Pelagia, model: ModelFile) -> None:
+    shown = pelagia("model", "show", model.path)
+    assert shown.returncode == 0, shown.stderr
+    assert f"network                {model.metadata.training['model']['backbone']}\n" in shown.stdout
+    assert "Animalia > Arthropoda > Copepoda" in shown.stdout
