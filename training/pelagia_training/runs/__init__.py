@@ -1,0 +1,1 @@
+"""The run folder: state, logs, weights, and how to load them."""

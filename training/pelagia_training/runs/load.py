@@ -1,0 +1,58 @@
+"""A finished run, opened again: its dataset and its trained network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from pelagia.dataset.schema import Dataset
+from pelagia.errors import DatasetError, InputError, first_line
+from pelagia_training.config import TrainConfig
+from pelagia_training.data.resplit import resplit
+from pelagia_training.network.backbone import Normalised, SizeHead, build_network
+from pelagia_training.runs.folder import BEST_FILE, CONFIG_FILE, RunState
+
+
+def dataset_of(folder: Path, config: TrainConfig, state: RunState) -> Dataset:
+    """The dataset of a run, in the splits that it was trained on.
+
+    Raises:
+        DatasetError: it is not in ``folder``, or is not the one that was trained on.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"the run's dataset is no longer at {folder}: put it back, or export with --dataset FOLDER")
+    dataset = Dataset.read(folder)
+    if dataset.meta.fingerprint != state.fingerprint:
+        raise DatasetError(
+            f"{folder} is not the dataset of this run (fingerprint {dataset.meta.fingerprint[:12]}, trained on "
+            f"{state.fingerprint[:12]}): name the right one with --dataset"
+        )
+    return resplit(dataset, config.data.resplit)
+
+
+def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalised:
+    """The network of a run with its best weights: uint8 N x S x S x 3 -> logits.
+
+    Raises:
+        InputError: the weights are damaged, or not those of the config.
+    """
+    options = config.model.options
+    network = build_network(
+        config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
+    )
+    size_head = SizeHead(len(state.taxonomy.classes)) if config.model.size else None
+    model = Normalised(network, state.mean, state.std, size_head, config.model.orientations)
+    try:
+        with safe_open(run / BEST_FILE, "pt") as file:
+            epoch = (file.metadata() or {}).get("epoch")
+            model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
+    except (SafetensorError, RuntimeError) as error:
+        raise InputError(
+            f"{run / BEST_FILE} is damaged, or {run / CONFIG_FILE} was edited ({first_line(error)}): train again"
+        ) from None
+    if epoch != str(state.best_epoch):
+        raise InputError(f"the run {run} was killed while it wrote its best weights: run its command again, it goes on")
+    return model.eval()
+
+
