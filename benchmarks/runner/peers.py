@@ -352,9 +352,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PEERS, default=list(PEERS))
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument(
-        "--setting", default="", help="only settings with this text, such as 'ONNX Runtime'"
-    )
+    parser.add_argument("--setting", default="", help="only settings with this text, such as 'ONNX Runtime'")
     parser.add_argument("--images", type=int, help="number of images; all by default")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "pelagia-bench")
     parser.add_argument("--ifcb-infer", type=Path, help="the program of ifcb-inference, in its own environment")

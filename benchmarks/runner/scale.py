@@ -109,9 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=["zip", "tar"])
-    parser.add_argument(
-        "--scratch", type=Path, help="folder for the inputs; by default the temporary folder"
-    )
+    parser.add_argument("--scratch", type=Path, help="folder for the inputs; by default the temporary folder")
     options = parser.parse_args()
     crops, missed, compared = small_crops(), [], 0
     print(f"{len(crops)} crops, {sum(map(len, crops)) / len(crops):.0f} bytes on average")

@@ -1,6 +1,6 @@
 """MODEL + images -> PREDICTIONS, with numpy, OpenCV and ONNX Runtime alone. Never imports torch.
 
-The names below are the public interface, and the commands use them as well. `docs/model-file.md` shows how. Each is
+The names below are the public interface, and the commands use them as well. `docs/reference/model-file.md` shows how. Each is
 imported when it is first used: a worker process needs few of them, and starts in half the time without the others.
 """
 
