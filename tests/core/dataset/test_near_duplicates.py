@@ -1,4 +1,4 @@
-"""Pictures that are the same though their bytes are not: found, and put on one side of the split."""
+"""Near-duplicates are found and put into the same split."""
 
 import csv
 from dataclasses import replace
