@@ -4,8 +4,8 @@
 
 Real images (noise without PELAGIA_DATA) are written in each format, the hostile files of the tests are added, and all
 are damaged at random; the checksums of most PNGs are corrected afterwards, so that the damage reaches the decoder.
-Allowed are ImageError, MemoryError, and pixels that are equal when the image is decoded again. Each batch runs in its own
-process, so that a crash of the decoder is a finding and the search continues: the input is stored in the folder
+Allowed are ImageError, MemoryError, and pixels that are equal when the image is decoded again. Each batch runs in its
+own process, so that a crash of the decoder is a finding and the search continues: the input is stored in the folder
 ``--keep``, and the exit code is 1. More than 10 seconds for one image is a finding too.
 """
 
@@ -38,6 +38,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 from hostile_files import files
 from pelagia.images.preprocess import REASONS, ImageError, PreprocessSpec, load
 
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _SECONDS = 10
 _MEMORY = 4 << 30
 _LARGEST_SEED = 200_000
@@ -121,7 +122,7 @@ def scratched(rng: random.Random, data: bytes) -> bytes:
     return bytes(changed)
 
 
-def mended(data: bytes) -> bytes:
+def with_right_checksums(data: bytes) -> bytes:
     """A PNG with correct checksums, as far as its chunks can be found."""
     at, out = 8, bytearray(data)
     while at + 12 <= len(out):
@@ -134,19 +135,19 @@ def mended(data: bytes) -> bytes:
 
 
 def batch(first: int, count: int, current: Path) -> None:
-    """The child: ``count`` inputs from the seed ``first``, each written to ``current`` before it is decoded."""
+    """Runs in the child: decodes ``count`` inputs from the seed ``first``, each after writing it to ``current``."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
-    whole = seeds(random.Random(first))
+    originals_of_all_formats = seeds(random.Random(first))
     outcomes: Counter[str] = Counter()
     for seed in range(first, first + count):
         rng = random.Random(seed)
-        data = (damaged if rng.random() < 0.5 else scratched)(rng, rng.choice(whole))
+        data = (damaged if rng.random() < 0.5 else scratched)(rng, rng.choice(originals_of_all_formats))
         if data.startswith(b"\x89PNG") and rng.random() < 0.8:
-            data = mended(data)
+            data = with_right_checksums(data)
         current.write_bytes(data)
-        faulthandler.dump_traceback_later(_SECONDS, exit=True)  # also where the decoder never gives control back
+        faulthandler.dump_traceback_later(_SECONDS, exit=True)  # also works if the decoder never returns
         try:
             spec = rng.choice(_SPECS)
             fitted = load(data, spec)
@@ -180,13 +181,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         current = Path(folder) / "input"
         while time.monotonic() < end:
-            command = [sys.executable, __file__, "--seed", str(first), "--child", str(current)]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+            command = [sys.executable, "-m", "tests.fuzz.fuzz_decoders", "--seed", str(first), "--child", str(current)]
+            done = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, errors="replace")
             if done.returncode:
                 findings += 1
                 options.keep.mkdir(parents=True, exist_ok=True)
                 kept = options.keep / f"{first}-{abs(done.returncode)}"
-                kept.write_bytes(current.read_bytes())
+                kept.write_bytes(
+                    current.read_bytes() if current.exists() else b""
+                )  # a child may end before its first input
                 print(f"{kept}: exit {done.returncode}\n{done.stderr[-2000:]}", flush=True)
             else:
                 noise.update(line[:60] for line in done.stderr.splitlines())
