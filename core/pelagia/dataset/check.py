@@ -68,7 +68,7 @@ def split_warnings(records: Sequence[Record]) -> list[str]:
     if empty:
         groups = len(set(columns[1]))
         return [
-            f"{' and '.join(empty)} have no images: there are only {groups} group{'s' * (groups != 1)}; "
+            f"{' and '.join(empty)} {'has' if len(empty) == 1 else 'have'} no images: there are only {groups} group{'s' * (groups != 1)}; "
             "name a column with more values as --group-column"
         ]
     return [
