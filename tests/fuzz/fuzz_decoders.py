@@ -1,12 +1,12 @@
-"""Throws damaged images of every format at `pelagia.images.preprocess.load`, and reports crashes, hangs and strange errors.
+"""Decodes damaged images of every format with `pelagia.images.preprocess.load`, and reports crashes, hangs and errors.
 
     .venv/bin/python -m tests.fuzz.fuzz_decoders --minutes 10 [--seed 1] [--keep findings/]
 
-Real images (noise, where PELAGIA_DATA is not there) are written in each format, the hostile files of the tests are
-added, and all are changed at random; a PNG's checksums are mended mostly, so that the damage reaches the decoder.
-Allowed are ImageError, MemoryError, and pixels that are the same a second time, whatever the memory held in between.
-A batch runs in a process of its own, so that the death of the decoder is a finding and not the end: the input at fault
-is kept in the folder ``--keep``, and the exit code is 1. More than 10 seconds for one image is a finding as well.
+Real images (noise without PELAGIA_DATA) are written in each format, the hostile files of the tests are added, and all
+are damaged at random; the checksums of most PNGs are corrected afterwards, so that the damage reaches the decoder.
+Allowed are ImageError, MemoryError, and pixels that are equal when the image is decoded again. Each batch runs in its
+own process, so that a crash of the decoder is a finding and the search continues: the input is stored in the folder
+``--keep``, and the exit code is 1. More than 10 seconds for one image is a finding too.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
 from hostile_files import files
 from pelagia.images.preprocess import REASONS, ImageError, PreprocessSpec, load
 
+_REPOSITORY = Path(__file__).resolve().parents[2]
 _SECONDS = 10
 _MEMORY = 4 << 30
 _LARGEST_SEED = 200_000
@@ -78,7 +79,7 @@ _OPENCV = (".exr", ".hdr", ".pfm", ".ras", ".pxm", ".tiff", ".png", ".avif")
 
 
 def originals(rng: random.Random) -> Iterator[np.ndarray]:
-    """Small real images, or noise where there are none: uint8, H x W x 3."""
+    """Small real images, or noise if there are none: uint8, H x W x 3."""
     found = real_crops()
     for _ in range(6):
         if found:
@@ -88,7 +89,7 @@ def originals(rng: random.Random) -> Iterator[np.ndarray]:
 
 
 def seeds(rng: random.Random) -> list[bytes]:
-    """Whole images in every format that the decoder knows, and the hostile files that are not huge."""
+    """Complete images in every format that the decoder knows, and the hostile files that are not huge."""
     whole = [one.data for one in files().values() if 0 < len(one.data) < _LARGEST_SEED]
     for pixels in originals(rng):
         image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -114,15 +115,15 @@ def seeds(rng: random.Random) -> list[bytes]:
 
 
 def scratched(rng: random.Random, data: bytes) -> bytes:
-    """``data`` with one to four other bytes: most of it is still followed."""
+    """``data`` with one to four bytes changed, so that most of it can still be decoded."""
     changed = bytearray(data)
     for _ in range(rng.randint(1, 4)):
         changed[rng.randrange(min(len(changed), rng.choice([100, 1000, len(changed)])))] = rng.randrange(256)
     return bytes(changed)
 
 
-def mended(data: bytes) -> bytes:
-    """A PNG with right checksums, as far as its chunks can be followed."""
+def with_right_checksums(data: bytes) -> bytes:
+    """A PNG with correct checksums, as far as its chunks can be found."""
     at, out = 8, bytearray(data)
     while at + 12 <= len(out):
         end = at + 8 + int.from_bytes(out[at : at + 4])
@@ -134,19 +135,19 @@ def mended(data: bytes) -> bytes:
 
 
 def batch(first: int, count: int, current: Path) -> None:
-    """The child: ``count`` inputs from the seed ``first``, each written to ``current`` before it is decoded."""
+    """Runs in the child: decodes ``count`` inputs from the seed ``first``, each after writing it to ``current``."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     faulthandler.enable()
-    whole = seeds(random.Random(first))
+    originals_of_all_formats = seeds(random.Random(first))
     outcomes: Counter[str] = Counter()
     for seed in range(first, first + count):
         rng = random.Random(seed)
-        data = (damaged if rng.random() < 0.5 else scratched)(rng, rng.choice(whole))
+        data = (damaged if rng.random() < 0.5 else scratched)(rng, rng.choice(originals_of_all_formats))
         if data.startswith(b"\x89PNG") and rng.random() < 0.8:
-            data = mended(data)
+            data = with_right_checksums(data)
         current.write_bytes(data)
-        faulthandler.dump_traceback_later(_SECONDS, exit=True)  # also where the decoder never gives control back
+        faulthandler.dump_traceback_later(_SECONDS, exit=True)  # also works if the decoder never returns
         try:
             spec = rng.choice(_SPECS)
             fitted = load(data, spec)
@@ -180,13 +181,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         current = Path(folder) / "input"
         while time.monotonic() < end:
-            command = [sys.executable, __file__, "--seed", str(first), "--child", str(current)]
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
+            command = [sys.executable, "-m", "tests.fuzz.fuzz_decoders", "--seed", str(first), "--child", str(current)]
+            done = subprocess.run(command, cwd=_REPOSITORY, capture_output=True, text=True, errors="replace")
             if done.returncode:
                 findings += 1
                 options.keep.mkdir(parents=True, exist_ok=True)
                 kept = options.keep / f"{first}-{abs(done.returncode)}"
-                kept.write_bytes(current.read_bytes())
+                kept.write_bytes(
+                    current.read_bytes() if current.exists() else b""
+                )  # a child may end before its first input
                 print(f"{kept}: exit {done.returncode}\n{done.stderr[-2000:]}", flush=True)
             else:
                 noise.update(line[:60] for line in done.stderr.splitlines())

@@ -67,8 +67,9 @@ def split_warnings(records: Sequence[Record]) -> list[str]:
     empty = [split for split in SPLITS if split not in columns[2]]
     if empty:
         groups = len(set(columns[1]))
+        have, verb = "has" if len(empty) == 1 else "have", "is" if groups == 1 else "are"
         return [
-            f"{' and '.join(empty)} have no images: there are only {groups} group{'s' * (groups != 1)}; "
+            f"{' and '.join(empty)} {have} no images: there {verb} only {groups} group{'s' * (groups != 1)}; "
             "name a column with more values as --group-column"
         ]
     return [

@@ -67,11 +67,11 @@ def list_images(inputs: Sequence[Path], tally: Tally | None = None) -> Iterator[
     tally = Tally() if tally is None else tally
     named = [_name(path) for path in _each_bin_once(inputs)]
     if len(named) > 1:
-        refuse_overlaps([_place(one) for one in named])
-        _refuse_same_names([one.label for one in named])
-    for one in named:
-        prefix = "" if len(named) == 1 or one.self_named else f"{one.label}/"
-        for image in _list_one(one.path, one.kind, tally):
+        refuse_overlaps([_place(entry) for entry in named])
+        _refuse_same_names([entry.label for entry in named])
+    for entry in named:
+        prefix = "" if len(named) == 1 or entry.self_named else f"{entry.label}/"
+        for image in _list_one(entry.path, entry.kind, tally):
             yield replace(image, path=prefix + image.path) if prefix else image
 
 
@@ -107,15 +107,15 @@ def _refuse_same_names(labels: Sequence[str]) -> None:
         raise InputError(f"two inputs are called '{twice[0]}': classify each into its own survey")
 
 
-def _place(one: _Input) -> Place:
-    if one.kind is None:
-        return Place(one.path, (), "pattern" if pattern.is_pattern(one.path) else "image")
-    if one.kind is ifcb.KIND:
-        return Place(one.path, tuple(ifcb.files_of(one.path)), "bin", one.kind)
-    if one.path.is_dir():
-        return Place(one.path, (), "folder", one.kind)
-    role = "manifest" if one.kind in _TABLES else "image" if one.kind is single.KIND else "archive"
-    return Place(one.path, (one.path,), role, one.kind)
+def _place(entry: _Input) -> Place:
+    if entry.kind is None:
+        return Place(entry.path, (), "pattern" if pattern.is_pattern(entry.path) else "image")
+    if entry.kind is ifcb.KIND:
+        return Place(entry.path, tuple(ifcb.files_of(entry.path)), "bin", entry.kind)
+    if entry.path.is_dir():
+        return Place(entry.path, (), "folder", entry.kind)
+    role = "manifest" if entry.kind in _TABLES else "image" if entry.kind is single.KIND else "archive"
+    return Place(entry.path, (entry.path,), role, entry.kind)
 
 
 def _list_one(path: Path, kind: Kind | None, tally: Tally) -> Iterator[SourceImage]:

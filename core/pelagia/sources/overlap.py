@@ -133,22 +133,22 @@ def _refuse_shared(place: Place, other: Place) -> None:
 
 def _meet(pattern: Sequence[str], other: Sequence[str], *, deep: bool) -> bool:
     """Whether a pattern can match ``other`` or a folder above it or, if ``deep``, something below it."""
-    for one, two in zip(pattern, other, strict=False):
-        if "**" in (one, two):
+    for first, second in zip(pattern, other, strict=False):
+        if "**" in (first, second):
             return True
-        if not _may_both_match(one, two):
+        if not _may_both_match(first, second):
             return False
     return deep or len(other) >= len(pattern)
 
 
-def _may_both_match(one: str, two: str) -> bool:
+def _may_both_match(first: str, second: str) -> bool:
     """Whether one name can match both. Of two patterns, only the beginnings and ends are compared."""
-    if not WILD.search(two):
-        one, two = two, one
-    if not WILD.search(one):
-        return one == two or re.match(translate(two), one) is not None
-    begins = [WILD.split(text)[0] for text in (one, two)]
-    ends = [re.split(r"[*?\]]", text)[-1] for text in (one, two)]
+    if not WILD.search(second):
+        first, second = second, first
+    if not WILD.search(first):
+        return first == second or re.match(translate(second), first) is not None
+    begins = [WILD.split(text)[0] for text in (first, second)]
+    ends = [re.split(r"[*?\]]", text)[-1] for text in (first, second)]
     return (begins[0].startswith(begins[1]) or begins[1].startswith(begins[0])) and (
         ends[0].endswith(ends[1]) or ends[1].endswith(ends[0])
     )

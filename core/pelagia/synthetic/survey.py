@@ -108,7 +108,7 @@ class Instrument:
     pixel_size_um: float
     background: tuple[float, float, float]
     absorbs: tuple[float, float, float]
-    grey: bool
+    gray: bool
     darkfield: bool
     extension: str
 
@@ -140,7 +140,7 @@ class Station:
     gradient: float
     focus: float  # pixels, the blur's standard deviation
     contrast: float
-    noise: float  # grey levels
+    noise: float  # gray levels
     clutter: float  # expected particles beside the organism
     quality: int
 
@@ -217,7 +217,7 @@ def _station(seed: int, index: int) -> Station:
     shares = np.array([ABUNDANCE[kind] for kind in ORGANISMS]) * np.exp(rng.normal(0, 0.6, len(ORGANISMS)))
     thermocline, floor = rng.integers(10, 40), rng.integers(60, 200)
     start = datetime(2024, 3, 1, tzinfo=UTC) + timedelta(days=(37 * seed) % 3650)
-    cast = np.full(3, rng.normal(0, 6)) if instrument.grey else rng.normal(0, 6, 3)
+    cast = np.full(3, rng.normal(0, 6)) if instrument.gray else rng.normal(0, 6, 3)
     return Station(
         index=index,
         name=f"SEED{seed}_ST{index + 1:02d}",
@@ -232,7 +232,7 @@ def _station(seed: int, index: int) -> Station:
         background=np.clip(
             np.array(instrument.background) + cast * (0.5 if instrument.darkfield else 1), 4, 250
         ).astype(np.float32),
-        tint=(np.array(instrument.absorbs) * np.exp(0.0 if instrument.grey else rng.normal(0, 0.08, 3))).astype(
+        tint=(np.array(instrument.absorbs) * np.exp(0.0 if instrument.gray else rng.normal(0, 0.08, 3))).astype(
             np.float32
         ),
         gradient=float(rng.uniform(0.02, 0.22)),
@@ -363,12 +363,12 @@ def _clutter(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> tup
         ends = rng.uniform(0, (width, height), (2, 2))
         middle = ends.mean(axis=0) + rng.normal(0, 0.12 * (width + height), 2)
         t = np.linspace(0, 1, 16)[:, None]
-        fibre = (1 - t) ** 2 * ends[0] + 2 * t * (1 - t) * middle + t**2 * ends[1]
-        cv2.polylines(mask, fixed(fibre), False, (110,), SUPERSAMPLE, cv2.LINE_AA, 4)
+        fiber = (1 - t) ** 2 * ends[0] + 2 * t * (1 - t) * middle + t**2 * ends[1]
+        cv2.polylines(mask, fixed(fiber), False, (110,), SUPERSAMPLE, cv2.LINE_AA, 4)
     if rng.random() < 0.09 * station.clutter:
         radii = rng.uniform(0.05, 0.22) * min(width, height) * rng.uniform(0.7, 1.3, (14, 1))
-        neighbour = rng.integers(0, 2, 2) * (width, height) + circle * radii
-        cv2.fillPoly(mask, fixed(neighbour), (150,), cv2.LINE_AA, 4)
+        neighbor = rng.integers(0, 2, 2) * (width, height) + circle * radii
+        cv2.fillPoly(mask, fixed(neighbor), (150,), cv2.LINE_AA, 4)
     small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
     return tissue + small.astype(np.float32) / np.float32(160), pigment
 
@@ -378,7 +378,7 @@ def _expose(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> Pixe
     instrument, (height, width) = station.instrument, tissue.shape
     light = _illumination(height, width, station, rng)[..., None] * station.background
     contrast = station.contrast * float(np.exp(rng.normal(0, 0.18)))
-    browns = np.array((1.0, 1.0, 1.0) if instrument.grey else (1.5, 1.02, 0.75), np.float32)
+    browns = np.array((1.0, 1.0, 1.0) if instrument.gray else (1.5, 1.02, 0.75), np.float32)
     density = contrast * (tissue[..., None] * station.tint + pigment[..., None] * browns * np.float32(0.9))
     if instrument.darkfield:
         scattered = 1 - np.exp(-np.maximum(density, 0) * 0.8)
@@ -388,7 +388,7 @@ def _expose(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> Pixe
         passed = np.exp(-np.maximum(density, -0.35))
         halo = passed - _blurred(passed, 2.2)
         image = light * (passed + 0.3 * halo)
-    channels = 1 if instrument.grey else 3
+    channels = 1 if instrument.gray else 3
     image = image + rng.standard_normal((height, width, channels), np.float32) * np.float32(station.noise)
     return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
 

@@ -1,4 +1,4 @@
-"""Pictures that are the same though their bytes are not: found, and put on one side of the split."""
+"""Near-duplicates are found and put into the same split."""
 
 import csv
 from dataclasses import replace
@@ -98,11 +98,10 @@ def test_a_dataset_whose_split_cuts_a_pair_is_told_by_check_and_mended_by_a_new_
     assert told.returncode == 0, told.stderr
     assert told.stdout.count("near-duplicates in two splits: ") == len(leaks(Dataset.read(dataset.root))) >= 19
     again = told.stderr.split("puts each pair into one: ")[1]
-    mended = pelagia(*again.split()[1:-1], tmp_path / "mended")
-    assert mended.returncode == 0, mended.stderr
-    assert "near-duplicates in two groups, which were joined: " in mended.stdout
-    checked = pelagia("dataset", "check", tmp_path / "mended")
-    assert checked.stdout.splitlines() == [f"{tmp_path / 'mended'} is complete and unchanged"]
+    fixed = pelagia(*again.split()[1:-1], tmp_path / "fixed")
+    assert fixed.returncode == 0, fixed.stderr
+    assert "near-duplicates in two groups, which were joined: " in fixed.stdout
+    assert pelagia("dataset", "check", tmp_path / "fixed").stdout.splitlines() == [f"{tmp_path / 'fixed'} is complete and unchanged"]
 
 
 def test_the_search_by_bands_misses_no_pair_within_the_bits() -> None:

@@ -1,4 +1,4 @@
-"""EcoTaxa exports: the real one, and small ones as a folder and as a zip."""
+"""EcoTaxa exports: a real one, and small ones as a folder and as a zip."""
 
 import zipfile
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Inputs that share images: refused, or taken once and counted; never counted twice in silence."""
+"""Inputs that share images are refused, or their images are listed only once; no image is counted twice."""
 
 import os
 import shutil
