@@ -143,7 +143,9 @@ def find_address(url: str | None = None, token: str | None = None, home: Path | 
         )
     address = address.rstrip("/")
     if not _is_address(address):
-        raise StudioError(f"'{address}' is not an address such as http://127.0.0.1:8080: correct --url or {URL_VARIABLE}")
+        raise StudioError(
+            f"'{address}' is not an address such as http://127.0.0.1:8080: correct --url or {URL_VARIABLE}"
+        )
     local = studio if studio is not None and _same_server(address, studio.url) else None
     if token:
         return Address(address, token, "the caller", local)
