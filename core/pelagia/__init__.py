@@ -1,4 +1,4 @@
-"""What passes between the parts of Pelagia: the dataset, the model and the predictions. No torch, no onnxruntime."""
+"""What the parts of Pelagia exchange: the dataset, the model and the predictions. Needs no torch and no onnxruntime."""
 
 import os
 
@@ -7,18 +7,18 @@ MAX_PIXELS = 1 << 28
 
 # OpenCV reads these when it is first imported, whichever module does that.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
-os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a bad image is reported as a row, not as noise on the terminal
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a damaged image is a row of the result, not messages on the terminal
 
 __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """`__version__`, looked up when somebody asks: that takes longer than a worker process takes to start."""
+    """`__version__`, looked up only when it is used: the lookup would slow down the start of a worker process."""
     if name != "__version__":
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     from importlib.metadata import PackageNotFoundError, version
 
     try:
         return version("pelagia")
-    except PackageNotFoundError:  # run from a source tree that was never installed
+    except PackageNotFoundError:  # a source tree that is not installed
         return "0+unknown"

@@ -1,8 +1,8 @@
 """The command table of `pelagia`.
 
-Invariant: core knows no part. A command is a line of text here, ``module:function``, and its module is imported when
-the command is called: `pelagia --help` answers at once, and a field laptop needs no torch. `main` is the only place
-that turns an error into words on the terminal and an exit code (the codes are in `pelagia.errors`).
+Invariant: core imports no other part. A command is text here, ``module:function``, and its module is imported when the
+command is called. So `pelagia --help` answers at once, and a field laptop needs no torch. `main` is the only place that
+turns an error into a message on the terminal and an exit code (see `pelagia.errors`).
 """
 
 from __future__ import annotations
@@ -35,15 +35,21 @@ COMMANDS = {
     ),
     "leak": (
         "pelagia_training.commands:leak",
-        "Show how much too good a random split makes a model look.",
+        "Measure how much a random split overestimates a model.",
     ),
     "suspects": (
         "pelagia_training.commands:suspects",
-        "List the labels that cross-validation doubts, for a second look.",
+        "List the labels that cross-validation doubts, so that people can check them.",
     ),
-    "export": ("pelagia_training.commands:export", "Write a run as one ONNX file, through the parity gate."),
+    "export": (
+        "pelagia_training.commands:export",
+        "Write a run as one ONNX file, and compare it with the trained network.",
+    ),
     "evaluate": ("pelagia_training.commands:evaluate", "Measure a model on a split of a dataset, and write a report."),
-    "quantize": ("pelagia_training.commands:quantize", "Make a smaller, faster model, and measure whether it pays."),
+    "quantize": (
+        "pelagia_training.commands:quantize",
+        "Make a smaller, faster model, and measure what it costs in accuracy.",
+    ),
     "classify": (
         "pelagia_inference.commands:classify",
         "Classify images into a survey folder. The same command resumes an interrupted run.",
@@ -63,35 +69,38 @@ COMMANDS = {
         "show": ("pelagia_labeling.dataset_commands:dataset_show", "Print a dataset's classes, splits and groups."),
         "check": (
             "pelagia_labeling.dataset_commands:dataset_check",
-            "Compare a dataset with itself: every file, hash, class and group.",
+            "Check a dataset: every file, hash, class and group.",
         ),
     },
     "studio": {
-        "": "A Label Studio of your own on this machine.",
+        "": "Run your own Label Studio on this machine.",
         "start": ("pelagia_labeling.commands:studio_start", "Start Label Studio and print its address and login."),
         "stop": ("pelagia_labeling.commands:studio_stop", "Stop the Label Studio that `studio start` started."),
-        "doctor": ("pelagia_labeling.commands:studio_doctor", "Find what is wrong with a Label Studio."),
+        "doctor": ("pelagia_labeling.commands:studio_doctor", "Check a Label Studio and say how to fix what is wrong."),
     },
     "label": {
-        "": "Images to Label Studio, labels back as a dataset.",
+        "": "Bring images to Label Studio, and labels back as a dataset.",
         "push": ("pelagia_labeling.commands:label_push", "Bring images into a Label Studio project."),
         "submit": ("pelagia_labeling.commands:label_submit", "Submit labels that were made elsewhere."),
-        "pull": ("pelagia_labeling.commands:label_pull", "Make a dataset of what people submitted."),
+        "pull": ("pelagia_labeling.commands:label_pull", "Make a dataset from the labels that people submitted."),
     },
     "model": {
-        "": "Look into a model and prove that it works here.",
-        "show": ("pelagia_inference.commands:model_show", "Print what a model is: classes, data, metrics, licence."),
-        "verify": ("pelagia_inference.commands:model_verify", "Prove that this machine gets the trainer's numbers."),
+        "": "Show a model, and check that it works on this machine.",
+        "show": ("pelagia_inference.commands:model_show", "Print a model's classes, data, metrics and licence."),
+        "verify": (
+            "pelagia_inference.commands:model_verify",
+            "Check that this machine computes the same probabilities as the trainer.",
+        ),
     },
     "survey": {
         "": "Use a survey: a folder of results that `pelagia classify` made.",
         "export": ("pelagia_inference.commands:survey_export", "Write a survey's results again, or in another format."),
     },
 }
-"""Name -> (``module:function``, one line of help), or a group of such, whose help has no name."""
+"""Name -> (``module:function``, one line of help), or a group of commands, whose help has the empty name."""
 
 ALIASES = {"sample": "simulate"}
-"""Old names, not shown, that still work."""
+"""Old names that still work but are not shown."""
 
 _SETTINGS: dict[str, Any] = {
     "no_args_is_help": True,
@@ -101,8 +110,8 @@ _SETTINGS: dict[str, Any] = {
     "context_settings": {"help_option_names": ["-h", "--help"]},
 }
 _STOPPED = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM))
-_asked_to_end: list[int] = []
-"""Signals that came. An end raised in a library's callback may come out of it as an error of the library's."""
+_signals: list[int] = []
+"""Signals that arrived. A library may turn the exception of a signal into an error of its own."""
 
 
 def _command(name: str, target: str) -> Any:
@@ -172,9 +181,11 @@ app = _group(
 
 def main() -> None:
     """Entry point of `pelagia`."""
-    _asked_to_end.clear()
+    _signals.clear()
     signal.signal(signal.SIGTERM, _end)
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else a shell has us ignore it
+    if (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    ):  # else the shell started this process with Ctrl-C ignored
         signal.signal(signal.SIGINT, _end)
     try:
         app()
@@ -190,15 +201,15 @@ def main() -> None:
     except OSError as error:
         _fail(_disk_fault(error), 1)
     except Exception:
-        if not _asked_to_end:
+        if not _signals:
             raise
         typer.echo("stopped", err=True)
-        raise SystemExit(128 + _asked_to_end[0]) from None
+        raise SystemExit(128 + _signals[0]) from None
 
 
 def _disk_fault(error: OSError) -> str:
     what = f" {error.filename}" if error.filename else ""
-    if is_full(error):  # where a file was copied, the name is that of the source, which is not at fault
+    if is_full(error):  # when a file was copied, the error names the source, whose disk is not full
         return "the disk is full: free some space and run the same command again; no half-written file was left"
     remedies = {
         errno.EACCES: "choose a folder that you may write to, or change its permissions",
@@ -215,7 +226,7 @@ def _fail(message: str, code: int) -> NoReturn:
 
 
 def _end(number: int, frame: object) -> NoReturn:
-    _asked_to_end.append(number)
+    _signals.append(number)
     raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
 

@@ -77,7 +77,9 @@ def validate(document: Any, schema: type[Schema], where: str) -> Schema:
         return schema.model_validate(document)
     except ValidationError as error:
         faults = error.errors()
-        raise ConfigError(where, [_sentence(one, schema) for one in faults if not _is_echo(one, faults)]) from None
+        raise ConfigError(
+            where, [_sentence(fault, schema) for fault in faults if not _is_echo(fault, faults)]
+        ) from None
 
 
 def altered(model: Schema, changes: Mapping[str, Any], where: str) -> Schema:

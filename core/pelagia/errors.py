@@ -1,22 +1,22 @@
-"""Every fault that Pelagia reports to a person, and the exit code that goes with it.
+"""The errors that Pelagia reports to a user, and their exit codes.
 
-Invariant: a message says what was found, where, and what to do next, on one line where it can. `pelagia.cli` prints it
-after ``error:`` and exits with the code below; a traceback is therefore always a fault of ours.
+Invariant: a message says what was found, where, and what to do next, on one line if possible. `pelagia.cli` prints it
+after ``error:`` and exits with the code below. So a traceback is always a bug in Pelagia.
 
     PelagiaError              1
     ├── InputError            2   a path, a file or an option that the caller gave
-    │   ├── ConfigError       2   a YAML file or a ``--set``; lists all of its faults
+    │   ├── ConfigError       2   a YAML file or a ``--set``; lists all its faults
     │   └── MissingExtra      2   an optional part that is not installed
-    ├── DatasetError          3   a dataset folder, or what was to become one
-    ├── ModelError            4   an .onnx file that is not ours, is damaged, or fails its own self-test
+    ├── DatasetError          3   a dataset folder, or the data for one
+    ├── ModelError            4   an .onnx file that is not a model of Pelagia, is damaged, or fails its self-test
     │   └── ParityError       4   the exported model and the trained one disagree
-    ├── SurveyError           5   a survey folder: of other settings, in use, damaged
-    ├── StudioError           6   Label Studio: not running, refuses us, answers nonsense
-    └── TrainingError         7   training cannot go on
-        └── DiskFullError     7   the disk is full: no other training would get further
+    ├── SurveyError           5   a survey folder: made with other settings, in use, or damaged
+    ├── StudioError           6   Label Studio: not running, refuses the token, or answers wrongly
+    └── TrainingError         7   training cannot continue
+        └── DiskFullError     7   the disk is full: no other run could continue either
 
-Exit code 8 is `classify --strict` where images failed; 9 is `doctor` where something is wrong; 130 is an interruption
-(Ctrl-C), 143 a SIGTERM. 1 is anything else, such as a disk that cannot be written.
+Exit code 8: `classify --strict`, and images failed. 9: `doctor` found a problem. 130: interrupted (Ctrl-C). 143:
+SIGTERM. 1: anything else, such as a disk that cannot be written.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ from collections.abc import Iterable
 
 
 class PelagiaError(Exception):
-    """A fault with a remedy. ``str(error)`` is the whole message for the user."""
+    """An error that the user can fix. ``str(error)`` is the complete message for the user."""
 
     exit_code = 1
 
 
 class InputError(PelagiaError):
-    """A path, a file or an option that the caller gave."""
+    """A path, a file or an option that the caller gave is wrong."""
 
     exit_code = 2
 
 
 class ConfigError(InputError):
-    """A file that a person wrote is wrong. Holds every fault found, not only the first.
+    """A file that a person wrote is wrong. The message lists every fault, not only the first.
 
     Args:
-        where: the file or the option that holds the faults.
-        faults: one sentence each, starting with the place inside the file.
+        where: the file or the option with the faults.
+        faults: one sentence each, beginning with the place in the file.
     """
 
     def __init__(self, where: str, faults: Iterable[str]) -> None:
@@ -55,40 +55,46 @@ class ConfigError(InputError):
         super().__init__(text)
 
 
-class MissingExtra(InputError):  # noqa: N818 - it is named after what is wrong
-    """A package of an extra is not importable."""
+class MissingExtra(InputError):  # noqa: N818 - its name says what is wrong
+    """A package of an extra is not installed.
+
+    Args:
+        what: what needs the package.
+        extra: the extra of Pelagia that installs it.
+        module: the name of the package.
+    """
 
     def __init__(self, what: str, extra: str, module: str) -> None:
         super().__init__(f"{what} needs the package '{module}', which is not installed: pip install 'pelagia[{extra}]'")
 
 
 class DatasetError(PelagiaError):
-    """A dataset folder, or what was to become one."""
+    """A dataset folder, or the data for one, is wrong."""
 
     exit_code = 3
 
 
 class ModelError(PelagiaError):
-    """An .onnx file that is not ours, is damaged, or fails its own self-test."""
+    """An .onnx file is not a model of Pelagia, is damaged, or fails its self-test."""
 
     exit_code = 4
 
 
 class ParityError(ModelError):
-    """The exported model and the trained one disagree."""
+    """The exported model and the trained network give different answers."""
 
 
 class SurveyError(PelagiaError):
-    """A survey folder: of other settings, in use, damaged."""
+    """A survey folder was made with other settings, is in use, or is damaged."""
 
     exit_code = 5
 
 
 class StudioError(PelagiaError):
-    """Label Studio does not run, refuses a request, or sends an answer that cannot be read.
+    """Label Studio is not running, refuses the token, or answers wrongly.
 
     Attributes:
-        status: the HTTP status of the server's answer, such as 404; None where the fault is another one.
+        status: the HTTP status of the server's answer, such as 404; None where the server sent none.
     """
 
     exit_code = 6
@@ -99,28 +105,28 @@ class StudioError(PelagiaError):
 
 
 class TrainingError(PelagiaError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
     exit_code = 7
 
 
 class DiskFullError(TrainingError):
-    """The disk of a run folder is used up: whatever is trained next would end there too."""
+    """The disk of a run folder is full, so that another run on it would fail too."""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean 'x'?)``, or an empty string where nothing known is close."""
+    """`` (did you mean 'x'?)`` with the most similar word of ``known``, or an empty string if none is similar."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean '{close[0]}'?)" if close else ""
 
 
 def first_few(items: Iterable[str], limit: int = 5) -> str:
-    """The first few of ``items`` joined by commas, and how many more there are."""
+    """The first ``limit`` of ``items``, joined by commas, and how many more there are."""
     everything = list(items)
     more = f" and {len(everything) - limit} more" if len(everything) > limit else ""
     return ", ".join(everything[:limit]) + more
 
 
 def first_line(error: Exception) -> str:
-    """What a library says of a fault, without the pages that follow."""
+    """The first line of a library's error message, at most 200 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -60,7 +60,7 @@ def show_dataset(dataset: Dataset) -> None:
     console.table(
         ("class", *SPLITS), [(name, *(counts[split] for split in SPLITS)) for name, counts in meta.counts.items()]
     )
-    groups = {split: len({one.group for one in dataset.records if one.split == split}) for split in SPLITS}
+    groups = {split: len({record.group for record in dataset.records if record.split == split}) for split in SPLITS}
     by = f"by {meta.split.group_column}" if meta.split.group_column else "by image"
     console.say(
         f"{meta.images} images; groups ({by}): " + ", ".join(f"{count} {split}" for split, count in groups.items())

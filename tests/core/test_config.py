@@ -104,12 +104,12 @@ def test_a_file_that_is_no_mapping_is_refused(config, text, kind):
 
 def test_a_key_that_stands_twice_is_refused_with_its_line(config):
     assert faults(lambda: config("epochs: 1\nname: a\nepochs: 2\n")) == (
-        "line 3, column 1: the key 'epochs' stands twice",
+        "line 3, column 1: the key 'epochs' appears twice",
     )
 
 
 def test_a_deep_key_that_stands_twice_is_refused(config):
-    assert faults(lambda: config("optimiser:\n  lr: 1\n  lr: 2\n")) == ("line 3, column 3: the key 'lr' stands twice",)
+    assert faults(lambda: config("optimiser:\n  lr: 1\n  lr: 2\n")) == ("line 3, column 3: the key 'lr' appears twice",)
 
 
 def test_a_merged_key_may_be_overridden_wherever_its_anchor_stands():

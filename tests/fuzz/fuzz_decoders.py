@@ -1,12 +1,12 @@
-"""Throws damaged images of every format at `pelagia.images.preprocess.load`, and reports crashes, hangs and strange errors.
+"""Decodes damaged images of every format with `pelagia.images.preprocess.load`, and reports crashes, hangs and errors.
 
     .venv/bin/python -m tests.fuzz.fuzz_decoders --minutes 10 [--seed 1] [--keep findings/]
 
-Real images (noise, where PELAGIA_DATA is not there) are written in each format, the hostile files of the tests are
-added, and all are changed at random; a PNG's checksums are mended mostly, so that the damage reaches the decoder.
-Allowed are ImageError, MemoryError, and pixels that are the same a second time, whatever the memory held in between.
-A batch runs in a process of its own, so that the death of the decoder is a finding and not the end: the input at fault
-is kept in the folder ``--keep``, and the exit code is 1. More than 10 seconds for one image is a finding as well.
+Real images (noise without PELAGIA_DATA) are written in each format, the hostile files of the tests are added, and all
+are damaged at random; the checksums of most PNGs are corrected afterwards, so that the damage reaches the decoder.
+Allowed are ImageError, MemoryError, and pixels that are equal when the image is decoded again. Each batch runs in its own
+process, so that a crash of the decoder is a finding and the search continues: the input is stored in the folder
+``--keep``, and the exit code is 1. More than 10 seconds for one image is a finding too.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ _OPENCV = (".exr", ".hdr", ".pfm", ".ras", ".pxm", ".tiff", ".png", ".avif")
 
 
 def originals(rng: random.Random) -> Iterator[np.ndarray]:
-    """Small real images, or noise where there are none: uint8, H x W x 3."""
+    """Small real images, or noise if there are none: uint8, H x W x 3."""
     found = real_crops()
     for _ in range(6):
         if found:
@@ -88,7 +88,7 @@ def originals(rng: random.Random) -> Iterator[np.ndarray]:
 
 
 def seeds(rng: random.Random) -> list[bytes]:
-    """Whole images in every format that the decoder knows, and the hostile files that are not huge."""
+    """Complete images in every format that the decoder knows, and the hostile files that are not huge."""
     whole = [one.data for one in files().values() if 0 < len(one.data) < _LARGEST_SEED]
     for pixels in originals(rng):
         image = Image.fromarray(np.ascontiguousarray(pixels))
@@ -114,7 +114,7 @@ def seeds(rng: random.Random) -> list[bytes]:
 
 
 def scratched(rng: random.Random, data: bytes) -> bytes:
-    """``data`` with one to four other bytes: most of it is still followed."""
+    """``data`` with one to four bytes changed, so that most of it can still be decoded."""
     changed = bytearray(data)
     for _ in range(rng.randint(1, 4)):
         changed[rng.randrange(min(len(changed), rng.choice([100, 1000, len(changed)])))] = rng.randrange(256)
@@ -122,7 +122,7 @@ def scratched(rng: random.Random, data: bytes) -> bytes:
 
 
 def mended(data: bytes) -> bytes:
-    """A PNG with right checksums, as far as its chunks can be followed."""
+    """A PNG with correct checksums, as far as its chunks can be found."""
     at, out = 8, bytearray(data)
     while at + 12 <= len(out):
         end = at + 8 + int.from_bytes(out[at : at + 4])

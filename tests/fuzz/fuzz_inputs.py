@@ -1,11 +1,11 @@
-"""Throws damaged IFCB bins, archives, manifests and EcoTaxa exports at the readers, and reports crashes and hangs.
+"""Lists damaged IFCB bins, archives, manifests and EcoTaxa exports, and reports crashes and hangs.
 
     .venv/bin/python -m tests.fuzz.fuzz_inputs --minutes 10 [--seed 1] [--keep findings/]
 
-Whole inputs are made first, then changed at random: bytes flipped, cut out, doubled, cut off, numbers set to extremes,
-pieces of one put into another. Every image that an input then gives is read. Allowed are rows, InputError from the
-listing, and OSError or ImageError from a read. Anything else, more than 10 seconds, or more than 1 GB is a finding:
-the input is kept in the folder ``--keep`` and the exit code is 1.
+Complete inputs are made first and then damaged at random: bytes are flipped, removed, doubled or cut off, numbers set
+to extreme values, pieces of one input put into another. Then every listed image is read. Allowed are images, InputError
+from the listing, and OSError or ImageError from reading. Any other error, more than 10 seconds, or more than 1 GB of
+memory is a finding: the input is stored in the folder ``--keep``, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _MEMORY = 1 << 30
 Files = dict[str, bytes]
 
 
-def current_bin(rng: random.Random) -> Files:
+def bin_of_style_d(rng: random.Random) -> Files:
     name = "D20220519T124533_IFCB134"
     rows, pixels = [], bytearray()
     for target in range(1, rng.randint(1, 30)):
@@ -50,7 +50,7 @@ def current_bin(rng: random.Random) -> Files:
     return {f"{name}.adc": "\n".join(rows).encode() + b"\n", f"{name}.roi": bytes(pixels), f"{name}.hdr": header}
 
 
-def old_bin(rng: random.Random) -> Files:
+def bin_of_style_i(rng: random.Random) -> Files:
     name = "IFCB5_2012_028_081515"
     rows, pixels = [], bytearray(b"\0")
     trigger = 0
@@ -83,7 +83,7 @@ def zip_archive(rng: random.Random) -> Files:
 
 
 class _Unseekable:
-    """Makes zipfile write sizes after the data, as a program does that writes to a pipe."""
+    """A file that cannot seek, so that zipfile writes the sizes of a member after its data."""
 
     def __init__(self, inner: io.BytesIO) -> None:
         self._inner = inner
@@ -127,8 +127,8 @@ def manifest(rng: random.Random) -> Files:
 
 
 MAKERS: tuple[Callable[[random.Random], Files], ...] = (
-    current_bin,
-    old_bin,
+    bin_of_style_d,
+    bin_of_style_i,
     zip_archive,
     ecotaxa_zip,
     tar_archive,
@@ -170,7 +170,7 @@ def _on_alarm(*_: object) -> None:
 
 
 def drain(path: Path, outcomes: Counter[str]) -> None:
-    """Lists an input and reads all it gives. Whatever this raises is a finding."""
+    """Lists an input and reads its images. Any error that this raises is a finding."""
     paths: list[str] = []
     try:
         for image in list_images([path]):
@@ -191,7 +191,7 @@ def drain(path: Path, outcomes: Counter[str]) -> None:
 
 
 def once(seed: int, folder: Path, outcomes: Counter[str]) -> None:
-    """One input, made and damaged as the seed says."""
+    """Makes one input, damages it and reads it, all from the seed."""
     rng = random.Random(seed)
     files = rng.choice(MAKERS)(rng)
     for name, data in files.items():

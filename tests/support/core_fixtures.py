@@ -20,7 +20,7 @@ CORE = Path(__file__).resolve().parents[2] / "core"
 
 
 def _pixels(seed: int = 0, height: int = 30, width: int = 40) -> np.ndarray:
-    """A smooth coloured image, uint8, H x W x 3, RGB: other seeds, other images."""
+    """A smooth color image, uint8, H x W x 3, RGB. Another seed gives another image."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
 
@@ -28,7 +28,7 @@ def _pixels(seed: int = 0, height: int = 30, width: int = 40) -> np.ndarray:
 def _encode(
     kind: str = "PNG", seed: int = 0, mode: str = "RGB", height: int = 30, width: int = 40, **options: Any
 ) -> bytes:
-    """An encoded image, by Pillow: another decoder's view of the formats."""
+    """An image encoded by Pillow, which does not share its code with OpenCV."""
     buffer = io.BytesIO()
     Image.fromarray(_pixels(seed, height, width)).convert(mode).save(buffer, kind, **options)
     return buffer.getvalue()
@@ -46,7 +46,7 @@ def encode() -> Callable[..., bytes]:
 
 @pytest.fixture
 def put() -> Callable[..., Path]:
-    """Writes an image (its content follows from the seed) to a path whose folders are made."""
+    """Writes an image that depends on the seed, and makes the folders of its path."""
 
     def put(path: Path, seed: int = 0, data: bytes | None = None) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def class_folders(tmp_path: Path, put: Callable[..., Path]) -> Path:
 def as_nobody(tmp_path: Path) -> Iterator[Callable[[Callable[[], Any]], Any]]:
     """Calls a function in a process whose permissions are checked (root's are not), inside ``tmp_path``.
 
-    The function gives its value back, or raises what it raised.
+    The result is the value of the function, or the error that it raised.
     """
     if os.name != "posix":
         pytest.skip("needs POSIX permissions")
@@ -108,7 +108,7 @@ def as_nobody(tmp_path: Path) -> Iterator[Callable[[Callable[[], Any]], Any]]:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Starts Python code in another process, with the core importable; ends it after the test."""
+    """Starts Python code that can import the core in another process, and ends it after the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(code: str, *arguments: object) -> subprocess.Popen[str]:

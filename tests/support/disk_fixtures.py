@@ -1,4 +1,4 @@
-"""A small disk that can be filled: a tmpfs in a mount namespace of its own."""
+"""A small disk that a test can fill: a tmpfs in a separate mount namespace."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Result = subprocess.CompletedProcess[str]
 
 
 class Mounts:
-    """A mount namespace of its own: what is mounted in it is seen by what is run in it, and goes away with it."""
+    """A separate mount namespace: only programs that run in it see its mounts, which end with it."""
 
     def __init__(self, holder: subprocess.Popen[str]) -> None:
         user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
@@ -65,7 +65,7 @@ def mounts() -> Iterator[Mounts]:
 
 @pytest.fixture
 def disk(mounts: Mounts, tmp_path: Path) -> Path:
-    """A disk of 8 MB, seen in the mount namespace alone."""
+    """A disk of 8 MB, which only programs in the mount namespace see."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounts.must("mount", "-t", "tmpfs", "-o", f"size={MEGABYTES}m", "tmpfs", folder)
@@ -73,6 +73,6 @@ def disk(mounts: Mounts, tmp_path: Path) -> Path:
 
 
 def fill(mounts: Mounts, disk: Path, left: int) -> None:
-    """Leaves so many kilobytes free."""
+    """Fills the disk until ``left`` kilobytes are free."""
     free = int(mounts.must("stat", "--file-system", "--format=%a", disk)) * os.sysconf("SC_PAGE_SIZE") // 1024
     mounts.must("dd", "if=/dev/zero", f"of={disk}/filler", "bs=1024", f"count={free - left}", "status=none")

@@ -1,4 +1,4 @@
-"""Files that survey disks hold and that decoders stumble over, each with what must become of it.
+"""Difficult files that are found on the disks of surveys, each with the result that decoding must give.
 
 Invariant: every file follows from this code alone. `FILES` is what `pelagia classify` and the decoder's fuzzer are
 given: the bytes under a name, the reason of failure that is expected (none: the image is fine), and what was drawn.
@@ -57,7 +57,7 @@ def rgb_tags(width: int = 40, height: int = 30, offset: int = 16, count: int = 3
 
 
 def tiled_tiff() -> bytes:
-    """Four tiles of 64 x 64 that reach over the edges of 100 x 70."""
+    """Four tiles of 64 x 64, larger together than the image of 100 x 70."""
     padded = np.zeros((128, 128, 3), np.uint8)
     padded[:70, :100] = picture(0, 70, 100)
     tiles = [padded[y : y + 64, x : x + 64].tobytes() for y in (0, 64) for x in (0, 64)]
@@ -115,7 +115,7 @@ def bmp(width: int, height: int, bits: int, pixels: bytes, packing: int = 0, pal
 
 
 def run_length_bmp() -> tuple[bytes, Pixels]:
-    """Four rows of one colour each, packed as runs (RLE8), from the bottom up."""
+    """Four rows of one color each, compressed as runs (RLE8), from the bottom up."""
     palette = bytes(value for index in range(256) for value in (index, 255 - index, 7, 0))
     packed = b"".join(bytes((40, 50 * row, 0, 0)) for row in range(4)) + b"\0\1"
     drawn = np.array([[(7, 255 - 50 * row, 50 * row)] * 40 for row in (3, 2, 1, 0)], np.uint8)
@@ -218,4 +218,4 @@ NAMES: tuple[bytes, ...] = (
     b"\x1b[31mred\x07.png",
     b"n" * 251 + b".png",
 )
-"""Names that a POSIX disk takes, in bytes."""
+"""Names that are possible on a POSIX disk, in bytes."""

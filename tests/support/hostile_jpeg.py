@@ -1,4 +1,4 @@
-"""JPEGs that decoders stumble over."""
+"""JPEGs that are difficult for decoders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def with_segment(marker: int, content: bytes, data: bytes | None = None) -> byte
 
 
 def frame_changed(kind: int | None = None, bits: int = 8, sides: tuple[int, int] | None = None) -> bytes:
-    """A baseline JPEG whose frame header claims something else."""
+    """A baseline JPEG whose frame header declares another kind."""
     data = bytearray(by_pillow("JPEG"))
     at = data.index(b"\xff\xc0")
     data[at + 1] = kind or 0xC0
@@ -35,14 +35,14 @@ def grey_frame(kind: int, side: int) -> bytes:
 
 
 def arithmetic_jpeg() -> bytes:
-    """One block of mid-grey; its three bytes of arithmetic code were found by trying."""
+    """One block of middle gray; its three bytes of arithmetic code were found by trying."""
     tables = segment(0xDB, bytes([0, *[16] * 64]))
     scan = segment(0xDA, b"\x01\x01\x00\x00\x3f\x00")
     return b"\xff\xd8" + tables + grey_frame(0xC9, 8) + scan + b"\x42\xf7\x82\xff\xd9"
 
 
 def lossless_jpeg() -> bytes:
-    """Mid-grey: every sample is predicted rightly, and one bit says so."""
+    """Middle gray: every sample is predicted correctly, which takes one bit."""
     codes = segment(0xC4, b"\x00" + bytes([1, *[0] * 15]) + b"\x00")
     scan = segment(0xDA, b"\x01\x01\x00\x01\x00\x00")
     return b"\xff\xd8" + grey_frame(0xC3, 16) + codes + scan + bytes(32) + b"\xff\xd9"
@@ -55,7 +55,7 @@ def ycck_jpeg() -> bytes:
 
 
 def progressive_jpeg(side: int, scans: int) -> bytes:
-    """A grey square in which nothing happens, refined again and again: a pass over all blocks for twelve bytes."""
+    """A gray square with many refinement scans: each takes a pass over all blocks for twelve bytes."""
     tables = segment(0xDB, bytes([0, *[16] * 64])) + segment(0xC4, b"\0" + bytes([1, *[0] * 15]) + b"\0")
     runs = segment(0xC4, b"\x10" + bytes([0, 1, *[0] * 14]) + b"\xe0")
     first = segment(0xDA, b"\x01\x01\0\0\0\0") + bytes(2)
@@ -112,7 +112,7 @@ def jpegs() -> Iterator[tuple[str, Hostile]]:
 
 
 def with_bits_changed(data: bytes) -> bytes:
-    """Whole by its markers, damaged within: libjpeg warns, and gives pixels."""
+    """A JPEG with all markers and damaged data: libjpeg prints a warning and returns pixels."""
     start = data.index(b"\xff\xda") + 14
     damaged = bytes(byte ^ 0x11 for byte in data[start : start + 60] if byte not in (0xFF, 0xEE))
     return data[:start] + damaged + data[start + 60 :]

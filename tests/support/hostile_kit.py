@@ -1,4 +1,4 @@
-"""What the makers of hostile files share: a file and what must become of it, and images to begin with."""
+"""What the modules of hostile files share: a file with its expected result, and simple images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Hostile:
     """A file.
 
     Attributes:
-        reason: of failure, or empty.
-        drawn: uint8, H x W x 3, RGB: what a decoder must see; None where only success is asked for.
-        tolerance: largest mean difference from ``drawn``; lossy formats need one.
+        reason: why decoding must fail; empty if it must succeed.
+        drawn: uint8, H x W x 3, RGB: the expected pixels; None if any pixels will do.
+        tolerance: largest mean difference from ``drawn``, for lossy formats.
     """
 
     data: bytes
@@ -34,7 +34,7 @@ class Hostile:
 
 @cache
 def picture(seed: int = 0, height: int = 30, width: int = 40) -> Pixels:
-    """A smooth coloured image, uint8, H x W x 3, RGB."""
+    """A smooth color image, uint8, H x W x 3, RGB."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8)
 

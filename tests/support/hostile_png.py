@@ -1,4 +1,4 @@
-"""PNGs that decoders stumble over."""
+"""PNGs that are difficult for decoders."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def zeros(count: int) -> bytes:
 
 
 def interlaced_png() -> bytes:
-    """The seven passes of Adam7 by hand."""
+    """An interlaced PNG with the seven passes of Adam7."""
     image, passes = (
         picture(),
         ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)),
@@ -62,7 +62,7 @@ def interlaced_png() -> bytes:
 
 
 def animation(filter_byte: int = 0, hidden: bool = False) -> bytes:
-    """Three frames; a filter that does not exist makes OpenCV 4.12 crash, unless it never learns of the animation."""
+    """Three frames, one with a filter that does not exist: OpenCV 4.12 crashes if it sees the animation."""
 
     def control(number: int) -> bytes:
         return chunk(b"fcTL", struct.pack(">IIIIIHHBB", number, 40, 30, 0, 0, 1, 10, 0, 0))

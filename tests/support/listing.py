@@ -9,12 +9,12 @@ from pelagia.sources import list_images
 
 
 def paths(*inputs, tally=None):
-    """Names of the images of some inputs."""
+    """The names of the images of the inputs."""
     return [image.path for image in list_images([Path(one) for one in inputs], tally)]
 
 
 def fault(*inputs):
-    """What is said of inputs that are wrong."""
+    """The error message for inputs that are wrong."""
     with pytest.raises(InputError) as caught:
         paths(*inputs)
     return str(caught.value)

@@ -1,4 +1,4 @@
-"""A small tree: two copepods, a fish, and what is no organism."""
+"""A small tree of taxa: two copepods, a fish, and a class that is not an organism."""
 
 from pelagia.config import validate
 from pelagia.taxonomy import Taxonomy

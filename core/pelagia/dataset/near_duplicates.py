@@ -34,7 +34,7 @@ LEAST_CORRELATION = 0.97
 
 _BANDS = 6  # two of six bands are equal if at most four bits differ
 _SIDE = 16
-_NEIGHBOURS = 64
+_NEIGHBORS = 64
 _AT_ONCE = 1 << 16
 _BITS = np.array([value.bit_count() for value in range(256)], np.uint8)
 
@@ -63,9 +63,9 @@ def signature_of(image: Image) -> bytes:
     Args:
         image: uint8, H x W x 3, RGB, 0..255.
     """
-    grey = cv2.cvtColor(fit(image, FITTED), cv2.COLOR_RGB2GRAY).astype(np.float32)
-    waves: Floats = np.asarray(cv2.dct(grey)[1:9, 1:9], np.float32)
-    fine: Floats = np.asarray(grey - cv2.GaussianBlur(grey, (0, 0), 2.0), np.float32)
+    gray = cv2.cvtColor(fit(image, FITTED), cv2.COLOR_RGB2GRAY).astype(np.float32)
+    waves: Floats = np.asarray(cv2.dct(gray)[1:9, 1:9], np.float32)
+    fine: Floats = np.asarray(gray - cv2.GaussianBlur(gray, (0, 0), 2.0), np.float32)
     texture: Floats = np.asarray(cv2.resize(fine, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), np.float32)
     texture -= texture.mean()
     scale = 127 / max(4 * float(texture.std()), 1.0)  # a smaller spread is noise, not texture
@@ -76,8 +76,8 @@ def signature_of(image: Image) -> bytes:
 def find_near_duplicates(signatures: Sequence[bytes], groups: Sequence[object]) -> list[NearDuplicates]:
     """Near-duplicates in two different groups, sorted by their indices.
 
-    If more than `_NEIGHBOURS` images share two bands of the hash, each is compared only with the next ones in order of
-    the hash. In a long series of copies this finds the neighbours, which is enough to join all of them.
+    If more than `_NEIGHBORS` images share two bands of the hash, each is compared only with the next ones in order of
+    the hash. In a long series of copies this finds the neighbors, which is enough to join all of them.
 
     Args:
         signatures: one for each image, from `signature_of`.
@@ -107,12 +107,12 @@ def _candidates(
     """Pairs of different groups whose hashes agree in two of `_BANDS` bands, in blocks; a pair may come repeatedly."""
     edges = [64 * band // _BANDS for band in range(_BANDS + 1)]
     masks = [sum(1 << bit for bit in range(low, high)) for low, high in pairwise(edges)]
-    for one, other in combinations(masks, 2):
-        keys = hashes & np.uint64(one | other)
+    for first_band, second_band in combinations(masks, 2):
+        keys = hashes & np.uint64(first_band | second_band)
         order = np.lexsort((hashes, keys))
         sorted_keys = keys[order]
         start: NDArray[np.intp] = np.arange(len(order) - 1, dtype=np.intp)
-        for step in range(1, _NEIGHBOURS + 1):
+        for step in range(1, _NEIGHBORS + 1):
             start = start[start + step < len(order)]
             start = start[sorted_keys[start] == sorted_keys[start + step]]
             if not len(start):
@@ -124,9 +124,9 @@ def _candidates(
                 yield first[part : part + _AT_ONCE], second[part : part + _AT_ONCE]
 
 
-def _correlation(one: NDArray[np.int8], other: NDArray[np.int8]) -> Floats:
+def _correlation(left: NDArray[np.int8], right: NDArray[np.int8]) -> Floats:
     """Correlation of each row of texture with the same row of the other, -1..1; 0 if one has no texture."""
-    first, second = one.astype(np.float32), other.astype(np.float32)
+    first, second = left.astype(np.float32), right.astype(np.float32)
     product = (first * second).sum(axis=1)
     length = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
     agreement: Floats = np.divide(product, length, out=np.zeros_like(product), where=length > 0)

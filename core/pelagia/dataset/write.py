@@ -52,7 +52,7 @@ class Candidate:
         agreement: share of the annotators who gave this label, 0..1, as text; empty if only one person labelled it.
         licence: the licence of the image.
         extra: the survey's other columns.
-        split: the split that the image must stay in; used only if every candidate has one.
+        split: the split that the image must stay in; used only if every candidate has image.
     """
 
     file: Path
@@ -112,8 +112,7 @@ def write_dataset(
         InputError: ``out`` exists.
         DatasetError: no usable image, a class that the taxonomy lacks, or an image under two classes.
     """
-    name = printable(out.absolute().name)
-    taxonomy = _check_classes(candidates, taxonomy, name)
+    taxonomy = _check_classes(candidates, taxonomy, name := printable(out.absolute().name))
     with new_folder(out, "dataset") as folder:
         kept, dropped = _remove_duplicates(_check_images(candidates, progress), conflicts)
         if not kept:
@@ -131,11 +130,11 @@ def write_dataset(
 
 def _assign(kept: Sequence[_Checked], split: SplitMeta) -> tuple[list[Record], SplitMeta, Sequence[NearDuplicates]]:
     """The rows of the manifest, how they were split, and the near-duplicates whose groups were joined for it."""
-    if all(one.candidate.split for one in kept):
-        return _records(kept, [one.group for one in kept], [one.candidate.split for one in kept]), split, ()
+    if all(image.candidate.split for image in kept):
+        return _records(kept, [image.group for image in kept], [image.candidate.split for image in kept]), split, ()
     pairs = _pairs_across_groups(kept) if split.join_near_duplicates else []
-    groups = join_groups([one.group for one in kept], pairs)
-    splits = assign_splits([one.candidate.class_name for one in kept], groups, split.fractions, split.seed)
+    groups = join_groups([image.group for image in kept], pairs)
+    splits = assign_splits([image.candidate.class_name for image in kept], groups, split.fractions, split.seed)
     return _records(kept, groups, splits), split.model_copy(update={"near_duplicates": len(pairs)}), pairs
 
 
@@ -163,8 +162,8 @@ def _meta(
 
 def _pairs_across_groups(kept: Sequence[_Checked]) -> list[NearDuplicates]:
     """Near-duplicates in different groups. Raises DatasetError if joining their groups leaves too few to split."""
-    groups = [one.group for one in kept]
-    pairs = find_near_duplicates([one.signature for one in kept], groups)
+    groups = [image.group for image in kept]
+    pairs = find_near_duplicates([image.signature for image in kept], groups)
     before, after = len(set(groups)), len(set(join_groups(groups, pairs)))
     if before >= len(SPLITS) > after:
         example = " and ".join(str(kept[index].candidate.source) for index in (pairs[0].first, pairs[0].second))
@@ -196,8 +195,8 @@ def _check_classes(candidates: Sequence[Candidate], taxonomy: Taxonomy | None, n
 def _check_images(candidates: Sequence[Candidate], progress: Callable[[int], None]) -> list[_Checked]:
     checked = []
     with thread_pool() as pool:
-        for one in pool.map(_check_image, candidates):
-            checked.append(one)
+        for image in pool.map(_check_image, candidates):
+            checked.append(image)
             progress(1)
     return checked
 
@@ -220,23 +219,25 @@ def _remove_duplicates(checked: Iterable[_Checked], conflicts: str) -> tuple[lis
     """The usable images in order, the first of several equal ones; and those that are left out, with the reason."""
     by_content: dict[str, list[_Checked]] = defaultdict(list)
     dropped: list[Dropped] = []
-    for one in checked:
-        if one.fault:
-            reason, _, detail = one.fault.partition(": ")
-            dropped.append((one.candidate.source, reason, detail))
+    for image in checked:
+        if image.fault:
+            reason, _, detail = image.fault.partition(": ")
+            dropped.append((image.candidate.source, reason, detail))
         else:
-            by_content[one.sha256].append(one)
+            by_content[image.sha256].append(image)
     kept: list[_Checked] = []
     contradictions: list[str] = []
     for copies in by_content.values():
-        classes = sorted({one.candidate.class_name for one in copies})
+        classes = sorted({image.candidate.class_name for image in copies})
         if len(classes) > 1:
-            contradictions.append(" = ".join(f"{one.candidate.source} ({one.candidate.class_name})" for one in copies))
+            contradictions.append(
+                " = ".join(f"{image.candidate.source} ({image.candidate.class_name})" for image in copies)
+            )
             detail = f"the same image is under {', '.join(classes)}"
-            dropped += [(one.candidate.source, "conflict", detail) for one in copies]
+            dropped += [(image.candidate.source, "conflict", detail) for image in copies]
             continue
         kept.append(copies[0])
-        dropped += [(one.candidate.source, "duplicate", f"of {copies[0].candidate.source}") for one in copies[1:]]
+        dropped += [(image.candidate.source, "duplicate", f"of {copies[0].candidate.source}") for image in copies[1:]]
     if contradictions and conflicts == "refuse":
         raise DatasetError(
             f"{len(contradictions)} image(s) have two classes: {first_few(contradictions, 3)}; "
@@ -249,35 +250,35 @@ def _records(kept: Sequence[_Checked], groups: Sequence[str], splits: Sequence[s
     """The rows of the manifest."""
     return [
         Record(
-            path=_path_of(one),
-            sha256=one.sha256,
-            width=one.width,
-            height=one.height,
-            class_name=one.candidate.class_name,
+            path=_path_of(image),
+            sha256=image.sha256,
+            width=image.width,
+            height=image.height,
+            class_name=image.candidate.class_name,
             group=group,
             split=split,
-            annotators=one.candidate.annotators,
-            agreement=one.candidate.agreement,
-            source=one.candidate.source,
-            licence=one.candidate.licence,
-            extra=one.candidate.extra,
+            annotators=image.candidate.annotators,
+            agreement=image.candidate.agreement,
+            source=image.candidate.source,
+            licence=image.candidate.licence,
+            extra=image.candidate.extra,
         )
-        for one, group, split in zip(kept, groups, splits, strict=True)
+        for image, group, split in zip(kept, groups, splits, strict=True)
     ]
 
 
-def _path_of(one: _Checked) -> str:
+def _path_of(image: _Checked) -> str:
     """A path made from the source: the files of Label Studio are named by their hash, which tells a reader nothing."""
-    suffix = f".{slug(one.candidate.file.suffix.lower())}" if one.candidate.file.suffix else ""
-    stem = slug(PurePosixPath(one.candidate.source).stem)
-    return f"images/{slug(one.candidate.class_name)}/{stem}-{one.sha256[:8]}{suffix}"
+    suffix = f".{slug(image.candidate.file.suffix.lower())}" if image.candidate.file.suffix else ""
+    stem = slug(PurePosixPath(image.candidate.source).stem)
+    return f"images/{slug(image.candidate.class_name)}/{stem}-{image.sha256[:8]}{suffix}"
 
 
 def _copy_images(folder: Path, kept: Sequence[_Checked], records: Sequence[Record]) -> None:
-    for one, record in zip(kept, records, strict=True):
+    for image, record in zip(kept, records, strict=True):
         target = folder / record.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(one.candidate.file, target)
+        shutil.copyfile(image.candidate.file, target)
 
 
 def _pairs_table(kept: Sequence[_Checked], pairs: Sequence[NearDuplicates]) -> tuple[Sequence[str], list[list[str]]]:
@@ -286,8 +287,8 @@ def _pairs_table(kept: Sequence[_Checked], pairs: Sequence[NearDuplicates]) -> t
     rows = [
         [
             text
-            for one in (kept[pair.first], kept[pair.second])
-            for text in (one.candidate.source, one.candidate.class_name, one.group)
+            for image in (kept[pair.first], kept[pair.second])
+            for text in (image.candidate.source, image.candidate.class_name, image.group)
         ]
         + [str(pair.bits), f"{pair.correlation:.3f}"]
         for pair in pairs

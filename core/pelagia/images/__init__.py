@@ -1,1 +1,1 @@
-"""Images as numbers: decoded, fitted to the network's input, and their pixel size."""
+"""Decoding images, fitting them to the network's input, and their pixel size."""

@@ -1,6 +1,6 @@
-"""How large a pixel is: the only reading of it, for training and in the field alike.
+"""The size of a pixel: the only place that reads it, for training and in the field.
 
-Invariant: what is unknown is 0. A model that is told sizes takes 0 for the middle of what it was trained on.
+Invariant: an unknown size is 0. A model that uses sizes replaces 0 by the middle of the sizes of its training images.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import math
 from collections.abc import Mapping
 
 PIXEL_SIZE_COLUMNS = {"pixel_size_um": 1.0, "pixel_size_mm": 1000.0}
-"""Column of a manifest or an EcoTaxa export -> micrometres in its unit. The first that holds a number counts."""
+"""Column of a manifest or an EcoTaxa export -> micrometers per unit. The first column with a number counts."""
 
 
 def pixel_size_um(columns: Mapping[str, str]) -> float:
-    """Micrometres along the side of a pixel, by what a survey says of an image; 0.0 where it says nothing usable."""
+    """The length of a pixel's side in micrometers, from the columns of an image; 0.0 if it is unknown."""
     for name, unit in PIXEL_SIZE_COLUMNS.items():
         try:
             value = float(columns.get(name, "")) * unit

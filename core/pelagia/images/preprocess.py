@@ -1,8 +1,8 @@
-"""Encoded bytes -> the network's input: the ONLY path that decodes and fits an image, in training and in the field.
+"""Turns encoded bytes into the network's input: the ONLY path that decodes and fits an image, in training and in use.
 
-Invariant: `load(data, spec)` depends on its arguments alone. The trainer, the validation, the export gate and the
-runner all call it with the spec that the model carries, so an image cannot meet two preprocessings. Normalisation is
-not here: it is in the graph.
+Invariant: `load(data, spec)` depends only on its arguments. The trainer, the validation, the export gate and the runner
+all call it with the spec in the model, so an image is always preprocessed in the same way. Normalization is part of the
+graph.
 
 Arrays are uint8, H x W x 3, RGB, 0..255.
 """
@@ -24,22 +24,22 @@ from pelagia import MAX_PIXELS
 Image = NDArray[np.uint8]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_NEEDED = (b"tRNS", b"eXIf")  # and the critical ones, whose names begin with a capital
-_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # but stuffed bytes, fill bytes and restarts
+_PNG_NEEDED = (b"tRNS", b"eXIf")  # and the critical chunks, whose names begin with a capital
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # without stuffed bytes, fill bytes and restart markers
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 _JPEG_MOST_SCANS = 64
-"""Of a progressive JPEG; encoders write about ten. Each costs a pass over all blocks, and no more than 12 bytes."""
+"""The most scans of a progressive JPEG. Encoders write about ten. Each takes a pass over all blocks, for 12 bytes."""
 _JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
-_JPEG_DECODED = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # not the lossless and the hierarchical
+_JPEG_DECODED = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # without lossless and hierarchical frames
 _JPEG_SCALES = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 _JPEG_MARGIN = 4
-"""How many times ``size`` a reduced JPEG's side must be at least: fewer save little more (benchmarks/runner/big_jpeg.py)."""
+"""The side of a reduced JPEG is at least this many times ``size``. A smaller factor saves little time."""
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESIZE = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
 
 class ImageError(Exception):
-    """An image that cannot be used. Not a PelagiaError: it becomes a row of the results and ends nothing.
+    """An image that cannot be used. It is not a PelagiaError: it becomes a row of the results, and the run continues.
 
     Attributes:
         reason: one of `REASONS`.
@@ -54,30 +54,31 @@ REASONS = {
     "missing": "the file is not there",
     "unreadable": "the file cannot be read (permissions, disk)",
     "empty": "the file has no bytes",
-    "undecodable": "the bytes are not a whole image of a known format",
+    "undecodable": "the bytes are not a complete image of a known format",
     "too_large": "the image has more pixels than the limit",
-    "unsupported": "the image's pixels, or the way it is packed, are of a kind that is not supported",
+    "unsupported": "the type of its pixels or its compression is not supported",
     "encrypted": "the archive's member is encrypted",
-    "damaged": "the archive or the bin that holds the image is damaged or cut short",
-    "crashed": "decoding it ended the process that did it",
+    "damaged": "the archive or the bin of the image is damaged or cut short",
+    "crashed": "the process that decoded it crashed",
     "timed_out": "reading or decoding it took longer than a minute",
 }
-"""The fixed vocabulary of why an image failed."""
+"""Why an image can fail: the fixed list of reasons, and what each means."""
 
 
 @dataclass(frozen=True)
 class PreprocessSpec:
-    """How an image of any size becomes ``size`` x ``size``. Travels in the model.
+    """How an image of any size becomes ``size`` x ``size`` pixels. Each model has a copy.
 
-    ``letterbox`` keeps the aspect ratio, centres, and fills the rest with the median colour of the image's own border;
-    ``stretch`` does not keep it. OpenCV resizes: ``shrink`` names the filter when the image gets smaller, ``enlarge``
-    when it gets larger (INTER_AREA and INTER_LINEAR).
+    ``letterbox`` keeps the aspect ratio, centers the image, and fills the rest with the median color of its border;
+    ``stretch`` does not keep the aspect ratio. OpenCV resizes: ``shrink`` is the filter for an image that gets smaller,
+    ``enlarge`` for one that gets larger (INTER_AREA and INTER_LINEAR).
 
-    With ``jpeg_scale`` ``reduced`` a large JPEG is decoded at 1/8, 1/4 or 1/2 of its size, the smallest at which the
-    side that decides the fit (the longer of a letterbox, the shorter of a stretch) is still four times ``size``.
+    With ``jpeg_scale`` ``reduced``, a large JPEG is decoded at 1/8, 1/4 or 1/2 of its size: the smallest scale at which
+    the side that decides the fit (the longer one for letterbox, the shorter one for stretch) is still four times
+    ``size``.
 
-    A plain dataclass, which pydantic validates where a config or a model holds one: a worker process decodes without
-    pydantic, whose import takes as long as its others together.
+    It is a plain dataclass, which pydantic validates inside a config or a model. So a worker process can decode without
+    pydantic, whose import takes as long as all its other imports together.
     """
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid"}
@@ -92,9 +93,9 @@ class PreprocessSpec:
 
 
 class Fitted(NamedTuple):
-    """An image as the network meets it (uint8, ``size`` x ``size`` x 3, RGB), and the sides that it had, in pixels.
+    """The network's input (uint8, ``size`` x ``size`` x 3, RGB, 0..255), and the original width and height in pixels.
 
-    The sides are those of the whole image, turned as its EXIF orientation says, at whatever scale it was decoded.
+    Width and height are those of the full image after its EXIF orientation, at whatever scale it was decoded.
     """
 
     pixels: Image
@@ -109,13 +110,13 @@ def load(data: bytes, spec: PreprocessSpec) -> Image:
         uint8, ``size`` x ``size`` x 3, RGB, 0..255.
 
     Raises:
-        ImageError: the bytes are no usable image.
+        ImageError: the bytes are not a usable image.
     """
     return load_sized(data, spec).pixels
 
 
 def load_sized(data: bytes, spec: PreprocessSpec) -> Fitted:
-    """As `load`, with the sides that the fit takes away."""
+    """As `load`, with the original width and height."""
     try:
         pixels, (height, width) = _decode(data, spec)
         return Fitted(fit(pixels, spec), width, height)
@@ -126,32 +127,32 @@ def load_sized(data: bytes, spec: PreprocessSpec) -> Fitted:
 
 
 def decode(data: bytes, spec: PreprocessSpec | None = None) -> Image:
-    """Pixels of an encoded image, the EXIF orientation of a JPEG, PNG or TIFF applied.
+    """The pixels of an encoded image, with the EXIF orientation of a JPEG, PNG or TIFF applied.
 
-    Of several frames or pages the first is taken. Grey and palette images become RGB; an alpha channel is dropped;
-    16-bit values are divided by 257 and rounded, so that 0..65535 maps to 0..255 whatever the image's own range.
+    Of several frames or pages, the first is decoded. Gray and palette images become RGB; an alpha channel is dropped;
+    16-bit values are divided by 257 and rounded, so that 0..65535 becomes 0..255, whatever the range of the image.
 
     Args:
-        spec: what the pixels are to be fitted to: a large JPEG may come at a reduced scale. None: always at its own.
+        spec: how the pixels will be fitted, so that a large JPEG can be decoded at a reduced scale. None: full scale.
 
     Returns:
         uint8, H x W x 3, RGB, 0..255.
 
     Raises:
-        ImageError: the bytes are no usable image.
+        ImageError: the bytes are not a usable image.
     """
     return _decode(data, spec)[0]
 
 
 def _decode(data: bytes, spec: PreprocessSpec | None) -> tuple[Image, tuple[int, int]]:
-    """Pixels, and height and width of the whole image."""
+    """The pixels, and the height and width of the full image."""
     if not data:
         raise ImageError("empty", "the file has no bytes")
     data, flags, stated = _checked(data, spec)
     pixels = _decoded(data, flags)
     if pixels is None:
         raise _refused(data)
-    _require_few_pixels(*pixels.shape[:2])  # OpenCV was imported before Pelagia, with its own limit
+    _require_few_pixels(*pixels.shape[:2])  # if OpenCV was imported before Pelagia, it has its own limit
     if pixels.dtype == np.uint16:
         pixels = cv2.convertScaleAbs(pixels, alpha=1 / 257)
     elif pixels.dtype != np.uint8:
@@ -165,16 +166,16 @@ def _decode(data: bytes, spec: PreprocessSpec | None) -> tuple[Image, tuple[int,
 
 
 def _checked(data: bytes, spec: PreprocessSpec | None) -> tuple[bytes, int, tuple[int, int] | None]:
-    """What OpenCV is to be given of an image that its own checks would let pass, and how it is to decode it.
+    """Checks that OpenCV itself does not make: the bytes to decode, OpenCV's flags, and the size of a reduced JPEG.
 
-    Height and width, before they are turned, come with a JPEG that is to be decoded at a reduced scale.
+    The size is height and width before the EXIF orientation; None unless the JPEG is decoded at a reduced scale.
 
-    Only JPEG and PNG are decoded to RGB at once: a TIFF of 3 x 16 bits would come out of OpenCV 4.12 as whatever the
-    memory held before.
+    Only JPEG and PNG are decoded to RGB directly: OpenCV 4.12 decodes a TIFF of 3 x 16 bits to RGB as uninitialized
+    memory.
     """
     if data[:2] == b"\xff\xd8":
         sides = _sides_of_whole_jpeg(data)
-        _require_few_pixels(*sides)  # OpenCV would look at the reduced size
+        _require_few_pixels(*sides)  # OpenCV would check the reduced size
         flags = _jpeg_flags(sides, spec)
         return data, flags, None if flags == cv2.IMREAD_COLOR_RGB else sides
     if data.startswith(_PNG_SIGNATURE):
@@ -185,22 +186,22 @@ def _checked(data: bytes, spec: PreprocessSpec | None) -> tuple[bytes, int, tupl
 
 
 def _decoded(data: bytes, flags: int) -> NDArray[Any] | None:
-    """What OpenCV makes of the bytes: an array of any type, or None."""
+    """OpenCV's result: an array of any type, or None."""
     try:
         return cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise ImageError("too_large", "it does not fit into the memory of this machine") from None
-        if "pixels" in error.err or "size" in error.err.lower():
+        if error.func == "validateInputImageSize":
             raise _too_many_pixels() from None
         raise ImageError("undecodable", error.err) from None
 
 
 def _refused(data: bytes) -> ImageError:
-    """Why OpenCV gave nothing: it gives no grey TIFF of real numbers as colours, but it can read one."""
+    """Why OpenCV decoded nothing. It reads a gray TIFF of floating-point numbers, but does not convert it to colors."""
     if data.startswith(_TIFF_STARTS) and (pixels := _decoded(data, cv2.IMREAD_UNCHANGED)) is not None:
         return _unsupported_pixels(pixels)
-    return ImageError("undecodable", "not a whole image of a known format")
+    return ImageError("undecodable", "not a complete image of a known format")
 
 
 def _unsupported_pixels(pixels: NDArray[Any]) -> ImageError:
@@ -217,7 +218,7 @@ def _too_many_pixels() -> ImageError:
 
 
 def _jpeg_flags(sides: tuple[int, int], spec: PreprocessSpec | None) -> int:
-    """How OpenCV is to decode a JPEG of these sides for ``spec``."""
+    """OpenCV's flags to decode a JPEG of this height and width for ``spec``."""
     if spec is None or spec.jpeg_scale == "full":
         return cv2.IMREAD_COLOR_RGB
     side = max(sides) if spec.fit == "letterbox" else min(sides)
@@ -226,9 +227,10 @@ def _jpeg_flags(sides: tuple[int, int], spec: PreprocessSpec | None) -> int:
 
 
 def _sides_of_whole_jpeg(data: bytes) -> tuple[int, int]:
-    """Height and width that a JPEG's header states, before it is turned; 0, 0 where it states none.
+    """Height and width in a JPEG's header, before the EXIF orientation; 0, 0 if it has none.
 
-    OpenCV fills what a truncated JPEG lacks with grey. What follows its end (a phone's video, say) is no concern.
+    Raises ImageError for a truncated JPEG: OpenCV would fill the missing part with gray. Bytes after the end, such as
+    a phone's video, are ignored.
     """
     at, frame, scans = 2, 0, 0
     while marker := _JPEG_MARKER.search(data, at):
@@ -246,7 +248,7 @@ def _sides_of_whole_jpeg(data: bytes) -> tuple[int, int]:
 
 
 def _sides_of_frame(header: bytes) -> tuple[int, int]:
-    """Height and width of a JPEG's frame header: its kind, length, bits, height and width."""
+    """Height and width from a JPEG's frame header, which holds kind, length, bits, height and width."""
     if header[0] not in _JPEG_DECODED:
         raise ImageError("unsupported", "a lossless or hierarchical JPEG")
     if header[3:4] != b"\x08":
@@ -255,9 +257,9 @@ def _sides_of_frame(header: bytes) -> tuple[int, int]:
 
 
 def _whole_png(data: bytes) -> bytes:
-    """A PNG without what its pixels do not need: profiles and texts that grow without bounds, further frames.
+    """A PNG without the chunks that its pixels do not need: profiles and texts of any size, and further frames.
 
-    OpenCV refuses a damaged PNG too, but libpng then writes to the terminal; and an animation whose first frame is
+    OpenCV refuses a damaged PNG too, but then libpng writes to the terminal; and an animation whose first frame is
     damaged crashes OpenCV 4.12 (github.com/opencv/opencv/issues/27744).
     """
     view, at, kept = memoryview(data), len(_PNG_SIGNATURE), [memoryview(_PNG_SIGNATURE)]
@@ -277,7 +279,7 @@ def _whole_png(data: bytes) -> bytes:
 
 
 def fit(image: Image, spec: PreprocessSpec) -> Image:
-    """Resizes ``image`` (uint8, H x W x 3) to ``size`` x ``size`` x 3 as ``spec`` says."""
+    """Resizes ``image`` (uint8, H x W x 3) to ``size`` x ``size`` x 3, as ``spec`` says."""
     height, width = image.shape[:2]
     size = spec.size
     if spec.fit == "stretch":
@@ -288,18 +290,18 @@ def fit(image: Image, spec: PreprocessSpec) -> Image:
     if new_height == size and new_width == size:
         return resized
     canvas = np.empty((size, size, 3), np.uint8)
-    canvas[:] = border_colour(resized)
+    canvas[:] = border_color(resized)
     top, left = (size - new_height) // 2, (size - new_width) // 2
     canvas[top : top + new_height, left : left + new_width] = resized
     return canvas
 
 
-def border_colour(image: Image) -> Image:
-    """Median of the outermost pixels of a uint8 H x W x 3 image, a channel at a time: uint8, 3."""
+def border_color(image: Image) -> Image:
+    """The median of the outermost pixels of an image (uint8, H x W x 3), separately for each channel: uint8, 3."""
     edge = np.concatenate((image[0], image[-1], image[:, 0], image[:, -1]))
     middle = len(edge) // 2
-    colour: Image = np.partition(edge, middle, axis=0)[middle]
-    return colour
+    color: Image = np.partition(edge, middle, axis=0)[middle]
+    return color
 
 
 def _resize(image: Image, height: int, width: int, spec: PreprocessSpec) -> Image:

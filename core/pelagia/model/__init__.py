@@ -1,1 +1,1 @@
-"""The model: one ONNX file, what it says of itself, and the rule that turns its numbers into a name."""
+"""The model: one ONNX file, its metadata, and the rule that turns its probabilities into a name."""

@@ -1,8 +1,8 @@
-"""What is said of an image: its class where that is sure, else the deepest taxon that is, else nothing.
+"""Decides what an image shows: a class if the model is sure of one, else the deepest taxon that it is sure of, if any.
 
-Invariant: one rule, `Decider`, serves the runner, the trainer that chooses its thresholds, and `pelagia evaluate`. What
-it says of an image depends on nothing but that image's probabilities and score: sums are made in float64 and rounded
-to nine decimals, so that it does not matter how many images are decided at once.
+Invariant: one rule, `Decider`, is used by the runner, by the trainer, which chooses its thresholds, and by `pelagia
+evaluate`. The verdict on an image depends only on the probabilities and the score of that image: sums are made in
+float64 and rounded to nine decimals, so that they do not depend on how many images are decided at once.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pelagia.taxonomy import Taxonomy
 ACCEPTED, ROLLED_UP, ABSTAINED, UNKNOWN = "accepted", "rolled_up", "abstained", "unknown"
 DECISIONS = (ACCEPTED, ROLLED_UP, ABSTAINED, UNKNOWN)
 MIN_TAXON_PROBABILITY = 0.5
-"""A taxon needs more than its rivals together, so that of all that are sure each lies within the next."""
+"""A taxon is accepted only with more probability than all others together. So all accepted taxa are nested."""
 
 
 class CoverageAndPrecision(Strict):
-    """What a rule came to on labelled images.
+    """The result of a rule on labelled images.
 
     Attributes:
-        accepted: share of the images that got a name.
-        precision: share of those whose name is right; None where there are none.
+        accepted: share of the images that got a name, 0..1.
+        precision: share of those whose name is right, 0..1; None if no image got a name.
     """
 
     accepted: float
@@ -39,26 +39,28 @@ class Decision(Strict):
     """The rule that turns probabilities into a name. ``argmax``: the likeliest class, whatever its probability."""
 
     rule: Literal["argmax", "thresholds"] = "argmax"
-    target_precision: float | None = Field(default=None, description="that the thresholds were chosen for")
+    target_precision: float | None = Field(
+        default=None, description="the precision that the thresholds were chosen for"
+    )
     classes: dict[str, float | None] = Field(
-        default={}, description="least probability of a class that is the likeliest; null: never accepted"
+        default={}, description="the likeliest class is accepted from this probability on; null: never"
     )
     taxa: dict[str, float | None] = Field(
-        default={}, description="least sum over the classes of a taxon where no class is accepted; null: never"
+        default={}, description="if no class is accepted, a taxon is, from this sum of its classes on; null: never"
     )
-    images: int = Field(default=0, description="of the validation split, that they were chosen on")
-    by_thresholds: CoverageAndPrecision | None = Field(default=None, description="on those images, classes alone")
-    by_roll_up: CoverageAndPrecision | None = Field(default=None, description="on those images, classes and taxa")
+    images: int = Field(default=0, description="of the validation split, on which the thresholds were chosen")
+    by_thresholds: CoverageAndPrecision | None = Field(default=None, description="on those images, with classes only")
+    by_roll_up: CoverageAndPrecision | None = Field(default=None, description="on those images, with classes and taxa")
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is said of an image.
+    """The decision on an image.
 
     Attributes:
-        decision: one of `DECISIONS`; empty where the model's rule is ``argmax``, or the image failed.
-        name: the class, or of a rolled-up image the taxon; else empty.
-        rank: taxonRank of it, that of the class's taxon; empty for what is no organism.
+        decision: one of `DECISIONS`; empty if the rule of the model is ``argmax`` or the image failed.
+        name: the accepted class, or the taxon of a rolled-up image; else empty.
+        rank: the taxonRank of the class or taxon; empty if it is not an organism.
     """
 
     decision: str = ""
@@ -70,11 +72,18 @@ NO_VERDICT = Verdict()
 
 
 class Decider:
-    """A rule over a taxonomy.
+    """A rule for the classes of a taxonomy.
 
     Args:
         taxonomy: its classes are the columns of the probabilities.
-        unknown_above: a score above it means that an image is of none of the classes; None: scores are not looked at.
+        unknown_above: an image with a higher out-of-distribution score belongs to none of the classes; None: scores are
+            not used.
+
+    Attributes:
+        decides: whether the rule gives verdicts.
+        membership: float64, taxa x classes, 1 if the class belongs to the taxon; the taxa are those of
+            `Taxonomy.shared_taxa`.
+        verdicts: every verdict that the rule can give.
     """
 
     def __init__(self, taxonomy: Taxonomy, decision: Decision, unknown_above: float | None = None) -> None:
@@ -86,7 +95,6 @@ class Decider:
         self.membership = np.array([[name in below for name in names] for _, below in shared], np.float64).reshape(
             len(shared), len(names)
         )
-        """float64, taxa x classes, 1 where the class lies below; the taxa are those of `Taxonomy.shared_taxa`."""
         self._taxa = np.array([_bound(decision.taxa.get(taxon.name)) for taxon, _ in shared])
         lineages = [taxonomy.lineage(name) for name in names]
         self.verdicts = (
@@ -99,12 +107,14 @@ class Decider:
             Verdict(UNKNOWN),
         )
 
-    def places(self, probabilities: NDArray[np.float32], unknown: NDArray[np.float32] | None) -> NDArray[np.int64]:
-        """Which of ``verdicts`` each image gets: int64, N.
+    def verdict_indices(
+        self, probabilities: NDArray[np.float32], unknown: NDArray[np.float32] | None
+    ) -> NDArray[np.int64]:
+        """The index in ``verdicts`` of the verdict on each image: int64, N.
 
         Args:
-            probabilities: float32, N x classes; rows sum to 1.
-            unknown: float32, N, higher is less known; None where the model has no such output.
+            probabilities: float32, N x classes, 0..1; rows sum to 1.
+            unknown: float32, N: out-of-distribution scores; None if the model has no such output.
         """
         images, classes = probabilities.shape
         best = probabilities.argmax(axis=1)
@@ -119,10 +129,10 @@ class Decider:
         return found
 
     def __call__(self, probabilities: NDArray[np.float32], unknown: NDArray[np.float32] | None) -> list[Verdict]:
-        """The verdict on each image; arguments as of `places`."""
+        """The verdict on each image. The arguments are those of `verdict_indices`."""
         if not self.decides:
             return [NO_VERDICT] * len(probabilities)
-        return [self.verdicts[place] for place in self.places(probabilities, unknown).tolist()]
+        return [self.verdicts[index] for index in self.verdict_indices(probabilities, unknown).tolist()]
 
 
 def _bound(threshold: float | None) -> float:

@@ -1,6 +1,6 @@
-"""What computing with a MODEL needs of it: its graph, and how images are made for it. `pelagia.model.metadata` defines the rest.
+"""The part of a MODEL that computing needs: its graph and its preprocessing. `pelagia.model.metadata` defines the rest.
 
-Light to import and to send: a worker process knows this and neither the metadata nor pydantic.
+It is quick to import and small to send: a worker process imports this module, but neither the metadata nor pydantic.
 """
 
 from __future__ import annotations
@@ -18,9 +18,14 @@ UNKNOWN_NAME = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """The serialised ModelProto ``data`` of the file ``path``, which takes images of ``preprocess``.
+    """A serialized ONNX graph.
 
-    ``scores_unknown``: it has the output `UNKNOWN_NAME`.
+    Attributes:
+        path: the file that it comes from.
+        data: the serialized ModelProto.
+        preprocess: how images are prepared for it.
+        classes: the names of its outputs, in order.
+        scores_unknown: whether it has the output `UNKNOWN_NAME`, the out-of-distribution score.
     """
 
     path: Path

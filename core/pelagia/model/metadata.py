@@ -1,17 +1,17 @@
-"""The MODEL: one .onnx file that needs nothing beside it, the metadata inside, and its only definition.
+"""The MODEL: one .onnx file with everything that is needed to use it. This module is its only definition.
 
-Graph: input ``image``, uint8, N x size x size x 3, RGB, 0..255, exactly what `pelagia.images.preprocess.load` gives; output
-``probabilities``, float32, N x classes, each row summing to 1; of most models also ``unknown``, float32, N, higher
-where an image is less like those that were trained on. N is free. The graph casts, normalises, runs the network and
-applies the temperatures and the softmax itself.
+Graph: the input ``image`` is uint8, N x size x size x 3, RGB, 0..255, the result of `pelagia.images.preprocess.load`.
+The output ``probabilities`` is float32, N x classes, each row summing to 1. Most models also have the output
+``unknown``, float32, N: the out-of-distribution score, which is higher for an image that is less like the training
+images. N is free. The graph itself casts, normalizes, runs the network and applies the temperatures and the softmax.
 
-A model that was trained to be told sizes has a second input, ``size``, float32, N x 3: width and height of the image
-before it was fitted, in pixels, and micrometres along the side of a pixel (`pelagia.images.pixel_size`). 0 is unknown. The
-graph takes the logarithms and normalises them.
+A model that was trained with the size of the images has a second input, ``size``, float32, N x 3: width and height of
+the image before it was fitted, in pixels, and the length of a pixel's side in micrometers
+(`pelagia.images.pixel_size`). 0 means unknown. The graph takes the logarithms and normalizes them.
 
-Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`; after it, under `DIGEST_KEY` and last in the
-file, the SHA-256 of all bytes before that entry. A file that was changed or damaged after its export is refused, and so
-is one whose weights lie in a second file.
+Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`. After it, last in the file and under
+`DIGEST_KEY`, is the SHA-256 of all bytes before that entry. A file that was changed or damaged after its export is
+refused, and so is a file whose weights are in a second file.
 """
 
 from __future__ import annotations
@@ -39,48 +39,48 @@ from pelagia.taxonomy import Taxonomy
 METADATA_KEY = "pelagia"
 DIGEST_KEY = "pelagia_sha256"
 TOLERANCE = 1e-4
-"""Largest difference of a probability that counts as the same answer, where a model does not carry its own."""
+"""The largest difference of a probability that counts as equal, for a model without a tolerance in its metadata."""
 
 
 class Calibration(Strict):
-    """What divides the logits in the graph, and how far the probabilities were from the truth before and after.
+    """The temperatures of the graph, and the calibration error of the probabilities before and after them.
 
-    The expected calibration error compares the likeliest class's probability with how often it is right, in bins that
-    hold equally many images. All figures are of the validation split; those after are of images whose groups had no
-    part in the fit.
+    The expected calibration error compares the probability of the likeliest class with the share of images for which
+    it is right, in bins with equal numbers of images. All metrics are of the validation split; those after calibration
+    are of images whose groups were not used in the fit.
     """
 
-    temperatures: tuple[float, ...] = Field(description="divide the logits, less their mean, one a class")
+    temperatures: tuple[float, ...] = Field(description="one for each class; they divide the logits minus their mean")
     images: int
     bins: int
     error_before: float = Field(description="expected calibration error with every temperature 1")
     error: float
-    error_by_chance: float = Field(description="what as many images would show of a model without any error")
+    error_by_chance: float = Field(description="expected for a perfectly calibrated model with as many images")
     likelihood_before: float = Field(description="mean negative log-likelihood with every temperature 1")
     likelihood: float
 
 
 class Unknown(Strict):
-    """How the output ``unknown`` is to be read.
+    """How to use the output ``unknown``, the out-of-distribution score.
 
-    ``vim`` is the virtual-logit matching of Wang et al. 2022: the norm of what the training images' principal subspace
-    does not hold of an image's features, scaled to be one more logit, less the log-sum-exp of the logits; the virtual
-    logit counts for ``weight`` of what it does there.
+    ``vim`` is virtual-logit matching (Wang et al. 2022): the norm of the part of an image's features that is outside
+    the principal subspace of the training images, scaled to a virtual logit, minus the log-sum-exp of the logits. Here
+    the virtual logit is multiplied by ``weight``.
     """
 
     method: Literal["vim"] = "vim"
     dimensions: int = Field(description="of the principal subspace")
-    principal_share: float = Field(description="of the training features' scatter, that it holds")
+    principal_share: float = Field(description="share of the variance of the training features in it")
     weight: float
-    known_share: float = Field(description="share of the validation images that the threshold lets pass")
-    threshold: float = Field(description="a score above it: the image is of none of the classes")
-    tolerance: float = Field(gt=0, description="largest difference of a reference's score on any machine")
+    known_share: float = Field(description="share of the validation images with a score below the threshold")
+    threshold: float = Field(description="an image with a higher score belongs to none of the classes")
+    tolerance: float = Field(gt=0, description="largest allowed difference of a reference image's score")
 
 
 class ReferenceImage(Strict):
-    """An image of the validation split, encoded as it was found, and what the model must say of it.
+    """An image of the validation split, with its original bytes, and the answer that the model must give for it.
 
-    Of an exported model these are the trained network's probabilities, of a quantised one its own.
+    In an exported model the answer is that of the trained network; in a quantized model it is its own.
     """
 
     name: str
@@ -101,6 +101,7 @@ class ReferenceImage(Strict):
 
     @property
     def data(self) -> bytes:
+        """The encoded image."""
         return base64.b64decode(self.base64)
 
     @classmethod
@@ -112,6 +113,7 @@ class ReferenceImage(Strict):
         unknown: float | None = None,
         pixel_size_um: float = 0.0,
     ) -> ReferenceImage:
+        """A reference image from its encoded bytes ``data`` and its expected answer."""
         return cls(
             name=name,
             sha256=sha256_of(data),
@@ -123,7 +125,7 @@ class ReferenceImage(Strict):
 
 
 class Parity(Strict):
-    """What the export gate measured: the trained network against this file in ONNX Runtime."""
+    """The result of the parity gate at export: the trained network compared with this file in ONNX Runtime."""
 
     images: int
     batch_sizes: tuple[int, ...]
@@ -132,36 +134,36 @@ class Parity(Strict):
     max_unknown_difference: float | None = None
 
 
-class Quantisation(Strict):
-    """What the quantisation gate measured: the float model against this file, over a validation split."""
+class Quantization(Strict):
+    """The result of the quantization gate: the float model compared with this file, on a validation split."""
 
     kind: Literal["int8", "fp16"]
-    float_sha256: str = Field(description="of the model that it was made of")
-    dataset: str = Field(description="name of the dataset of the calibration and of the gate")
+    float_sha256: str = Field(description="of the model that it was made from")
+    dataset: str = Field(description="name of the dataset for the calibration and the gate")
     fingerprint: str = Field(description="of that dataset")
-    calibration_images: int = Field(description="of its training split; 0 where nothing had to be calibrated")
-    images: int = Field(description="of its validation split, which the gate compared")
-    top1_agreement: float = Field(description="share of them with the float model's top-1")
+    calibration_images: int = Field(description="of its training split; 0 if nothing was calibrated")
+    images: int = Field(description="of its validation split, compared by the gate")
+    top1_agreement: float = Field(description="share of them for which both models give the same class")
     float_macro_f1: float
     macro_f1: float
 
 
 class ModelMetadata(Strict):
-    """Everything that a user of the file needs to know, and what its figures rest on.
+    """Everything that a user of the model needs to know, and how its metrics were measured.
 
-    Schema 2 has ``calibration``, ``unknown`` and a decision by thresholds; a file of schema 1 has none of them.
+    Schema 2 has ``calibration``, ``unknown`` and a decision by thresholds; schema 1 has none of them.
     """
 
     schema_version: Literal[1, 2] = 2
     name: str
     created: str = Field(description="ISO 8601, UTC")
     pelagia_version: str
-    licence: str = Field(default="", description="of the weights; empty where nobody said")
+    licence: str = Field(default="", description="of the weights; empty if it was not given")
     taxonomy: Taxonomy
     preprocess: PreprocessSpec
     normalisation: dict[str, tuple[float, float, float]] = Field(description="mean and std in the graph, on 0..1")
-    temperature: float = Field(default=1.0, gt=0, description="geometric mean of what divides the logits in the graph")
-    calibration: Calibration | None = Field(default=None, description="null: `temperature` is the same for every class")
+    temperature: float = Field(default=1.0, gt=0, description="geometric mean of the temperatures in the graph")
+    calibration: Calibration | None = Field(default=None, description="null: `temperature` holds for every class")
     decision: Decision = Decision()
     unknown: Unknown | None = Field(default=None, description="null: the graph has no such output")
     validation_confusion: tuple[tuple[int, ...], ...] = Field(description="counts; rows: labels; columns: predictions")
@@ -169,18 +171,18 @@ class ModelMetadata(Strict):
     dataset: dict[str, Any] = Field(description="name, fingerprint and counts of the dataset")
     training: dict[str, Any] = Field(description="the config of the training run")
     parity: Parity
-    quantisation: Quantisation | None = Field(
-        default=None, description="null: float. Else metrics, confusion and parity are of the float model"
+    quantisation: Quantization | None = Field(
+        default=None, description="null: a float model. Else metrics, confusion and parity are those of the float model"
     )
     tolerance: float = Field(
-        default=TOLERANCE, gt=0, le=0.1, description="largest difference of a reference's probability on any machine"
+        default=TOLERANCE, gt=0, le=0.1, description="largest allowed difference of a reference image's probability"
     )
     references: tuple[ReferenceImage, ...] = Field(min_length=1)
 
     @field_validator("preprocess", mode="before")
     @classmethod
     def _before_jpegs_were_reduced(cls, value: Any) -> Any:
-        """A model that does not say was trained on whole images."""
+        """A model without this key was trained on images decoded at full size."""
         return {"jpeg_scale": "full", **value} if isinstance(value, dict) else value
 
     @model_validator(mode="after")
@@ -188,26 +190,27 @@ class ModelMetadata(Strict):
         for reference in self.references:
             if len(reference.probabilities) != len(self.classes):
                 found, wanted = len(reference.probabilities), len(self.classes)
-                raise ValueError(f"'{reference.name}' has {found} probabilities, and there are {wanted} classes")
+                raise ValueError(f"'{reference.name}' has {found} probabilities, but there are {wanted} classes")
             if (reference.unknown is None) != (self.unknown is None):
                 raise ValueError(
-                    f"'{reference.name}' and the model do not agree whether there is a score of the unknown"
+                    f"'{reference.name}' and the model do not agree whether there is an out-of-distribution score"
                 )
         return self
 
     @property
     def decider(self) -> Decider:
-        """What says of an image what it is."""
+        """The rule that turns probabilities and scores into verdicts."""
         return Decider(self.taxonomy, self.decision, None if self.unknown is None else self.unknown.threshold)
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities."""
         return self.taxonomy.names
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model that was read and validated, but not loaded into a runtime."""
+    """A model file that was read and validated, but not loaded into a runtime."""
 
     path: Path
     data: bytes
@@ -216,16 +219,17 @@ class ModelFile:
 
     @property
     def graph(self) -> Graph:
+        """The part that computing needs."""
         data = self.metadata
         return Graph(self.path, self.data, data.preprocess, data.classes, scores_unknown=data.unknown is not None)
 
     @classmethod
     def read(cls, path: Path) -> ModelFile:
-        """Reads an .onnx file of ours.
+        """Reads a model file.
 
         Raises:
-            ModelError: there is none, it is not ONNX, not ours, changed or damaged, of another schema, or its weights
-                lie elsewhere.
+            ModelError: the file is missing, not ONNX, not a model of Pelagia, changed or damaged, of another schema, or
+                its weights are in another file.
         """
         try:
             data = path.read_bytes()
@@ -240,7 +244,7 @@ class ModelFile:
             raise ModelError(f"{path} is not an ONNX file, or is damaged ({error}): copy it again") from None
         if METADATA_KEY not in entries:
             raise ModelError(
-                f"{path} is not a model of Pelagia's: it carries no classes and no preprocessing; "
+                f"{path} is not a model of Pelagia: it has no classes and no preprocessing; "
                 "export one with `pelagia export`"
             )
         if external:
@@ -266,14 +270,18 @@ def _parse(text: str, path: Path) -> ModelMetadata:
 
 
 def write_model(path: Path, graph: bytes, metadata: ModelMetadata) -> None:
-    """Writes the .onnx file ``path`` from a serialised ModelProto without our metadata; atomic."""
+    """Writes the .onnx file ``path``, complete or not at all.
+
+    Args:
+        graph: a serialized ModelProto without Pelagia's metadata.
+    """
     content = with_metadata(graph, METADATA_KEY, metadata.model_dump_json())
     with new_file(path) as file:
         file.write(sealed(content))
 
 
 def refuse_model(path: Path) -> None:
-    """Raises InputError where no model can be made at ``path``: something is there already."""
+    """Raises InputError if a model cannot be made at ``path`` because something is there already."""
     refuse_existing(path, "model")
     if path.is_dir():
         raise InputError(f"{path} is a folder: name the file to make, such as {path / 'model.onnx'}")
@@ -281,7 +289,7 @@ def refuse_model(path: Path) -> None:
 
 @contextmanager
 def new_model(path: Path) -> Iterator[Path]:
-    """Yields where to write a candidate that becomes ``path`` when the block ends well, and vanishes otherwise."""
+    """Yields a path for a candidate, which becomes ``path`` if the block ends without an error, else is removed."""
     candidate = path.with_name(f".{path.name}.unproven")
     try:
         yield candidate
@@ -291,5 +299,5 @@ def new_model(path: Path) -> Iterator[Path]:
 
 
 def sealed(content: bytes) -> bytes:
-    """``content`` with its own SHA-256 as the last entry, by which `ModelFile.read` notices any change."""
+    """``content`` with its SHA-256 as the last entry, by which `ModelFile.read` notices any change."""
     return with_metadata(content, DIGEST_KEY, sha256_of(content))

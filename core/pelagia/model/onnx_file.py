@@ -1,8 +1,8 @@
-"""Reads and writes the metadata of an .onnx file without the onnx package, which a field laptop has no use for.
+"""Reads and writes the metadata of an .onnx file without the onnx package, which a field laptop does not need.
 
 An ONNX file is one protobuf message, ModelProto (onnx/onnx.proto): ``graph`` is field 7 and ``metadata_props``, key and
-value pairs, field 14. GraphProto holds its ``initializer`` tensors in field 5; TensorProto says in field 14
-(``data_location``) whether its data lie in another file. The protobuf encoding is that of
+value pairs, field 14. GraphProto holds its ``initializer`` tensors in field 5; field 14 of TensorProto
+(``data_location``) tells whether its data are in another file. The protobuf encoding is that of
 protobuf.dev/programming-guides/encoding. Field 14 is repeated, so metadata are added by appending to the file.
 """
 
@@ -40,7 +40,7 @@ def with_metadata(data: bytes, key: str, value: str) -> bytes:
 
 
 def has_external_data(data: bytes) -> bool:
-    """Whether a weight of the graph lies in another file. Raises NotOnnxError."""
+    """Whether a weight of the graph is in another file. Raises NotOnnxError."""
     for field, graph in _fields(memoryview(data)):
         if field == _GRAPH and isinstance(graph, memoryview):
             for part, tensor in _fields(graph):
@@ -54,7 +54,7 @@ def _is_external(tensor: memoryview) -> bool:
 
 
 def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each field of a message; a length-delimited one as a view of its bytes."""
+    """Number and value of each field of a message; the value of a length-delimited field is a view of its bytes."""
     at = 0
     while at < len(view):
         tag, at = _read_varint(view, at)

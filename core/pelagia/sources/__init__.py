@@ -1,10 +1,10 @@
-"""Where images come from: whatever field teams have, as one stream of `SourceImage`.
+"""Lists the images of any input that a field team has, as one stream of `SourceImage`.
 
-Invariant: every part lists images through `list_images`, so that the same input gives the same images under the same
-names, in the same order, whoever asks. The name of an image is its POSIX path relative to its input, its name in an
-archive, or its IFCB bin and target; it does not change when the folder or the drive moves.
+Invariant: every part lists images with `list_images`. So the same input always gives the same images, with the same
+names, in the same order. The name of an image is its POSIX path relative to its input, its name in an archive, or its
+IFCB bin and target number; it does not change if the folder or the drive moves.
 
-Each kind of input is one module with one `Kind`; `KINDS` below is the list of them, and the only place to add one.
+Each kind of input is one module with one `Kind`. To add a kind, add it to `KINDS` below.
 """
 
 from __future__ import annotations
@@ -46,33 +46,32 @@ KINDS: tuple[Kind, ...] = (
     parquet.KIND,
     single.KIND,
 )
-"""Asked in this order: an EcoTaxa export is a folder, but more than that."""
-
+"""They are asked in this order: an EcoTaxa export comes before a folder, because it is a folder too."""
 
 _TABLES = (manifest.KIND, parquet.KIND)
 
 
 def list_images(inputs: Sequence[Path], tally: Tally | None = None) -> Iterator[SourceImage]:
-    """Images of folders, image files, manifests, archives, IFCB bins, EcoTaxa exports, and patterns of all these.
+    """The images of folders, image files, manifests, archives, IFCB bins, EcoTaxa exports, and patterns of all these.
 
-    They come one by one, in an order that the inputs alone decide; reading them is up to the caller, in any thread.
-    With several inputs every path starts with the input's own name, unless the image's name tells them apart (single
-    files, IFCB bins); inputs of the same name, and those that share an image, are refused.
+    They come one by one, in an order that depends only on the inputs. The caller reads them, in any thread. With
+    several inputs, each path starts with the name of its input, except for single files and IFCB bins, whose names are
+    different already. Inputs with the same name and inputs that share an image are refused.
 
     Args:
-        tally: gets what is left out on purpose, by a key of `LEFT_OUT`, as the images are taken.
+        tally: counts what is left out on purpose, by a key of `LEFT_OUT`, while the images are listed.
 
     Raises:
-        InputError: an input that does not exist, holds no image, or is no image; a manifest that is wrong.
+        InputError: an input does not exist, has no image, or is of no known kind; or a manifest is wrong.
     """
     tally = Tally() if tally is None else tally
-    named = [_name(path) for path in _without_twins(inputs)]
+    named = [_name(path) for path in _each_bin_once(inputs)]
     if len(named) > 1:
-        refuse_overlaps([_place(one) for one in named])
-        _refuse_twice([one.label for one in named])
-    for one in named:
-        prefix = "" if len(named) == 1 or one.self_named else f"{one.label}/"
-        for image in _list_one(one.path, one.kind, tally):
+        refuse_overlaps([_place(entry) for entry in named])
+        _refuse_same_names([entry.label for entry in named])
+    for entry in named:
+        prefix = "" if len(named) == 1 or entry.self_named else f"{entry.label}/"
+        for image in _list_one(entry.path, entry.kind, tally):
             yield replace(image, path=prefix + image.path) if prefix else image
 
 
@@ -91,8 +90,8 @@ def _name(path: Path) -> _Input:
     return _Input(path, None, base_name(pattern.root_of(path) if pattern.is_pattern(path) else path), False)
 
 
-def _without_twins(inputs: Sequence[Path]) -> Iterator[Path]:
-    """The inputs, an IFCB bin once: ``bin/*`` written out by a shell names each of its files."""
+def _each_bin_once(inputs: Sequence[Path]) -> Iterator[Path]:
+    """The inputs, each IFCB bin once: a shell replaces ``bin/*`` by all three files of a bin."""
     bins: set[Path] = set()
     for path in inputs:
         base = ifcb.bin_of(path) if len(inputs) > 1 else None
@@ -102,21 +101,21 @@ def _without_twins(inputs: Sequence[Path]) -> Iterator[Path]:
             bins.add(base)
 
 
-def _refuse_twice(labels: Sequence[str]) -> None:
+def _refuse_same_names(labels: Sequence[str]) -> None:
     twice = sorted(label for label, count in Counter(labels).items() if count > 1)
     if twice:
-        raise InputError(f"two inputs are called '{twice[0]}': classify them into surveys of their own")
+        raise InputError(f"two inputs are called '{twice[0]}': classify each into its own survey")
 
 
-def _place(one: _Input) -> Place:
-    if one.kind is None:
-        return Place(one.path, (), "pattern" if pattern.is_pattern(one.path) else "image")
-    if one.kind is ifcb.KIND:
-        return Place(one.path, tuple(ifcb.files_of(one.path)), "bin", one.kind)
-    if one.path.is_dir():
-        return Place(one.path, (), "folder", one.kind)
-    role = "manifest" if one.kind in _TABLES else "image" if one.kind is single.KIND else "archive"
-    return Place(one.path, (one.path,), role, one.kind)
+def _place(entry: _Input) -> Place:
+    if entry.kind is None:
+        return Place(entry.path, (), "pattern" if pattern.is_pattern(entry.path) else "image")
+    if entry.kind is ifcb.KIND:
+        return Place(entry.path, tuple(ifcb.files_of(entry.path)), "bin", entry.kind)
+    if entry.path.is_dir():
+        return Place(entry.path, (), "folder", entry.kind)
+    role = "manifest" if entry.kind in _TABLES else "image" if entry.kind is single.KIND else "archive"
+    return Place(entry.path, (entry.path,), role, entry.kind)
 
 
 def _list_one(path: Path, kind: Kind | None, tally: Tally) -> Iterator[SourceImage]:
@@ -128,13 +127,13 @@ def _list_one(path: Path, kind: Kind | None, tally: Tally) -> Iterator[SourceIma
         raise InputError(f"there is no file or folder at {path}")
     else:
         raise InputError(
-            f"{path} is no input: name a folder, an image ({known_suffixes()}), a .csv or .parquet manifest, a .zip or "
-            ".tar archive, an IFCB bin, or an EcoTaxa export"
+            f"{path} is not an input: name a folder, an image ({known_suffixes()}), a .csv or .parquet manifest, a "
+            ".zip or .tar archive, an IFCB bin, or an EcoTaxa export"
         )
 
 
 def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
-    """Images of whatever matches, named by their path below the pattern's fixed part; what is no input is passed."""
+    """Images of each match, named by their path below the fixed part. A match of no known kind is skipped."""
     root = pattern.root_of(path)
     found = False
     listed: set[str] = set()
@@ -143,7 +142,7 @@ def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
         if kind is None or any(parent.as_posix() in listed for parent in PurePosixPath(match).parents):
             continue
         if kind in _TABLES and path.suffix.lower() != (root / match).suffix.lower():
-            continue  # ``cruise/*`` means the images, and not once more through their manifest
+            continue  # ``cruise/*`` means the images, not the images of its manifest again
         if (root / match).is_dir():
             if (root / match).is_symlink():
                 tally["folder_link"] += 1
@@ -158,4 +157,4 @@ def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
             found = True
             yield replace(image, path=prefix + image.path)
     if not found:
-        raise InputError(f"nothing that matches '{path}' is an image or holds one")
+        raise InputError(f"nothing that matches '{path}' is an image or contains one")

@@ -1,10 +1,10 @@
-"""EcoTaxa exports, a folder or a zip: one or more ``ecotaxa*.tsv`` and the images that they name.
+"""EcoTaxa exports, a folder or a zip: one or more ``ecotaxa*.tsv`` tables and the images that they name.
 
-Invariant: images come in the tables' order, with what the tables know of them under Darwin Core's names (`RENAMED`).
+Invariant: images come in the order of the tables, with columns of the tables under Darwin Core terms (`RENAMED`).
 Measurements of the object, settings of the scanner, and the names and addresses of people are left out. A row whose
-image is not there is a failed image.
+image is missing is a failed image.
 
-EcoTaxa's times are UTC. ZooProcess writes ``nan`` and ``99999`` for what it does not know: neither becomes a value.
+EcoTaxa's times are UTC. ZooProcess writes ``nan`` and ``99999`` for unknown values; they are left out.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ RENAMED = {
     "sample_tot_vol": "sampleSizeValue",
     "process_particle_pixel_size_mm": "pixel_size_mm",
 }
-"""EcoTaxa's column -> ours. ``object_date`` and ``object_time`` together become ``eventDate``."""
+"""EcoTaxa's column -> the column in Pelagia. ``object_date`` and ``object_time`` together become ``eventDate``."""
 
 _KEPT = re.compile(
     r"sample_|(object_(id|annotation_(status|category|date))|acq_(id|(min|max)_mesh|sub_part|sub_method))$"
@@ -69,7 +69,7 @@ def _zip_images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
     try:
         directory = _directory(archive)
         if directory is None:
-            raise Broken("its directory is gone since it was looked at")
+            raise Broken("its directory has disappeared")
         index = ZipIndex(archive, directory)
         for table in members(archive):
             where = member_name(table.name)
@@ -83,25 +83,31 @@ def _zip_images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
                     entry = index.find(member_name(folder + name))
                     origin = inside(archive, path)
                     if entry is None:
-                        yield failed(path, origin, "missing", f"the table {where} names it; it is not there", columns)
+                        yield failed(
+                            path,
+                            origin,
+                            "missing",
+                            f"the table {where} names it, but it is not in the archive",
+                            columns,
+                        )
                     else:
                         found += 1
                         yield SourceImage(path, origin, columns, entry)
         if tables:
             tally["not_in_table"] += max(0, index.images - found)
-        else:  # what looked like a table's name in the directory's bytes was none
+        else:  # the bytes in the directory that looked like the name of a table were not one
             yield from zip_file.images(archive, tally)
     except UnicodeDecodeError:
-        raise InputError(f"a table in {archive} is no EcoTaxa table: it is not UTF-8 text") from None
+        raise InputError(f"a table in {archive} is not an EcoTaxa table: it is not UTF-8 text") from None
     except (OSError, Broken) as error:
         raise InputError(f"cannot read the EcoTaxa export {archive}: {getattr(error, 'strerror', error)}") from None
 
 
 def read_table(file: TextIO, table: Path, required: Sequence[str] = ()) -> Iterator[dict[str, str]]:
-    """Rows of a table as it has them, but for the line of types; `FILE_COLUMN` is a path with forward slashes.
+    """The rows of a table, without the row of types. `FILE_COLUMN` is a path with forward slashes.
 
     Raises:
-        InputError: it lacks `FILE_COLUMN` or a column of ``required``, is broken, or has no object.
+        InputError: the table lacks `FILE_COLUMN` or a column of ``required``, is damaged, or has no object.
     """
     reader = csv.DictReader(lines(file, table), delimiter="\t", restval="", restkey="", strict=True)
     found = False
@@ -122,11 +128,11 @@ def read_table(file: TextIO, table: Path, required: Sequence[str] = ()) -> Itera
     except csv.Error as error:
         raise InputError(f"{table}, after line {reader.line_num}: {error}") from None
     if not found:
-        raise InputError(f"{table} holds no object")
+        raise InputError(f"{table} has no object")
 
 
 def _rows(file: TextIO, table: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(image, columns under our names) of a table. As `read_table`."""
+    """(image, columns under the names of Pelagia) of each row. As `read_table`."""
     renamed = None
     for row in read_table(file, table):
         renamed = renamed or _columns(list(row))
@@ -134,7 +140,7 @@ def _rows(file: TextIO, table: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def _columns(header: list[str]) -> Callable[[Mapping[str, str]], dict[str, str]]:
-    """What becomes of a row of a table with this header, decided once a table."""
+    """A function that turns a row of a table with this header into columns of Pelagia."""
     kept = [name for name in header if name in RENAMED or (_KEPT.match(name) and not _PRIVATE.search(name))]
     pairs = [(name, RENAMED.get(name, name)) for name in kept]
 
@@ -150,7 +156,7 @@ def _columns(header: list[str]) -> Callable[[Mapping[str, str]], dict[str, str]]
 
 
 def _event_date(date: str, time: str) -> str:
-    """``20240708`` and ``080000`` as ISO 8601, UTC; empty where the date is none."""
+    """``20240708`` and ``080000`` as ISO 8601, UTC; empty if the date is not a date."""
     date, time = date.strip(), time.strip().zfill(6)
     if not re.fullmatch(r"[0-9]{8}", date):
         return ""
@@ -168,7 +174,7 @@ def _directory(archive: Path) -> Directory | None:
 
 
 def _names_a_table(archive: Path) -> bool:
-    """Whether a zip's directory names a table: a search of its bytes, which a million members do not make slow."""
+    """Whether a zip's directory names a table. Searches its bytes, which is fast even with a million members."""
     try:
         directory = _directory(archive)
         at = directory.start if directory is not None else 0
@@ -181,7 +187,7 @@ def _names_a_table(archive: Path) -> bool:
                 return True
             at += _PIECE
     except OSError:
-        pass  # whoever reads it will say so
+        pass  # the error is reported when the archive is listed
     return False
 
 

@@ -1,7 +1,7 @@
-"""Folders, searched deeply: image files by the ending of their names, and IFCB bins.
+"""Folders and all folders below them: image files, by the ending of their names, and IFCB bins.
 
-Invariant: the order is that of names within each folder, whatever the disk's; of a folder only the names are held, and
-only of those on the way to the current image, so millions of files start at once and cost next to nothing.
+Invariant: images come sorted by name within each folder, in whatever order the disk lists them. Only the names in the
+current folder and the folders above it are in memory, so that millions of files need little time and memory.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pelagia.system.files import printable
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """A folder on the way: its path below the root, ending in a slash, and what of it is still to come.
+    """The current folder or one above it: its path below the root, ending in a slash, and the names not listed yet.
 
-    The names stand last first, so that each is let go as soon as it is used.
+    The names are in reverse order, so that each can be removed from the end when it is used.
     """
 
     prefix: str
@@ -31,10 +31,12 @@ class _Level:
 
 
 def images(root: Path, tally: Tally) -> Iterator[SourceImage]:
-    """Images under ``root``. Links to folders, pipes, devices, hidden names and junk are passed over.
+    """Images under ``root``. Links to folders, pipes, devices, hidden names and junk are skipped.
+
+    A folder below ``root`` that cannot be listed is a failed image.
 
     Raises:
-        InputError: ``root`` cannot be listed, or there is no image. A folder below that cannot be is a failed image.
+        InputError: ``root`` cannot be listed, or has no image.
     """
     found = False
     for image in _walk(root, tally):
@@ -42,7 +44,7 @@ def images(root: Path, tally: Tally) -> Iterator[SourceImage]:
         yield image
     if not found:
         inside = tally["archive_inside"]
-        hint = f"; it holds {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
+        hint = f"; it contains {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
         raise InputError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
 
 
@@ -61,7 +63,7 @@ def _walk(root: Path, tally: Tally) -> Iterator[SourceImage]:
         if name in level.folders:
             try:
                 levels.append(_list(root / relative, f"{relative}/", tally))
-            except OSError as error:  # the rest of the survey is not lost for it
+            except OSError as error:  # the other images are still listed
                 why = f"the folder cannot be listed: {error.strerror}"
                 yield failed(printable(relative), root / relative, "unreadable", why)
         elif ifcb.is_bin_file(name):
@@ -84,7 +86,7 @@ def _list(folder: Path, prefix: str, tally: Tally) -> _Level:
             elif _is_wanted(entry, tally):
                 names.append(entry.name)
     names.sort()
-    return _Level(prefix, ifcb.one_file_a_bin(names)[::-1], frozenset(folders))
+    return _Level(prefix, ifcb.one_file_per_bin(names)[::-1], frozenset(folders))
 
 
 def _is_wanted(entry: os.DirEntry[str], tally: Tally) -> bool:

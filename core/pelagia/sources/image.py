@@ -1,7 +1,7 @@
-"""One image of a survey, and what every kind of input shares: names, limits, and reading bytes where they lie.
+"""One image of an input, and what every kind of input shares: names, limits, and reading bytes from a place in a file.
 
-Invariant: whatever an input is, its images are `SourceImage`s; nobody downstream asks what the input was. ``read``
-gives encoded bytes for `pelagia.images.preprocess.decode`, or raises OSError or ImageError, and nothing else.
+Invariant: every kind of input gives `SourceImage`s, and no other module asks what kind the input was. ``read`` gives
+encoded bytes for `pelagia.images.preprocess.decode`, or raises OSError or ImageError, and nothing else.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".
 _ENDINGS = tuple(IMAGE_SUFFIXES)
 JUNK_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 MAX_BYTES = 1 << 28
-"""Bytes of one encoded image, wherever it lies: a member that claims or grows to more is ``too_large``."""
+"""The largest encoded image, in bytes, also inside an archive: a larger one is ``too_large``."""
 
 Tally = Counter[str]
-"""What an input held that is not an image, by a key of `LEFT_OUT`."""
+"""Counts of what was left out of an input, by a key of `LEFT_OUT`."""
 
 LEFT_OUT = {
     "archive_inside": "archives inside a folder or an archive, not opened",
-    "unpacked": "archives that lie unpacked beside them, taken once",
+    "unpacked": "archives whose unpacked folder is beside them, listed once",
     "folder_link": "links to folders, not followed",
     "no_image": "rows of an IFCB .adc without an image",
-    "stitched": "IFCB images that became part of the image before them, which they overlap",
-    "bin_without_name": "IFCB files whose name is no bin's",
+    "stitched": "IFCB images that overlap the image before them and were joined to it",
+    "bin_without_name": "IFCB files whose name is not the name of a bin",
     "not_in_table": "images of an EcoTaxa export that its tables do not name",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """One image of a survey.
+    """One image of an input.
 
     Attributes:
         path: its name, relative to its input, with forward slashes; printable, whatever bytes the disk holds.
-        file: where its bytes lie. A `Path` can be opened; inside an archive or a bin it is text that only says so, as
+        file: where its bytes are: a `Path` that can be opened, or, inside an archive or a bin, text such as
             ``cast7.zip!/a/b.png``.
-        columns: what its input says of it, as text: the manifest's other columns, or Darwin Core's names.
-        reader: gives the bytes where ``file`` cannot simply be read.
+        columns: the values that the input has for it, as text: the manifest's other columns, or Darwin Core terms.
+        reader: returns the bytes if ``file`` is not a file that can be opened.
     """
 
     path: str
@@ -58,20 +58,21 @@ class SourceImage:
 
         Raises:
             OSError: it cannot be read.
-            ImageError: its archive or bin is at fault, or it is too large.
+            ImageError: its archive or bin is damaged, or it is too large.
         """
         return read_file(Path(self.file)) if self.reader is None else self.reader()
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of input: what a module of `pelagia.sources` is to the rest.
+    """One kind of input: the interface of each module of `pelagia.sources`.
 
     Attributes:
         claims: whether an input is of this kind.
-        images: its images, lazily, in an order that the input alone decides; notes in the tally what it leaves out.
-        label: the input's name, which its images' paths start with where there are several inputs.
-        self_named: the images' own names tell the input apart already, so nothing is put before them.
+        images: lists its images one by one, in an order that depends only on the input, and counts in the tally what it
+            leaves out.
+        label: the input's name, which comes before the paths of its images if there are several inputs.
+        self_named: the images have unique names already, so that no label comes before them.
     """
 
     claims: Callable[[Path], bool]
@@ -82,7 +83,7 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A reader of an image that is known to be unusable before it is read."""
+    """A reader for an image that cannot be used: raises the ImageError of the reason."""
 
     reason: str
     message: str
@@ -93,7 +94,7 @@ class Fault:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A reader of bytes that had to be taken when they came by, as in a compressed tar."""
+    """A reader for bytes that are in memory already, such as those of a member of a compressed tar."""
 
     data: bytes
 
@@ -109,10 +110,11 @@ def failed(
 
 
 def read_file(path: Path | str) -> bytes:
-    """A file's bytes. A pipe or a device, which could be read for ever, and a file beyond the limit are refused.
+    """A file's bytes.
 
     Raises:
-        OSError, ImageError
+        OSError: the file cannot be read.
+        ImageError: it is a pipe or a device, which might never end, or larger than `MAX_BYTES`.
     """
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
@@ -124,10 +126,10 @@ def read_file(path: Path | str) -> bytes:
 
 
 def read_at(path: Path, offset: int, size: int) -> bytes:
-    """At most ``size`` bytes of a file from ``offset``; the file is opened for it, so any thread may call this.
+    """At most ``size`` bytes of a file from ``offset``. It opens the file itself, so any thread may call it.
 
     Raises:
-        OSError
+        OSError: the file cannot be read.
     """
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
@@ -135,28 +137,28 @@ def read_at(path: Path, offset: int, size: int) -> bytes:
 
 
 def inside(container: Path, member: str) -> str:
-    """Where a member of an archive or a bin lies, for people: ``container!/member``.
+    """Where a member of an archive or a bin is, for people: ``container!/member``.
 
-    It is text, because a path would put each of its parts into the interpreter's table of names, which then outgrows
-    the images that are at hand.
+    It is text: a `Path` would add each of its parts to the interpreter's table of names, which then takes more memory
+    than the images.
     """
     return f"{container.as_posix()}!/{member}"
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file of this name is taken for an image."""
+    """Whether the ending of a file's name is that of an image."""
     return name.lower().endswith(_ENDINGS)
 
 
 def image_files(root: Path) -> Iterator[Path]:
-    """Files under ``root`` that are named as images are; not the junk, the hidden, and what cannot be listed."""
+    """Files under ``root`` whose names end as image names do, without hidden files, junk and unreadable folders."""
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if not is_junk(name)]
         yield from (Path(folder, name) for name in names if is_image_name(name) and not is_junk(name))
 
 
 def is_junk(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or is what an operating system or a NAS leaves behind."""
+    """Whether a file or folder of this name is hidden, or was made by an operating system or a NAS for itself."""
     return name.startswith(".") or name in JUNK_FOLDERS
 
 
@@ -166,5 +168,5 @@ def known_suffixes() -> str:
 
 
 def base_name(path: Path) -> str:
-    """The last name of a path, also of ``.`` and ``a/..``."""
+    """The last name of a path, also of ``.`` and ``a/..``, as printable text."""
     return printable(Path(os.path.abspath(path)).name)

@@ -1,7 +1,7 @@
-"""CSV manifests: a table of paths and whatever the survey knows of them, read a row at a time.
+"""CSV manifests: a table with the path of each image and its other columns, read row by row.
 
-Invariant: a manifest of a million rows costs as much memory as one of ten, but for 8 bytes a row with which a path
-given twice is found. A fault names its line; the rows before it have been given out by then.
+Invariant: a manifest of a million rows needs only 8 bytes of memory for each row, to find a path that appears twice. An
+error names its line; the rows before it have been listed by then.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Rows = Iterator[tuple[int, dict[str, str]]]
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a manifest, whatever its format; ``place`` is what its rows are numbered by: a line, a row."""
+    """The rows of a manifest of any format. ``place`` is the word for a row in messages: ``line`` or ``row``."""
 
     file: Path
     rows: Callable[[], Rows]
@@ -39,19 +39,23 @@ class Table:
 
 
 def read_manifest(manifest: Path, root: Path | None = None, path_column: str = PATH_COLUMN) -> Iterator[SourceImage]:
-    """Images that a CSV names, in its order. Paths are relative to ``root``, by default the CSV's own folder.
+    """The images that a CSV file names, in its order.
 
-    Comma, semicolon and tab are recognised as separators; UTF-8, with or without a byte-order mark. Rows without any
-    value are passed over.
+    The separator may be a comma, a semicolon or a tab; the text is UTF-8, with or without a byte-order mark. Rows
+    without any value are skipped.
+
+    Args:
+        root: the folder that the paths are relative to; by default the folder of the CSV file.
+        path_column: the column that holds the paths.
 
     Raises:
-        InputError: unreadable, no column of paths, no row, a row without a path, or a path given twice.
+        InputError: the file is unreadable, has no column of paths, no row, a row without a path, or a path twice.
     """
     return images_of(Table(manifest, lambda: _rows(manifest, path_column), "line"), root, path_column)
 
 
 def images_of(table: Table, root: Path | None = None, path_column: str = PATH_COLUMN) -> Iterator[SourceImage]:
-    """Images that the rows of a table name. As `read_manifest`."""
+    """The images that the rows of a table name, as `read_manifest`."""
     manifest = table.file
     root = manifest.parent if root is None else root
     seen = Seen()
@@ -63,9 +67,9 @@ def images_of(table: Table, root: Path | None = None, path_column: str = PATH_CO
         if not path:
             raise InputError(f"{manifest}, {table.place} {number}: the column '{path_column}' is empty")
         if "\0" in path:
-            raise InputError(f"{manifest}, {table.place} {number}: {path!r} is no path")
+            raise InputError(f"{manifest}, {table.place} {number}: {path!r} is not a path")
         if seen.add(path) and (first := _first(table, path_column, path)) < number:
-            raise InputError(f"{manifest}, {table.place} {number}: '{path}' stands on {table.place} {first} already")
+            raise InputError(f"{manifest}, {table.place} {number}: '{path}' is on {table.place} {first} already")
         yield SourceImage(path, root / path, row)
     if not found:
         raise InputError(f"{manifest} has a header and no rows")
@@ -81,7 +85,7 @@ def _first(table: Table, path_column: str, path: str) -> int:
 
 
 def _rows(manifest: Path, path_column: str) -> Rows:
-    """Last line and values of each row. A quote that is never closed is an error, or it would swallow what follows."""
+    """Last line and values of each row. A quote that is never closed is an error: it would hide the following rows."""
     with opened(manifest, "manifest") as file:
         first = next(lines(file, manifest), "")
         header = re.sub('"[^"]*"', "", first.rstrip("\n"))
@@ -93,7 +97,7 @@ def _rows(manifest: Path, path_column: str) -> Rows:
             for row in reader:
                 if any(row.pop(None, [])):
                     raise InputError(f"{manifest}, line {reader.line_num}: more values than the header has columns")
-                row.pop("", None)  # a column without a name, such as the index that pandas writes
+                row.pop("", None)  # a column without a name, such as the index of a pandas table
                 if any(value.strip() for value in row.values()):
                     yield reader.line_num, row
         except csv.Error as error:
@@ -101,7 +105,7 @@ def _rows(manifest: Path, path_column: str) -> Rows:
 
 
 def _header(names: Sequence[str], path_column: str, manifest: Path) -> list[str]:
-    """Column names without the spaces around them; ``Path`` will do for ``path``, where there is no other."""
+    """Column names without the spaces around them. ``Path`` counts as ``path`` if no other column does."""
     columns = [name.strip() for name in names]
     if path_column not in columns and [name.lower() for name in columns].count(path_column) == 1:
         columns = [path_column if name.lower() == path_column else name for name in columns]
@@ -110,19 +114,19 @@ def _header(names: Sequence[str], path_column: str, manifest: Path) -> list[str]
 
 
 def lines(file: TextIO, path: Path) -> Iterator[str]:
-    """Lines of a table. One that would fill the memory is no table's."""
+    """Lines of a table. Raises InputError at a line that is too long for a table, which would fill the memory."""
     while line := file.readline(_LONGEST_LINE):
         if len(line) == _LONGEST_LINE and not line.endswith("\n"):
-            raise InputError(f"{path} is no table: it has a line of more than {_LONGEST_LINE} characters")
+            raise InputError(f"{path} is not a table: it has a line of more than {_LONGEST_LINE} characters")
         yield line
 
 
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[TextIO]:
-    """A UTF-8 text file to read a line at a time (UTF-16 if its byte-order mark says so); the mark is dropped.
+    """Opens a UTF-8 text file, or UTF-16 if its byte-order mark says so; the mark is not part of the text.
 
     Raises:
-        InputError: missing, a folder, unreadable, or not UTF-8, there or further on.
+        InputError: the file is missing, a folder, unreadable, or not UTF-8, also if this is found while reading.
     """
     try:
         with path.open("rb") as file:
@@ -140,7 +144,7 @@ def opened(path: Path, what: str) -> Iterator[TextIO]:
 
 
 def require_columns(columns: Sequence[str], column: str, manifest: Path) -> None:
-    """Raises InputError where a manifest lacks its column of paths or has a column twice."""
+    """Raises InputError if a manifest lacks its column of paths or has two columns of the same name."""
     twice = [name for name, count in Counter(columns).items() if count > 1]
     if twice:
         raise InputError(f"{manifest} has two columns '{twice[0]}': rename or remove one")
@@ -152,7 +156,7 @@ def require_columns(columns: Sequence[str], column: str, manifest: Path) -> None
 
 
 def folder_name(manifest: Path) -> str:
-    """A manifest is named after its folder, so that ``a/manifest.csv b/manifest.csv`` can be told apart."""
+    """The label of a manifest: the name of its folder, so that ``a/manifest.csv`` and ``b/manifest.csv`` differ."""
     return base_name(manifest.parent)
 
 

@@ -1,8 +1,8 @@
-"""Would an image count twice? What several inputs share is refused before their first image is listed.
+"""Refuses inputs that share images, which would be counted twice, before the first image is listed.
 
-Invariant: two inputs of a survey never reach the same file, by whatever spelling, link or pattern; and an archive is
-not taken along with the folder that it was unpacked to. What cannot be seen without reading everything is left to the
-user: copies, links to single images, and manifests that name images outside their own folders.
+Invariant: two inputs of a survey never reach the same file, whatever the spelling, link or pattern; and an archive and
+the folder that it was unpacked to are not both used. Some cases would need every file to be read, and are left to the
+user: copies, links to single images, and manifests that name images outside their own folder.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _Key = tuple[int, int] | str
 
 @dataclass(frozen=True)
 class Place:
-    """One input, as far as it matters here.
+    """One input, as far as this module needs it.
 
     Attributes:
         path: as it was given.
-        files: the files that it stands for, where it is no folder and no pattern: a bin has three.
+        files: its files, unless it is a folder or a pattern; a bin has three.
         role: ``folder``, ``pattern``, ``manifest``, ``image``, ``archive`` or ``bin``.
-        kind: reads it; None for a pattern.
+        kind: its kind; None for a pattern.
     """
 
     path: Path
@@ -43,16 +43,17 @@ class Place:
 
     @cached_property
     def real(self) -> Path:
+        """Its path without links."""
         return Path(os.path.realpath(self.path))
 
     @cached_property
     def reached(self) -> tuple[Path, ...]:
-        """What it reaches, without links; of a folder or a pattern that reaches deeper, where it starts."""
+        """Its files without links; for a folder or a pattern, the path itself without links."""
         return tuple(Path(os.path.realpath(file)) for file in self.files) or (self.real,)
 
 
 def refuse_overlaps(places: Sequence[Place]) -> None:
-    """Raises InputError where an image would be reached through two of the inputs; it names both, and what to do."""
+    """Raises InputError, which names both inputs and what to do, if two inputs would reach the same image."""
     keys = _Keys()
     _refuse_same(places, keys)
     _refuse_nested(places, keys)
@@ -64,12 +65,13 @@ def refuse_overlaps(places: Sequence[Place]) -> None:
         for folder in (place for place in places if place.role == "folder"):
             if archive.kind is not None and is_unpacked(archive.path, archive.kind, folder.path):
                 raise InputError(
-                    f"the folder {folder.path} holds what is in {archive.path}: its images would count twice; name one"
+                    f"the folder {folder.path} contains the images of {archive.path}, which would count "
+                    "twice: name only one"
                 )
 
 
 class _Keys:
-    """What a path is, however it is spelled: the number of the file, which also tells on a disk that ignores case."""
+    """Identifies a file whatever its spelling: by its number, which also works on a disk that ignores case."""
 
     def __init__(self) -> None:
         self._known: dict[Path, _Key] = {}
@@ -93,7 +95,9 @@ def _refuse_same(places: Sequence[Place], keys: _Keys) -> None:
         other = known.setdefault(keys.of(place.real), place)
         if other is not place:
             same = "" if other.path == place.path else f", as {other.path} and as {place.path}"
-            raise InputError(f"the input {place.path} is given twice{same}: its images would count twice; name it once")
+            raise InputError(
+                f"the input {place.path} is given twice{same}: its images would count twice: name it only once"
+            )
 
 
 def _refuse_nested(places: Sequence[Place], keys: _Keys) -> None:
@@ -104,54 +108,54 @@ def _refuse_nested(places: Sequence[Place], keys: _Keys) -> None:
         for outer in place.real.parents:
             if keys.of(outer) in folders and place.role != "manifest":
                 raise InputError(
-                    f"the input {place.path} lies in the input {folders[keys.of(outer)].path}: its images would count "
-                    "twice; name one"
+                    f"the input {place.path} is inside the input {folders[keys.of(outer)].path}: its images would "
+                    "count twice: name only one"
                 )
 
 
 def _refuse_shared(place: Place, other: Place) -> None:
-    """What a pattern or a manifest shares with another input."""
+    """Refuses a pattern or a manifest that may share images with another input."""
     if place.role == "manifest" and other.role not in ("archive", "bin"):
         start = other.reached[0] if other.role != "manifest" else other.real.parent
         if _meet(place.real.parent.parts, start.parts, deep=other.role != "image"):
             raise InputError(
                 f"the input {other.path} may share images with the manifest {place.path}, which would count twice: "
-                "name one of the two"
+                "name only one of the two"
             )
     if place.role == "pattern" and other.role != "manifest":
         deep = other.role in ("folder", "pattern")
         if any(_meet(place.real.parts, reached.parts, deep=deep) for reached in other.reached):
             raise InputError(
-                f"the pattern '{place.path}' may match what the input {other.path} names, which would count twice: "
-                "name one of the two"
+                f"the pattern '{place.path}' may match images of the input {other.path}, which would count twice: "
+                "name only one of the two"
             )
 
 
 def _meet(pattern: Sequence[str], other: Sequence[str], *, deep: bool) -> bool:
-    """Whether a pattern can match ``other``, something above it or, where it is ``deep`` as a folder is, below it."""
-    for one, two in zip(pattern, other, strict=False):
-        if "**" in (one, two):
+    """Whether a pattern can match ``other`` or a folder above it or, if ``deep``, something below it."""
+    for first, second in zip(pattern, other, strict=False):
+        if "**" in (first, second):
             return True
-        if not _may_both_match(one, two):
+        if not _may_both_match(first, second):
             return False
     return deep or len(other) >= len(pattern)
 
 
-def _may_both_match(one: str, two: str) -> bool:
-    """Whether a name can fit both. Of two patterns, only how they begin and end is compared: they may be disjoint."""
-    if not WILD.search(two):
-        one, two = two, one
-    if not WILD.search(one):
-        return one == two or re.match(translate(two), one) is not None
-    begins = [WILD.split(text)[0] for text in (one, two)]
-    ends = [re.split(r"[*?\]]", text)[-1] for text in (one, two)]
+def _may_both_match(first: str, second: str) -> bool:
+    """Whether one name can match both. Of two patterns, only the beginnings and ends are compared."""
+    if not WILD.search(second):
+        first, second = second, first
+    if not WILD.search(first):
+        return first == second or re.match(translate(second), first) is not None
+    begins = [WILD.split(text)[0] for text in (first, second)]
+    ends = [re.split(r"[*?\]]", text)[-1] for text in (first, second)]
     return (begins[0].startswith(begins[1]) or begins[1].startswith(begins[0])) and (
         ends[0].endswith(ends[1]) or ends[1].endswith(ends[0])
     )
 
 
 def is_unpacked(archive: Path, kind: Kind, folder: Path) -> bool:
-    """Whether the first image of an archive lies in a folder where unpacking would have put it, byte for byte."""
+    """Whether the first image of an archive is in ``folder``, with the same bytes, where unpacking would put it."""
     try:
         first = next(kind.images(archive, Tally()), None)
         if first is None:
@@ -159,7 +163,7 @@ def is_unpacked(archive: Path, kind: Kind, folder: Path) -> bool:
         for file in _unpacked_to(archive, folder, first.path):
             if file.is_file() and file.read_bytes() == first.read():
                 return True
-    except (InputError, ImageError, OSError):  # whoever lists it will say so
+    except (InputError, ImageError, OSError):  # the error is reported when the archive is listed
         pass
     return False
 

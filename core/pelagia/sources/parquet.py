@@ -1,4 +1,7 @@
-"""Parquet manifests, a few rows at a time. Needs the extra ``parquet``; pyarrow is imported when one is read."""
+"""Parquet manifests, read a few thousand rows at a time.
+
+They need the extra ``parquet``; pyarrow is imported when a manifest is read.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def images(manifest: Path, _: Tally) -> Iterator[SourceImage]:
 
     Raises:
         MissingExtra: pyarrow is not installed.
-        InputError: no Parquet file, or what is wrong with a manifest.
+        InputError: it is not a Parquet file, or the manifest is wrong, as in `read_manifest`.
     """
     return images_of(Table(manifest, lambda: _rows(manifest), "row"))
 

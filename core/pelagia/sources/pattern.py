@@ -1,6 +1,7 @@
-"""Patterns such as ``'2024*/*.png'``, given quoted so that the shell does not spell out a million names.
+"""Patterns such as ``'2024*/*.png'``, in quotes so that the shell does not replace them by a million names.
 
-``*``, ``?`` and ``[...]`` match within one name; ``**`` any number of folders. Hidden names and junk match nothing.
+``*``, ``?`` and ``[...]`` match within one name; ``**`` matches any number of folders. Hidden names and junk do
+not match.
 """
 
 from __future__ import annotations
@@ -20,29 +21,29 @@ WILD = re.compile(r"[*?\[]")
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a path has wildcards, and is not the name of something that is there."""
+    """Whether a path has wildcards and is not the name of an existing file or folder."""
     return bool(WILD.search(str(path))) and not os.path.lexists(path)
 
 
 def root_of(pattern: Path) -> Path:
-    """The folder that a pattern starts from: what stands before its first wildcard."""
+    """The folder that a pattern starts from: its parts before the first wildcard."""
     return Path(*takewhile(lambda part: not WILD.search(part), pattern.parts))
 
 
 def matches(pattern: Path) -> Iterator[str]:
     """Paths below `root_of` that match, sorted by name within each folder, one folder in memory at a time.
 
-    Of an IFCB bin's three files one is given, so that a bin comes once.
+    Only one of the three files of an IFCB bin is listed, so that each bin comes once.
     """
     root = root_of(pattern)
     return _match(root, "", pattern.parts[len(root.parts) :])
 
 
 def _match(folder: Path, prefix: str, parts: tuple[str, ...]) -> Iterator[str]:
-    """Recursion is as deep as the pattern is long, or the folders under a ``**``."""
+    """Recursive: one level for each part of the pattern, and for each folder below a ``**``."""
     part, rest = parts[0], parts[1:]
     names, folders = _list(folder)
-    if part == "**" and not rest:  # a folder that matches is listed with all that is in it
+    if part == "**" and not rest:  # a folder that matches is listed with everything in it
         part = "*"
     if part == "**":
         yield from _match(folder, prefix, rest)
@@ -53,7 +54,7 @@ def _match(folder: Path, prefix: str, parts: tuple[str, ...]) -> Iterator[str]:
     fits = re.compile(translate(part)).match
     fitting = [name for name in names if fits(name)]
     if not rest:
-        yield from (prefix + name for name in ifcb.one_file_a_bin(fitting))
+        yield from (prefix + name for name in ifcb.one_file_per_bin(fitting))
         return
     for name in fitting:
         if name in folders:

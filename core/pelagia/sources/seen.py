@@ -1,8 +1,8 @@
-"""Which names have come before: a million names take no more memory than their largest folder.
+"""Finds names that appear twice in a list of millions, with the memory of its largest folder.
 
-Archives are written folder by folder. So the names of a folder are kept while it, or a folder in it, is at hand, at 8
-bytes each (a set of strings takes 150); then their hashes go to a temporary file. A name of a folder that was thought
-done brings all of them back, and from then on they stay.
+Archives are written folder by folder. So the names of a folder stay in memory while the list is in it or in a folder
+below, as hashes of 8 bytes each (a set of strings takes 150); then the hashes go to a temporary file. If the list comes
+back to a folder that it has left, all hashes are read back and stay in memory.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ _RECENT = 1 << 14
 
 
 class Seen:
-    """Names by their 64-bit hash. Two are taken for one with a chance of about 3e-8 in a million names.
+    """Names by their 64-bit hash. In a million names, two different ones have the same hash with a chance of 3e-8.
 
-    ``add`` raises OSError where the disk of temporary files is full.
+    ``add`` raises OSError if the disk of temporary files is full.
     """
 
     def __init__(self) -> None:
@@ -29,30 +29,30 @@ class Seen:
         self._in_order = True
 
     def add(self, name: str) -> bool:
-        """Notes a name, its folders parted by ``/``; tells whether it came before."""
+        """Adds a name, its folders separated by ``/``. Returns whether it was added before."""
         folder = name.rpartition("/")[0]
         if self._in_order and folder != self._open[-1][0]:
             self._enter(folder)
         return self._open[-1][1].add(name)
 
     def _enter(self, folder: str) -> None:
-        """Makes ``folder`` the last of those at hand."""
+        """Makes ``folder`` the last of the open folders, and stores the hashes of those that the list has left."""
         while not f"{folder}/".startswith(f"{self._open[-1][0]}/") and len(self._open) > 1:
-            self._put_away(self._open.pop()[1])
+            self._store(self._open.pop()[1])
         if folder == self._open[-1][0] or not folder:
             return
         if self._folders.add(folder):
-            self._bring_back()
+            self._restore()
         else:
             self._open.append((folder, _Hashes()))
 
-    def _put_away(self, hashes: _Hashes) -> None:
+    def _store(self, hashes: _Hashes) -> None:
         if self._done is None:
-            self._done = TemporaryFile(prefix="pelagia-names-")  # noqa: SIM115 - it is for as long as we are
+            self._done = TemporaryFile(prefix="pelagia-names-")  # noqa: SIM115 - it stays open as long as this object lives
         for run in hashes.runs():
             self._done.write(run.tobytes())
 
-    def _bring_back(self) -> None:
+    def _restore(self) -> None:
         everything = [run for _, hashes in self._open for run in hashes.runs()]
         if self._done is not None:
             self._done.seek(0)
@@ -66,14 +66,14 @@ class Seen:
 
 
 class _Hashes:
-    """A few in a set, the others in sorted arrays, each at least half the one before."""
+    """64-bit hashes of names: the latest in a set, the others in sorted arrays, each smaller than the one before."""
 
     def __init__(self, known: NDArray[np.int64] | None = None) -> None:
         self._recent: set[int] = set()
         self._sorted: list[NDArray[np.int64]] = [] if known is None else [np.sort(known)]
 
     def add(self, name: str) -> bool:
-        """Notes a name; tells whether it came before."""
+        """Adds a name. Returns whether it was added before."""
         key = hash(name)
         if key in self._recent or any(_holds(run, key) for run in self._sorted):
             return True
@@ -88,7 +88,7 @@ class _Hashes:
         return False
 
     def runs(self) -> list[NDArray[np.int64]]:
-        """All of them, each once."""
+        """All hashes, each once, int64."""
         return [*self._sorted, np.fromiter(self._recent, np.int64, len(self._recent))]
 
 

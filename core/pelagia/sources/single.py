@@ -10,7 +10,7 @@ from pelagia.system.files import printable
 
 
 def images(file: Path, _: Tally) -> Iterator[SourceImage]:
-    """The one image."""
+    """The image ``file``."""
     yield SourceImage(printable(file.name), file)
 
 

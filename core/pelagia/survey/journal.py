@@ -330,7 +330,7 @@ def _short(text: str | None) -> str:
 def _make_folder(folder: Path, journal: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not journal.exists() and any(not one.name.startswith(SCRATCH) for one in folder.iterdir()):
+        if not journal.exists() and any(not entry.name.startswith(SCRATCH) for entry in folder.iterdir()):
             raise SurveyError(f"{folder} holds other files but no survey: name a new folder")
     except (FileExistsError, NotADirectoryError):
         raise SurveyError(f"{folder} is a file, or is inside one: name a folder for the survey") from None

@@ -11,17 +11,17 @@ from pelagia.system import console
 
 
 def simulate(
-    out: Annotated[Path, typer.Argument(help="Folder to make; must not exist yet.")],
+    out: Annotated[Path, typer.Argument(help="Folder to make. It must not exist yet.")],
     images: Annotated[int, typer.Option(min=1, help="How many images to draw.")] = 1800,
-    seed: Annotated[int, typer.Option(min=0, help="Another seed is another cruise, with stations of its own.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Another seed gives another cruise, with other stations.")] = 0,
 ) -> None:
     """Draw a small survey of synthetic organisms to try things on.
 
     \b
-    OUT/images/         the crops, a folder a station
-    OUT/manifest.csv    station, position, depth, time, volume of each
-    OUT/truth.csv       the same and what each one is
-    OUT/taxonomy.yaml   its classes
+    OUT/images/         the images, one folder for each station
+    OUT/manifest.csv    station, position, depth, time and volume of each image
+    OUT/truth.csv       the same, with the class of each image
+    OUT/taxonomy.yaml   the classes
     """
     from pelagia.synthetic.survey import simulate_survey
 

@@ -1,8 +1,8 @@
 """Draws ten kinds of particle as optical density, in any pose.
 
-Invariant: a drawing depends on the generator it is given and on nothing else, and it holds density, not colour: what
-an instrument would make of it (dark on light, light on dark, grey, tinted, blurred) is decided in `pelagia.synthetic.survey`,
-which is the only caller. Shapes are written in body units.
+Invariant: a drawing depends only on the random generator, and it is density, not color: `pelagia.synthetic.survey`, the
+only caller, decides how an instrument shows it (dark on light, light on dark, gray, tinted, blurred). Shapes are in
+body units.
 """
 
 from __future__ import annotations
@@ -88,9 +88,9 @@ def chain_diatom(pen: Pen, rng: Rng) -> None:
         outline = path[k] + size * (box[:, :1] * long * along + box[:, 1:] * tall * normal[k])
         pen.body(outline.astype(np.float32), glass, wall, grain=0.3, width=0.028)
         spots = rng.uniform(-0.65, 0.65, (int(rng.integers(2, 5)), 2))
-        centres = path[k] + spots[:, :1] * long * along + spots[:, 1:] * tall * normal[k]
+        centers = path[k] + spots[:, :1] * long * along + spots[:, 1:] * tall * normal[k]
         pen.dots(
-            centres.astype(np.float32), rng.uniform(0.3, 0.55) * min(long, tall), rng.uniform(0.4, 1.0), pigment=True
+            centers.astype(np.float32), rng.uniform(0.3, 0.55) * min(long, tall), rng.uniform(0.4, 1.0), pigment=True
         )
         heading = float(np.arctan2(along[1], along[0]))
         for end, side in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
@@ -240,8 +240,8 @@ def fish_larva(pen: Pen, rng: Rng) -> None:
 
 
 def detritus(pen: Pen, rng: Rng) -> None:
-    """What is left over: marine snow, opaque chunks, tangled fibres, creased flakes, faecal pellets."""
-    kinds = (_snow, _chunk, _fibre, _flake, _pellet)
+    """What is left over: marine snow, opaque chunks, tangled fibers, creased flakes, faecal pellets."""
+    kinds = (_snow, _chunk, _fiber, _flake, _pellet)
     kinds[int(rng.choice(5, p=(0.36, 0.24, 0.16, 0.14, 0.10)))](pen, rng)
 
 
@@ -265,7 +265,7 @@ def _chunk(pen: Pen, rng: Rng) -> None:
         pen.fill(lump, 0.6, grain=0.9)
 
 
-def _fibre(pen: Pen, rng: Rng) -> None:
+def _fiber(pen: Pen, rng: Rng) -> None:
     strands = []
     for _ in range(int(rng.integers(1, 4))):
         first = curl((-0.9, rng.normal(0, 0.1)), rng.normal(0, 0.5), rng.uniform(0.7, 1.3), rng.normal(0, 1.6))

@@ -1,7 +1,7 @@
-"""The canvas on which organisms are drawn as optical density, and the shapes that they are put together from.
+"""The canvas on which organisms are drawn as optical density, and the shapes that they consist of.
 
-Invariant: coordinates are body units: the long axis of an organism lies along x and is about 2 units long. The pose is
-the canvas's own affair.
+Invariant: coordinates are body units: the long axis of an organism is along x and about 2 units long. The canvas itself
+chooses the pose.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Pen:
         cos, sin = np.cos(angle), np.sin(angle)
         along, across = (rng.uniform(0.88, 1.0), rng.uniform(0.85, 1.08)) if tilts else (1.0, 1.0)
         self._pose = (np.array(((cos, -sin), (sin, cos))) @ np.diag((along, mirror * across)) * self.unit).T
-        self._centre = side / 2
+        self._center = side / 2
 
     def fill(self, outline: Floats, density: float, *, grain: float = 0.0, pigment: bool = False) -> None:
         """Add `density` inside a closed outline, mottled by `grain` (0 even, 1 strongly)."""
@@ -64,17 +64,17 @@ class Pen:
         self.fill(outline, density, grain=grain)
         self.line(outline, width, rim, closed=True)
 
-    def dots(self, centres: Floats, radii: Floats | float, density: float, *, pigment: bool = False) -> None:
-        """Add one round spot per centre (N x 2); `radii` is one radius or N."""
-        for (x, y), radius in zip(centres, np.broadcast_to(radii, len(centres)), strict=True):
+    def dots(self, centers: Floats, radii: Floats | float, density: float, *, pigment: bool = False) -> None:
+        """Add one round spot per center (N x 2); `radii` is one radius or N."""
+        for (x, y), radius in zip(centers, np.broadcast_to(radii, len(centers)), strict=True):
             self.fill(oval(x, y, float(radius), float(radius), points=10), density, pigment=pigment)
 
     def _add(
         self, paths: Sequence[Floats], width: float, density: float, grain: float, pigment: bool, closed: bool
     ) -> None:
-        """Rasterise into the smallest window that holds the paths and add it to a layer; width 0 fills."""
+        """Rasterize into the smallest window that holds the paths and add it to a layer; width 0 fills."""
         layer = self.pigment if pigment else self.tissue
-        placed = [path @ self._pose + self._centre for path in paths]
+        placed = [path @ self._pose + self._center for path in paths]
         wanted = width * self.unit
         thickness = max(1, round(wanted))
         everything = np.concatenate(placed)
@@ -113,7 +113,7 @@ def curl(start: Sequence[float] | Floats, heading: float, length: float, turn: f
 
 
 def spine(length: float, turn: float, points: int = 40) -> Floats:
-    """A bent centre line, its middle near the origin and running along x."""
+    """A bent center line, its middle near the origin and running along x."""
     path = curl((0, 0), -turn / 2, length, turn, points)
     return np.asarray(path - path.mean(axis=0), np.float32)
 

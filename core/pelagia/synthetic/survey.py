@@ -1,12 +1,12 @@
 """Draws a small survey of synthetic organisms, so that the demo and the tests need no download.
 
 Invariant: an image depends only on (survey seed, station index, image index, class), so the same call gives the same
-bytes, and a survey of another seed has other stations: other waters, light, focus and community. The classes are those
-of `data/taxonomy_sample.yaml`. The images have the look of instrument crops, not their biology: positions, volumes and
-sizes are invented, and no figure measured on them says anything about real plankton.
+bytes, and a survey of another seed has other stations: other water, light, focus and community. The classes are those
+of `synthetic/taxonomy.yaml`. The images look like crops of an instrument, but are not real biology: positions, volumes
+and sizes are invented, and no metric measured on them says anything about real plankton.
 
     OUT/images/<station>/<object id>.jpg or .png     uint8, three channels, 40 to 160 pixels a side
-    OUT/manifest.csv                                 one row an image, without the class: what a field team has
+    OUT/manifest.csv                                 one row for each image, without the class: what a field team has
     OUT/truth.csv                                    the same rows with `class` as the second column
     OUT/taxonomy.yaml
 """
@@ -87,7 +87,7 @@ SURVEY_COLUMNS = (
 
 @dataclass(frozen=True)
 class SimulatedSurvey:
-    """Where a drawn survey lies, and what it holds; `counts` is by class, in the taxonomy's order."""
+    """Where a simulated survey is, and what is in it. `counts` is by class, in the order of the taxonomy."""
 
     root: Path
     manifest: Path
@@ -100,7 +100,7 @@ class SimulatedSurvey:
 
 @dataclass(frozen=True)
 class Instrument:
-    """What does not change between the stations that share an instrument. Colours are blue, green, red."""
+    """The properties of an instrument, the same at all its stations. Colors are blue, green, red."""
 
     name: str
     unit: str
@@ -108,7 +108,7 @@ class Instrument:
     pixel_size_um: float
     background: tuple[float, float, float]
     absorbs: tuple[float, float, float]
-    grey: bool
+    gray: bool
     darkfield: bool
     extension: str
 
@@ -123,7 +123,7 @@ INSTRUMENTS = (
 
 @dataclass(frozen=True)
 class Station:
-    """One station's water and optics. Everything here is drawn from (survey seed, station index)."""
+    """The water and optics of one station. All values are drawn from (survey seed, station index)."""
 
     index: int
     name: str
@@ -140,7 +140,7 @@ class Station:
     gradient: float
     focus: float  # pixels, the blur's standard deviation
     contrast: float
-    noise: float  # grey levels
+    noise: float  # gray levels
     clutter: float  # expected particles beside the organism
     quality: int
 
@@ -160,7 +160,7 @@ class Planned:
 
 
 def taxonomy_yaml() -> str:
-    """The text of the sample taxonomy."""
+    """The text of the taxonomy of simulated surveys."""
     return resources.files("pelagia").joinpath("synthetic/taxonomy.yaml").read_text(encoding="utf-8")
 
 
@@ -171,7 +171,7 @@ def simulate_survey(
 
     Args:
         out: a folder that does not exist yet.
-        images: how many; every class appears from 10 on, and at least 60 times at the default.
+        images: how many. From 10 on every class appears, and with the default at least 60 times.
         seed: 0 or more; surveys of different seeds share no station.
         progress: called after each image with the number drawn so far.
 
@@ -210,14 +210,14 @@ def simulate_survey(
 
 
 def _station(seed: int, index: int) -> Station:
-    """A station's place, time, water and optics. Each run of four stations has every instrument once."""
+    """A station's place, time, water and optics. Four stations in a row have every instrument once."""
     rng = np.random.default_rng(np.random.SeedSequence((seed, index)))
     order = np.random.default_rng(np.random.SeedSequence((seed, index // len(INSTRUMENTS), 1, 1)))
     instrument = INSTRUMENTS[order.permutation(len(INSTRUMENTS))[index % len(INSTRUMENTS)]]
     shares = np.array([ABUNDANCE[kind] for kind in ORGANISMS]) * np.exp(rng.normal(0, 0.6, len(ORGANISMS)))
     thermocline, floor = rng.integers(10, 40), rng.integers(60, 200)
     start = datetime(2024, 3, 1, tzinfo=UTC) + timedelta(days=(37 * seed) % 3650)
-    cast = np.full(3, rng.normal(0, 6)) if instrument.grey else rng.normal(0, 6, 3)
+    cast = np.full(3, rng.normal(0, 6)) if instrument.gray else rng.normal(0, 6, 3)
     return Station(
         index=index,
         name=f"SEED{seed}_ST{index + 1:02d}",
@@ -232,7 +232,7 @@ def _station(seed: int, index: int) -> Station:
         background=np.clip(
             np.array(instrument.background) + cast * (0.5 if instrument.darkfield else 1), 4, 250
         ).astype(np.float32),
-        tint=(np.array(instrument.absorbs) * np.exp(0.0 if instrument.grey else rng.normal(0, 0.08, 3))).astype(
+        tint=(np.array(instrument.absorbs) * np.exp(0.0 if instrument.gray else rng.normal(0, 0.08, 3))).astype(
             np.float32
         ),
         gradient=float(rng.uniform(0.02, 0.22)),
@@ -245,7 +245,7 @@ def _station(seed: int, index: int) -> Station:
 
 
 def _plan(stations: list[Station], images: int, seed: int) -> list[Planned]:
-    """Which classes lie at which station: the stations' communities, with a floor under the rarest class."""
+    """The images to draw: classes from the communities of the stations, with at least a share `RAREST` of each."""
     rng = np.random.default_rng(np.random.SeedSequence((seed, images, 2)))
     effort = rng.dirichlet(np.full(len(stations), 8.0))
     at = np.concatenate((np.arange(len(stations)), rng.choice(len(stations), size=images - len(stations), p=effort)))
@@ -271,7 +271,7 @@ def _write_table(path: Path, plan: list[Planned], *, with_class: bool) -> None:
 
 
 def _rows(plan: list[Planned]) -> Iterator[dict[str, Cell]]:
-    """Rows in the order of drawing; a station's images alternate between its shallow and its deep sample."""
+    """Rows in the order of drawing. A station's images alternate between its shallow and its deep sample."""
     for item in plan:
         station, layer = item.station, item.index % 2
         top, bottom = station.layers[layer]
@@ -296,7 +296,7 @@ def _rows(plan: list[Planned]) -> Iterator[dict[str, Cell]]:
 
 
 def draw_image(item: Planned, seed: int) -> Pixels:
-    """One crop as the station's instrument would have saved it: uint8 H x W x 3, blue, green, red."""
+    """One image as the station's instrument would save it: uint8, H x W x 3, blue, green, red, 0..255."""
     station = item.station
     rng = np.random.default_rng(np.random.SeedSequence((seed, station.index, item.index, 3)))
     tissue, pigment = _clutter(*_crop(*_organism(item.kind, station, rng), rng), station, rng)
@@ -321,7 +321,7 @@ def _organism(kind: str, station: Station, rng: Rng) -> tuple[Floats, Floats]:
 
 
 def _crop(tissue: Floats, pigment: Floats, rng: Rng) -> tuple[Floats, Floats]:
-    """Cut out the organism with an uneven margin; one in nine lies at the edge of the frame and loses a part."""
+    """Cuts out the organism with an uneven margin; one in nine is at the edge of the frame and loses a part."""
     found = np.abs(tissue) + pigment > 0.08
     spans = []
     clipped = int(rng.integers(0, 4)) if rng.random() < 0.11 else -1
@@ -346,7 +346,7 @@ def _crop(tissue: Floats, pigment: Floats, rng: Rng) -> tuple[Floats, Floats]:
 
 
 def _clutter(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> tuple[Floats, Floats]:
-    """Add what drifts by, each outline given as (x, y) in pixels: specks, a fibre, the edge of a neighbour."""
+    """Adds other particles, with outlines as (x, y) in pixels: specks, a fiber, the edge of a neighbor."""
     height, width = tissue.shape
     mask = np.zeros((height * SUPERSAMPLE, width * SUPERSAMPLE), np.uint8)
     circle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
@@ -363,22 +363,22 @@ def _clutter(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> tup
         ends = rng.uniform(0, (width, height), (2, 2))
         middle = ends.mean(axis=0) + rng.normal(0, 0.12 * (width + height), 2)
         t = np.linspace(0, 1, 16)[:, None]
-        fibre = (1 - t) ** 2 * ends[0] + 2 * t * (1 - t) * middle + t**2 * ends[1]
-        cv2.polylines(mask, fixed(fibre), False, (110,), SUPERSAMPLE, cv2.LINE_AA, 4)
+        fiber = (1 - t) ** 2 * ends[0] + 2 * t * (1 - t) * middle + t**2 * ends[1]
+        cv2.polylines(mask, fixed(fiber), False, (110,), SUPERSAMPLE, cv2.LINE_AA, 4)
     if rng.random() < 0.09 * station.clutter:
         radii = rng.uniform(0.05, 0.22) * min(width, height) * rng.uniform(0.7, 1.3, (14, 1))
-        neighbour = rng.integers(0, 2, 2) * (width, height) + circle * radii
-        cv2.fillPoly(mask, fixed(neighbour), (150,), cv2.LINE_AA, 4)
+        neighbor = rng.integers(0, 2, 2) * (width, height) + circle * radii
+        cv2.fillPoly(mask, fixed(neighbor), (150,), cv2.LINE_AA, 4)
     small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
     return tissue + small.astype(np.float32) / np.float32(160), pigment
 
 
 def _expose(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> Pixels:
-    """Light, lens and sensor: density to pixels, dark on light or, in a darkfield, light on dark."""
+    """Simulates light, lens and sensor: turns density into pixels, dark on light or, in a darkfield, light on dark."""
     instrument, (height, width) = station.instrument, tissue.shape
     light = _illumination(height, width, station, rng)[..., None] * station.background
     contrast = station.contrast * float(np.exp(rng.normal(0, 0.18)))
-    browns = np.array((1.0, 1.0, 1.0) if instrument.grey else (1.5, 1.02, 0.75), np.float32)
+    browns = np.array((1.0, 1.0, 1.0) if instrument.gray else (1.5, 1.02, 0.75), np.float32)
     density = contrast * (tissue[..., None] * station.tint + pigment[..., None] * browns * np.float32(0.9))
     if instrument.darkfield:
         scattered = 1 - np.exp(-np.maximum(density, 0) * 0.8)
@@ -388,13 +388,13 @@ def _expose(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> Pixe
         passed = np.exp(-np.maximum(density, -0.35))
         halo = passed - _blurred(passed, 2.2)
         image = light * (passed + 0.3 * halo)
-    channels = 1 if instrument.grey else 3
+    channels = 1 if instrument.gray else 3
     image = image + rng.standard_normal((height, width, channels), np.float32) * np.float32(station.noise)
     return np.asarray(np.clip(np.rint(image), 0, 255), np.uint8)
 
 
 def _illumination(height: int, width: int, station: Station, rng: Rng) -> Floats:
-    """Relative light over the crop, H x W around 1: a slope, and faint stripes in a flow cell."""
+    """Relative light, float32, H x W, around 1: a slope, and faint stripes in a flow cell."""
     heading, level = rng.uniform(0, 2 * np.pi), 1 + rng.normal(0, 0.04)
     down, across = np.linspace(-0.5, 0.5, height), np.linspace(-0.5, 0.5, width)
     slope = np.sin(heading) * down[:, None] + np.cos(heading) * across[None, :]

@@ -1,4 +1,4 @@
-"""What a doctor reports: one `Check` a thing that was looked at."""
+"""The checks of the `doctor` commands and how they are printed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pelagia.system import console
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
-        ok: None where it was skipped.
-        found: what was seen, or why it was skipped.
-        remedy: what to do; empty where nothing is to be done.
+        name: what was checked.
+        ok: whether it is in order; None if the check was skipped.
+        found: what was found, or why the check was skipped.
+        remedy: what to do; empty if there is nothing to do.
     """
 
     name: str
@@ -25,7 +26,7 @@ class Check:
 
 
 def show_checks(checks: Iterable[Check]) -> bool:
-    """Prints each check, with its remedy where it failed. Returns whether none failed."""
+    """Prints each check, and the remedy of each that failed. Returns whether none failed."""
     failed = False
     for check in checks:
         mark = {True: "ok  ", False: "BAD ", None: "skip"}[check.ok]

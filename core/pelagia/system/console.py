@@ -1,7 +1,7 @@
-"""What commands show people: progress bars and tables on the terminal.
+"""Output of the commands: lines, tables and progress bars on the terminal.
 
-Invariant: results go to stdout and can be piped; progress and notes go to stderr; a bar is drawn on a terminal only.
-Rich is imported when something is shown, which keeps `pelagia --help` quick.
+Invariant: results go to stdout and can be piped; progress and notes go to stderr; a bar is drawn only on a terminal.
+Rich is imported when something is shown, so that `pelagia --help` is quick.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ def _console(stderr: bool) -> Console:
 
 
 def note(text: str) -> None:
-    """A line for the person at the terminal."""
+    """Prints a line on stderr, such as a warning."""
     _console(stderr=True).print(printable(text))
 
 
 def say(text: str = "") -> None:
-    """A line of the result."""
+    """Prints a line of the result on stdout."""
     _console(stderr=False).print(printable(text))
 
 
 def on_terminal() -> bool:
-    """Whether a person sees progress."""
+    """Whether stderr is a terminal, so that a person sees progress."""
     return _console(stderr=True).is_terminal
 
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Something that takes a while and cannot say how far it is."""
+    """Shows ``what`` while the block runs, for work without a measure of progress."""
     with _console(stderr=True).status(what):
         yield
 
 
 @contextmanager
 def progress_bar(what: str) -> Iterator[Callable[..., None]]:
-    """Yields ``update(done, total, text="")``. ``total`` None: unknown, a count is shown instead of a bar."""
+    """Yields ``update(done, total, text="")``. If ``total`` is None, a count is shown instead of a bar."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -87,34 +87,35 @@ def progress_bar(what: str) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def decoder_messages_hidden() -> Iterator[None]:
-    """Keeps off the terminal what libjpeg, libpng and libtiff say of damaged images, which are rows of the result.
+    """Hides the messages of libjpeg, libpng and libtiff about damaged images, which are rows of the result.
 
-    They write to descriptor 2 of the process, and OpenCV gives no way to stop them. So it leads nowhere for a while,
-    and Python's own `sys.stderr` goes on through a copy of it. It costs nothing an image.
+    They write to descriptor 2 of the process, and OpenCV has no option to stop them. So descriptor 2 leads to the null
+    device inside the block, and Python's `sys.stderr` uses a copy of it. There is no cost for each image.
     """
-    ours = sys.stderr
+    python_stderr = sys.stderr
     try:
-        if ours.fileno() != _STDERR:
+        if python_stderr.fileno() != _STDERR:
             raise OSError
-    except (AttributeError, OSError):  # somebody has led it elsewhere already
+    except (AttributeError, OSError):  # stderr is not descriptor 2, as in a notebook
         yield
         return
-    ours.flush()
+    python_stderr.flush()
     nowhere, kept = os.open(os.devnull, os.O_WRONLY), os.dup(_STDERR)
-    sys.stderr = open(kept, "w", buffering=1, encoding=ours.encoding, errors=ours.errors, closefd=False)  # noqa: SIM115
+    encoding, errors = python_stderr.encoding, python_stderr.errors
+    sys.stderr = open(kept, "w", buffering=1, encoding=encoding, errors=errors, closefd=False)  # noqa: SIM115
     os.dup2(nowhere, _STDERR)
     try:
         yield
     finally:
         sys.stderr.flush()
-        sys.stderr = ours
+        sys.stderr = python_stderr
         os.dup2(kept, _STDERR)
         os.close(kept)
         os.close(nowhere)
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on stdout; numbers stand on the right."""
+    """Prints a table on stdout; columns of numbers are aligned to the right."""
     from rich.table import Table
 
     drawn = Table(box=None, pad_edge=False, header_style="bold")
@@ -127,7 +128,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
 
 
 def counts_table(counts: Mapping[str, int], heading: tuple[str, str]) -> None:
-    """Names and counts, the largest first."""
+    """Prints names and counts, the largest count first."""
     table(heading, Counter(dict(sorted(counts.items()))).most_common())
 
 

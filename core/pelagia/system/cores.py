@@ -1,4 +1,4 @@
-"""How many processor cores this process may use: the one count that every pool of threads or workers starts from."""
+"""The number of processor cores that this process may use: every pool of threads or workers asks here."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, at least 1: those that its affinity leaves it, such as a container's."""
+    """Cores that this process may use, at least 1. The CPU affinity limits them, such as in a container."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def thread_pool() -> ThreadPoolExecutor:
-    """A pool with one thread a usable core."""
+    """A pool with one thread for each usable core."""
     from concurrent.futures import ThreadPoolExecutor  # a worker process starts sooner without it
 
     return ThreadPoolExecutor(usable_cores())

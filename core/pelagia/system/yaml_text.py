@@ -1,4 +1,4 @@
-"""YAML, read strictly. `pelagia.config` imports this when a file is read: a survey's run needs none of it."""
+"""Reads YAML strictly. `pelagia.config` imports this module only when a file is read: `classify` needs no YAML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pelagia.errors import ConfigError
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which YAML itself lets pass."""
+    """A SafeLoader that refuses a key that appears twice, which PyYAML accepts."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -19,17 +19,20 @@ class _Loader(yaml.SafeLoader):
             key = str(key_node.value)
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key}' stands twice", key_node.start_mark
+                    None, None, f"the key '{key}' appears twice", key_node.start_mark
                 )
             seen.add(key)
         return node
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Python value of a YAML text.
+    """The Python value of a YAML text.
+
+    Args:
+        where: the file or the option that the text comes from, for messages.
 
     Raises:
-        ConfigError: not YAML, or a key stands twice; names line and column.
+        ConfigError: the text is not YAML, or a key appears twice; the message has line and column.
     """
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader
@@ -40,5 +43,5 @@ def parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(where, [f"{place}{problem}"]) from None
     except RecursionError:
         raise ConfigError(where, ["nested too deeply"]) from None
-    except Exception as error:  # whatever Python raises at 2024-13-41, a number of 5000 digits, !!bool maybe
+    except Exception as error:  # errors of Python at 2024-13-41, a number of 5000 digits, !!bool maybe
         raise ConfigError(where, [f"a value that YAML cannot read: {error}"]) from None

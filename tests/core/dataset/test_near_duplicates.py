@@ -1,4 +1,4 @@
-"""Pictures that are the same though their bytes are not: found, and put on one side of the split."""
+"""Near-duplicates are found and put into the same split."""
 
 import csv
 from dataclasses import replace
@@ -55,7 +55,8 @@ def test_frames_that_all_look_the_same_are_not_joined_into_one_group_without_a_w
     for day in range(5):
         for frame in range(3):
             saved_again(scene, tmp_path / "frames" / "fish" / f"{day}_{frame}.jpg", quality=60 + 3 * day + frame)
-    with pytest.raises(DatasetError, match=r"joining their groups would leave 1 of \d+ groups, .* import with --no-near-duplicates"):
+    message = r"joining their groups would leave 1 of \d+ groups, .* import with --no-near-duplicates"
+    with pytest.raises(DatasetError, match=message):
         import_dataset(tmp_path / "frames", tmp_path / "dataset")
     apart = import_dataset(tmp_path / "frames", tmp_path / "dataset", join_near_duplicates=False)
     assert len({record.group for record in apart.records}) == apart.meta.images

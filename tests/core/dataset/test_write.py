@@ -143,7 +143,7 @@ def test_bad_images_are_dropped_with_their_reasons(tmp_path, candidates, put, en
     assert dropped(made) == [
         ("missing.png", "missing", "there is no such file"),
         ("empty.png", "empty", "the file has no bytes"),
-        ("text.png", "undecodable", "not a whole image of a known format"),
+        ("text.png", "undecodable", "not a complete image of a known format"),
         ("cut.jpg", "undecodable", "a truncated JPEG: its end is missing"),
         ("folder.png", "unreadable", "Is a directory"),
         ("loop.png", "unreadable", "Too many levels of symbolic links"),
@@ -193,7 +193,8 @@ def test_a_class_that_lost_all_its_images_stays_in_the_taxonomy(tmp_path, candid
 def test_where_nothing_can_be_used_the_reasons_are_named(tmp_path, put):
     entries = [Candidate(put(tmp_path / f"{at}.png", data=b"x"), "a", f"{at}.png") for at in range(2)]
     assert refusal(tmp_path, [*entries, Candidate(tmp_path / "no", "a", "no")]) == (
-        "none of the 3 images can be used: 2 undecodable, 1 missing (first: 0.png: not a whole image of a known format)"
+        "none of the 3 images can be used: 2 undecodable, 1 missing "
+        "(first: 0.png: not a complete image of a known format)"
     )
 
 

@@ -1,4 +1,4 @@
-"""How large a pixel is, by what a survey says."""
+"""The size of a pixel from the columns of a survey."""
 
 import pytest
 

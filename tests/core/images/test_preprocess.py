@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 
 from pelagia.config import Strict, validate
 from pelagia.errors import ConfigError
-from pelagia.images.preprocess import REASONS, ImageError, PreprocessSpec, border_colour, decode, fit, load, load_sized
+from pelagia.images.preprocess import REASONS, ImageError, PreprocessSpec, border_color, decode, fit, load, load_sized
 
 SIXTEEN_BIT = (np.arange(1200, dtype=np.uint16) * 54).reshape(30, 40)
 KINDS = {
@@ -247,16 +247,16 @@ def test_truncated_images_write_nothing_to_the_terminal(encode, capfd):
     ("data", "expected"),
     [
         (b"", ("empty", "the file has no bytes")),
-        (b"hello", ("undecodable", "not a whole image of a known format")),
-        (b"\0" * 1000, ("undecodable", "not a whole image of a known format")),
+        (b"hello", ("undecodable", "not a complete image of a known format")),
+        (b"\0" * 1000, ("undecodable", "not a complete image of a known format")),
         (b"\xff\xd8", ("undecodable", "a truncated JPEG: its end is missing")),
-        (b"\xff\xd8\xff\xd9", ("undecodable", "not a whole image of a known format")),
+        (b"\xff\xd8\xff\xd9", ("undecodable", "not a complete image of a known format")),
         (b"\x89PNG\r\n\x1a\n", ("undecodable", "a truncated PNG: its end is missing")),
-        (b"path,label\na.png,x\n", ("undecodable", "not a whole image of a known format")),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", ("undecodable", "not a whole image of a known format")),
-        (b"BM" + b"\xff" * 60, ("undecodable", "not a whole image of a known format")),
-        (b"II*\0" + b"\xff" * 100, ("undecodable", "not a whole image of a known format")),
-        (b"RIFF\xff\xff\xff\xffWEBPVP8 ", ("undecodable", "not a whole image of a known format")),
+        (b"path,label\na.png,x\n", ("undecodable", "not a complete image of a known format")),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", ("undecodable", "not a complete image of a known format")),
+        (b"BM" + b"\xff" * 60, ("undecodable", "not a complete image of a known format")),
+        (b"II*\0" + b"\xff" * 100, ("undecodable", "not a complete image of a known format")),
+        (b"RIFF\xff\xff\xff\xffWEBPVP8 ", ("undecodable", "not a complete image of a known format")),
     ],
 )
 def test_what_is_no_image_has_a_reason(data, expected):
@@ -339,12 +339,12 @@ def test_the_filter_depends_on_the_direction(pixels, size, method):
     assert np.array_equal(fit(image, PreprocessSpec(size=size)), cv2.resize(image, (size, size), interpolation=method))
 
 
-def test_the_border_colour_is_the_median_of_each_channel():
+def test_the_border_color_is_the_median_of_each_channel():
     image = np.zeros((5, 5, 3), np.uint8)
     image[0] = (255, 0, 9)
     image[:, 0] = (255, 0, 9)
     image[4] = (255, 7, 9)
-    assert border_colour(image).tolist() == [255, 0, 9]
+    assert border_color(image).tolist() == [255, 0, 9]
 
 
 @pytest.mark.parametrize("size", [16, 33, 224])

@@ -1,4 +1,4 @@
-"""What is said of an image: thresholds, the roll-up, and the unknown."""
+"""Verdicts on images: thresholds, the roll-up, and the out-of-distribution score."""
 
 import numpy as np
 import pytest

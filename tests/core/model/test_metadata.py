@@ -97,7 +97,9 @@ def test_a_reference_has_a_score_where_the_model_gives_one(metadata):
         "threshold": 1.0,
         "tolerance": 0.01,
     }
-    with pytest.raises(ValidationError, match="'a.png' and the model do not agree whether there is a score"):
+    with pytest.raises(
+        ValidationError, match="'a.png' and the model do not agree whether there is an out-of-distribution score"
+    ):
         ModelMetadata.model_validate(metadata.model_dump() | {"unknown": unknown})
 
 
@@ -137,7 +139,7 @@ def test_a_folder_is_no_model(tmp_path):
 def test_an_onnx_file_of_others_is_refused(tmp_path):
     (tmp_path / "m.onnx").write_bytes(graph())
     assert refusal(tmp_path / "m.onnx") == (
-        " is not a model of Pelagia's: it carries no classes and no preprocessing; export one with `pelagia export`"
+        " is not a model of Pelagia: it has no classes and no preprocessing; export one with `pelagia export`"
     )
 
 
@@ -207,7 +209,7 @@ def test_a_reference_image_that_is_no_base64_is_refused(model):
 def test_a_reference_image_has_a_probability_for_each_class(metadata):
     reference = ReferenceImage.of("a.png", b"x", (1.0,))
     document = metadata.model_dump() | {"references": (reference,)}
-    with pytest.raises(ValidationError, match="'a.png' has 1 probabilities, and there are 2 classes"):
+    with pytest.raises(ValidationError, match="'a.png' has 1 probabilities, but there are 2 classes"):
         ModelMetadata.model_validate(document)
 
 

@@ -203,7 +203,7 @@ def test_several_archives_are_told_apart_by_their_names(make_zip, make_tar, put,
 
 def test_a_folder_that_holds_only_archives_says_how_to_name_them(make_zip, tmp_path):
     make_zip(("x.png", b"1"))
-    assert fault(tmp_path).endswith(f"; it holds 1 archives: name those, as in '{tmp_path}/*.zip'")
+    assert fault(tmp_path).endswith(f"; it contains 1 archives: name those, as in '{tmp_path}/*.zip'")
 
 
 # Archives cut short
@@ -298,7 +298,8 @@ def test_a_member_that_grows_beyond_what_it_declares_is_stopped(make_zip):
     data = bytearray(path.read_bytes())
     struct.pack_into("<L", data, data.index(b"PK\1\2") + 24, 1000)
     path.write_bytes(data)
-    assert outcomes(path) == {"bomb.png": "too_large: the member holds more than the 1000 bytes that it declares"}
+    message = "too_large: the member has more than the 1000 bytes that the archive declares"
+    assert outcomes(path) == {"bomb.png": message}
 
 
 def test_a_member_that_declares_gigabytes_is_not_tried(make_zip):
@@ -385,7 +386,7 @@ def test_a_member_with_zip64_sizes_is_read(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"x", b"no zip at all" * 100])
 def test_a_file_that_is_no_zip_is_refused(tmp_path, data):
     (tmp_path / "a.zip").write_bytes(data)
-    assert fault(tmp_path / "a.zip") == f"{tmp_path / 'a.zip'} is no zip archive, whatever its name says"
+    assert fault(tmp_path / "a.zip") == f"{tmp_path / 'a.zip'} is not a zip archive, although its name says so"
 
 
 def test_a_zip_removed_while_it_is_read_gives_missing_images(make_zip):
@@ -491,7 +492,7 @@ def test_an_extended_header_that_makes_no_sense_is_damage(make_tar, records):
 @pytest.mark.parametrize("data", [b"", b"x", b"no tar at all" * 100, bytes(100)])
 def test_a_file_that_is_no_tar_is_refused(tmp_path, data):
     (tmp_path / "a.tar").write_bytes(data)
-    assert fault(tmp_path / "a.tar") == f"{tmp_path / 'a.tar'} is no tar archive, whatever its name says"
+    assert fault(tmp_path / "a.tar") == f"{tmp_path / 'a.tar'} is not a tar archive, although its name says so"
 
 
 def test_a_compressed_tar_holds_one_member_at_a_time(tmp_path, start):

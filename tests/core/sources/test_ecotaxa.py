@@ -1,4 +1,4 @@
-"""EcoTaxa exports: the real one, and small ones as a folder and as a zip."""
+"""EcoTaxa exports: a real one, and small ones as a folder and as a zip."""
 
 import zipfile
 from collections import Counter
@@ -133,7 +133,7 @@ def test_date_and_time_become_one(make, date, time, expected):
     ("lines", "message"),
     [
         (["object_id", "o1"], "has no column 'img_file_name': is it an EcoTaxa export with images?"),
-        ([HEADER], "holds no object"),
+        ([HEADER], "has no object"),
         ([HEADER, ROW, "\to2"], "line 3: the column 'img_file_name' names no image"),
         ([HEADER, '"open'], "after line 1: unexpected end of data"),
     ],

@@ -1,4 +1,4 @@
-"""IFCB bins: the two real ones against readings by hand, and synthetic ones of the old form."""
+"""IFCB bins: two real bins compared with values read by hand, and synthetic bins of style I."""
 
 import pickle
 import shutil
@@ -13,7 +13,7 @@ from pelagia.images.preprocess import ImageError, decode
 from pelagia.sources import list_images
 
 SMHI, WHOI = "D20220519T124533_IFCB134", "D20130526T095207_IFCB013"
-OLD = "IFCB5_2012_028_081515"
+STYLE_I = "IFCB5_2012_028_081515"
 
 
 def by_name(*inputs, tally=None):
@@ -42,9 +42,9 @@ def why(image):
 
 @pytest.fixture
 def make_bin(tmp_path):
-    """Writes a bin of the old form whose rows are (trigger, x, y, width, height[, opened, grabbed]), and its pixels."""
+    """Writes a bin of style I whose rows are (trigger, x, y, width, height[, opened, grabbed]), and its pixels."""
 
-    def make(*rows, name=OLD, pixels=None):
+    def make(*rows, name=STYLE_I, pixels=None):
         lines, data = [], bytearray(b"\0")
         for number, (trigger, x, y, width, height, *times) in enumerate(rows, start=1):
             opened, grabbed = times or (0.1 * trigger, 0.1 * trigger + 0.05)
@@ -60,8 +60,8 @@ def make_bin(tmp_path):
 
 
 @pytest.fixture
-def make_current(tmp_path):
-    """Writes a bin of the current form; rows are (width, height, offset) or whole lines."""
+def make_style_d(tmp_path):
+    """Writes a bin of style D; rows are (width, height, offset) or whole lines."""
 
     def make(*rows, pixels=bytes(1000), header="", name=SMHI):
         lines = []
@@ -164,23 +164,23 @@ def test_where_an_image_lay_is_the_roi_file_and_its_name(data_root):
     assert str(image.file) == f"{data_root}/ifcb/smhi/{SMHI}.roi!/{SMHI}_00001"
 
 
-# The old form
+# Style I
 
 
-def test_an_old_bin_is_read_by_its_own_columns(make_bin):
+def test_a_bin_of_style_i_is_read_by_its_own_columns(make_bin):
     found = by_name(make_bin((1, 5, 5, 4, 3), (2, 0, 0, 0, 0), (3, 9, 9, 2, 6)))
-    assert list(found) == [f"{OLD}_00001", f"{OLD}_00003"]
-    assert grey(found[f"{OLD}_00001"]).shape == (3, 4)
-    assert (grey(found[f"{OLD}_00003"]) == 120).all()
+    assert list(found) == [f"{STYLE_I}_00001", f"{STYLE_I}_00003"]
+    assert grey(found[f"{STYLE_I}_00001"]).shape == (3, 4)
+    assert (grey(found[f"{STYLE_I}_00003"]) == 120).all()
 
 
-def test_an_old_bins_name_gives_its_time(make_bin):
+def test_the_name_of_a_bin_of_style_i_gives_its_time(make_bin):
     (image,) = list_images([make_bin((1, 5, 5, 4, 3))])
     assert image.columns["eventDate"] == "2012-01-28T08:15:15Z"
     assert image.columns["instrument"] == "IFCB5"
 
 
-def test_the_volume_of_an_old_bin(make_bin):
+def test_the_volume_of_a_bin_of_style_i(make_bin):
     # Triggers 1 (frame at 10.0 s), 2 (opened at 12.0 s, frame at 20.0 s, two images), 3 (opened at 20.01 s, frame at
     # 30.0 s). Busy: 12.0 - 10.0 = 2.0 s; 20.01 - 20.0 = 0.01 s, at least 0.073 s; and 0.073 s for the first frame.
     # Look time 30.0 - 2.0 - 0.073 - 0.073 = 27.854 s. Flow 40 steps/s x 5/48000 ml = 1/240 ml/s: 0.11605833 ml
@@ -193,7 +193,7 @@ def test_the_volume_of_an_old_bin(make_bin):
     assert float(next(list_images([adc])).columns["sampleSizeValue"]) == pytest.approx(0.11605833, rel=1e-3)
 
 
-def test_the_volume_of_an_old_bin_that_spans_midnight(make_bin):
+def test_the_volume_of_a_bin_of_style_i_that_spans_midnight(make_bin):
     # Frames at 100 s and at -86300 s, which is 100 s again a day later: + 86400 s = 100 s. Opened at -86350 s: 50 s.
     # Busy: 50 - 100 = -50 s, at least 0.073 s, and 0.073 s. Look time 100 - 0.146 = 99.854 s / 240 = 0.41605833 ml
     adc = make_bin((1, 0, 0, 2, 2, 0.0, 100.0), (2, 0, 0, 2, 2, -86350.0, -86300.0))
@@ -211,12 +211,12 @@ def test_ifcb5_was_quicker_from_june_2015_on(make_bin):
 def test_two_images_of_one_trigger_that_overlap_are_stitched(make_bin):
     tally = Counter()
     found = by_name(make_bin((3, 10, 20, 6, 5), (3, 13, 22, 6, 5), (4, 10, 20, 6, 5)), tally=tally)
-    assert list(found) == [f"{OLD}_00001", f"{OLD}_00003"]
-    assert found[f"{OLD}_00001"].columns["stitched_with"] == "2"
+    assert list(found) == [f"{STYLE_I}_00001", f"{STYLE_I}_00003"]
+    assert found[f"{STYLE_I}_00001"].columns["stitched_with"] == "2"
     assert tally == {"stitched": 1}
     # The first (40) from column 0 and row 0, the second (80) from column 3 and row 2, over it; what neither has is the
     # mean of its known neighbours, here worked out by hand below.
-    pixels = grey(found[f"{OLD}_00001"])
+    pixels = grey(found[f"{STYLE_I}_00001"])
     assert pixels.shape == (7, 9)
     assert (pixels[:2, :6] == 40).all()
     assert (pixels[2:5, :3] == 40).all()
@@ -238,7 +238,7 @@ def test_the_filling_of_a_stitched_image_is_that_of_pyifcb(make_bin):
     #   row 6  1 1 1 b . . . . .      3 -> 80
     # 5 x 40 + 5 x 80 over 10 = 60
     found = by_name(make_bin((3, 10, 20, 6, 5), (3, 13, 22, 6, 5)))
-    assert grey(found[f"{OLD}_00001"])[0, 8] == 60
+    assert grey(found[f"{STYLE_I}_00001"])[0, 8] == 60
 
 
 @pytest.mark.parametrize(
@@ -252,12 +252,12 @@ def test_images_that_do_not_overlap_enough_stay_apart(make_bin, second):
 
 def test_of_three_that_overlap_in_a_row_none_is_lost(make_bin):
     found = by_name(make_bin((3, 10, 20, 6, 5), (3, 13, 22, 6, 5), (3, 14, 23, 6, 5)))
-    assert list(found) == [f"{OLD}_00001", f"{OLD}_00003"]
+    assert list(found) == [f"{STYLE_I}_00001", f"{STYLE_I}_00003"]
 
 
-def test_images_of_current_instruments_are_never_stitched(make_current):
+def test_images_of_style_d_are_never_stitched(make_style_d):
     rows = [",".join(map(str, [1, 1, *[0] * 11, 7, 8, 6, 5, 0, 0, 0, 0, 0, 1, 0.1]))] * 2
-    assert len(by_name(make_current(*rows))) == 2
+    assert len(by_name(make_style_d(*rows))) == 2
 
 
 # The header
@@ -274,26 +274,26 @@ def test_images_of_current_instruments_are_never_stitched(make_current):
         ("GPSFeed: 2\n", None),
     ],
 )
-def test_a_position_comes_from_the_header_where_it_has_one(make_current, header, expected):
-    (image,) = list_images([make_current((4, 3, 0), header=header)])
+def test_a_position_comes_from_the_header_where_it_has_one(make_style_d, header, expected):
+    (image,) = list_images([make_style_d((4, 3, 0), header=header)])
     found = image.columns.get("decimalLatitude"), image.columns.get("decimalLongitude")
     assert found == (expected or (None, None))
 
 
-def test_a_bin_of_one_row_takes_its_volume_from_the_header(make_current):
+def test_a_bin_of_one_row_takes_its_volume_from_the_header(make_style_d):
     # (240.0 - 24.0) s x 0.25 ml / 60 s = 0.9 ml
-    (image,) = list_images([make_current((4, 3, 0), header="runTime: 240.0\ninhibitTime: 24.0\n")])
+    (image,) = list_images([make_style_d((4, 3, 0), header="runTime: 240.0\ninhibitTime: 24.0\n")])
     assert image.columns["sampleSizeValue"] == "0.900000"
 
 
-def test_the_header_of_the_first_software_2_gives_its_times_too(make_current):
+def test_the_header_of_the_first_software_2_gives_its_times_too(make_style_d):
     first = "Imaging FlowCytobot Acquisition Software version 2.0; May 2010"
     header = f"{first}\nSample Date\nrun time = 240.0 s   inhibit time = 24.0 s\n"
-    (image,) = list_images([make_current((4, 3, 0), header=header)])
+    (image,) = list_images([make_style_d((4, 3, 0), header=header)])
     assert image.columns["sampleSizeValue"] == "0.900000"
 
 
-def test_a_clock_that_started_late_is_taken_off(make_current):
+def test_a_clock_that_started_late_is_taken_off(make_style_d):
     # Run time is 100 s ahead of the ADC's time from the start: both times are counted from there. Inhibit time of the
     # second row 0.16 s, usual step 0.08 s: offset 0.16 + 2 x 0.08 = 0.32 s, and the last row has 0.4 s. Run time
     # 105.0 - 100.0 = 5.0 s. (5.0 - (0.4 - 0.32)) s x 0.25 ml / 60 s = 0.0205 ml
@@ -301,12 +301,12 @@ def test_a_clock_that_started_late_is_taken_off(make_current):
         ",".join(map(str, [target, target, *[0] * 11, 7, 8, 4, 3, 0, 0, 0, 0, 0, target + 100.0, 0.08 * target]))
         for target in range(1, 6)
     ]
-    image = next(list_images([make_current(*rows)]))
+    image = next(list_images([make_style_d(*rows)]))
     assert float(image.columns["sampleSizeValue"]) == pytest.approx(0.0205, rel=1e-3)
 
 
-def test_a_missing_header_costs_no_image(make_current):
-    path = make_current((4, 3, 0))
+def test_a_missing_header_costs_no_image(make_style_d):
+    path = make_style_d((4, 3, 0))
     path.with_suffix(".hdr").unlink()
     assert len(by_name(path)) == 1
 
@@ -321,52 +321,52 @@ def test_a_missing_header_costs_no_image(make_current):
         ((4, 3, -1), "row 2 of the .adc: 4 x 3 pixels at byte -1"),
         ((4, 3, 10**30), "row 2 of the .adc: 4 x 3 pixels at byte 1000000000000000019884624838656"),
         ((100_000, 100_000, 0), "row 2 of the .adc: 100000 x 100000 pixels at byte 0"),
-        (("x", 3, 0), "row 2 of the .adc: 'x' is no whole number"),
-        ((4.5, 3, 0), "row 2 of the .adc: '4.5' is no whole number"),
-        (("nan", 3, 0), "row 2 of the .adc: 'nan' is no whole number"),
-        (("inf", 3, 0), "row 2 of the .adc: 'inf' is no whole number"),
+        (("x", 3, 0), "row 2 of the .adc: 'x' is not a whole number"),
+        ((4.5, 3, 0), "row 2 of the .adc: '4.5' is not a whole number"),
+        (("nan", 3, 0), "row 2 of the .adc: 'nan' is not a whole number"),
+        (("inf", 3, 0), "row 2 of the .adc: 'inf' is not a whole number"),
         ("2,2.0,0.1", "row 2 of the .adc has 3 values: it is cut short"),
         ((4, 3, 995), "the .roi ends within target 2: it is cut short"),
         ((4, 3, 5000), "the .roi ends within target 2: it is cut short"),
     ],
 )
-def test_a_corrupt_row_is_a_failed_image_and_the_next_is_read(make_current, row, message):
-    found = by_name(make_current((4, 3, 0), row, (2, 2, 12)))
+def test_a_corrupt_row_is_a_failed_image_and_the_next_is_read(make_style_d, row, message):
+    found = by_name(make_style_d((4, 3, 0), row, (2, 2, 12)))
     assert list(found) == [f"{SMHI}_00001", f"{SMHI}_00002", f"{SMHI}_00003"]
     assert why(found[f"{SMHI}_00002"]) == ("damaged", message)
     assert grey(found[f"{SMHI}_00003"]).shape == (2, 2)
 
 
-def test_whole_numbers_may_be_written_with_a_point(make_current):
-    (image,) = list_images([make_current(("4.0", "3.000000", "0.0"))])
+def test_whole_numbers_may_be_written_with_a_point(make_style_d):
+    (image,) = list_images([make_style_d(("4.0", "3.000000", "0.0"))])
     assert grey(image).shape == (3, 4)
 
 
-def test_blank_lines_are_no_targets(make_current):
-    path = make_current((4, 3, 0), (2, 2, 0))
+def test_blank_lines_are_no_targets(make_style_d):
+    path = make_style_d((4, 3, 0), (2, 2, 0))
     adc = path.with_suffix(".adc")
     adc.write_text("\n" + adc.read_text().replace("\n", "\n\n"))
     assert list(by_name(path)) == [f"{SMHI}_00001", f"{SMHI}_00002"]
 
 
-def test_a_bin_without_its_roi_file_gives_missing_images(make_current):
-    path = make_current((4, 3, 0))
+def test_a_bin_without_its_roi_file_gives_missing_images(make_style_d):
+    path = make_style_d((4, 3, 0))
     path.unlink()
     (image,) = list_images([path.with_suffix(".adc")])
     with pytest.raises(FileNotFoundError):
         image.read()
 
 
-def test_a_bin_without_its_adc_file_is_refused(make_current):
-    path = make_current((4, 3, 0))
+def test_a_bin_without_its_adc_file_is_refused(make_style_d):
+    path = make_style_d((4, 3, 0))
     path.with_suffix(".adc").unlink()
     assert fault(path) == (
         f"cannot read {path.with_suffix('.adc')}, which lists the bin's images: No such file or directory"
     )
 
 
-def test_in_a_folder_a_bin_without_its_adc_file_is_a_failed_image(make_current, put):
-    path = make_current((4, 3, 0))
+def test_in_a_folder_a_bin_without_its_adc_file_is_a_failed_image(make_style_d, put):
+    path = make_style_d((4, 3, 0))
     path.with_suffix(".adc").unlink()
     put(path.with_name("z.png"))
     found = by_name(path.parent)
@@ -374,14 +374,14 @@ def test_in_a_folder_a_bin_without_its_adc_file_is_a_failed_image(make_current, 
     assert why(found[SMHI]) == ("unreadable", "the bin's .adc cannot be read: No such file or directory")
 
 
-def test_a_bin_without_any_image_is_refused_by_name(make_current):
-    path = make_current((0, 0, 0), (0, 0, 0))
+def test_a_bin_without_any_image_is_refused_by_name(make_style_d):
+    path = make_style_d((0, 0, 0), (0, 0, 0))
     base = path.with_suffix("")
-    assert fault(path) == f"the bin {base} holds no image: its .adc has 2 rows, none with one"
+    assert fault(path) == f"the bin {base} has no image: its .adc has 2 rows without an image"
 
 
-def test_an_empty_adc_is_a_bin_without_images(make_current):
-    path = make_current()
+def test_an_empty_adc_is_a_bin_without_images(make_style_d):
+    path = make_style_d()
     path.with_suffix(".adc").write_bytes(b"")
     assert "its .adc has 0 rows" in fault(path)
 
@@ -389,8 +389,8 @@ def test_an_empty_adc_is_a_bin_without_images(make_current):
 def test_a_file_that_is_no_bin_says_what_a_bin_is_called(tmp_path):
     (tmp_path / "renamed.adc").write_text("1,2,3\n")
     assert fault(tmp_path / "renamed.adc") == (
-        f"{tmp_path / 'renamed.adc'} has no IFCB bin's name (such as D20220519T124533_IFCB134): "
-        "give the files their own names back"
+        f"{tmp_path / 'renamed.adc'} does not have the name of an IFCB bin, such as D20220519T124533_IFCB134: "
+        "give the files their original names"
     )
 
 
@@ -402,8 +402,8 @@ def test_in_a_folder_files_with_other_names_are_counted(tmp_path, put):
     assert tally == {"bin_without_name": 1}
 
 
-def test_a_name_with_an_impossible_date_has_no_date(make_current):
-    (image,) = list_images([make_current((4, 3, 0), name="D20221399T124533_IFCB134")])
+def test_a_name_with_an_impossible_date_has_no_date(make_style_d):
+    (image,) = list_images([make_style_d((4, 3, 0), name="D20221399T124533_IFCB134")])
     assert "eventDate" not in image.columns
 
 

@@ -123,7 +123,7 @@ def test_a_pattern_may_be_relative(casts, monkeypatch):
 
 
 def test_a_pattern_that_matches_nothing_is_refused(casts):
-    assert fault(casts / "1999*/*.png") == f"nothing that matches '{casts}/1999*/*.png' is an image or holds one"
+    assert fault(casts / "1999*/*.png") == f"nothing that matches '{casts}/1999*/*.png' is an image or contains one"
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path, put):
@@ -152,13 +152,13 @@ def test_a_fault_far_down_costs_nothing_of_what_stands_before(tmp_path):
     (tmp_path / "m.csv").write_text("path,a\n" + "".join(f"{index}.png,1\n" for index in range(50_000)) + "7.png,2\n")
     images = list_images([tmp_path / "m.csv"])
     assert [next(images).path for _ in range(50_000)][-1] == "49999.png"
-    with pytest.raises(InputError, match="line 50002: '7.png' stands on line 9 already"):
+    with pytest.raises(InputError, match="line 50002: '7.png' is on line 9 already"):
         next(images)
 
 
 def test_a_line_that_would_fill_the_memory_is_refused(tmp_path):
     (tmp_path / "m.csv").write_text("path," + "a," * 600_000)
-    assert fault(tmp_path / "m.csv").endswith("m.csv is no table: it has a line of more than 1048576 characters")
+    assert fault(tmp_path / "m.csv").endswith("m.csv is not a table: it has a line of more than 1048576 characters")
 
 
 def test_seen_finds_every_repetition_among_many(tmp_path):
@@ -232,7 +232,7 @@ def test_a_parquet_manifest_of_many_row_groups_is_read_in_order(table, tmp_path)
     ("rows", "message"),
     [
         ([{"file": "a.png"}], " has no column 'path'; its columns are: file"),
-        ([{"path": "a.png"}, {"path": "b.png"}, {"path": "a.png"}], ", row 3: 'a.png' stands on row 1 already"),
+        ([{"path": "a.png"}, {"path": "b.png"}, {"path": "a.png"}], ", row 3: 'a.png' is on row 1 already"),
         ([{"path": None, "a": "1"}], ", row 1: the column 'path' is empty"),
     ],
 )
@@ -274,7 +274,7 @@ def test_all_kinds_go_together_and_every_name_is_its_own(tmp_path, put, data_roo
     put(tmp_path / "far" / "x.png")
     ours = [tmp_path / name for name in ("crops", "single.png", "st1/manifest.csv", "cast.zip", "cast.tar", "f*/*")]
     tally = Counter()
-    with pytest.raises(InputError, match="lies in the input"):
+    with pytest.raises(InputError, match="is inside the input"):
         paths(*ours, tmp_path, tally=tally)
     found = paths(*ours, data_root / "ifcb" / "smhi" / "D20220519T124533_IFCB134", data_root / "ecotaxa_export")
     assert found[:5] == ["crops/x.png", "single.png", "st1/x.png", "cast.zip/x.png", "cast.tar/x.png"]
@@ -309,7 +309,7 @@ def test_a_pattern_lists_no_image_twice(tmp_path, put):
 def test_a_folder_and_the_manifest_of_its_images_are_not_both_taken(tmp_path, put):
     put(tmp_path / "cruise" / "images" / "a.png")
     (tmp_path / "cruise" / "m.csv").write_text("path\nimages/a.png\n")
-    with pytest.raises(InputError, match="which would count twice: name one of the two"):
+    with pytest.raises(InputError, match="which would count twice: name only one of the two"):
         paths(tmp_path / "cruise" / "images", tmp_path / "cruise" / "m.csv")
 
 

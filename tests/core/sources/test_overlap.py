@@ -1,4 +1,4 @@
-"""Inputs that share images: refused, or taken once and counted; never counted twice in silence."""
+"""Inputs that share images are refused, or their images are listed only once; no image is counted twice."""
 
 import os
 import shutil
@@ -56,7 +56,7 @@ def test_a_file_of_two_names_on_the_disk_is_one_input(tmp_path, put):
     os.link(tmp_path / "a.png", tmp_path / "B.png")
     one, two = tmp_path / "a.png", tmp_path / "B.png"
     assert fault(one, two) == (
-        f"the input {two} is given twice, as {one} and as {two}: its images would count twice; name it once"
+        f"the input {two} is given twice, as {one} and as {two}: its images would count twice: name it only once"
     )
 
 
@@ -65,7 +65,7 @@ def test_on_a_disk_that_ignores_case_a_folder_is_one_input(tmp_path, put):
     if not (tmp_path / "CROPS").exists():
         pytest.skip("this disk tells capitals apart")
     assert "is given twice" in fault(tmp_path / "crops", tmp_path / "CROPS")
-    assert "lies in the input" in fault(tmp_path / "crops", tmp_path / "CROPS" / "a.png")
+    assert "is inside the input" in fault(tmp_path / "crops", tmp_path / "CROPS" / "a.png")
 
 
 # One within the other
@@ -86,7 +86,7 @@ def test_on_a_disk_that_ignores_case_a_folder_is_one_input(tmp_path, put):
 )
 @pytest.mark.usefixtures("cruise")
 def test_an_input_within_another_is_refused(outer, inner):
-    expected = f"the input {Path(inner)} lies in the input {outer}: its images would count twice; name one"
+    expected = f"the input {Path(inner)} is inside the input {outer}: its images would count twice: name only one"
     assert fault(outer, inner) == fault(inner, outer) == expected
 
 
@@ -95,7 +95,7 @@ def test_a_bin_within_a_folder_is_refused(tmp_path, name, data_root):
     for file in (data_root / "ifcb" / "smhi").glob(f"{BIN}*"):
         (tmp_path / "bins").mkdir(exist_ok=True)
         shutil.copy(file, tmp_path / "bins")
-    assert "lies in the input" in fault(tmp_path / "bins", tmp_path / "bins" / name)
+    assert "is inside the input" in fault(tmp_path / "bins", tmp_path / "bins" / name)
     assert "may match" in fault(tmp_path / "bins" / "*.adc", tmp_path / "bins" / name)
     assert len(paths(tmp_path / "bins" / f"{BIN}.adc", tmp_path / "bins" / BIN)) == len(paths(tmp_path / "bins"))
 
@@ -120,7 +120,7 @@ def test_a_bin_within_a_folder_is_refused(tmp_path, name, data_root):
 @pytest.mark.usefixtures("cruise")
 def test_a_pattern_that_may_match_another_input_is_refused(pattern, other):
     for message in (fault(pattern, other), fault(other, pattern)):
-        assert "may match what the input" in message
+        assert "may match images of the input" in message
 
 
 @pytest.mark.parametrize(
@@ -188,17 +188,17 @@ def cast(cruise):
 
 
 def test_an_archive_and_the_folder_that_it_was_unpacked_to_are_not_both_taken(cast):
-    expected = "the folder cast holds what is in cast.zip: its images would count twice; name one"
+    expected = "the folder cast contains the images of cast.zip, which would count twice: name only one"
     assert fault(cast, "cast") == fault("cast", cast) == expected
     os.mkdir("more")
     shutil.move("cast", "more/cast")
-    assert fault(cast, "more").startswith("the folder more holds what is in cast.zip: ")
+    assert fault(cast, "more").startswith("the folder more contains the images of cast.zip, ")
 
 
 def test_an_archive_that_holds_its_own_folder_is_recognised(cruise):
     with zipfile.ZipFile("st1.zip", "w") as archive:
         archive.write("cruise/st1/a.png", "st1/a.png")
-    assert "holds what is in st1.zip" in fault("st1.zip", "cruise/st1")
+    assert "contains the images of st1.zip" in fault("st1.zip", "cruise/st1")
 
 
 def test_an_archive_of_other_images_may_bear_a_folders_name(cast, put):

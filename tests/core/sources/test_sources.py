@@ -112,8 +112,8 @@ def test_a_missing_input_is_refused(tmp_path):
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "a.pdf").touch()
     assert fault(lambda: list_images([tmp_path / "a.pdf"])) == (
-        f"{tmp_path / 'a.pdf'} is no input: name a folder, an image ({KNOWN}), a .csv or .parquet manifest, a .zip or "
-        ".tar archive, an IFCB bin, or an EcoTaxa export"
+        f"{tmp_path / 'a.pdf'} is not an input: name a folder, an image ({KNOWN}), a .csv or .parquet manifest, a .zip "
+        "or .tar archive, an IFCB bin, or an EcoTaxa export"
     )
 
 
@@ -157,7 +157,7 @@ def test_two_inputs_of_one_name_are_refused(tmp_path, put):
     put(tmp_path / "a" / "s" / "x.png")
     put(tmp_path / "b" / "s" / "x.png")
     assert fault(lambda: list_images([tmp_path / "a" / "s", tmp_path / "b" / "s"])) == (
-        "two inputs are called 's': classify them into surveys of their own"
+        "two inputs are called 's': classify each into its own survey"
     )
 
 
@@ -168,7 +168,8 @@ def test_a_relative_input_is_named_after_its_folder(tmp_path, put, monkeypatch):
     assert paths(Path("../a"), Path("../b/.")) == ["a/x.png", "b/y.png"]
     assert paths(Path(), Path("../b")) == ["a/x.png", "b/y.png"]
     monkeypatch.chdir(tmp_path / "a" / "..")
-    with pytest.raises(InputError, match="the input b lies in the input a/..: its images would count twice; name one"):
+    message = "the input b is inside the input a/..: its images would count twice: name only one"
+    with pytest.raises(InputError, match=message):
         paths(Path("a/.."), Path("b"))
 
 
@@ -183,7 +184,7 @@ def test_thousands_of_files_on_the_command_line_are_compared_quickly(tmp_path):
     many = [tmp_path / f"{index}.png" for index in range(20_000)]
     before = time.monotonic()
     assert fault(lambda: list_images([*many, many[7]])) == (
-        f"the input {many[7]} is given twice: its images would count twice; name it once"
+        f"the input {many[7]} is given twice: its images would count twice: name it only once"
     )
     assert time.monotonic() - before < 5  # it takes 0.5 s; comparing each with each took a minute
 
@@ -250,7 +251,7 @@ def test_a_short_row_has_empty_values(manifest):
         ("path,a\nx.png,1,2\n", ", line 2: more values than the header has columns"),
         ("path,path\nx.png,1\n", " has two columns 'path': rename or remove one"),
         ("path,a\n,1\n", ", line 2: the column 'path' is empty"),
-        ("path,a\nx.png,1\ny.png,2\nx.png,3\n", ", line 4: 'x.png' stands on line 2 already"),
+        ("path,a\nx.png,1\ny.png,2\nx.png,3\n", ", line 4: 'x.png' is on line 2 already"),
         ("path,a\n", " has a header and no rows"),
         ("path,a\n,\n", " has a header and no rows"),
         ("", " has no column 'path'; its columns are: none"),
@@ -261,7 +262,7 @@ def test_a_short_row_has_empty_values(manifest):
         ("path,a,path\nx.png,1,y.png\n", " has two columns 'path': rename or remove one"),
         ('path,a\n"x.png,1\ny.png,2\n', ", after line 1: unexpected end of data"),
         ('path,a\n"x"y.png,1\n', ", after line 1: ',' expected after '\"'"),
-        ("path,a\nx\0.png,1\n", ", line 2: 'x\\x00.png' is no path"),
+        ("path,a\nx\0.png,1\n", ", line 2: 'x\\x00.png' is not a path"),
         ("path,a\nx.png," + "9" * 200_000 + "\n", ", after line 1: field larger than field limit (131072)"),
     ],
 )
@@ -304,4 +305,4 @@ def test_a_manifest_that_excel_saved_as_unicode_text_is_read(manifest):
 
 def test_one_path_spelled_in_two_ways_is_given_twice(manifest):
     path = manifest("path\nimages/x.png\n./images/x.png\n")
-    assert fault(lambda: read_manifest(path)) == f"{path}, line 3: 'images/x.png' stands on line 2 already"
+    assert fault(lambda: read_manifest(path)) == f"{path}, line 3: 'images/x.png' is on line 2 already"

@@ -1,4 +1,4 @@
-"""The drawn survey: the same seed gives the same bytes, another seed gives other stations, and nothing is blank."""
+"""The simulated survey: the same seed gives the same bytes, another seed gives other stations, and nothing is blank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disks that do not keep a second writer out: the system's own lock call is made to fail, or to grant everything."""
+"""Disks without working locks: the lock call of the system is replaced by one that always fails or always succeeds."""
 
 import os
 import shutil

@@ -103,7 +103,7 @@ def test_an_onnx_file_of_others_is_no_model_of_ours(tmp_path: Path) -> None:
     nodes = [onnx.helper.make_node("Identity", ["x"], ["y"])]
     ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])), tmp_path / "theirs.onnx")
-    with pytest.raises(ModelError, match="is not a model of Pelagia's: it carries no classes"):
+    with pytest.raises(ModelError, match="is not a model of Pelagia: it has no classes"):
         ModelFile.read(tmp_path / "theirs.onnx")
 
 

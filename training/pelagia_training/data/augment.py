@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.images.preprocess import Image, border_colour
+from pelagia.images.preprocess import Image, border_color
 from pelagia_training.config import AugmentConfig
 
 Augment = Callable[[Image, int], Image]
@@ -113,7 +113,7 @@ class _Clip(A.ImageOnlyTransform):  # type: ignore[misc]
     """Cuts up to a quarter of what is seen off one side, as the edge of a camera's frame does."""
 
     def apply(self, img: Image, **_: object) -> Image:
-        background = border_colour(img)
+        background = border_color(img)
         rows, columns = (np.flatnonzero(_differs(img, background).any(axis=axis)) for axis in (1, 0))
         if len(rows) == 0:
             return img
@@ -131,7 +131,7 @@ class _Background(A.ImageOnlyTransform):  # type: ignore[misc]
     """Gives what has the background's colour another brightness and a slight tint; the organism keeps its own."""
 
     def apply(self, img: Image, **_: object) -> Image:
-        background = border_colour(img).astype(np.float32)
+        background = border_color(img).astype(np.float32)
         brightness = self.py_random.uniform(-30, 30)
         change = np.array([brightness + self.py_random.uniform(-8, 8) for _ in range(3)], np.float32)
         distance = np.abs(img - background).max(axis=2, keepdims=True)
@@ -145,7 +145,7 @@ class _Bubbles(A.ImageOnlyTransform):  # type: ignore[misc]
 
     def apply(self, img: Image, **_: object) -> Image:
         drawn, side = img.copy(), img.shape[0]
-        background = border_colour(img).astype(np.float32)
+        background = border_color(img).astype(np.float32)
         rim, middle = background * self.py_random.uniform(0.2, 0.6), background * 0.4 + 0.6 * 255
         for _number in range(self.py_random.randint(1, 3)):
             centre = (self.py_random.randrange(side), self.py_random.randrange(img.shape[1]))

@@ -23,7 +23,7 @@ from pelagia.errors import DatasetError, ModelError, ParityError, first_few
 from pelagia.images.preprocess import PreprocessSpec, load_sized
 from pelagia.model.metadata import (
     ModelFile,
-    Quantisation,
+    Quantization,
     ReferenceImage,
     Unknown,
     new_model,
@@ -163,7 +163,7 @@ def _unknown(before: Unknown | None, scores: NDArray[np.float32] | None, kind: K
 
 def _gate(
     model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequence[Record], kind: Kind
-) -> tuple[Quantisation, NDArray[np.float32] | None]:
+) -> tuple[Quantization, NDArray[np.float32] | None]:
     """Compares both models over ``records``; gives the smaller one's scores of them too. Raises ParityError."""
     gate, classes = GATES[kind], model.metadata.classes
     (wanted, _), (found, scores) = _answers((Session(model), Session(small)), dataset, records)
@@ -183,7 +183,7 @@ def _gate(
             f"{dataset.root} holds whole images of the kind that the model was trained on (`pelagia dataset check`); "
             f"else {other}"
         )
-    quantisation = Quantisation(
+    quantisation = Quantization(
         kind=kind,
         float_sha256=model.sha256,
         dataset=dataset.meta.name,

@@ -40,7 +40,7 @@ def choose_thresholds(
         classes[name] = lowest_threshold(sure[mine], targets[mine] == place, target_precision)
     decision = Decision(rule="thresholds", target_precision=target_precision, classes=classes, images=len(targets))
     decider = Decider(taxonomy, decision)
-    still_open = decider.places(probabilities, None) >= len(taxonomy.names)
+    still_open = decider.verdict_indices(probabilities, None) >= len(taxonomy.names)
     taxa = {}
     for (taxon, _), members in zip(taxonomy.shared_taxa(), decider.membership, strict=True):
         share = probabilities.astype(np.float64) @ members
@@ -85,7 +85,7 @@ def reached(
 ) -> tuple[CoverageAndPrecision, CoverageAndPrecision]:
     """What a rule comes to by classes alone, and with taxa. Arguments as of `choose_thresholds` and `Decider`."""
     decider = Decider(taxonomy, decision, unknown_above)
-    places = decider.places(probabilities, unknown)
+    places = decider.verdict_indices(probabilities, unknown)
     classes = len(taxonomy.names)
     holds = np.vstack((np.eye(classes), decider.membership)).astype(bool)
     named = np.array([one.decision not in (ABSTAINED, UNKNOWN) for one in decider.verdicts])[places]

@@ -1,4 +1,4 @@
-"""Zip and tar archives, streamed: a member is an image by the ending of its name."""
+"""Zip and tar archives, read as streams. A member whose name ends as an image name does is an image."""
 
 from pelagia.sources.archives.names import is_archive_name
 

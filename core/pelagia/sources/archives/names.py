@@ -1,4 +1,7 @@
-"""Names of archive members -> names of images: nothing is ever unpacked, but names end up in tables and reports."""
+"""Turns the names of archive members into names of images.
+
+Members are never unpacked to the disk, but their names go into tables and reports.
+"""
 
 from __future__ import annotations
 
@@ -19,19 +22,19 @@ def is_archive_name(name: str) -> bool:
 
 
 def archive_stem(name: str) -> str:
-    """An archive's name without its ending, as programs that unpack name the folder."""
+    """An archive's name without its ending, which most programs use as the name of the unpacked folder."""
     return _ARCHIVE.sub("", name)
 
 
 def member_name(name: str) -> str:
-    """A member's name with forward slashes, below the archive: no drive, no root, no ``.``; ``..`` becomes ``__``."""
+    """A member's name as a relative path: forward slashes, no drive, no root, no ``.``; ``..`` becomes ``__``."""
     parts = _DRIVE.sub("", name).replace("\\", "/").split("/")
     kept = ("__" if part == ".." else part for part in parts if part not in ("", "."))
     return printable("/".join(kept)).replace("\0", "\\x00")
 
 
 class Names:
-    """The names under which an archive's members go. The second ``a.png`` is ``a.png#2``: none is lost."""
+    """Gives each image of an archive a unique name. A second ``a.png`` becomes ``a.png#2``, so that none is lost."""
 
     def __init__(self, tally: Tally) -> None:
         self._tally = tally
@@ -39,7 +42,7 @@ class Names:
         self._again: Counter[str] = Counter()
 
     def of(self, raw: str) -> str:
-        """The name of a member that is taken for an image; empty for anything else, which is counted if it matters."""
+        """The name of a member that is an image; empty for any other. Archives inside the archive are counted."""
         name = member_name(raw)
         if any(map(is_junk, name.split("/"))):
             return ""
@@ -50,11 +53,11 @@ class Names:
         return self.unique(name)
 
     def unique(self, name: str) -> str:
-        """``name``, numbered where it came before."""
+        """``name``, with a number if it came before."""
         if not self._seen.add(name):
             return name
         while True:
             self._again[name] += 1
             numbered = f"{name}#{self._again[name] + 1}"
-            if not self._seen.add(numbered):  # a member may be called so
+            if not self._seen.add(numbered):  # another member may have that name
                 return numbered

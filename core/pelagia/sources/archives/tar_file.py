@@ -1,10 +1,14 @@
-"""Tar archives, plain or compressed: one pass from start to end, in the archive's order, never unpacked to disk.
+"""Tar archives, plain or compressed: one pass from start to end, in the archive's order, never unpacked to the disk.
 
-Invariant: of a plain tar a member is read where it lies, when it is wanted. Of a compressed one the bytes are taken as
-they come by and travel with the image, so memory is bounded by how many images are on their way.
+Invariant: a member of a plain tar is read from its place in the archive when it is needed. The bytes of a member of a
+compressed tar are read during the pass and stay with the image, so memory depends on how many images are in progress.
 
-Python's tarfile reads the numbers of a header; walking is done here, because tarfile keeps every member in memory and
-takes an archive that is cut short between two members for a whole one.
+Python's tarfile reads the numbers of a header; this module goes from member to member. With ``members`` cleared after
+each one, tarfile needs no more memory and is as fast (200,000 members: 56,000 a second, here 54,000 to 62,000; of a
+compressed tar 33,000, here 55,000). But it has faults that cannot be repaired from outside: an archive that is cut or
+damaged between two members is complete for it; a header with a negative size is an endless loop (Python 3.11.7,
+CVE-2025-8194); and a compressed tar of 2 MB whose header declares a name of 512 MB takes 519 to 1030 MB of memory. The
+tests compare this module with tarfile, member by member.
 """
 
 from __future__ import annotations
@@ -78,10 +82,12 @@ class _Member:
 
 
 def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
-    """Images of a tar. One that is cut short gives what is whole, then one failed image that says so.
+    """The images of a tar.
+
+    Of an archive that is cut short, the complete members come first, then one failed image that says so.
 
     Raises:
-        InputError: it cannot be read, is no tar, or holds no image.
+        InputError: the archive cannot be read, is not a tar, or has no image.
     """
     names = Names(tally)
     found = 0
@@ -96,7 +102,7 @@ def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
                     yield image
     except _Broken as error:
         if not found and error.args == (_NO_TAR,):
-            raise InputError(f"{archive} is no tar archive, whatever its name says") from None
+            raise InputError(f"{archive} is not a tar archive, although its name says so") from None
         yield failed(base_name(archive), archive, "damaged", f"{error}; {found} images before that were listed")
         return
     except OSError as error:
@@ -105,11 +111,11 @@ def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
         raise InputError(f"there is no image in {archive} (looked for {known_suffixes()})")
 
 
-_NO_TAR = "it is no tar"
+_NO_TAR = "it is not a tar"
 
 
 class _Stream:
-    """The archive's bytes, unpacked, from start to end. What a damaged or short one raises becomes `_Broken`."""
+    """The archive's unpacked bytes, from start to end. Errors of a damaged or short archive become `_Broken`."""
 
     def __init__(self, archive: Path) -> None:
         self.archive = archive
@@ -128,7 +134,7 @@ class _Stream:
         except _DAMAGE as error:
             raise _Broken(f"it is cut short or damaged ({error})") from None
         except OSError as error:
-            if error.errno is None:  # bz2 says so of damaged data
+            if error.errno is None:  # bz2 raises this for damaged data
                 raise _Broken(f"it is damaged ({error})") from None
             raise
         self.at += len(data)
@@ -163,7 +169,7 @@ def _reader(stream: _Stream, member: _Member) -> Callable[[], bytes]:
 
 
 def _members(stream: _Stream) -> Iterator[_Member]:
-    """Files of the tar; whoever takes one may read its bytes from the stream, which stands at their start."""
+    """The files of the tar. When one is listed, the stream is at its first byte, and the caller may read it."""
     name: str | None = None
     size: int | None = None
     sparse = False
@@ -175,14 +181,15 @@ def _members(stream: _Stream) -> Iterator[_Member]:
                 name = _text(data.partition(b"\0")[0])
             elif info.type != tarfile.GNUTYPE_LONGLINK:
                 records = dict(_records(data))
-                name = _text(records[b"path"]) if b"path" in records else name
+                path = records.get(b"GNU.sparse.name", records.get(b"path"))
+                name = name if path is None else _text(path)
                 size = _number(records[b"size"]) if b"size" in records else size
                 sparse = any(key.startswith(b"GNU.sparse") for key in records)
             stream.skip_to(start + _padded(info.size))
             continue
         start, length = stream.at, info.size if size is None else size
         if info.type in _WITHOUT_DATA:
-            length = 0  # whatever their header says
+            length = 0  # whatever size their header declares
         if info.type not in _NO_FILE:
             yield _Member(name or info.name, start, length, _SPARSE if sparse else _FAULTS.get(info.type, ""))
         stream.skip_to(start + _padded(length))
@@ -212,14 +219,14 @@ def _header(stream: _Stream) -> tarfile.TarInfo | None:
 
 
 def _extended(stream: _Stream, size: int) -> bytes:
-    """What a member's extended header holds: its long name, or records."""
+    """The bytes of an extended header: a long name, or records."""
     if size > _LONGEST_HEADER:
         raise _Broken(f"it is damaged: a header of {size} bytes")
     return stream.exactly(size)
 
 
 def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Of a pax header: ``length key=value`` and a line end, the length counting all of it."""
+    """Key and value of each record of a pax header: ``length key=value`` and a line end; the length counts them all."""
     while data.strip(b"\0"):
         digits, space, _ = data.partition(b" ")
         length = _number(digits)
@@ -245,7 +252,7 @@ def _padded(size: int) -> int:
 
 
 def _check_end(stream: _Stream) -> None:
-    """Reads what follows the end mark, so that a compressed archive's own checksum is checked."""
+    """Reads the bytes after the end mark, so that the checksum of a compressed archive is checked."""
     for _ in range(16):
         if not stream.read(_PIECE):
             return

@@ -1,4 +1,4 @@
-"""Zip archives: members are read where they lie, each by the thread that wants it, and never unpacked to disk."""
+"""Zip archives: any thread reads a member directly from the archive; members are never unpacked to the disk."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from pelagia.sources.image import Kind, SourceImage, Tally, base_name, failed, i
 
 
 def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
-    """Images of a zip, in the archive's order. One that is cut short gives what is whole, then one failed image.
+    """The images of a zip, in the archive's order.
+
+    Of an archive that is cut short, the complete members come first, then one failed image that says so.
 
     Raises:
-        InputError: it cannot be read, is no zip, or holds no image.
+        InputError: the archive cannot be read, is not a zip, or has no image.
     """
     names = Names(tally)
     found = 0
@@ -35,12 +37,12 @@ def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
 
 
 def members(archive: Path) -> Iterator[Entry]:
-    """All that a zip holds.
+    """All members of a zip.
 
     Raises:
-        OSError: it cannot be read.
-        InputError: it is no zip.
-        Broken: it is damaged; what came before has been given.
+        OSError: the archive cannot be read.
+        InputError: it is not a zip.
+        Broken: it is damaged; the members before the damage have been listed.
     """
     with archive.open("rb") as file:
         directory = find_directory(file)
@@ -50,7 +52,7 @@ def members(archive: Path) -> Iterator[Entry]:
             return
         file.seek(0)
         if file.read(4) != b"PK\3\4":
-            raise InputError(f"{archive} is no zip archive, whatever its name says")
+            raise InputError(f"{archive} is not a zip archive, although its name says so")
         yield from entries_without_directory(archive, file)
 
 

@@ -1,10 +1,11 @@
-"""The zip format, as far as reading needs it: entries one by one, and a member's bytes from where they lie.
+"""Reads the zip format: the entries one by one, and the bytes of a member from their place in the archive.
 
-Python's zipfile holds every entry in memory (500 MB for a million), has one handle that threads must share, and gives
-nothing of an archive whose end is missing. Here entries are read one by one, a member is read by whoever holds its
-`Entry`, in any thread, and what lies before a break can be had from the members' own headers.
+Python's zipfile keeps every entry in memory (500 MB for a million), has one file handle that threads must share, and
+reads nothing of an archive whose end is missing. Here entries are read one by one, any thread can read a member with
+its `Entry`, and of a damaged archive the members before the damage are found by their own headers. The tests compare
+this module with zipfile, member by member.
 
-Numbers are little-endian. Understood: stored, deflate, bzip2; zip64; entries whose sizes follow their data.
+Numbers are little-endian. Supported: stored, deflate, bzip2; zip64; entries whose sizes come after their data.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pelagia.sources.image import MAX_BYTES
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
-_LENGTHS = struct.Struct("<3H")  # in it, of what follows it: name, extra field, note
+_LENGTHS = struct.Struct("<3H")  # in a central header, the lengths of what follows it: name, extra field, comment
 _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
@@ -37,7 +38,7 @@ class Broken(Exception):  # noqa: N818 - it is named after what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One member: where its header lies, and what the archive says of it. Reading checks all of that."""
+    """One member: the place of its header in the archive, and its size and checksum, which reading checks."""
 
     archive: Path
     name: str
@@ -50,6 +51,7 @@ class Entry:
 
     @property
     def is_folder(self) -> bool:
+        """Whether it is a folder, which has no bytes."""
         return self.name.endswith(("/", "\\"))
 
     def __call__(self) -> bytes:
@@ -86,7 +88,7 @@ class Entry:
         except (zlib.error, OSError, ValueError, EOFError) as error:
             raise ImageError("damaged", f"the archive's member is damaged: {error}") from None
         if len(data) > self.size:
-            raise ImageError("too_large", f"the member holds more than the {self.size} bytes that it declares")
+            raise ImageError("too_large", f"the member has more than the {self.size} bytes that the archive declares")
         if len(data) < self.size or zlib.crc32(data) != self.crc:
             raise ImageError("damaged", "the archive's member is damaged: its checksum is wrong")
         return data
@@ -94,7 +96,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Where an archive's list of members lies. ``shift``: bytes that were put before the archive."""
+    """The place of an archive's list of members, in bytes. ``shift``: the number of bytes before the archive."""
 
     start: int
     size: int
@@ -102,10 +104,10 @@ class Directory:
 
 
 def find_directory(file: BinaryIO) -> Directory | None:
-    """The list of members at an archive's end; None where there is none, as when the end is missing.
+    """Finds the list of members at the end of an archive; None if there is none, as when the end is missing.
 
-    Something may stand before the archive, or after it, not both: else, of an archive cut short just behind a zip that
-    is its member, that zip's members would be taken for its own.
+    Other bytes may come before the archive or after it, but not both. Otherwise, if an archive were cut short right
+    after a member that is itself a zip, the members of that zip would be listed as its own.
     """
     length = file.seek(0, 2)
     start = max(0, length - _END.size - 0xFFFF)
@@ -124,7 +126,7 @@ def find_directory(file: BinaryIO) -> Directory | None:
 
 
 def _zip64_end(file: BinaryIO, end: int) -> tuple[int, int, int] | None:
-    """Size and offset of the directory, and where it ends, of an archive too large for the old fields."""
+    """Size, offset and end of the directory of an archive that is too large for the fields of 32 bits."""
     at = end - _LOCATOR64.size - _END64.size
     if at < 0:
         return None
@@ -140,7 +142,7 @@ def entries(archive: Path, file: BinaryIO, directory: Directory) -> Iterator[tup
     """(place in the directory, member), in the directory's order.
 
     Raises:
-        Broken: the directory is damaged; members before that have been given.
+        Broken: the directory is damaged; the members before the damage have been listed.
     """
     file.seek(directory.start)
     place, end = directory.start, directory.start + directory.size
@@ -154,7 +156,7 @@ def entries(archive: Path, file: BinaryIO, directory: Directory) -> Iterator[tup
 
 
 def parse_entry(archive: Path, piece: bytes, shift: int) -> tuple[Entry, int]:
-    """The member whose entry begins ``piece``, and the entry's length. Raises Broken."""
+    """The member whose entry ``piece`` begins with, and the entry's length in bytes. Raises Broken."""
     if len(piece) < _CENTRAL.size or not piece.startswith(b"PK\1\2"):
         raise Broken("its directory is damaged")
     values = _CENTRAL.unpack_from(piece)
@@ -171,7 +173,7 @@ def parse_entry(archive: Path, piece: bytes, shift: int) -> tuple[Entry, int]:
 
 
 def _wide(extra: bytes, values: tuple[int, int, int]) -> tuple[int, int, int]:
-    """The values, those that did not fit taken from the zip64 field, where they stand in this order."""
+    """The values; those that did not fit into 32 bits come from the zip64 field, which has them in the same order."""
     at = 0
     while at + 4 <= len(extra):
         kind, length = struct.unpack_from("<2H", extra, at)
@@ -185,7 +187,7 @@ def _wide(extra: bytes, values: tuple[int, int, int]) -> tuple[int, int, int]:
 
 
 def _text(name: bytes) -> str:
-    """UTF-8 where it is (whether or not the archive says so), else the code page of DOS."""
+    """The name as UTF-8, whether or not the archive declares it, else in code page 437, that of DOS."""
     try:
         return name.decode()
     except UnicodeDecodeError:
@@ -193,7 +195,7 @@ def _text(name: bytes) -> str:
 
 
 def entries_without_directory(archive: Path, file: BinaryIO) -> Iterator[Entry]:
-    """Whole members of an archive whose end is missing, by their own headers. Always ends by raising Broken."""
+    """The complete members of an archive whose end is missing, by their own headers. Always ends by raising Broken."""
     length = file.seek(0, 2)
     offset = 0
     while True:
@@ -217,9 +219,9 @@ def entries_without_directory(archive: Path, file: BinaryIO) -> Iterator[Entry]:
 
 
 def _measure(file: BinaryIO, start: int, method: int) -> tuple[int, int, int, int]:
-    """Checksum, both sizes and end of a member whose sizes follow its data. Raises Broken."""
+    """Checksum, both sizes and end of a member whose sizes come after its data. Raises Broken."""
     if method != DEFLATED:
-        raise Broken("it is cut short, and the sizes of its members stood at its end")
+        raise Broken("it is cut short, and the sizes of its members were at its end")
     unpacker, consumed, size, crc = _Inflater(), 0, 0, 0
     file.seek(start)
     while not unpacker.eof:
@@ -239,7 +241,7 @@ def _measure(file: BinaryIO, start: int, method: int) -> tuple[int, int, int, in
 
 
 class _Inflater:
-    """Finds where a deflated member ends, holding no more than a piece of it."""
+    """Finds the end of a deflated member, with no more than a piece of it in memory."""
 
     def __init__(self) -> None:
         self._inner = zlib.decompressobj(-15)

@@ -1,4 +1,7 @@
-"""Members of a zip by name, at 16 bytes a member, and their text as a stream: for tables that name images."""
+"""Finds members of a zip by name, with 16 bytes of memory for each member, and reads a member as text.
+
+For archives with tables that name images.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +31,14 @@ _LIKELY = 512
 
 
 class ZipIndex:
-    """Where the members of a zip stand in its directory, by a hash of their names, each confirmed when it is asked for.
+    """The place of each member in the directory of a zip, by a hash of its name. `find` compares the name itself.
+
+    Attributes:
+        images: how many members are images.
 
     Raises:
-        OSError, Broken
+        OSError: the archive cannot be read.
+        Broken: its directory is damaged.
     """
 
     def __init__(self, archive: Path, directory: Directory) -> None:
@@ -49,7 +56,7 @@ class ZipIndex:
         self._places = np.frombuffer(places, np.int64)[order] if places else order
 
     def find(self, name: str) -> Entry | None:
-        """The first member of this name (as `member_name` gives it)."""
+        """The first member of this name (in the form of `member_name`); None if there is none."""
         key = hash(name)
         at = int(self._hashes.searchsorted(key))
         while at < len(self._hashes) and self._hashes[at] == key:
@@ -67,7 +74,7 @@ class ZipIndex:
 
 
 def open_text(entry: Entry) -> TextIO:
-    """A member as UTF-8 text, unpacked as it is read. Raises OSError, also where it is damaged."""
+    """A member as a stream of UTF-8 text. Raises OSError if it is unreadable or damaged."""
     return io.TextIOWrapper(io.BufferedReader(_Member(entry), 1 << 16), encoding="utf-8-sig")
 
 

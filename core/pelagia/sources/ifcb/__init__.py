@@ -1,8 +1,8 @@
 """Bins of the Imaging FlowCytobot: ``.adc`` (a table), ``.hdr`` (settings) and ``.roi`` (raw 8-bit pixels).
 
-Invariant: an image is named as the IFCB community names it, bin and target number (`BinId.target`), wherever the files
-lie. Its pixels become a binary PGM, so that `pelagia.images.preprocess.decode` stays the only decoder. A row that is wrong is
-a failed image; a row without an image is counted.
+Invariant: an image has the name that the IFCB community uses, bin and target number (`BinId.target`), wherever the
+files are. Its pixels become a binary PGM file, so that `pelagia.images.preprocess.decode` stays the only decoder. A row
+that is wrong is a failed image; a row without an image is counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SUFFIXES = (".adc", ".hdr", ".roi")
 
 @dataclass(frozen=True, slots=True)
 class RoiReader:
-    """Reads one image of a ``.roi``, or two that are one."""
+    """Reads one image of a ``.roi``, or two that are parts of one image, as a binary PGM file."""
 
     file: Path
     roi: Roi
@@ -49,43 +49,47 @@ class RoiReader:
 
 
 def images(path: Path, tally: Tally) -> Iterator[SourceImage]:
-    """Images of the bin that one of whose files, or whose name without an ending, is given.
+    """The images of a bin.
+
+    Args:
+        path: one of the three files of the bin, or their path without an ending.
 
     Raises:
-        InputError: the name is no bin's, its ``.adc`` cannot be read, or no row has an image.
+        InputError: the name is not that of a bin, its ``.adc`` cannot be read, or no row has an image.
     """
     base = _base(path)
     bin_id = parse_bin_id(base.name)
     if bin_id is None:
         raise InputError(
-            f"{path} has no IFCB bin's name (such as D20220519T124533_IFCB134): give the files their own names back"
+            f"{path} does not have the name of an IFCB bin, such as D20220519T124533_IFCB134: give the files their "
+            "original names"
         )
     try:
-        adc = Adc(_with(base, ".adc"), bin_id.old)
+        adc = Adc(_with(base, ".adc"), bin_id.style)
     except OSError as error:
         raise InputError(f"cannot read {_with(base, '.adc')}, which lists the bin's images: {error.strerror}") from None
     except ImageError as error:
-        raise InputError(f"{_with(base, '.adc')} is no .adc: {error}") from None
+        raise InputError(f"{_with(base, '.adc')} is not an .adc file: {error}") from None
     found = False
     for image in _images(base, bin_id, adc, tally):
         found = True
         yield image
     if not found:
-        raise InputError(f"the bin {base} holds no image: its .adc has {len(adc)} rows, none with one")
+        raise InputError(f"the bin {base} has no image: its .adc has {len(adc)} rows without an image")
 
 
 def images_or_fault(path: Path, tally: Tally) -> Iterator[SourceImage]:
-    """As `images`, for a bin among other things: what is wrong with it is a failed row, and it may be empty."""
+    """As `images`, for a bin in a folder: a bin that cannot be read is a failed image, and a bin may be empty."""
     base = _base(path)
     bin_id = parse_bin_id(base.name)
     if bin_id is None:
         return
     try:
-        adc = Adc(_with(base, ".adc"), bin_id.old)
+        adc = Adc(_with(base, ".adc"), bin_id.style)
     except OSError as error:
         yield failed(bin_id.name, base, "unreadable", f"the bin's .adc cannot be read: {error.strerror}")
     except ImageError as error:
-        yield failed(bin_id.name, base, "damaged", f"the bin's .adc is none: {error}")
+        yield failed(bin_id.name, base, "damaged", f"the bin's .adc is not an .adc file: {error}")
     else:
         yield from _images(base, bin_id, adc, tally)
 
@@ -93,7 +97,7 @@ def images_or_fault(path: Path, tally: Tally) -> Iterator[SourceImage]:
 def _images(base: Path, bin_id: BinId, adc: Adc, tally: Tally) -> Iterator[SourceImage]:
     columns = _columns(base, bin_id, adc)
     file = _with(base, ".roi")
-    for roi, second in _pairs(adc, tally) if bin_id.old else ((roi, None) for roi in adc.rois()):
+    for roi, second in _pairs(adc, tally) if bin_id.style == "I" else ((roi, None) for roi in adc.rois()):
         if roi.is_empty:
             tally["no_image"] += 1
             continue
@@ -109,7 +113,7 @@ def _images(base: Path, bin_id: BinId, adc: Adc, tally: Tally) -> Iterator[Sourc
 
 
 def _pairs(adc: Adc, tally: Tally) -> Iterator[tuple[Roi, Roi | None]]:
-    """Each image with the one that follows where the two are one, which then does not come by itself."""
+    """Each image, and the next one if the two are parts of one image; such a next one does not come separately."""
     before: Roi | None = None
     for roi in adc.rois():
         if roi.is_empty:
@@ -127,7 +131,7 @@ def _pairs(adc: Adc, tally: Tally) -> Iterator[tuple[Roi, Roi | None]]:
 
 
 def _columns(base: Path, bin_id: BinId, adc: Adc) -> dict[str, str]:
-    """What holds for the whole bin, under Darwin Core's names where it has one."""
+    """The columns of the whole bin, as Darwin Core terms where there are any."""
     header = read_hdr(_with(base, ".hdr"))
     columns = {"sample": bin_id.name, "instrument": f"IFCB{bin_id.instrument}"}
     if bin_id.start is not None:
@@ -149,8 +153,8 @@ def is_bin_file(name: str) -> bool:
     return has_bin_suffix(name) and parse_bin_id(name[:-4]) is not None
 
 
-def one_file_a_bin(names: Sequence[str]) -> list[str]:
-    """``names``, sorted, less the second and third file of each bin."""
+def one_file_per_bin(names: Sequence[str]) -> list[str]:
+    """``names``, which are sorted, without the second and third file of each bin."""
     kept: list[str] = []
     last = ""
     for name in names:
@@ -163,12 +167,12 @@ def one_file_a_bin(names: Sequence[str]) -> list[str]:
 
 
 def bin_of(path: Path) -> Path | None:
-    """The path of the bin that a file of it, or its own name, stands for; None for anything else."""
+    """The bin that ``path`` belongs to: its path without an ending; None if ``path`` belongs to no bin."""
     return _base(path) if _claims(path) else None
 
 
 def files_of(path: Path) -> Iterator[Path]:
-    """The files of the bin that a file of it, or its own name, stands for."""
+    """The three files of the bin that ``path`` belongs to."""
     return (_with(_base(path), suffix) for suffix in SUFFIXES)
 
 
@@ -183,9 +187,9 @@ def _base(path: Path) -> Path:
 
 
 def _with(base: Path, suffix: str) -> Path:
-    """A file of the bin; the ending may be in capitals."""
+    """A file of the bin; its ending may be in upper case."""
     file = base.with_name(base.name + suffix)
-    return file if file.exists() or not (loud := base.with_name(base.name + suffix.upper())).exists() else loud
+    return file if file.exists() or not (upper := base.with_name(base.name + suffix.upper())).exists() else upper
 
 
 KIND = Kind(claims=_claims, images=images, label=lambda path: _base(path).name, self_named=True)

@@ -1,7 +1,7 @@
-"""IFCB ``.adc`` files: one row a trigger or region of interest, comma-separated numbers, no header.
+"""IFCB ``.adc`` files: one row for each trigger or region of interest, numbers separated by commas, no header.
 
-Invariant: the row number, from 1, is the target number, whatever the row holds; blank lines are no rows. A row that
-cannot be read is a row with a fault.
+Invariant: the row number, from 1, is the target number, whatever is in the row; blank lines do not count. A row that
+cannot be read becomes a `Roi` with a fault.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.images.preprocess import ImageError
+from pelagia.sources.ifcb.bin_id import Style
 from pelagia.sources.image import MAX_BYTES, read_at
 
 _LONGEST = 1 << 26
@@ -22,7 +23,7 @@ _LAST_BYTE = 1 << 62
 
 @dataclass(frozen=True, slots=True)
 class AdcColumns:
-    """Where in a row the values stand, from 0. A column that the form lacks is -1."""
+    """The index of each value in a row, from 0; -1 for a value that the style does not have."""
 
     trigger: int
     x: int
@@ -37,15 +38,21 @@ class AdcColumns:
     inhibit_time: int = -1
 
 
-OLD = AdcColumns(trigger=0, x=9, y=10, width=11, height=12, offset=13, trigger_open=7, frame_grab=8)
-CURRENT = AdcColumns(trigger=0, x=13, y=14, width=15, height=16, offset=17, adc_time=1, run_time=22, inhibit_time=23)
+STYLE_I = AdcColumns(trigger=0, x=9, y=10, width=11, height=12, offset=13, trigger_open=7, frame_grab=8)
+STYLE_D = AdcColumns(trigger=0, x=13, y=14, width=15, height=16, offset=17, adc_time=1, run_time=22, inhibit_time=23)
+COLUMNS_OF: dict[Style, AdcColumns] = {"I": STYLE_I, "D": STYLE_D}
 
 
 @dataclass(frozen=True, slots=True)
 class Roi:
-    """A region of interest: target number, where it lay in the camera's view, and its bytes in the ``.roi``.
+    """A region of interest: one image.
 
-    ``fault`` says what is wrong with the row; the other values are then meaningless.
+    Attributes:
+        target: its number in the bin, from 1.
+        trigger: the number of the trigger; one trigger may give several images.
+        x, y, width, height: its rectangle in the view of the camera, in pixels.
+        offset: its first byte in the ``.roi``.
+        fault: what is wrong with the row, empty if nothing; with a fault, the other values mean nothing.
     """
 
     target: int
@@ -59,15 +66,20 @@ class Roi:
 
     @property
     def is_empty(self) -> bool:
-        """A trigger without an image."""
+        """Whether it is a trigger without an image."""
         return not self.fault and (self.width == 0 or self.height == 0)
 
 
 class Adc:
-    """The rows of one ``.adc``. Raises OSError, and ImageError where it is too large to be one."""
+    """The rows of one ``.adc``.
 
-    def __init__(self, path: Path, old: bool) -> None:
-        self.columns = OLD if old else CURRENT
+    Raises:
+        OSError: the file cannot be read.
+        ImageError: it is too large for an ``.adc``.
+    """
+
+    def __init__(self, path: Path, style: Style) -> None:
+        self.columns = COLUMNS_OF[style]
         data = read_at(path, 0, _LONGEST + 1)
         if len(data) > _LONGEST:
             raise ImageError("too_large", f"more than {_LONGEST} bytes")
@@ -77,7 +89,7 @@ class Adc:
         return len(self._rows)
 
     def rois(self) -> Iterator[Roi]:
-        """One for each row, by target number."""
+        """One for each row, in order of the target number."""
         for target, row in enumerate(self._rows, start=1):
             yield self._roi(target, row.split(","))
 
@@ -100,7 +112,7 @@ class Adc:
         return roi
 
     def numbers(self, *columns: int) -> NDArray[np.float64]:
-        """Values of some columns, rows x columns; rows that lack one of them as a finite number are left out."""
+        """Values of these columns: float64, rows x columns. Rows without a finite number in each are left out."""
         found = []
         for row in self._rows:
             values = row.split(",")
@@ -114,7 +126,7 @@ class Adc:
 
     @property
     def is_wide(self) -> bool:
-        """The rows go on to the times that the sampled volume is computed from."""
+        """Whether the rows have the times that the sampled volume is computed from."""
         return bool(self._rows) and self._rows[0].count(",") >= max(self.columns.inhibit_time, self.columns.frame_grab)
 
 
@@ -126,4 +138,4 @@ def _whole(text: str) -> int:
             return int(number)
     except ValueError:
         pass
-    raise ValueError(f"{text.strip()[:20]!r} is no whole number")
+    raise ValueError(f"{text.strip()[:20]!r} is not a whole number")

@@ -1,6 +1,7 @@
-"""Names of IFCB bins: what they say of when and by which instrument, and which form of ``.adc`` goes with them.
+"""Names of IFCB bins. A name holds the instrument and the time, and shows the style of the bin's ``.adc``.
 
-Current: ``D20220519T124533_IFCB134``. Old: ``IFCB5_2012_028_081515`` (instrument, year, day of the year, time).
+There are two styles, called as in WHOI's libraries: D, such as ``D20220519T124533_IFCB134``, which current instruments
+write, and I, such as ``IFCB5_2012_028_081515`` (instrument, year, day of the year, time), which older ones wrote.
 """
 
 from __future__ import annotations
@@ -8,36 +9,41 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Literal
 
-_CURRENT = re.compile(r"D(\d{8}T\d{6})_IFCB(\d{1,6})", re.ASCII)
-_OLD = re.compile(r"IFCB(\d{1,6})_(\d{4}_\d{3}_\d{6})", re.ASCII)
+_STYLE_D = re.compile(r"D(\d{8}T\d{6})_IFCB(\d{1,6})", re.ASCII)
+_STYLE_I = re.compile(r"IFCB(\d{1,6})_(\d{4}_\d{3}_\d{6})", re.ASCII)
+
+Style = Literal["D", "I"]
 
 
 @dataclass(frozen=True, slots=True)
 class BinId:
-    """A bin's name, read.
+    """The name of a bin and what it holds.
 
     Attributes:
-        old: it has the old form of name and ``.adc``.
-        start: when sampling began, UTC; None where the digits are no time.
+        name: the name itself.
+        instrument: the number of the instrument.
+        style: of the name and of the ``.adc``.
+        start: when sampling began, UTC; None if the digits are not a time.
     """
 
     name: str
     instrument: int
-    old: bool
+    style: Style
     start: datetime | None
 
     def target(self, number: int) -> str:
-        """What the IFCB community calls one image: ``D20220519T124533_IFCB134_00002``."""
+        """The name of one image in the IFCB community, such as ``D20220519T124533_IFCB134_00002``."""
         return f"{self.name}_{number:05d}"
 
 
 def parse_bin_id(name: str) -> BinId | None:
-    """A bin's name, or None where it is none."""
-    if found := _CURRENT.fullmatch(name):
-        return BinId(name, int(found[2]), False, _time(found[1], "%Y%m%dT%H%M%S"))
-    if found := _OLD.fullmatch(name):
-        return BinId(name, int(found[1]), True, _time(found[2], "%Y_%j_%H%M%S"))
+    """The name of a bin, or None if ``name`` is not the name of a bin."""
+    if found := _STYLE_D.fullmatch(name):
+        return BinId(name, int(found[2]), "D", _time(found[1], "%Y%m%dT%H%M%S"))
+    if found := _STYLE_I.fullmatch(name):
+        return BinId(name, int(found[1]), "I", _time(found[2], "%Y_%j_%H%M%S"))
     return None
 
 

@@ -1,4 +1,4 @@
-"""IFCB ``.hdr`` files: settings of the instrument, ``name: value`` a line, or what older software wrote."""
+"""IFCB ``.hdr`` files: the settings of the instrument, one ``name: value`` on each line, or an older form."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLACES = (("gpslatitude", "gpslongitude"), ("latitude", "longitude"))
 
 
 def read_hdr(path: Path) -> dict[str, str]:
-    """Values by name in lower case; empty where there is no header or it cannot be read: it only adds to the images."""
+    """Values by name in lower case; empty if the header is missing or unreadable, because the images need none."""
     text = ""
     with suppress(OSError):
         text = read_at(path, 0, _LONGEST).decode("utf-8", "replace")
@@ -31,7 +31,7 @@ def read_hdr(path: Path) -> dict[str, str]:
 
 
 def number(values: Mapping[str, str], name: str) -> float | None:
-    """A header's value as a number, or None where it is absent or none."""
+    """A value of the header as a number; None if it is missing or not a finite number."""
     try:
         found = float(values[name])
     except (KeyError, ValueError):
@@ -40,7 +40,7 @@ def number(values: Mapping[str, str], name: str) -> float | None:
 
 
 def position(values: Mapping[str, str]) -> tuple[float, float] | None:
-    """Latitude and longitude in degrees, where a receiver was connected; 0, 0 is what is written without one."""
+    """Latitude and longitude in degrees; None without a GPS receiver, when the instrument writes 0, 0."""
     for names in _PLACES:
         latitude, longitude = (number(values, name) for name in names)
         if latitude is None or longitude is None or latitude == longitude == 0:

@@ -1,7 +1,8 @@
-"""Old instruments cut one organism into two images that overlap: finding such pairs and joining them, as pyifcb does.
+"""Finds and joins the two overlapping images into which instruments of style I cut one organism, as pyifcb does.
 
-Two images in a row of one trigger whose rectangles overlap by more than two pixels each way are one image: the
-rectangle that holds both, the second drawn over the first, and the rest filled with the mean of what borders on it.
+Two consecutive images of one trigger are parts of one image if their rectangles overlap by more than two pixels in each
+direction. The joined image is the rectangle around both, with the second drawn over the first; the other pixels get the
+mean of the pixels next to them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _OVERLAP = 2
 
 
 def overlap(first: Roi, second: Roi) -> bool:
-    """Whether two images that follow one another are parts of one."""
+    """Whether two consecutive images are parts of one image."""
     if first.trigger != second.trigger or first.fault or second.fault:
         return False
     return _meet(first.x, first.width, second.x, second.width) and _meet(first.y, first.height, second.y, second.height)
@@ -30,10 +31,16 @@ def _meet(start: int, length: int, other: int, other_length: int) -> bool:
 
 
 def stitch(first: Roi, second: Roi, pixels: tuple[Pixels, Pixels]) -> Pixels:
-    """The two joined: uint8, height x width, 0..255.
+    """The two images joined.
+
+    Args:
+        pixels: of both, uint8, height x width, 0..255.
+
+    Returns:
+        uint8, height x width, 0..255.
 
     Raises:
-        ImageError: the two together are larger than an image may be.
+        ImageError: the joined image would be larger than an image may be.
     """
     left, top = min(first.x, second.x), min(first.y, second.y)
     width = max(first.x + first.width, second.x + second.width) - left
@@ -51,7 +58,7 @@ def stitch(first: Roi, second: Roi, pixels: tuple[Pixels, Pixels]) -> Pixels:
 
 
 def _filling(canvas: Pixels, missing: Mask) -> int:
-    """The mean of the known pixels next to the missing ones (one pixel away from them), rounded half to even."""
+    """The mean of the known pixels that are one pixel away from the missing ones, rounded half to even."""
     wide = missing | _shifted_any(missing)
     border = wide & _shifted_any(~wide, outside=True)
     border[:, 0], border[:, -1] = border[:, 1], border[:, -2]
@@ -61,7 +68,7 @@ def _filling(canvas: Pixels, missing: Mask) -> int:
 
 
 def _shifted_any(mask: Mask, outside: bool = False) -> Mask:
-    """Where one of the four neighbours is set; beyond the edge lies ``outside``."""
+    """Where one of the four neighbors is set; neighbors outside the image count as ``outside``."""
     padded = np.pad(mask, 1, constant_values=outside)
     found: Mask = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
     return found

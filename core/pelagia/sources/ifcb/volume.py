@@ -1,9 +1,9 @@
-"""Volume of sea water that a bin looked at, in millilitres, computed as the IFCB community does (pyifcb's ml_analyzed).
+"""The analyzed volume of a bin in millilitres, computed as the IFCB community does (pyifcb's ``ml_analyzed``).
 
 The syringe delivers 0.25 ml a minute. While the instrument processes a trigger it sees nothing; so the volume is the
-flow times the look time, which is the run time less the time it was inhibited. Both stand in the ``.adc``, in other
-columns for old and current instruments; the header's figures are only taken where the ``.adc`` lacks them, as they
-include what ran after the last trigger.
+flow times the look time, which is the run time minus the inhibit time. Both are in the ``.adc``, in other columns for
+style I than for style D. The values of the header are used only if the ``.adc`` lacks them, because they include the
+time after the last trigger.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pelagia.sources.ifcb.bin_id import BinId
 from pelagia.sources.ifcb.hdr import number
 
 _ML_PER_MINUTE = 0.25
-_OLD_ML_PER_SECOND = 40 * 5 / 48000  # steps a second x millilitres a step
+_STYLE_I_ML_PER_SECOND = 40 * 5 / 48000  # steps per second x millilitres per step
 _DAY = 24 * 60 * 60
 _IFCB5_CHANGED = datetime(2015, 6, 1, tzinfo=UTC)
 
@@ -28,26 +28,27 @@ Column = NDArray[np.float64]
 
 
 def volume(bin_id: BinId, adc: Adc, header: Mapping[str, str]) -> float | None:
-    """Millilitres, or None where they cannot be known: no trigger, or figures that contradict each other."""
+    """The analyzed volume in millilitres; None if it is unknown: no trigger, or values that contradict each other."""
     columns = adc.columns
     if not len(adc):
         found = None
-    elif bin_id.old:
+    elif bin_id.style == "I":
         changed = bin_id.instrument == 5 and bin_id.start is not None and bin_id.start >= _IFCB5_CHANGED
         table = adc.numbers(columns.trigger, columns.trigger_open, columns.frame_grab)
-        found = _old(table, least=0.05 if changed else 0.073)
+        found = _style_i(table, least=0.05 if changed else 0.073)
     elif len(adc) == 1 or not adc.is_wide:
         found = _from_header(header)
     else:
-        found = _current(*adc.numbers(columns.adc_time, columns.run_time, columns.inhibit_time).T)
+        found = _style_d(*adc.numbers(columns.adc_time, columns.run_time, columns.inhibit_time).T)
     return found if found is not None and math.isfinite(found) and found >= 0 else None
 
 
-def _old(table: Column, least: float) -> float | None:
-    """Old instruments: between a frame and the next trigger the instrument is busy, ``least`` seconds at any rate.
+def _style_i(table: Column, least: float) -> float | None:
+    """Style I: between a frame and the next trigger the instrument is busy, for at least ``least`` seconds.
 
-    ``table`` holds trigger, trigger open and frame grab time in seconds, a row each. A trigger that gave two images
-    counts once; times below zero are past midnight.
+    Args:
+        table: float64, rows x 3: trigger number, trigger open time and frame grab time in seconds. A trigger with two
+            images counts once; times below zero are after midnight.
     """
     if not len(table):
         return None
@@ -57,11 +58,15 @@ def _old(table: Column, least: float) -> float | None:
     opened = np.where(opened < 0, opened + _DAY, opened)
     grabbed = np.where(grabbed < 0, grabbed + _DAY, grabbed)
     busy = np.maximum(opened[1:] - grabbed[:-1], least).sum() + least
-    return float((grabbed[-1] - busy) * _OLD_ML_PER_SECOND)
+    return float((grabbed[-1] - busy) * _STYLE_I_ML_PER_SECOND)
 
 
-def _current(adc_time: Column, run_time: Column, inhibit: Column) -> float | None:
-    """Current instruments: run and inhibit time of the last row, mended where a row's clock has jumped."""
+def _style_d(adc_time: Column, run_time: Column, inhibit: Column) -> float | None:
+    """Style D: run time minus inhibit time of the last row, corrected where the clock of a row has jumped.
+
+    Args:
+        adc_time, run_time, inhibit: float64, one value for each row, in seconds.
+    """
     if len(adc_time) < 2 or not inhibit.sum():
         return None
     step = np.diff(inhibit)
