@@ -92,10 +92,10 @@ class SurveyError(PelagiaError):
 
 
 class StudioError(PelagiaError):
-    """Label Studio does not run, refuses a request, or sends an answer that cannot be read.
+    """Label Studio is not running, refuses the token, or answers wrongly.
 
     Attributes:
-        status: the HTTP status of the server's answer, such as 404; None where the fault is another one.
+        status: the HTTP status of the server's answer, such as 404; None where the server sent none.
     """
 
     exit_code = 6

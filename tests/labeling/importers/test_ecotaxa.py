@@ -64,7 +64,7 @@ def test_an_export_without_anything_validated_is_refused(ecotaxa, tmp_path, faul
 
 def test_an_empty_export_is_refused(ecotaxa, tmp_path, fault):
     src = ecotaxa()
-    assert fault(InputError, src, tmp_path / "ds") == f"{src / 'ecotaxa_1.tsv'} holds no object"
+    assert fault(InputError, src, tmp_path / "ds") == f"{src / 'ecotaxa_1.tsv'} has no object"
 
 
 @pytest.mark.parametrize("missing", ["img_file_name", "sample_id"])
