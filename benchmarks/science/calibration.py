@@ -22,12 +22,12 @@ from pelagia_training.figures import calibrate
 from pelagia_training.figures.calibrate import (
     calibrated,
     calibration_error,
-    centred,
+    centered,
     error_by_chance,
-    likelihood,
+    negative_log_likelihood,
     softmax,
 )
-from pelagia_training.figures.thresholds import choose_thresholds, reached
+from pelagia_training.figures.thresholds import choose_thresholds, coverage_and_precision
 from pelagia_training.runs.folder import read_run
 from pelagia_training.runs.load import load_trained
 
@@ -47,21 +47,21 @@ def biases(penalty: float) -> Callable[[np.ndarray, np.ndarray], Apply]:
     """One temperature, and a bias for each class."""
 
     def fit(logits: np.ndarray, targets: np.ndarray) -> Apply:
-        values, labels = torch.from_numpy(centred(logits)), torch.from_numpy(targets)
+        values, labels = torch.from_numpy(centered(logits)), torch.from_numpy(targets)
         slope = torch.zeros(1, dtype=torch.float64, requires_grad=True)
         shift = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=True)
-        optimiser = torch.optim.LBFGS([slope, shift], max_iter=200, line_search_fn="strong_wolfe")
+        optimizer = torch.optim.LBFGS([slope, shift], max_iter=200, line_search_fn="strong_wolfe")
 
         def loss() -> torch.Tensor:
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             value = torch.nn.functional.cross_entropy(values * slope.exp() + shift, labels)
             value = value + penalty * (shift * shift).sum()
             value.backward()
             return value
 
-        optimiser.step(loss)
+        optimizer.step(loss)
         scale, added = float(slope.detach().exp()), shift.detach().numpy()
-        return lambda others: softmax(centred(others) * scale + added)
+        return lambda others: softmax(centered(others) * scale + added)
 
     return fit
 
@@ -101,7 +101,7 @@ def main() -> None:
     print(f"{'':14}{'NLL':>8}{'ECE':>8}{'':6}{'NLL':>8}{'ECE':>8}{'chance':>8}{'accuracy':>10}")
     for name, fits in METHODS.items():
         tried = [held_out(fit, logits["val"], targets["val"], groups) for fit in fits]
-        best = min(range(len(fits)), key=lambda at: likelihood(tried[at], targets["val"]))
+        best = min(range(len(fits)), key=lambda at: negative_log_likelihood(tried[at], targets["val"]))
         on_val, on_test = tried[best], fits[best](logits["val"], targets["val"])(logits["test"])
         figures = [measure(found, targets[split]) for found, split in ((on_val, "val"), (on_test, "test"))]
         accuracy = (on_test.argmax(1) == targets["test"]).mean()
@@ -116,7 +116,7 @@ def main() -> None:
     for target in options.targets:
         rule = choose_thresholds(val.astype(np.float32), targets["val"], state.taxonomy, target)
         for split, found in (("val", val.astype(np.float32)), ("test", test)):
-            classes, taxa = reached(found, targets[split], state.taxonomy, rule)
+            classes, taxa = coverage_and_precision(found, targets[split], state.taxonomy, rule)
             print(
                 f"{target:6.2f}  {split:6}{classes.accepted:24.3f}{classes.precision or 0:11.3f}"
                 f"{taxa.accepted:25.3f}{taxa.precision or 0:11.3f}"
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def measure(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    return likelihood(probabilities, targets), calibration_error(probabilities, targets)
+    return negative_log_likelihood(probabilities, targets), calibration_error(probabilities, targets)
 
 
 if __name__ == "__main__":

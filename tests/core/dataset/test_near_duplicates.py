@@ -101,7 +101,9 @@ def test_a_dataset_whose_split_cuts_a_pair_is_told_by_check_and_mended_by_a_new_
     fixed = pelagia(*again.split()[1:-1], tmp_path / "fixed")
     assert fixed.returncode == 0, fixed.stderr
     assert "near-duplicates in two groups, which were joined: " in fixed.stdout
-    assert pelagia("dataset", "check", tmp_path / "fixed").stdout.splitlines() == [f"{tmp_path / 'fixed'} is complete and unchanged"]
+    assert pelagia("dataset", "check", tmp_path / "fixed").stdout.splitlines() == [
+        f"{tmp_path / 'fixed'} is complete and unchanged"
+    ]
 
 
 def test_the_search_by_bands_misses_no_pair_within_the_bits() -> None:

@@ -69,15 +69,15 @@ def test_it_shows_every_part_and_its_images_are_there(page: Page, evaluation: Ev
     assert page.locator("h1").count() == 1
     headings = page.locator("h2").all_inner_texts()
     assert headings == [
-        "Headline",
+        "Summary",
         "Classes",
         "Confusion matrix",
-        "Hardest confusions",
+        "Most frequent confusions",
         "Calibration",
         "Learning curves",
-        "What the model knows of its limits",
-        "Figures by group",
-        "The dataset",
+        "Thresholds and unknown images",
+        "Metrics by group",
+        "Dataset",
     ]
     tiles = page.locator(".tiles dd").all_inner_texts()
     assert tiles[1].startswith(f"{evaluation.metrics.macro_f1:.3f}\n")

@@ -68,7 +68,7 @@ def test_the_metadata_say_what_it_rests_on(model: ModelFile, dataset: Dataset) -
 )
 def test_the_gate_fails_when_the_trainer_preprocessed_differently(run: Path, tmp_path: Path, trainer: object) -> None:
     with pytest.raises(
-        ParityError, match="does not give the trainer's (answers|score of the unknown): .* nothing was written"
+        ParityError, match="does not give the trainer's (answers|out-of-distribution score): .* nothing was written"
     ):
         export(run, tmp_path / "model.onnx", load_for_training=trainer)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
@@ -107,13 +107,13 @@ def test_an_onnx_file_of_others_is_no_model_of_ours(tmp_path: Path) -> None:
         ModelFile.read(tmp_path / "theirs.onnx")
 
 
-def test_a_run_that_broke_off_is_exported_with_a_warning(run: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_exported_with_a_warning(run: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(run, tmp_path / "run")
     state = (copy / "run.json").read_text()
     (copy / "run.json").write_text(state.replace('"status": "finished"', '"status": "running"'))
     said: list[str] = []
     export(copy, tmp_path / "model.onnx", report=said.append)
-    assert said[0] == "warning: the run broke off after epoch 2 of 2: best so far"
+    assert said[0] == "warning: the run was interrupted after epoch 2 of 2: exporting its best weights so far"
 
 
 @pytest.mark.parametrize("damage", ["cut", "other network", "killed between"])

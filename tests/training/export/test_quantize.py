@@ -1,4 +1,4 @@
-"""A smaller model: what it keeps, what its gate refuses, and what is said of it."""
+"""Quantization: what a quantized model keeps, what the gate refuses, and what the command reports."""
 
 import shutil
 from dataclasses import replace
@@ -90,7 +90,7 @@ def test_it_says_what_it_was_made_of_and_how_it_did(small: ModelFile, model: Mod
     assert measured.float_macro_f1 == evaluate(model, dataset, "val").metrics.macro_f1
 
 
-def test_the_score_of_the_unknown_is_computed_in_float_and_its_threshold_is_set_anew(
+def test_the_out_of_distribution_score_is_computed_in_float_and_its_threshold_is_chosen_again(
     small: ModelFile, model: ModelFile, dataset: Dataset
 ) -> None:
     before, after = model.metadata.unknown, small.metadata.unknown
@@ -182,7 +182,7 @@ def test_a_spoilt_calibration_is_refused_and_nothing_is_written(
     model: ModelFile, black: Dataset, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
-    with pytest.raises(ParityError, match="the int8 model is too far from the float one: over 45 .* nothing was"):
+    with pytest.raises(ParityError, match="the int8 model differs too much from the float model: on 45 .* nothing was"):
         quantize(model, black, tmp_path / "out" / "small.onnx")
     assert list((tmp_path / "out").iterdir()) == []
 
@@ -204,7 +204,7 @@ def test_the_gate_is_strict_where_images_are_many_and_forgives_chance_where_they
     images: int, changed: int, fewer_right: int, loss: float, passes: bool
 ) -> None:
     gate = GATES["int8"]
-    assert gate.lets_pass(images=images, changed=changed, fewer_right=fewer_right, loss=loss) == passes
+    assert gate.passes(images=images, changed=changed, fewer_right=fewer_right, loss=loss) == passes
 
 
 def test_half_precision_needs_no_calibration(model: ModelFile, black: Dataset, tmp_path: Path) -> None:
@@ -212,19 +212,19 @@ def test_half_precision_needs_no_calibration(model: ModelFile, black: Dataset, t
 
 
 def test_a_quantised_model_is_not_quantised_again(small: ModelFile, dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="is quantised already: give the float model"):
+    with pytest.raises(ModelError, match="is quantized already: give the float model"):
         quantize(small, dataset, tmp_path / "again.onnx")
     disguised = small.metadata.model_copy(update={"quantisation": None})
     graph = onnx.load_from_string(small.data)
     del graph.metadata_props[:]
     write_model(tmp_path / "disguised.onnx", graph.SerializeToString(), disguised)
-    with pytest.raises(ModelError, match="is quantised already"):
+    with pytest.raises(ModelError, match="is quantized already"):
         quantize(ModelFile.read(tmp_path / "disguised.onnx"), dataset, tmp_path / "again.onnx")
 
 
 def test_a_dataset_without_the_models_classes_is_refused(model: ModelFile, dataset: Dataset, tmp_path: Path) -> None:
     others = replace(dataset, meta=dataset.meta.model_copy(update={"taxonomy": taxonomy_of_names("x", ["kraken"])}))
-    with pytest.raises(DatasetError, match=r"lacks 10 of the model's 10 classes \(.*\): name the dataset 'drawn'"):
+    with pytest.raises(DatasetError, match=r"lacks 10 of the model's 10 classes \(.*\): give the dataset 'drawn'"):
         quantize(model, others, tmp_path / "small.onnx")
 
 
@@ -241,7 +241,9 @@ def test_classes_that_the_model_does_not_know_are_left_out(model: ModelFile, dat
 def test_too_few_images_are_refused(model: ModelFile, dataset: Dataset, tmp_path: Path, split: str) -> None:
     rest = [record for record in dataset.records if record.split != split]
     few = replace(dataset, records=(*rest, *dataset.split(split)[:31]))
-    with pytest.raises(DatasetError, match=f"the split '{split}' of .* holds 31 images .* too few to rely on: 32"):
+    with pytest.raises(
+        DatasetError, match=f"the split '{split}' of .* holds 31 images .* too few: give a dataset with 32"
+    ):
         quantize(model, few, tmp_path / "small.onnx")
 
 

@@ -13,7 +13,7 @@ from pelagia_inference.machine.session import Session
 from pelagia_training.data.batches import load_fitted, targets_of
 from pelagia_training.evaluation.assess import assess
 from pelagia_training.evaluation.evaluate import evaluate
-from pelagia_training.figures.metrics import reliability_of
+from pelagia_training.figures.metrics import reliability_diagram
 from pelagia_training.network.backbone import Normalized, build_network, shows_features
 
 HALF = (0.5, 0.5, 0.5)
@@ -51,7 +51,7 @@ def test_the_errors_before_and_after_are_those_of_the_labels(model: ModelFile, d
     found = Session(model).answers(load_fitted(dataset, records, model.metadata.preprocess))
     targets = targets_of(records, model.metadata.classes)
     result = assess(model.metadata, found.probabilities, targets, found.scores, found.scores[:3] + 1000)
-    assert result.error == reliability_of(found.probabilities, targets).error
+    assert result.error == reliability_diagram(found.probabilities, targets).error
     assert result.error_before is not None
     assert result.unknown_flagged == 1.0
     assert result.known_flagged == (found.scores > model.metadata.unknown.threshold).mean()  # type: ignore[union-attr]

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pelagia_training.figures.bootstrap import BINS, intervals_of
-from pelagia_training.figures.metrics import confusion_matrix, metrics_of, reliability_of
+from pelagia_training.figures.metrics import confusion_matrix, metrics_of, reliability_diagram
 
 Answers = tuple[NDArray[np.float64], NDArray[np.int64], list[str]]
 
@@ -26,7 +26,7 @@ def survey(seed: int, groups: int = 12, each: int = 30, scatter: float = 0.25) -
 def test_a_draw_has_the_figures_of_the_images_of_the_groups_that_were_drawn() -> None:
     probabilities, targets, names = survey(1)
     random = np.random.default_rng(0)
-    bin_of = reliability_of(probabilities, targets).bin_of
+    bin_of = reliability_diagram(probabilities, targets).bin_of
     gap = probabilities.max(axis=1) - (probabilities.argmax(axis=1) == targets)
     groups = sorted(set(names))
     found = []

@@ -8,11 +8,11 @@ from pelagia_training.figures.calibrate import (
     calibrated,
     error_by_chance,
     fit_temperatures,
-    likelihood,
+    negative_log_likelihood,
     softmax,
     uncalibrated,
 )
-from pelagia_training.figures.metrics import reliability_of
+from pelagia_training.figures.metrics import reliability_diagram
 
 
 def drawn(images: int, divisors: tuple[float, ...], seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +51,7 @@ def test_the_error_falls_to_what_chance_would_show() -> None:
     assert found.error_before > 0.2
     assert found.error < 2 * found.error_by_chance
     assert found.likelihood < found.likelihood_before
-    assert found.error == reliability_of(held_out, targets).error
+    assert found.error == reliability_diagram(held_out, targets).error
     assert (found.images, found.bins) == (3000, 15)
 
 
@@ -73,7 +73,7 @@ def test_chance_alone_shows_more_of_an_error_the_fewer_the_images() -> None:
     few, many = (error_by_chance(softmax(drawn(count, (1.0,) * 4)[0])) for count in (150, 15_000))
     assert many < few / 3
     logits, targets = drawn(15_000, (1.0,) * 4)
-    assert reliability_of(softmax(logits), targets).error < 2 * many
+    assert reliability_diagram(softmax(logits), targets).error < 2 * many
 
 
 def test_what_the_network_said_before_is_told_from_what_it_says_after() -> None:
@@ -90,4 +90,4 @@ def test_what_a_softmax_does_not_see_changes_nothing() -> None:
 
 
 def test_a_certain_mistake_has_a_finite_likelihood() -> None:
-    assert np.isfinite(likelihood(np.array([[1.0, 0.0]]), np.array([1])))
+    assert np.isfinite(negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([1])))

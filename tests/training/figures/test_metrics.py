@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, precision_recall_fscore_support
 
-from pelagia_training.figures.metrics import confusion_matrix, figures_of, metrics_of, reliability_of
+from pelagia_training.figures.metrics import confusion_matrix, metric_arrays, metrics_of, reliability_diagram
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -36,7 +36,7 @@ def test_the_bins_of_the_calibration_error_have_equal_mass_and_its_value_is_that
     random = np.random.default_rng(3)
     probabilities = random.dirichlet((0.3, 0.3, 0.3), 100)
     targets = random.integers(0, 3, 100)
-    found = reliability_of(probabilities, targets, bins=7)
+    found = reliability_diagram(probabilities, targets, bins=7)
     assert found.images.min() >= 14
     assert found.images.max() <= 15
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == targets
@@ -49,7 +49,7 @@ def test_the_bins_of_the_calibration_error_have_equal_mass_and_its_value_is_that
 
 
 def test_fewer_images_than_bins_are_a_bin_each() -> None:
-    found = reliability_of(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]))
+    found = reliability_diagram(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 0]))
     assert found.images.tolist() == [1, 1]
     assert found.error == pytest.approx((0.1 + 0.8) / 2)
 
@@ -57,7 +57,7 @@ def test_fewer_images_than_bins_are_a_bin_each() -> None:
 def test_figures_of_many_matrices_are_those_of_each() -> None:
     matrices = np.random.default_rng(0).integers(0, 9, (20, 4, 4))
     matrices[3, 2] = 0
-    together = figures_of(matrices)
+    together = metric_arrays(matrices)
     for index, one in enumerate(matrices):
         alone = metrics_of(one)
         assert together["macro_f1"][index] == pytest.approx(alone.macro_f1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pelagia.taxonomy import Taxonomy, taxonomy_of_names
-from pelagia_training.figures.thresholds import choose_thresholds, lowest_threshold, reached
+from pelagia_training.figures.thresholds import choose_thresholds, coverage_and_precision, lowest_threshold
 from taxonomy_fixtures import TREE
 
 
@@ -45,7 +45,7 @@ def test_images_of_the_same_probability_are_taken_together() -> None:
 @pytest.mark.parametrize("target", [0.8, 0.9, 0.95])
 def test_other_images_of_the_kind_keep_the_target_too(target: float) -> None:
     decision = choose_thresholds(*drawn(3000, 4, 0.3, seed=1), TREE, target)
-    by_thresholds, by_roll_up = reached(*drawn(20_000, 4, 0.3, seed=2), TREE, decision)
+    by_thresholds, by_roll_up = coverage_and_precision(*drawn(20_000, 4, 0.3, seed=2), TREE, decision)
     for found in (by_thresholds, by_roll_up):
         assert found.precision is not None
         assert found.precision > target - 0.02  # a few hundred accepted images decide a threshold
@@ -63,7 +63,7 @@ def test_a_class_that_is_mostly_wrong_is_hardly_accepted_and_rolls_up_where_its_
     threshold = decision.classes["calanus"]
     assert threshold is None or (rows[:, 0] >= threshold).mean() < 0.01
     assert decision.taxa["Copepoda"] is not None
-    by_thresholds, by_roll_up = reached(rows, targets, TREE, decision)
+    by_thresholds, by_roll_up = coverage_and_precision(rows, targets, TREE, decision)
     assert by_roll_up.accepted > by_thresholds.accepted
 
 
@@ -71,9 +71,9 @@ def test_what_is_called_unknown_is_not_accepted() -> None:
     rows, targets = drawn(1000, 4, 0.1, seed=4)
     decision = choose_thresholds(rows, targets, TREE, 0.9)
     scores = np.arange(1000, dtype=np.float32)
-    _, without = reached(rows, targets, TREE, decision)
-    _, half = reached(rows, targets, TREE, decision, scores, 499.0)
-    _, nothing = reached(rows, targets, TREE, decision, scores, -1.0)
+    _, without = coverage_and_precision(rows, targets, TREE, decision)
+    _, half = coverage_and_precision(rows, targets, TREE, decision, scores, 499.0)
+    _, nothing = coverage_and_precision(rows, targets, TREE, decision, scores, -1.0)
     assert half.accepted == pytest.approx(without.accepted / 2, abs=0.05)
     assert (nothing.accepted, nothing.precision) == (0.0, None)
 

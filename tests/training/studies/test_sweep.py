@@ -22,14 +22,14 @@ from cli_fixtures import Pelagia
 from model_fixtures import REPOSITORY, TINY
 from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
-from pelagia.errors import ConfigError, InputError, MissingExtra
+from pelagia.errors import ConfigError, DiskFullError, InputError, MissingExtra
 from pelagia.options import needs
 from pelagia_labeling.importers.dataset import import_dataset
 from pelagia_training.config import TrainConfig
 from pelagia_training.fit.context import Step
 from pelagia_training.studies.space import Space, load_search
-from pelagia_training.studies.study import open_study
 from pelagia_training.studies.sweep import STUDY_FILE, Sweep, sweep
+from pelagia_training.studies.trials import open_trial_store
 from pelagia_training.train import train
 
 CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
@@ -133,8 +133,8 @@ def test_an_epoch_that_the_study_did_not_hear_of_is_told_by_the_next_start(
 
     with pytest.raises(BrokenOffError):
         sweep(config, space, out, trials=1, report=break_off)
-    with open_study(out / STUDY_FILE, space) as study:
-        assert [(trial.state, trial.epochs) for trial in study.trials()] == [("unfinished", 0)]
+    with open_trial_store(out / STUDY_FILE, space) as store:
+        assert [(trial.state, trial.epochs) for trial in store.trials()] == [("unfinished", 0)]
     assert sweep(config, space, out, trials=1).trials == swept[1].trials[:1]
     with closing(sqlite3.connect(out / STUDY_FILE)) as file:
         assert file.execute("SELECT step FROM trial_intermediate_values ORDER BY step").fetchall() == [(1,), (2,)]
@@ -157,17 +157,17 @@ def test_a_run_below_the_median_is_ended_and_lets_go_of_everything(
 ) -> None:
     out, (config, space) = tmp_path / "sweep", planned(dataset.root, "data.workers=1")
     out.mkdir()
-    with open_study(out / STUDY_FILE, space) as study:
+    with open_trial_store(out / STUDY_FILE, space) as store:
         for _ in range(5):
-            trial = study.next(config.seed)
+            trial = store.next(config.seed)
             assert trial is not None
-            study.tell_epochs(trial.number, [1.0, 1.0])
-            study.end(trial.number, "complete", 1.0)
+            store.record_epochs(trial.number, [1.0, 1.0])
+            store.end(trial.number, "complete", 1.0)
     threads = threading.active_count()
     last = sweep(config, space, out, trials=6, prune=prune).trials[-1]
     assert (last.state, last.epochs) == (("pruned", 1) if prune else ("complete", 2))
     assert last.macro_f1 is not None
-    assert ("ended: Pruned: others were better" in (out / "trial-6" / "train.log").read_text()) == prune
+    assert ("ended: Pruned: the other trials were better" in (out / "trial-6" / "train.log").read_text()) == prune
     assert threading.active_count() == threads
     assert not [one for one in psutil.Process().children() if any("spawn_main" in word for word in one.cmdline())]
     assert not (out / "trial-6" / "checkpoint.safetensors").exists()
@@ -191,7 +191,7 @@ def test_values_that_do_not_go_together_are_failed_trials_and_a_sweep_of_these_a
     done = pelagia("sweep", CONFIG, f"--set=dataset={dataset.root}", *search)
     assert done.returncode == 7
     assert done.stderr.splitlines()[-1] == (
-        "error: none of 2 trials came to its end; the last: values that do not go together: train: mixup and cutmix "
+        "error: none of 2 trials came to its end; the last: values that cannot be combined: train: mixup and cutmix "
         "are shares of the images: together they are 1 at most"
     )
     assert [trial["state"] for trial in json.loads((out / "sweep.json").read_text())["trials"]] == ["failed"] * 2
@@ -210,10 +210,10 @@ def test_a_space_of_few_combinations_is_tried_once_each(dataset: Dataset, tmp_pa
 def test_no_combination_is_drawn_twice(tmp_path: Path, seed: int) -> None:
     _, space = load_search(CONFIG, [], ["train.long_tail=none,focal,sqrt_sampling", "train.soup=2..3"])
     drawn = []
-    with open_study(tmp_path / STUDY_FILE, space) as study:
-        while trial := study.next(seed):
+    with open_trial_store(tmp_path / STUDY_FILE, space) as store:
+        while trial := store.next(seed):
             drawn.append(tuple(trial.values.values()))
-            study.end(trial.number, "complete", 0.5)
+            store.end(trial.number, "complete", 0.5)
     assert len(drawn) == len(set(drawn)) == 6
 
 
@@ -224,13 +224,13 @@ def test_what_is_drawn_depends_on_the_seed_and_neither_on_restarts_nor_on_the_or
         space = planned(dataset.root, search=search)[1]
         (tmp_path / folder).mkdir()
         for _ in range(starts):
-            with open_study(tmp_path / folder / STUDY_FILE, space) as study:
+            with open_trial_store(tmp_path / folder / STUDY_FILE, space) as store:
                 for _ in range(12 // starts):  # after ten of them, TPE no longer draws at random
-                    trial = study.next(seed)
+                    trial = store.next(seed)
                     assert trial is not None
-                    assert study.next(seed) == trial
-                    study.end(trial.number, "complete", -abs(trial.values["augment.strength"] - 1))
-                values = [one.values for one in study.trials()]
+                    assert store.next(seed) == trial
+                    store.end(trial.number, "complete", -abs(trial.values["augment.strength"] - 1))
+                values = [one.values for one in store.trials()]
         return values
 
     once = drawn("once", 0, 1, SEARCH)
@@ -241,13 +241,13 @@ def test_what_is_drawn_depends_on_the_seed_and_neither_on_restarts_nor_on_the_or
 @pytest.mark.slow
 def test_the_key_that_decides_is_named_once_twenty_trials_are_complete(tmp_path: Path) -> None:
     _, space = load_search(CONFIG, [], ["augment.light=0..1", "augment.noise=0..1"])
-    with open_study(tmp_path / STUDY_FILE, space) as study:
+    with open_trial_store(tmp_path / STUDY_FILE, space) as store:
         for number in range(1, 21):
-            assert study.importance() == {}, number
-            trial = study.next(0)
+            assert store.importance() == {}, number
+            trial = store.next(0)
             assert trial is not None
-            study.end(number, "complete", -abs(trial.values["augment.light"] - 0.5))
-        assert next(iter(study.importance())) == "augment.light"
+            store.end(number, "complete", -abs(trial.values["augment.light"] - 0.5))
+        assert next(iter(store.importance())) == "augment.light"
 
 
 def test_another_search_or_config_in_the_same_folder_is_refused_with_what_differs(
@@ -258,13 +258,13 @@ def test_another_search_or_config_in_the_same_folder_is_refused_with_what_differ
     with pytest.raises(InputError) as caught:
         sweep(*planned(dataset.root, "train.epochs=3", "data.workers=1", search=search), out, trials=4, prune=False)
     assert str(caught.value) == (
-        f"the sweep {out} was begun with something else, and its trials could not be compared:\n"
+        f"the sweep {out} was started with other values, so its trials could not be compared:\n"
         "  - train.epochs: was 2, is now 3\n"
         "  - --search train.long_tail: was none,sqrt_sampling, is now None\n"
         "  - --search train.lr: was log:0.0001..0.01, is now log:0.0001..0.02\n"
         "  - --search train.mixup: was None, is now 0,0.2\n"
         "  - --prune: was True, is now False\n"
-        "give it the old values, or choose another --out"
+        "set the old values again, or choose another --out"
     )
     assert Sweep.model_validate(json.loads((out / "sweep.json").read_text())) == found
 
@@ -274,7 +274,7 @@ def test_another_dataset_in_the_same_folder_is_refused(
 ) -> None:
     other = import_dataset(dataset.root / "images", tmp_path / "other", seed=3)
     with pytest.raises(
-        InputError, match=r"begun with something else, .*\n  - the dataset: was \w{12}, is now \w{12}\n"
+        InputError, match=r"started with other values, .*\n  - the dataset: was \w{12}, is now \w{12}\n"
     ):
         sweep(*planned(other.root), swept[0], trials=4)
 
@@ -287,9 +287,7 @@ def test_a_second_process_is_refused(dataset: Dataset, tmp_path: Path) -> None:
             refused.append(start(dataset.root, out, 1).communicate(timeout=60)[1])
 
     found = sweep(*planned(dataset.root), out, trials=1, report=report)
-    assert refused[0].startswith(
-        f"error: another process is at work on the sweep {out}: wait for it, or choose another"
-    )
+    assert refused[0].startswith(f"error: another process is using the sweep {out}: wait for it, or choose another")
     assert [trial.state for trial in found.trials] == ["complete"]
 
 
@@ -310,16 +308,16 @@ def test_a_network_that_there_is_not_is_a_failed_trial_where_another_was_right(
     dataset: Dataset, tmp_path: Path
 ) -> None:
     config, space = planned(dataset.root, search=("model.backbone=no_such_net,no_such",))
-    with open_study(tmp_path / STUDY_FILE, space) as study:
-        trial = study.next(config.seed)
+    with open_trial_store(tmp_path / STUDY_FILE, space) as store:
+        trial = store.next(config.seed)
         assert trial is not None
-        study.end(trial.number, "complete", 0.5)
+        store.end(trial.number, "complete", 0.5)
     last = sweep(config, space, tmp_path, trials=2).trials[-1]
     assert (last.state, last.epochs) == ("failed", 0)
     assert "has no 'no_such" in last.fault
 
 
-def test_a_damaged_study_is_one_line_and_is_made_anew_of_the_runs(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_damaged_study_file_is_one_line_and_is_made_again_from_the_runs(dataset: Dataset, tmp_path: Path) -> None:
     out, (config, space) = tmp_path / "sweep", planned(dataset.root)
     found = sweep(config, space, out, trials=1)
     (out / STUDY_FILE).write_bytes(b"no database" * 400)
@@ -331,6 +329,26 @@ def test_a_damaged_study_is_one_line_and_is_made_anew_of_the_runs(dataset: Datas
     said: list[str | Step] = []
     assert sweep(config, space, out, trials=1, report=said.append) == found
     assert not any(isinstance(event, Step) for event in said)
+
+
+def test_a_full_disk_is_known_by_the_error_code_of_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, space = load_search(CONFIG, [], SEARCH)
+    with open_trial_store(tmp_path / STUDY_FILE, space) as store:
+        assert store.next(0) is not None
+    connect = sqlite3.connect
+
+    def connect_to_a_full_disk(file: Path, timeout: float) -> sqlite3.Connection:
+        connection = connect(file, timeout=timeout)
+        connection.execute("PRAGMA max_page_count = 1")  # the file keeps its size and cannot grow
+        return connection
+
+    def store_a_long_fault() -> None:
+        with open_trial_store(tmp_path / STUDY_FILE, space) as store:
+            store.end(1, "failed", fault="x" * 1_000_000)
+
+    monkeypatch.setattr("pelagia_training.studies.trials.sqlite3.connect", connect_to_a_full_disk)
+    with pytest.raises(DiskFullError, match=r"the disk of .* is full: free some space, .*; the sweep resumes"):
+        store_a_long_fault()
 
 
 def test_all_faults_come_in_one_message_before_torch_is_imported(tmp_path: Path) -> None:
@@ -367,17 +385,17 @@ def test_all_faults_come_in_one_message_before_torch_is_imported(tmp_path: Path)
         "  - augment.strength: input should be less than or equal to 10 (found 200.0)",
         "  - train.long_tail: input should be 'none', 'balanced_sampling', 'sqrt_sampling', 'logit_adjustment', "
         "'focal' or 'effective_number' (found 'sqrt_samplin')",
-        "  - preprocess.size: '64.5..128' is no range: it takes two whole numbers, LOW..HIGH",
-        "  - augment.flips: it holds no number: name the values to try, augment.flips=A,B,C",
-        "  - train.epochs: '5..2' is no range: LOW must be below HIGH",
-        "  - train.lr: 'log:0..1' begins at 0: orders of magnitude begin above 0",
+        "  - preprocess.size: '64.5..128' is not a range: give two whole numbers, LOW..HIGH",
+        "  - augment.flips: the key holds no number: list the values to try, augment.flips=A,B,C",
+        "  - train.epochs: '5..2' is not a range: LOW must be less than HIGH",
+        "  - train.lr: 'log:0..1' begins at 0: LOW of a logarithmic range must be greater than 0",
         f"  - 'train.lr' {form}",
         f"  - train.soup: '2' {form}, with two values or more",
-        "  - train.mixup: it is given twice; leave one --search, or one --set, of it",
-        "  - data.workers is not searched: the figures do not depend on it; give it with --set",
-        "  - data.exclude is not searched: figures of other images cannot be compared; give it with --set",
-        "  - seed is not searched: the luckiest seed is no better a setting; give it with --set",
-        "  - model.size: '{' is no YAML: line 1, column 2: expected the node content, but found '<stream end>'",
+        "  - train.mixup: the key is given twice; keep one --search or one --set of it",
+        "  - data.workers cannot be searched: the metrics do not depend on it; set it with --set",
+        "  - data.exclude cannot be searched: metrics on different images cannot be compared; set it with --set",
+        "  - seed cannot be searched: a lucky seed is not a better config; set it with --set",
+        "  - model.size: '{' is not valid YAML: line 1, column 2: expected the node content, but found '<stream end>'",
         "set()",
     ]
 
@@ -394,8 +412,8 @@ def test_faults_of_the_config_and_of_the_search_come_together() -> None:
 def test_whole_numbers_are_drawn_where_a_key_holds_them(dataset: Dataset, tmp_path: Path) -> None:
     search = ("train.micro_batch=1..8", "train.lr=1e-4..1", "model.options.width=1..3", "model.size=true,false")
     config, space = planned(dataset.root, search=search)
-    with open_study(tmp_path / STUDY_FILE, space) as study:
-        trial = study.next(config.seed)
+    with open_trial_store(tmp_path / STUDY_FILE, space) as store:
+        trial = store.next(config.seed)
     assert trial is not None
     assert {key: type(value) for key, value in trial.values.items()} == {
         "model.options.width": int,

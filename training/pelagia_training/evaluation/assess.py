@@ -1,7 +1,7 @@
-"""How far a model's probabilities, thresholds and score of the unknown can be trusted, on labelled images.
+"""How well a model's calibration, thresholds and out-of-distribution score work on labelled images.
 
-The functions that `pelagia evaluate` and its report call. No validation image may be among the images: the thresholds
-were chosen on those.
+`pelagia evaluate` and its report call these functions. Validation images give optimistic results, because the
+temperatures and thresholds were fitted on them.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from pelagia.model.decision import CoverageAndPrecision
 from pelagia.model.metadata import ModelMetadata
 from pelagia.survey.journal import Prediction
 from pelagia_training.figures.calibrate import error_by_chance, uncalibrated
-from pelagia_training.figures.metrics import reliability_of
-from pelagia_training.figures.thresholds import reached
+from pelagia_training.figures.metrics import reliability_diagram
+from pelagia_training.figures.thresholds import coverage_and_precision
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was found on a split.
+    """Results of a model's calibration, decision rule and out-of-distribution score on a split.
 
     Attributes:
-        error: expected calibration error; ``error_before`` with every temperature 1, None where none was fitted.
-        error_by_chance: what as many images would show of a model without any error.
-        by_thresholds, by_roll_up: None where the model does not decide.
-        known_flagged: share of images of the model's classes that are called unknown; None where there is no score.
-        unknown_flagged: the same of images of other classes; None also where there are none.
+        error_before: expected calibration error with every temperature 1; None where no temperature was fitted.
+        error: expected calibration error with the model's temperatures.
+        error_by_chance: the error that a perfectly calibrated model would show on this number of images.
+        target_precision: that the thresholds were chosen for; None where the model has no thresholds.
+        by_thresholds, by_roll_up: by the class thresholds alone, and with taxa; None where the model has no thresholds.
+        known_flagged: share of images of the model's classes that are called unknown; None without a score.
+        unknown_flagged: the same share for images of other classes; None without a score or without such images.
     """
 
     error_before: float | None
@@ -42,23 +44,23 @@ class Assessment:
     unknown_flagged: float | None = None
 
     def lines(self) -> list[tuple[str, str]]:
-        """Name and value of each figure, for people."""
-        before = "" if self.error_before is None else f"{self.error_before:.4f} before, "
-        chance = f"{self.error_by_chance:.4f} would be chance"
+        """Name and value of each result, as text for people."""
+        before = "" if self.error_before is None else f"{self.error_before:.4f} before calibration, "
+        chance = f"{self.error_by_chance:.4f} is expected by chance"
         rows = [("calibration error", f"{before}{self.error:.4f} with the model's temperatures; {chance}")]
-        for name, found in (("by thresholds", self.by_thresholds), ("with roll-up", self.by_roll_up)):
-            if found is not None:
-                right = "-" if found.precision is None else f"{found.precision:.1%}"
+        for name, result in (("by thresholds", self.by_thresholds), ("with roll-up", self.by_roll_up)):
+            if result is not None:
+                precision = "-" if result.precision is None else f"{result.precision:.1%}"
                 target = f"target {self.target_precision:.0%}"
-                rows.append((name, f"{found.accepted:.1%} accepted, precision {right} ({target})"))
+                rows.append((name, f"{result.accepted:.1%} of images accepted, precision {precision} ({target})"))
         if self.known_flagged is not None:
-            rows.append(("called unknown", f"{self.known_flagged:.1%} of the known"))
+            rows.append(("called unknown", f"{self.known_flagged:.1%} of images of the model's classes"))
         if self.unknown_flagged is not None:
-            rows.append(("of other classes", f"{self.unknown_flagged:.1%} called unknown"))
+            rows.append(("called unknown", f"{self.unknown_flagged:.1%} of images of other classes"))
         return rows
 
     def as_json(self) -> dict[str, object]:
-        """The figures as plain values."""
+        """The results as plain values."""
         return {
             name: value.model_dump() if isinstance(value, CoverageAndPrecision) else value
             for name, value in vars(self).items()
@@ -66,8 +68,8 @@ class Assessment:
 
 
 def scores_of(predictions: Sequence[Prediction]) -> NDArray[np.float32] | None:
-    """The scores of the unknown of those that have not failed: float32; None where no image has one."""
-    scores = [one.unknown for one in predictions if one.unknown is not None]
+    """The out-of-distribution scores of images that did not fail: float32; None where no image has a score."""
+    scores = [prediction.unknown for prediction in predictions if prediction.unknown is not None]
     return np.array(scores, np.float32) if scores else None
 
 
@@ -81,15 +83,16 @@ def assess(
     """Compares a model's answers with the labels.
 
     Args:
+        metadata: of the model.
         probabilities: float32, N x classes, as the runner gives them.
-        targets: int64, N.
-        scores: of the unknown, float32, N; None where the model gives none.
-        scores_of_others: of images of classes that the model does not know; None where there are none.
+        targets: int64, N, the labels' class indices.
+        scores: float32, N, out-of-distribution scores; None where the model computes none.
+        scores_of_others: float32, scores of images of classes that the model does not know; None without such images.
     """
     before = None
     if metadata.calibration is not None:
-        before = reliability_of(uncalibrated(probabilities, metadata.calibration.temperatures), targets).error
-    found = Assessment(before, reliability_of(probabilities, targets).error, error_by_chance(probabilities))
+        before = reliability_diagram(uncalibrated(probabilities, metadata.calibration.temperatures), targets).error
+    calibration = Assessment(before, reliability_diagram(probabilities, targets).error, error_by_chance(probabilities))
     flagged: dict[str, float | None] = {}
     limit = None if metadata.unknown is None else metadata.unknown.threshold
     if scores is not None and limit is not None:
@@ -97,8 +100,8 @@ def assess(
         if scores_of_others is not None:
             flagged["unknown_flagged"] = float((scores_of_others > limit).mean())
     if not metadata.decider.decides:
-        return Assessment(**{**vars(found), **flagged})
+        return Assessment(**{**vars(calibration), **flagged})
     rule = metadata.decision
-    by_thresholds, by_roll_up = reached(probabilities, targets, metadata.taxonomy, rule, scores, limit)
+    by_thresholds, by_roll_up = coverage_and_precision(probabilities, targets, metadata.taxonomy, rule, scores, limit)
     decided = {"target_precision": rule.target_precision, "by_thresholds": by_thresholds, "by_roll_up": by_roll_up}
-    return Assessment(**{**vars(found), **decided, **flagged})
+    return Assessment(**{**vars(calibration), **decided, **flagged})

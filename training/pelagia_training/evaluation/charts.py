@@ -1,7 +1,7 @@
-"""Charts as SVG text that stands within a page: drawn by matplotlib, which needs no network and no script.
+"""Charts as SVG text for an HTML page, drawn by matplotlib; they need no network and no script.
 
-Invariant: a chart takes its text colour and its font from the page around it, so it is readable on white and in dark
-mode; its identifiers begin with its own name, so several stand on one page; the same figures give the same text.
+Invariant: a chart takes its text colour and its font from the page, so it is readable in light and in dark mode. Its
+identifiers begin with its own name, so that one page can hold several charts. The same data give the same text.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter, MaxNLocator
 
-from pelagia_training.figures.metrics import Reliability
+from pelagia_training.figures.metrics import ReliabilityDiagram
 
-_INK = "#010203"  # stands for the page's text colour until the chart is written
-_COLOURS = ("#2f7ed8", "#d9822b", "#2a9d6f", "#a05195")
+_INK = "#010203"  # a placeholder, replaced by the page's text color in the finished SVG
+_COLORS = ("#2f7ed8", "#d9822b", "#2a9d6f", "#a05195")
 _STYLE: Any = {
     "text.parse_math": False,
     "svg.fonttype": "none",
@@ -32,28 +32,34 @@ _STYLE: Any = {
     "axes.edgecolor": _INK,
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.prop_cycle": cycler(color=_COLOURS),
+    "axes.prop_cycle": cycler(color=_COLORS),
     "xtick.color": _INK,
     "ytick.color": _INK,
     "legend.frameon": False,
 }
 
 
-def reliability_chart(reliability: Reliability) -> str:
-    """Accuracy against confidence, a dot a bin; on the diagonal a model is as good as it says."""
+def reliability_chart(reliability: ReliabilityDiagram) -> str:
+    """The reliability diagram: accuracy against confidence, one dot a bin; the diagonal is perfect calibration."""
 
     def draw(axes: Axes) -> None:
         low = min(0.9, *reliability.confidence, *reliability.accuracy) - 0.03
-        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle="--", label="as good as it says")
+        axes.plot([0, 1], [0, 1], color=_INK, linewidth=0.8, linestyle="--", label="perfectly calibrated")
         axes.plot(reliability.confidence, reliability.accuracy, marker="o", markersize=5, label="this model")
-        axes.set(xlim=(low, 1.01), ylim=(low, 1.01), xlabel="confidence", ylabel="share that is right")
+        axes.set(xlim=(low, 1.01), ylim=(low, 1.01), xlabel="confidence", ylabel="accuracy")
         axes.legend(loc="upper left")
 
     return _svg("reliability", draw)
 
 
 def curves_chart(name: str, curves: Mapping[str, Sequence[float]], ylabel: str) -> str:
-    """Lines over epochs 1, 2, ...; ``name`` is letters."""
+    """Lines over epochs 1, 2, ...
+
+    Args:
+        name: prefix of the SVG's identifiers, letters only.
+        curves: label of a line -> its values, one an epoch.
+        ylabel: label of the vertical axis.
+    """
 
     def draw(axes: Axes) -> None:
         for label, values in curves.items():
@@ -66,7 +72,7 @@ def curves_chart(name: str, curves: Mapping[str, Sequence[float]], ylabel: str) 
 
 
 def sizes_chart(sides: Sequence[int]) -> str:
-    """How many images have a longer side of so many pixels."""
+    """A histogram of the images' longer sides, in pixels."""
 
     def draw(axes: Axes) -> None:
         low, high = min(sides), max(sides)

@@ -1,9 +1,12 @@
-"""`pelagia evaluate`: figures of a model on a dataset's split, through the runner, so that they are the field's."""
+"""`pelagia evaluate`: metrics of a model on a dataset's split.
+
+Invariant: the images go through the runner that `pelagia classify` uses, so the metrics hold in the field.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,21 +22,37 @@ from pelagia_training.data.batches import targets_of
 from pelagia_training.data.resplit import as_trained
 from pelagia_training.evaluation.assess import Assessment, assess, scores_of
 from pelagia_training.figures.bootstrap import Intervals, intervals_of
-from pelagia_training.figures.metrics import Matrix, Metrics, Reliability, confusion_matrix, metrics_of, reliability_of
+from pelagia_training.figures.metrics import (
+    Matrix,
+    Metrics,
+    ReliabilityDiagram,
+    confusion_matrix,
+    metrics_of,
+    reliability_diagram,
+)
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model did on a split: its answers, and the figures that follow from them.
+    """A model's answers on a split, and the metrics that follow from them.
 
     Attributes:
-        model: its name; ``model_sha256`` is empty where it is no file yet.
-        unknown: class -> images that were left out, because the model does not know the class.
-        records: the images that were compared.
-        targets: int64, N, the index of each one's label in ``classes``.
+        model: its name.
+        model_sha256: SHA-256 of the model file; empty for a run that is not exported yet.
+        dataset: its name.
+        fingerprint: of the dataset.
+        split: name of the split.
+        failed: number of images that could not be read.
+        unknown: class -> number of images left out because the model does not know the class.
+        classes: the model's classes.
+        records: the N images that were compared.
+        targets: int64, N, the index of each image's label in ``classes``.
         probabilities: float32, N x classes.
-        confusion: int64, classes x classes, rows labelled as, columns predicted as.
-        assessment: what follows from the model's own rule; None of a run that is no model yet.
+        confusion: int64, classes x classes; rows are labels, columns are predictions.
+        metrics: of ``confusion``.
+        reliability: of ``probabilities``.
+        intervals: of the metrics, by resampling groups.
+        assessment: results of the model's own decision rule; None for a run that is not exported yet.
     """
 
     model: str
@@ -49,7 +68,7 @@ class Evaluation:
     probabilities: NDArray[np.float32]
     confusion: Matrix
     metrics: Metrics
-    reliability: Reliability
+    reliability: ReliabilityDiagram
     intervals: Intervals
     assessment: Assessment | None = None
 
@@ -69,7 +88,7 @@ class Evaluation:
 
     @property
     def headline(self) -> dict[str, float]:
-        """The figures that have an interval in ``intervals.headline``, by the same names."""
+        """The metrics that have an interval in ``intervals.headline``, by the same names."""
         return {**self.metrics.headline, "ece": self.reliability.error}
 
 
@@ -79,42 +98,39 @@ def evaluate(
     split: str = "test",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Classifies a split and compares with its labels. Classes that the model does not know are left out and counted.
+    """Classifies a split (train, val, test or all) and compares the answers with the labels.
 
-    On the dataset of its training, a model of a fold is measured on the fold's splits.
+    Images of classes that the model does not know are left out of the metrics and counted. A model of a fold, evaluated
+    on its own dataset, is evaluated on the fold's splits. ``progress`` gets the images done and the images in all.
 
     Raises:
+        InputError: there is no such split.
         DatasetError: no image of the split can be compared.
     """
     classes = model.metadata.classes
     dataset = as_trained(dataset, model.metadata)
-    unknown = Counter(record.class_name for record in dataset.split(split) if record.class_name not in classes)
     records = [record for record in dataset.split(split) if record.class_name in classes]
     others = [record for record in dataset.split(split) if record.class_name not in classes]
-    answers: list[Prediction] = []
-    for predictions in predict(_images(dataset, [*records, *others]), model):
-        answers += predictions
-        progress(len(answers), len(records) + len(others))
-    usable = [(record, one) for record, one in zip(records, answers, strict=False) if one.ok]
-    failed = len(records) - len(usable)
-    if not usable:
+    unknown = Counter(record.class_name for record in others)
+    predictions = _classify(model, dataset, [*records, *others], progress)
+    answered = [pair for pair in zip(records, predictions, strict=False) if pair[1].ok]
+    failed = len(records) - len(answered)
+    if not answered:
         raise DatasetError(
             f"nothing to compare in the split '{split}' of {dataset.root}: {failed} images failed, "
             f"{unknown.total()} are of classes that the model does not know ({first_few(unknown) or 'none'})"
         )
-    compared = [record for record, _ in usable]
-    probabilities = np.stack([one.probabilities for _, one in usable if one.probabilities is not None])
-    scores = scores_of([one for _, one in usable]), scores_of(answers[len(records) :])
+    compared = [record for record, _ in answered]
+    probabilities = np.stack([answer.probabilities for _, answer in answered if answer.probabilities is not None])
+    scores = scores_of([answer for _, answer in answered]), scores_of(predictions[len(records) :])
+    assessment = assess(model.metadata, probabilities, targets_of(compared, classes), *scores)
+    name = (model.path.name, model.sha256)
     return evaluation_of(
-        compared,
-        probabilities,
-        classes,
-        dataset,
-        split,
-        model=(model.path.name, model.sha256),
+        *(compared, probabilities, classes, dataset, split),
+        model=name,
         failed=failed,
         unknown=dict(unknown),
-        assessment=assess(model.metadata, probabilities, targets_of(compared, classes), *scores),
+        assessment=assessment,
     )
 
 
@@ -130,12 +146,12 @@ def evaluation_of(
     unknown: dict[str, int] | None = None,
     assessment: Assessment | None = None,
 ) -> Evaluation:
-    """Every figure of answers that are there already.
+    """Every metric of answers that were computed before; the other arguments are as in `Evaluation`.
 
     Args:
         records: one or more images, all of ``classes``.
-        probabilities: float32, one row a record.
-        split: what ``records`` are called.
+        probabilities: float32, N x classes, one row a record.
+        split: name of the set of ``records``.
         model: name and SHA-256.
     """
     targets = targets_of(records, classes)
@@ -154,11 +170,19 @@ def evaluation_of(
         probabilities=probabilities,
         confusion=confusion,
         metrics=metrics_of(confusion),
-        reliability=reliability_of(probabilities, targets),
+        reliability=reliability_diagram(probabilities, targets),
         intervals=intervals_of(probabilities, targets, [record.group for record in records]),
         assessment=assessment,
     )
 
 
-def _images(dataset: Dataset, records: Sequence[Record]) -> Iterator[SourceImage]:
-    return (SourceImage(record.path, dataset.file(record), record.extra) for record in records)
+def _classify(
+    model: ModelFile, dataset: Dataset, records: Sequence[Record], progress: Callable[[int, int], None]
+) -> list[Prediction]:
+    """The runner's answer for each record, in the same order."""
+    images = (SourceImage(record.path, dataset.file(record), record.extra) for record in records)
+    predictions: list[Prediction] = []
+    for batch in predict(images, model):
+        predictions += batch
+        progress(len(predictions), len(records))
+    return predictions

@@ -1,6 +1,6 @@
-"""What a run says of images that it did not see, by torch: for folds, for the leak, for a run without a model.
+"""Evaluation of a run in torch, without an exported model: for cross-validation, `pelagia leak` and unexported runs.
 
-Figures that are to hold in the field come from `pelagia_training.evaluation.evaluate`, of the exported file.
+Metrics that must hold in the field come from `pelagia_training.evaluation.evaluate`, which runs the exported file.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from pelagia_training.runs.load import dataset_of, load_trained
 
 
 def evaluate_run(run: Path, split: str) -> Evaluation:
-    """Figures of a run's best weights on a split of its dataset.
+    """Metrics of a run's best weights on a split of its dataset.
 
     Raises:
-        InputError, DatasetError: the run or its dataset is gone or damaged, or the split holds nothing to compare.
+        InputError, DatasetError: the run or its dataset is missing or damaged, or the split has no image to compare.
     """
     config, state = read_run(run)
     dataset = dataset_of(state.dataset, config, state)
     records = [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
     if not records:
-        raise DatasetError(f"the split '{split}' of {dataset.root} holds no image of the run's classes")
+        raise DatasetError(
+            f"the split '{split}' of {dataset.root} holds no image of the run's classes: choose another split"
+        )
     images = StreamedCrops(dataset, records, config.preprocess)
     sizes = sizes_of(records) if config.model.size else None
     network = load_trained(run, config, state).to("cuda" if torch.cuda.is_available() else "cpu")

@@ -1,9 +1,9 @@
-"""The folder that `pelagia evaluate --out` makes: an evaluation as a page, as tables, and as JSON.
+"""The folder that `pelagia evaluate --out` makes: an evaluation as an HTML page, as CSV tables and as JSON.
 
-report.html      everything, to read
-metrics.json     every figure with its interval
-per_class.csv    a row a class
-confusion.csv    counts; rows labelled as, columns predicted as
+report.html      everything, for people
+metrics.json     every metric with its interval
+per_class.csv    one row a class
+confusion.csv    counts; rows are labels, columns are predictions
 confusion.png    the same as a picture
 """
 
@@ -26,15 +26,17 @@ def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves
     """Writes the new folder ``out``.
 
     Args:
-        dataset: the one that was evaluated on; the page shows some of its images.
-        curves: of the run that made the model.
+        evaluation: what to write.
+        dataset: that the evaluation is of; the page shows some of its images.
+        out: the folder to make.
+        curves: learning curves of the run that made the model.
 
     Raises:
         InputError: ``out`` exists.
     """
     with new_folder(out, "evaluation") as folder:
         (folder / "metrics.json").write_text(json.dumps(as_json(evaluation), indent=2) + "\n", encoding="utf-8")
-        write_table(folder / "per_class.csv", _COLUMNS, _rows(evaluation))
+        write_table(folder / "per_class.csv", _PER_CLASS_HEADER, _per_class_rows(evaluation))
         rows = [(name, *counts.tolist()) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)]
         write_table(folder / "confusion.csv", ("labelled \\ predicted", *evaluation.classes), rows)
         _draw(evaluation, folder / "confusion.png")
@@ -48,14 +50,14 @@ def per_class(evaluation: Evaluation) -> list[tuple[str, str, str, str, int]]:
     return list(zip(evaluation.classes, *columns, metrics.support.tolist(), strict=True))
 
 
-_FIGURES = ("precision", "recall", "f1")
-_COLUMNS = ("class", *_FIGURES, "support", *(f"{name}_{end}" for name in _FIGURES for end in ("low", "high")))
+_METRICS = ("precision", "recall", "f1")
+_PER_CLASS_HEADER = ("class", *_METRICS, "support", *(f"{name}_{end}" for name in _METRICS for end in ("low", "high")))
 
 
-def _rows(evaluation: Evaluation) -> list[tuple[Cell, ...]]:
-    """`per_class`, and the intervals; empty where there is none."""
+def _per_class_rows(evaluation: Evaluation) -> list[tuple[Cell, ...]]:
+    """The rows of `per_class` with the ends of the intervals; empty cells where there is no interval."""
     return [
-        (*row, *(cell for name in _FIGURES for cell in _ends(evaluation.intervals.per_class[name][index])))
+        (*row, *(cell for name in _METRICS for cell in _ends(evaluation.intervals.per_class[name][index])))
         for index, row in enumerate(per_class(evaluation))
     ]
 
@@ -69,9 +71,9 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
     metrics, intervals = evaluation.metrics, evaluation.intervals
     table = {
         name: {
-            **{figure: float(getattr(metrics, figure)[index]) for figure in _FIGURES},
+            **{metric: float(getattr(metrics, metric)[index]) for metric in _METRICS},
             "support": int(metrics.support[index]),
-            "intervals": {figure: _pair(intervals.per_class[figure][index]) for figure in _FIGURES},
+            "intervals": {metric: _pair(intervals.per_class[metric][index]) for metric in _METRICS},
         }
         for index, name in enumerate(evaluation.classes)
     }
@@ -98,7 +100,7 @@ def _pair(interval: Interval | None) -> list[float] | None:
 
 
 def _draw(evaluation: Evaluation, path: Path) -> None:
-    """The confusion matrix: colour by share of the labelled class, counts in the cells."""
+    """Draws the confusion matrix: the colour is the share of the labelled class, the text is the count."""
     from matplotlib.figure import Figure
 
     counts = evaluation.confusion

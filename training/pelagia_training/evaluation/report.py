@@ -1,8 +1,8 @@
-"""An evaluation as one HTML page that needs nothing else: no network, no file beside it.
+"""An evaluation as one HTML page that needs no network and no other file.
 
-Invariant: every text on the page goes through the template's escaping, for classes, paths and stations are named by
-people; only the charts, which `pelagia_training.evaluation.charts` draws, enter as they are. The page forbids itself the network.
-A further section, such as what a threshold abstains on, is one `Section`.
+Invariant: the template escapes every text, because people choose the names of classes, files and stations. Only the
+charts, which `pelagia_training.evaluation.charts` draws, are inserted as markup. The page's content security policy
+forbids all network access.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pelagia_training.figures.metrics import Matrix, metrics_of
 
 _THUMB = PreprocessSpec(size=96)
 _QUALITY = 75
-_CONFUSIONS, _OF_EACH, _SUREST = 6, 6, 12
+_MOST_CONFUSIONS, _IMAGES_EACH, _MOST_MISTAKES = 6, 6, 12
 _MOST_GROUPS = 300
 _HEADLINES = {
     "accuracy": "Accuracy",
@@ -45,7 +45,7 @@ Curves = Mapping[str, Sequence[float]]
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a sortable table: what it shows, what it sorts by, and the interval behind it."""
+    """A cell of a sortable table: its text, the value to sort by, and the text of its interval."""
 
     text: str
     value: float = 0.0
@@ -54,7 +54,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A sortable table. The first cell of a row is its name, and sorts by its text."""
+    """A sortable table. The first cell of a row is the row's name and is sorted by its text."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -62,7 +62,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Chart:
-    """SVG of `pelagia_training.evaluation.charts`, and what it shows in words."""
+    """An SVG of `pelagia_training.evaluation.charts`, its description for screen readers, and its caption."""
 
     svg: str
     alt: str
@@ -71,7 +71,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small image: WebP in base64, its name, what stands for it, and what stands below it."""
+    """A small image: WebP in base64, its file name, its description for screen readers, and the lines below it."""
 
     data: str
     name: str
@@ -88,25 +88,15 @@ def write_report(
     """Writes the page ``path``.
 
     Args:
-        dataset: the one that was evaluated on; some of its images are shown.
-        curves: of the run that made the model.
+        path: the file to write.
+        evaluation: what the page shows.
+        dataset: that the evaluation is of; some of its images are shown.
+        curves: learning curves of the run that made the model.
     """
-    groups = _groups(evaluation)
-    contents = {
-        "headline": "Headline",
-        "classes": "Classes",
-        "confusion": "Confusion matrix",
-        "mistakes": "Mistakes",
-        "calibration": "Calibration",
-        **({"learning": "Learning curves"} if curves else {}),
-        **({"limits": "Limits"} if evaluation.assessment else {}),
-        "groups": "By group",
-        "data": "Dataset",
-    }
     page = render(
         "report.html",
         title=f"{evaluation.model} on {evaluation.dataset}, split {evaluation.split}",
-        contents=list(contents.items()),
+        contents=_contents(evaluation, curves),
         headline=_headline(evaluation),
         interval_note=_interval_note(evaluation),
         notes=_notes(evaluation, dataset),
@@ -114,13 +104,11 @@ def write_report(
         classes=_classes(evaluation),
         matrix=_matrix(evaluation),
         confusions=_confusions(evaluation, dataset),
-        surest=_surest(evaluation, dataset),
+        confident_mistakes=_confident_mistakes(evaluation, dataset),
         reliability=_reliability(evaluation),
         curves=_curves(curves) if curves else [],
         limits=evaluation.assessment.lines() if evaluation.assessment else (),
-        groups_title="Figures by group",
-        groups_text=_groups_text(evaluation, dataset, groups),
-        groups=groups,
+        **_group_section(evaluation, dataset),
         data_text=_data_text(dataset),
         data=_data(dataset),
         sizes=_sizes(dataset),
@@ -128,15 +116,36 @@ def write_report(
     write_text(path, page)
 
 
+def _contents(evaluation: Evaluation, curves: Curves | None) -> list[tuple[str, str]]:
+    """The identifier and the link text of each section."""
+    return [
+        ("headline", "Summary"),
+        ("classes", "Classes"),
+        ("confusion", "Confusion matrix"),
+        ("mistakes", "Confusions"),
+        ("calibration", "Calibration"),
+        *([("learning", "Learning curves")] if curves else []),
+        *([("limits", "Thresholds")] if evaluation.assessment else []),
+        ("groups", "Groups"),
+        ("data", "Dataset"),
+    ]
+
+
+def _group_section(evaluation: Evaluation, dataset: Dataset) -> dict[str, object]:
+    groups = _groups(evaluation)
+    text = _groups_text(evaluation, dataset, groups)
+    return {"groups_title": "Metrics by group", "groups_text": text, "groups": groups}
+
+
 def render(template: str, **values: object) -> str:
-    """A page of `pages/`, everything in it escaped."""
+    """The HTML text of a template in `pages/`; every value is escaped."""
     loader = jinja2.PackageLoader("pelagia_training.evaluation", "pages")
     pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     return pages.get_template(template).render(**values)
 
 
 def thumbnail(dataset: Dataset, record: Record, alt: str, lines: Sequence[str]) -> Thumbnail | None:
-    """An image of the dataset; None where it cannot be read, which the page does without."""
+    """A small copy of a dataset's image; None where the image cannot be read."""
     try:
         pixels = load(dataset.file(record).read_bytes(), _THUMB)
     except (OSError, ImageError):
@@ -163,9 +172,9 @@ def _headline(evaluation: Evaluation) -> list[dict[str, str]]:
 
 def _interval_note(evaluation: Evaluation) -> str:
     return (
-        f"{evaluation.images} images of {evaluation.groups} group{'s' * (evaluation.groups != 1)}. Below each figure: "
-        "where it lies in 95% of draws of as many groups from these. What another training run would change is not "
-        "in it."
+        f"{evaluation.images} images of {evaluation.groups} group{'s' * (evaluation.groups != 1)}. Below each value: "
+        "its 95% confidence interval, by resampling the groups (bootstrap). The interval does not cover how much "
+        "another training run would differ."
     )
 
 
@@ -178,14 +187,15 @@ def _notes(evaluation: Evaluation, dataset: Dataset) -> list[str]:
         notes.append(f"Left out: {evaluation.failed} images that cannot be read.")
     if evaluation.split == "val":
         notes.append(
-            "The best epoch was chosen by these images, so the figures flatter a little: judge by the test split."
+            "The best epoch was chosen by these images, so the metrics are slightly optimistic. Report those of the "
+            "test split."
         )
     if evaluation.groups < FEW_GROUPS:
-        notes.append(f"Only {evaluation.groups} groups: the intervals are too narrow.")
+        notes.append(f"There are only {evaluation.groups} groups, so the intervals are too narrow.")
     if dataset.meta.split.group_column is None:
         notes.append(
-            "This dataset has no groups: images of one sample may stand on both sides of the split, so the figures "
-            "flatter, and the intervals are too narrow."
+            "This dataset has no groups, so images of one sample may be in the training split and in the test split. "
+            "The metrics are optimistic and the intervals are too narrow. Import the dataset with --group-column."
         )
     return notes
 
@@ -208,14 +218,14 @@ def _classes(evaluation: Evaluation) -> Table:
     for record in evaluation.records:
         groups[record.class_name].add(record.group)
 
-    def figure(name: str, index: int) -> Cell:
+    def metric(name: str, index: int) -> Cell:
         value = float(getattr(metrics, name)[index])
         return Cell(f"{value:.3f}", value, _between(intervals[name][index], 2))
 
     rows = [
         [
             Cell(name),
-            *(figure(one, index) for one in ("precision", "recall", "f1")),
+            *(metric(column, index) for column in ("precision", "recall", "f1")),
             _count(int(metrics.support[index])),
             _count(len(groups[name])),
         ]
@@ -246,56 +256,59 @@ def _matrix(evaluation: Evaluation) -> dict[str, object]:
 
 
 def _confusions(evaluation: Evaluation, dataset: Dataset) -> list[dict[str, object]]:
-    """The pairs of classes that are confused most often, with the images on which the model is surest of it."""
+    """The pairs of classes that are confused most often, each with its most confident mistakes."""
     wrong = evaluation.confusion.copy()
     np.fill_diagonal(wrong, 0)
-    found: list[dict[str, object]] = []
-    for cell in np.argsort(-wrong, axis=None, kind="stable")[:_CONFUSIONS]:
+    confusions: list[dict[str, object]] = []
+    for cell in np.argsort(-wrong, axis=None, kind="stable")[:_MOST_CONFUSIONS]:
         row, column = np.unravel_index(cell, wrong.shape)
         if not wrong[row, column]:
             break
-        label, guess, count = evaluation.classes[row], evaluation.classes[column], wrong[row, column]
+        label, prediction, count = evaluation.classes[row], evaluation.classes[column], wrong[row, column]
         chosen = np.flatnonzero((evaluation.targets == row) & (evaluation.predicted == column))
-        share = count / evaluation.confusion[row].sum()
-        found.append(
+        labelled = evaluation.confusion[row].sum()
+        confusions.append(
             {
-                "title": f"{label} taken for {guess}",
-                "text": f"{count} of {evaluation.confusion[row].sum()} images of {label} ({share:.0%}); the surest:",
-                "images": _shown(evaluation, dataset, chosen, _OF_EACH, named=False),
+                "title": f"{label}, predicted as {prediction}",
+                "text": f"{count} of {labelled} images of {label} ({count / labelled:.0%}), most confident first:",
+                "images": _most_confident(evaluation, dataset, chosen, _IMAGES_EACH, named=False),
             }
         )
-    return found
+    return confusions
 
 
-def _surest(evaluation: Evaluation, dataset: Dataset) -> list[Thumbnail]:
-    return _shown(evaluation, dataset, np.flatnonzero(evaluation.predicted != evaluation.targets), _SUREST, named=True)
+def _confident_mistakes(evaluation: Evaluation, dataset: Dataset) -> list[Thumbnail]:
+    mistakes = np.flatnonzero(evaluation.predicted != evaluation.targets)
+    return _most_confident(evaluation, dataset, mistakes, _MOST_MISTAKES, named=True)
 
 
-def _shown(evaluation: Evaluation, dataset: Dataset, indices: Matrix, most: int, *, named: bool) -> list[Thumbnail]:
-    """Those of ``indices`` of which the model is surest; ``named``: with the classes below them."""
+def _most_confident(
+    evaluation: Evaluation, dataset: Dataset, indices: Matrix, most: int, *, named: bool
+) -> list[Thumbnail]:
+    """The images of ``indices`` with the highest confidence, highest first; ``named``: with their classes below."""
     grouped = evaluation.groups < evaluation.images
-    sure = evaluation.probabilities[indices].max(axis=1)
+    confidence = evaluation.probabilities[indices].max(axis=1)
     images = []
-    for index in indices[np.argsort(-sure, kind="stable")][:most]:
-        record, guess = evaluation.records[index], evaluation.classes[evaluation.predicted[index]]
-        probability = float(evaluation.probabilities[index].max())
-        alt = f"labelled {record.class_name}, predicted {guess}: {record.source or record.path}"
-        said = f"{probability:.2f}, not {record.class_name}"
-        lines = ((guess, said) if named else (f"{probability:.2f}",)) + ((record.group,) if grouped else ())
+    for index in indices[np.argsort(-confidence, kind="stable")][:most]:
+        record, prediction = evaluation.records[index], evaluation.classes[evaluation.predicted[index]]
+        probability = f"{float(evaluation.probabilities[index].max()):.2f}"
+        alt = f"labelled {record.class_name}, predicted {prediction}: {record.source or record.path}"
+        classes = (f"{prediction} {probability}", f"label: {record.class_name}")
+        lines = (classes if named else (probability,)) + ((record.group,) if grouped else ())
         images.append(thumbnail(dataset, record, alt, lines))
-    return [one for one in images if one is not None]
+    return [image for image in images if image is not None]
 
 
 def _reliability(evaluation: Evaluation) -> Chart:
     bins = evaluation.reliability
     points = "; ".join(
-        f"{confidence:.2f}: {right:.2f}" for confidence, right in zip(bins.confidence, bins.accuracy, strict=True)
+        f"{confidence:.2f}: {accuracy:.2f}" for confidence, accuracy in zip(bins.confidence, bins.accuracy, strict=True)
     )
     return Chart(
         charts.reliability_chart(bins),
-        f"Confidence and share that is right, bin by bin: {points}",
-        f"{len(bins.images)} bins of equally many images ({int(bins.images.min())} or more each). Below the dashed "
-        f"line the model is too sure. Expected calibration error {bins.error:.3f}.",
+        f"Confidence and accuracy of each bin: {points}",
+        f"Reliability diagram: {len(bins.images)} bins of equal size ({int(bins.images.min())} images or more each). "
+        f"Below the dashed line the model is overconfident. Expected calibration error {bins.error:.3f}.",
     )
 
 
@@ -303,7 +316,7 @@ def _curves(curves: Curves) -> list[Chart]:
     losses = {name: values for name, values in curves.items() if name.endswith("loss")}
     scores = {name: values for name, values in curves.items() if name.startswith("val_") and name not in losses}
     made = []
-    for name, lines, label in (("losses", losses, "loss"), ("scores", scores, "validation")):
+    for name, lines, label in (("losses", losses, "loss"), ("scores", scores, "validation metric")):
         if lines:
             ends = ", ".join(f"{line} {values[0]:.3f} to {values[-1]:.3f}" for line, values in lines.items())
             named = {line.removeprefix("val_").replace("_", " "): values for line, values in lines.items()}
@@ -313,7 +326,7 @@ def _curves(curves: Curves) -> list[Chart]:
 
 
 def _groups(evaluation: Evaluation) -> Table | None:
-    """A row a group, the largest groups; None where every image is a group of its own."""
+    """The largest groups, one row each; None where every group holds a single image."""
     if evaluation.groups == evaluation.images:
         return None
     names, group_of = np.unique([record.group for record in evaluation.records], return_inverse=True)
@@ -327,27 +340,27 @@ def _groups(evaluation: Evaluation) -> Table | None:
         present = int((metrics.support > 0).sum())
         accuracy, macro = metrics.accuracy, metrics.macro_f1
         wrong = round(counts[index] * (1 - accuracy))
-        figures = (Cell(f"{accuracy:.3f}", accuracy), Cell(f"{macro:.3f}", macro))
-        rows.append([Cell(str(names[index])), _count(int(counts[index])), _count(present), _count(wrong), *figures])
+        values = (Cell(f"{accuracy:.3f}", accuracy), Cell(f"{macro:.3f}", macro))
+        rows.append([Cell(str(names[index])), _count(int(counts[index])), _count(present), _count(wrong), *values])
     return Table(("Group", "Images", "Classes", "Wrong", "Accuracy", "Macro-F1"), rows)
 
 
 def _groups_text(evaluation: Evaluation, dataset: Dataset, groups: Table | None) -> str:
     if groups is None:
-        return "Every image is a group of its own: there is nothing to tell apart."
+        return "Every group holds a single image, so there are no metrics by group."
     column = dataset.meta.split.group_column
-    by = f"Groups are values of \u201c{column}\u201d. " if column else ""
-    shown = f"The {_MOST_GROUPS} largest of {evaluation.groups}. " if evaluation.groups > _MOST_GROUPS else ""
-    return f"{by}{shown}A group that is much worse than the rest is worth a look; small ones scatter."
+    by = f"The groups are the values of \u201c{column}\u201d. " if column else ""
+    most = f"The table shows the {_MOST_GROUPS} largest of {evaluation.groups} groups. "
+    shown = most if evaluation.groups > _MOST_GROUPS else ""
+    return f"{by}{shown}Check a group that is much worse than the others. Values of small groups vary by chance."
 
 
 def _data_text(dataset: Dataset) -> str:
     meta = dataset.meta
     groups = len({record.group for record in dataset.records})
     left = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in meta.left_out.items())
-    return (
-        f"{meta.name}: {meta.images:,} images of {len(meta.counts)} classes in {groups:,} groups, all splits together."
-        + (f" Left out when it was made: {left}." if left else "")
+    return f"{meta.name}: {meta.images:,} images of {len(meta.counts)} classes in {groups:,} groups, in all splits." + (
+        f" Left out when the dataset was made: {left}." if left else ""
     )
 
 
@@ -356,11 +369,11 @@ def _data(dataset: Dataset) -> Table:
         [Cell(name), *(_count(counts[split]) for split in SPLITS), _count(sum(counts[split] for split in SPLITS))]
         for name, counts in dataset.meta.counts.items()
     ]
-    return Table(("Class", *SPLITS, "together"), rows)
+    return Table(("Class", *SPLITS, "total"), rows)
 
 
 def _sizes(dataset: Dataset) -> Chart:
     sides = [max(record.width, record.height) for record in dataset.records]
     low, middle, high = np.quantile(sides, (0.05, 0.5, 0.95))
-    text = f"median {middle:.0f} pixels, nine in ten between {low:.0f} and {high:.0f}"
+    text = f"median {middle:.0f} pixels, 90% of images between {low:.0f} and {high:.0f}"
     return Chart(charts.sizes_chart(sides), f"Longer side of the images: {text}", f"Longer side: {text}.")

@@ -1,4 +1,4 @@
-"""Is a smaller model worth it? Speed and figures of both, measured on this machine in one run."""
+"""Speed and metrics of a float model and of a smaller one, both measured on this machine in one run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from pelagia_inference.machine.setting import DEFAULT_BATCH
 from pelagia_training.evaluation.evaluate import Evaluation, evaluate
 
 LEAST_SPEED = 1.15
+"""Least speed-up for which a smaller model is worth using."""
 MOST_LOSS = 0.01
+"""Most macro-F1 that it may lose."""
 _TIMED_IMAGES = 64
 _ROUNDS = 9
 _SECONDS = 0.3
@@ -25,10 +27,12 @@ _SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Comparison:
-    """A float model and the smaller one on a split.
+    """A float model and a smaller one on a split.
 
     Attributes:
-        speed: how many times as fast the smaller one is; None where it was not timed.
+        large: evaluation of the float model.
+        small: evaluation of the smaller model.
+        speed: how many times as fast as the float model the smaller one is; None where they were not timed.
     """
 
     large: Evaluation
@@ -37,17 +41,19 @@ class Comparison:
 
     @property
     def change(self) -> float:
-        """What the macro-F1 gained, or below 0 lost."""
+        """Macro-F1 of the smaller model minus that of the float model."""
         return self.small.metrics.macro_f1 - self.large.metrics.macro_f1
 
     @property
     def against(self) -> list[str]:
-        """Why the smaller model is not worth it; empty where it is."""
+        """Reasons not to use the smaller model; empty where it is worth using."""
         reasons = []
         if self.speed is not None and self.speed < LEAST_SPEED:
-            reasons.append(f"it is {self.speed:.2f} times as fast here, and {LEAST_SPEED:g} is the least that pays")
+            reasons.append(
+                f"it is only {self.speed:.2f} times as fast on this machine (at least {LEAST_SPEED:g} is needed)"
+            )
         if self.change < -MOST_LOSS:
-            reasons.append(f"it loses {-self.change:.4f} of macro-F1, and {MOST_LOSS:g} is the most")
+            reasons.append(f"it loses {-self.change:.4f} of macro-F1 (at most {MOST_LOSS:g} is allowed)")
         return reasons
 
 
@@ -60,42 +66,52 @@ def compare(
     timed: bool = True,
     report: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
-    """Evaluates both models through the runner, and times them unless told not to.
+    """Evaluates both models through the runner, and measures their speed.
+
+    Args:
+        large: the float model.
+        small: the smaller model made of it.
+        dataset: to evaluate on.
+        split: train, val, test or all.
+        timed: whether to measure the speed.
+        report: called with a line of text for people.
 
     Raises:
         DatasetError: no image of the split can be compared.
     """
-    report(f"both models over the split '{split}'")
+    report(f"evaluating both models on the split '{split}'")
     evaluations = evaluate(large, dataset, split), evaluate(small, dataset, split)
     if not timed:
         return Comparison(*evaluations, speed=None)
-    report(f"speed: {_ROUNDS} rounds in turns, every core busy")
+    report(f"measuring the speed: {_ROUNDS} rounds in which the models take turns, on all cores")
     fitted = [load_sized(reference.data, large.metadata.preprocess) for reference in large.metadata.references]
     images = [fitted[index % len(fitted)] for index in range(_TIMED_IMAGES)]
     return Comparison(*evaluations, speed=speed_ratio(large, small, images))
 
 
 def speed_ratio(first: ModelFile, second: ModelFile, images: Sequence[Fitted]) -> float:
-    """How many times as fast ``second`` is: the median over rounds in which both take turns on every core.
+    """How many times as fast as ``first`` ``second`` is: the median over rounds in which they take turns on all cores.
 
     Args:
-        images: for both models; taken in batches of `DEFAULT_BATCH`.
+        first: a model.
+        second: another model.
+        images: input of both models; split into batches of `DEFAULT_BATCH`.
     """
     batches = [stacked(images[start : start + DEFAULT_BATCH]) for start in range(0, len(images), DEFAULT_BATCH)]
 
     def seconds(sessions: list[Session], times: int) -> float:
-        def work(session: Session) -> None:
+        def run_batches(session: Session) -> None:
             for _ in range(times):
                 for batch in batches:
                     session.probabilities(*batch)
 
         began = perf_counter()
-        list(pool.map(work, sessions))
+        list(pool.map(run_batches, sessions))
         return perf_counter() - began
 
-    one, other = ([Session(model) for _ in range(usable_cores())] for model in (first, second))
+    first_sessions, second_sessions = ([Session(model) for _ in range(usable_cores())] for model in (first, second))
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for sessions in (other, one):
+        for sessions in (second_sessions, first_sessions):
             warm = seconds(sessions, 1)
         times = max(1, round(_SECONDS / warm))
-        return median(seconds(one, times) / seconds(other, times) for _ in range(_ROUNDS))
+        return median(seconds(first_sessions, times) / seconds(second_sessions, times) for _ in range(_ROUNDS))

@@ -1,10 +1,11 @@
-"""`pelagia export`: a training run -> one .onnx file that has passed the parity gate."""
+"""`pelagia export`: writes a training run as one .onnx file that has passed the parity gate."""
 
 from __future__ import annotations
 
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -42,7 +43,15 @@ from pelagia_training.runs.load import dataset_of, load_trained
 
 _REFERENCES = 4
 _REFERENCE_BYTES = 64_000
-_LARGEST_MODEL = 2_000_000_000  # protobuf's limit for one message
+_LARGEST_MODEL = 2_000_000_000  # bytes; protobuf's limit for one message
+
+
+@dataclass(frozen=True)
+class _GateImages:
+    """Validation images for the parity gate: their records, and the bytes of their files in the same order."""
+
+    records: Sequence[Record]
+    encoded: Sequence[bytes]
 
 
 def export(
@@ -54,61 +63,48 @@ def export(
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> ModelFile:
-    """Writes the best weights of ``run`` as the model ``out``, if the parity gate lets it pass.
+    """Writes the best weights of ``run`` as the model ``out``, if it passes the parity gate.
 
     Args:
-        dataset: where the run's dataset lies now, if it was moved.
-        orientations: another `model.orientations` than the run's config has.
-        load_for_training: the trainer's preprocessing, `pelagia.images.preprocess.load` by default; another one is how the
-            gate itself is tested.
+        run: the run folder.
+        out: the .onnx file to make.
+        dataset: the folder of the run's dataset, where it was moved.
+        orientations: replaces `model.orientations` of the run's config.
+        load_for_training: the trainer's preprocessing, by default `load`; only tests of the gate give another one.
+        report: called with a line of text for people.
 
     Raises:
-        InputError: ``out`` exists, or ``run`` is no run, has no weights, or they are damaged.
-        ConfigError: the network was not trained on so many orientations.
-        DatasetError: the dataset is gone, or is not the one that was trained on.
-        ParityError: the exported graph and the trained network disagree. Nothing is left behind.
+        InputError: ``out`` exists, or ``run`` is not a run, or its weights are missing or damaged.
+        ConfigError: the network was not trained on that many orientations.
+        DatasetError: the dataset is missing, or is not the one that the run was trained on.
+        ParityError: the exported graph and the trained network disagree. No file is left behind.
     """
     refuse_model(out)
     config, state = read_run(run)
-    if orientations is not None:
-        config = _with_orientations(config, orientations)
+    config = _with_orientations(config, orientations)
     if state.status != "finished":
-        report(f"warning: the run broke off after epoch {state.epoch} of {config.train.epochs}: best so far")
+        epochs = f"epoch {state.epoch} of {config.train.epochs}"
+        report(f"warning: the run was interrupted after {epochs}: exporting its best weights so far")
     images = dataset_of(dataset or state.dataset, config, state)
-    train, val = (_known(images, split, state) for split in ("train", "val"))
-    report("temperatures, thresholds and the score of the unknown")
-    trained = load_trained(run, config, state)
-    with memory_kept():
-        trusted = calibrate_network(trained, images, (train, val), state.taxonomy, config.preprocess, config.decision)
-    if trusted.unknown is None:
-        report(f"warning: {config.model.backbone} does not end in one linear layer: no score of the unknown")
+    calibrated = _calibrate(run, config, state, images, report)
     report("tracing the network")
-    graph = to_onnx(trusted.network, config.preprocess.size)
-    records = spread(val, 2 * GATE_IMAGES)
-    encoded = _read(images, records)
-    report(f"parity gate over {len(encoded)} validation images")
-    with memory_kept():
-        expected = trained_answers(
-            trusted.network,
-            encoded,
-            load_for_training or (lambda data: load(data, config.preprocess)),
-            sizes_of(records) if config.model.size else None,
-        )
-    metadata = _metadata(config, state, trusted, _references(encoded, records, expected))
-    with new_model(out) as candidate:
-        write_model(candidate, graph, metadata)
-        pixel_sizes = [pixel_size_um(record.extra) for record in records]
-        parity = check_parity(ModelFile.read(candidate), encoded, expected, pixel_sizes)
-        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}))
-        verify(ModelFile.read(candidate))
-    return ModelFile.read(out)
+    graph = to_onnx(calibrated.network, config.preprocess.size)
+    records = spread(_known(images, "val", state), 2 * GATE_IMAGES)
+    gate = _GateImages(records, _read(images, records))
+    report(f"parity gate over {len(records)} validation images")
+    expected = _trainer_answers(calibrated, config, gate, load_for_training)
+    return _write_checked(out, graph, _metadata(config, state, calibrated, _references(gate, expected)), gate, expected)
 
 
 def to_onnx(network: Deployed, size: int) -> bytes:
-    """``network`` (uint8 N x size x size x 3 in) as a serialised ONNX ModelProto, N free.
+    """``network`` as a serialised ONNX ModelProto with a free batch axis.
+
+    Args:
+        network: takes uint8, N x size x size x 3, RGB, 0..255.
+        size: side of the images in pixels.
 
     Raises:
-        ModelError: too large for one file.
+        ModelError: the network is too large for one file.
     """
     example = example_inputs(network.classifier, size)
     batch = {0: torch.export.Dim("N", min=1, max=4096)}
@@ -128,24 +124,69 @@ def to_onnx(network: Deployed, size: int) -> bytes:
     proto = program.model_proto  # type: ignore[union-attr]
     if proto.ByteSize() > _LARGEST_MODEL:
         raise ModelError(
-            f"the network has {proto.ByteSize() / 1e9:.1f} GB of weights, one .onnx file holds 2: "
+            f"the network has {proto.ByteSize() / 1e9:.1f} GB of weights, but one .onnx file can hold only 2 GB: "
             "choose a smaller backbone"
         )
     graph: bytes = proto.SerializeToString()
     if has_external_data(graph):
         raise ModelError(
-            "the exporter put weights into a second file; please report this with your versions of torch and onnx"
+            "the exporter wrote weights into a second file; please report this with your versions of torch and onnx"
         )
     return graph
 
 
-def _with_orientations(config: TrainConfig, orientations: int) -> TrainConfig:
+def _calibrate(
+    run: Path, config: TrainConfig, state: RunState, dataset: Dataset, report: Callable[[str], None]
+) -> CalibratedNetwork:
+    """The trained network with temperatures, thresholds and, where possible, an out-of-distribution score."""
+    report("fitting temperatures, thresholds and the out-of-distribution score")
+    known = _known(dataset, "train", state), _known(dataset, "val", state)
+    network = load_trained(run, config, state)
+    with memory_kept():
+        calibrated = calibrate_network(network, dataset, known, state.taxonomy, config.preprocess, config.decision)
+    if calibrated.unknown is None:
+        report(
+            f"warning: {config.model.backbone} does not end in one linear layer, so the model has no "
+            "out-of-distribution score"
+        )
+    return calibrated
+
+
+def _trainer_answers(
+    calibrated: CalibratedNetwork,
+    config: TrainConfig,
+    gate: _GateImages,
+    load_for_training: Callable[[bytes], Image] | None,
+) -> Answers:
+    """The network's answers in torch for the gate's images, with the trainer's preprocessing."""
+    load_image = load_for_training or (lambda data: load(data, config.preprocess))
+    with memory_kept():
+        sizes = sizes_of(gate.records) if config.model.size else None
+        return trained_answers(calibrated.network, gate.encoded, load_image, sizes)
+
+
+def _write_checked(out: Path, graph: bytes, metadata: ModelMetadata, gate: _GateImages, expected: Answers) -> ModelFile:
+    """Writes the model ``out`` once it has passed the parity gate and its self-test. Raises ParityError."""
+    pixel_sizes = [pixel_size_um(record.extra) for record in gate.records]
+    with new_model(out) as candidate:
+        write_model(candidate, graph, metadata)
+        parity = check_parity(ModelFile.read(candidate), gate.encoded, expected, pixel_sizes)
+        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}))
+        verify(ModelFile.read(candidate))
+    return ModelFile.read(out)
+
+
+def _with_orientations(config: TrainConfig, orientations: int | None) -> TrainConfig:
+    """The config with another `model.orientations`, if one is given. Raises ConfigError where it is not possible."""
+    if orientations is None:
+        return config
     document = config.model_dump()
     document["model"]["orientations"] = orientations
     return validate(document, TrainConfig, "--orientations")
 
 
 def _known(dataset: Dataset, split: str, state: RunState) -> list[Record]:
+    """The images of a split that are of the run's classes."""
     return [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
 
 
@@ -156,8 +197,9 @@ def _read(dataset: Dataset, records: Sequence[Record]) -> list[bytes]:
         raise DatasetError(f"cannot read {error.filename}: run `pelagia dataset check {dataset.root}`") from None
 
 
-def _references(encoded: Sequence[bytes], records: Sequence[Record], expected: Answers) -> list[ReferenceImage]:
+def _references(gate: _GateImages, expected: Answers) -> list[ReferenceImage]:
     """The smallest validation image of each of a few classes, with the trainer's answers."""
+    encoded, records = gate.encoded, gate.records
     chosen: dict[str, int] = {}
     for index in sorted(range(len(encoded)), key=lambda index: len(encoded[index])):
         chosen.setdefault(records[index].class_name, index)
@@ -175,7 +217,7 @@ def _references(encoded: Sequence[bytes], records: Sequence[Record], expected: A
 
 
 def _metadata(
-    config: TrainConfig, state: RunState, trusted: CalibratedNetwork, references: Sequence[ReferenceImage]
+    config: TrainConfig, state: RunState, calibrated: CalibratedNetwork, references: Sequence[ReferenceImage]
 ) -> ModelMetadata:
     dataset = {"name": state.dataset_name, "fingerprint": state.fingerprint, "counts": state.counts}
     return ModelMetadata(
@@ -186,12 +228,12 @@ def _metadata(
         taxonomy=state.taxonomy,
         preprocess=config.preprocess,
         normalisation={"mean": state.mean, "std": state.std},
-        temperature=float(np.exp(np.mean(np.log(trusted.calibration.temperatures)))),
-        calibration=trusted.calibration,
-        decision=trusted.decision,
-        unknown=trusted.unknown,
-        validation_confusion=tuple(map(tuple, trusted.confusion.tolist())),
-        metrics={f"val_{name}": value for name, value in metrics_of(trusted.confusion).headline.items()},
+        temperature=float(np.exp(np.mean(np.log(calibrated.calibration.temperatures)))),
+        calibration=calibrated.calibration,
+        decision=calibrated.decision,
+        unknown=calibrated.unknown,
+        validation_confusion=tuple(map(tuple, calibrated.confusion.tolist())),
+        metrics={f"val_{name}": value for name, value in metrics_of(calibrated.confusion).headline.items()},
         dataset=dataset,
         training={**config.model_dump(mode="json"), "best_epoch": state.best_epoch, "epochs_done": state.epoch},
         parity=Parity(images=0, batch_sizes=BATCH_SIZES, top1_disagreements=0, max_probability_difference=0.0),

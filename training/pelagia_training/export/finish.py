@@ -1,7 +1,7 @@
-"""What a finished run leaves beside its weights: the model that goes to the field, and the report on the val split.
+"""The last step of `pelagia train`: exports the model and writes the report on the validation split.
 
-Invariant: the run is whole before this begins and stays so whatever fails here; `pelagia export` and `pelagia evaluate`
-make the same again.
+Invariant: the run is complete before this step, and a failure here does not change it; `pelagia export` and
+`pelagia evaluate` can make both files again.
 """
 
 from __future__ import annotations
@@ -21,10 +21,14 @@ from pelagia_training.runs.logs import read_curves
 
 
 def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> ModelFile:
-    """Exports a run's best weights into its folder and writes the report, through the runner.
+    """Exports a run's best weights into the run folder, and writes the report of the exported model.
+
+    Args:
+        run: the run folder; an older model in it is replaced.
+        report: called with a line of text for people.
 
     Raises:
-        PelagiaError: as `export`; the report is then that of `report_without_model`.
+        PelagiaError: as `export`; the report then shows the network as torch runs it.
     """
     config, state = read_run(run)
     (run / MODEL_FILE).unlink(missing_ok=True)
@@ -39,7 +43,7 @@ def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> Mod
 
 
 def report_without_model(run: Path) -> None:
-    """Writes the report of the network as torch runs it, which has no thresholds and no score of the unknown yet."""
+    """Writes the report of the network as torch runs it, without thresholds and out-of-distribution score."""
     config, state = read_run(run)
     dataset = dataset_of(state.dataset, config, state)
     write_report(run / REPORT_FILE, evaluate_run(run, "val"), dataset, read_curves(run))

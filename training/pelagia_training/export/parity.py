@@ -1,13 +1,14 @@
-"""The gate that every exported model passes: the trained network and the exported file give the same answers.
+"""The parity gate: every exported model must give the same answers as the trained network.
 
-One side is the trainer: its preprocessing and torch. The other is the field: the runner's decode and ONNX Runtime, at
-batch 1 and batch 8, on the encoded bytes of real validation images. Models that preprocess differently in the field, or
-that a converter changed, are the silent fault that this project exists to end.
+One side is the trainer: its preprocessing and torch. The other side is the field: the runner's preprocessing and ONNX
+Runtime, at batch sizes 1 and 8, on the encoded bytes of real validation images. The gate finds models that are
+preprocessed differently in the field, and models that the conversion has changed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from pelagia.model.metadata import TOLERANCE, ModelFile, Parity
 from pelagia_inference.machine.session import Answers, Session, stacked
 
 GATE_IMAGES = 256
+"""Images that the gate takes at least, where the validation split has as many."""
 BATCH_SIZES = (1, 8)
 
 
@@ -29,61 +31,89 @@ def trained_answers(
     load_for_training: Callable[[bytes], Image],
     sizes: NDArray[np.float32] | None = None,
 ) -> Answers:
-    """What the trainer's side says; an image at a time, as no batch can then change it.
+    """The trainer's answers, one image at a time, so that the batch has no effect on them.
 
     Args:
-        sizes: float32, N x 3, as the trainer took them from the manifest; None where the network takes none.
+        network: in torch, on the CPU.
+        encoded: the bytes of N image files.
+        load_for_training: the trainer's preprocessing.
+        sizes: float32, N x 3, from the manifest, as in training; None where the network takes no sizes.
     """
     network.eval()
-    found = []
+    outputs = []
     with torch.no_grad():
         for index, data in enumerate(encoded):
             size = () if sizes is None else (torch.from_numpy(sizes[index : index + 1]),)
-            found.append(network(torch.from_numpy(load_for_training(data)[None]), *size))
-    if isinstance(found[0], tuple):
-        return Answers(*(torch.cat(part).numpy() for part in zip(*found, strict=True)))
-    return Answers(torch.cat(found).numpy())
+            outputs.append(network(torch.from_numpy(load_for_training(data)[None]), *size))
+    if isinstance(outputs[0], tuple):
+        return Answers(*(torch.cat(part).numpy() for part in zip(*outputs, strict=True)))
+    return Answers(torch.cat(outputs).numpy())
+
+
+@dataclass(frozen=True)
+class _Differences:
+    """How far the exported model's answers are from the trainer's, over all images and batch sizes.
+
+    Attributes:
+        top1: number of answers with another most probable class.
+        probability: largest difference of a probability.
+        score: largest difference of an out-of-distribution score.
+    """
+
+    top1: int
+    probability: float
+    score: float
 
 
 def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers, pixel_sizes: Sequence[float]) -> Parity:
-    """Compares the field's side with ``expected``, the trainer's.
+    """Compares the exported model's answers with ``expected``, the trainer's.
 
     Args:
         model: the exported file.
-        encoded: images as they lie on the disk.
-        pixel_sizes: micrometres along the side of a pixel of each image; the rest of a size is found in the bytes.
+        encoded: the bytes of N image files.
+        expected: the trainer's answers for them.
+        pixel_sizes: micrometres along the side of a pixel, for each image; width and height come from the bytes.
 
     Raises:
-        ParityError: a top-1 differs, a probability differs by more than `TOLERANCE`, or a score of the unknown by more
-            than the model's tolerance.
+        ParityError: a top-1 differs, a probability differs by more than `TOLERANCE`, or an out-of-distribution score
+            by more than the model's tolerance.
     """
-    session, spec, unknown = Session(model), model.metadata.preprocess, model.metadata.unknown
-    pixels, sizes = stacked([load_sized(data, spec) for data in encoded], pixel_sizes)
-    disagreements, worst, scores = 0, 0.0, 0.0
-    for size in BATCH_SIZES:
-        places = [slice(start, start + size) for start in range(0, len(pixels), size)]
-        parts = [session.answers(pixels[place], sizes[place]) for place in places]
-        found = np.concatenate([part.probabilities for part in parts])
-        disagreements += int((found.argmax(1) != expected.probabilities.argmax(1)).sum())
-        worst = max(worst, float(np.abs(found - expected.probabilities).max()))
-        if expected.unknown is not None:
-            told = np.concatenate([part.scores for part in parts])
-            scores = max(scores, float(np.abs(told - expected.unknown).max()))
-    if disagreements or not worst <= TOLERANCE:
+    unknown = model.metadata.unknown
+    differences = _compare(model, encoded, expected, pixel_sizes)
+    if differences.top1 or not differences.probability <= TOLERANCE:
         raise ParityError(
             f"the exported model does not give the trainer's answers: over {len(encoded)} images at batch "
-            f"{' and '.join(map(str, BATCH_SIZES))}, {disagreements} top-1 differ and the largest difference of a "
-            f"probability is {worst:.2g} (allowed: 0 and {TOLERANCE:g}); nothing was written"
+            f"{' and '.join(map(str, BATCH_SIZES))}, {differences.top1} top-1 differ and the largest difference of a "
+            f"probability is {differences.probability:.2g} (allowed: 0 and {TOLERANCE:g}); nothing was written"
         )
-    if unknown is not None and not scores <= unknown.tolerance:
+    if unknown is not None and not differences.score <= unknown.tolerance:
         raise ParityError(
-            f"the exported model does not give the trainer's score of the unknown: over {len(encoded)} images the "
-            f"largest difference is {scores:.2g} (allowed: {unknown.tolerance:g}); nothing was written"
+            f"the exported model does not give the trainer's out-of-distribution score: over {len(encoded)} images the "
+            f"largest difference is {differences.score:.2g} (allowed: {unknown.tolerance:g}); nothing was written"
         )
     return Parity(
         images=len(encoded),
         batch_sizes=BATCH_SIZES,
         top1_disagreements=0,
-        max_probability_difference=worst,
-        max_unknown_difference=None if unknown is None else scores,
+        max_probability_difference=differences.probability,
+        max_unknown_difference=None if unknown is None else differences.score,
     )
+
+
+def _compare(
+    model: ModelFile, encoded: Sequence[bytes], expected: Answers, pixel_sizes: Sequence[float]
+) -> _Differences:
+    """The differences over all `BATCH_SIZES`."""
+    session, spec = Session(model), model.metadata.preprocess
+    pixels, sizes = stacked([load_sized(data, spec) for data in encoded], pixel_sizes)
+    top1, probability, score = 0, 0.0, 0.0
+    for batch_size in BATCH_SIZES:
+        slices = [slice(start, start + batch_size) for start in range(0, len(pixels), batch_size)]
+        answers = [session.answers(pixels[part], sizes[part]) for part in slices]
+        probabilities = np.concatenate([answer.probabilities for answer in answers])
+        top1 += int((probabilities.argmax(1) != expected.probabilities.argmax(1)).sum())
+        probability = max(probability, float(np.abs(probabilities - expected.probabilities).max()))
+        if expected.unknown is not None:
+            scores = np.concatenate([answer.scores for answer in answers])
+            score = max(score, float(np.abs(scores - expected.unknown).max()))
+    return _Differences(top1, probability, score)

@@ -1,15 +1,19 @@
-"""A float ONNX graph -> the same network in int8 or half precision. Its ends stay as they are.
+"""Converts a float ONNX graph to int8 or half precision. The first and the last operations stay in float32.
 
-Invariant: what lies between the input and the first layer with weights (the cast and the normalisation), and what
-follows the last such layer (temperatures and softmax), computes in float32, and so does all that is made of the size,
-which is a few numbers an image. In int8 the last layer, the classifier, stays float as well: it costs next to no time,
-and its rounding would go straight into the probabilities. Where there is a score of the unknown, so does in both all
-that is computed from the features: the score is a small difference of them.
+Invariant: these compute in float32:
 
-Int8 is QDQ form: activations uint8, weights int8 with a scale for each output channel, ranges from calibration images.
-A CPU without VNNI adds two products of 8 bits in 16 and cuts off what does not fit, which moved a probability by up to
-0.21. So weights take 7 bits, where no sum can overflow, and every x86 CPU computes the same. Depthwise convolutions are
-computed in another way, never overflow, and suffer from 7 bits: they keep 8.
+- the nodes between the input and the first layer with weights (the cast and the normalization);
+- the nodes after the last layer with weights (temperatures and softmax);
+- the nodes that are computed from the image's size, which are only a few numbers an image;
+- in int8 also the last layer, the classifier: it takes little time, and its rounding errors would enter the
+  probabilities directly;
+- in a model with an out-of-distribution score, all nodes that are computed from the features, because the score is a
+  small difference between large numbers.
+
+Int8 uses the QDQ form: activations are uint8, weights are int8 with one scale for each output channel, and the ranges
+come from calibration images. A CPU without VNNI adds two products of 8 bits in 16 bits and saturates, which changed a
+probability by up to 0.21. So weights take 7 bits: no sum overflows, and every x86 CPU computes the same. Depthwise
+convolutions are computed differently, never overflow, and lose accuracy with 7 bits, so their weights take 8 bits.
 """
 
 from __future__ import annotations
@@ -29,73 +33,80 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from pelagia.errors import ModelError
+from pelagia.errors import ModelError, first_line
 from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
 
 _OUTPUTS = {OUTPUT_NAME, UNKNOWN_NAME}
-_WEIGHTED = ("Conv", "Gemm", "MatMul")
+_WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
-"""uint8, N x size x size x 3, and sizes, float32, N x 3; these are for the models that take them."""
+"""Pixels, uint8, N x size x size x 3, RGB, 0..255; and sizes, float32, N x 3, for the models that take them."""
 _HALF, _FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 
 
 def is_float(graph: bytes) -> bool:
-    """Whether a serialised ModelProto holds neither quantised nor half-precision values."""
+    """Whether a serialized ModelProto holds neither quantized nor half-precision values."""
     body = onnx.load_from_string(graph).graph
-    quantised = any(node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv") for node in body.node)
-    return not quantised and all(tensor.data_type != _HALF for tensor in body.initializer)
+    quantized = any(node.op_type in ("QuantizeLinear", "DequantizeLinear", "QLinearConv") for node in body.node)
+    return not quantized and all(tensor.data_type != _HALF for tensor in body.initializer)
 
 
 def to_int8(graph: bytes, batches: Iterable[Batch]) -> bytes:
-    """The graph in int8.
+    """The graph in int8, as a serialized ModelProto.
 
     Args:
-        graph: serialised ModelProto of a float model of ours.
-        batches: calibration images; every activation's range is what it takes on them.
+        graph: serialized ModelProto of a float model that `pelagia export` made.
+        batches: calibration images, which determine the range of every activation.
 
     Raises:
-        ModelError: ONNX Runtime cannot quantise this network.
+        ModelError: ONNX Runtime cannot quantize this network.
     """
-    with TemporaryDirectory(prefix="pelagia-quantize-") as folder, _first_sentence("quantise"):
-        prepared, quantised = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
+    with TemporaryDirectory(prefix="pelagia-quantize-") as folder, _errors_as_one_line("quantize"):
+        prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
         quant_pre_process(onnx.load_from_string(graph), prepared)
         proto = onnx.load(prepared)
         _name_nodes(proto.graph)
         onnx.save(proto, prepared)
         quantize_static(
             prepared,
-            quantised,
-            _Reader(batches, {one.name for one in proto.graph.input}),
+            quantized,
+            _CalibrationReader(batches, {value.name for value in proto.graph.input}),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             reduce_range=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            nodes_to_exclude=[*_too_fine(proto.graph), *_front(proto.graph), *_end(proto.graph, with_layer=True)],
-            extra_options={"TensorQuantOverrides": _all_bits_of_depthwise(proto.graph)},
+            nodes_to_exclude=[
+                *_nodes_that_need_float(proto.graph),
+                *_first_nodes(proto.graph),
+                *_last_nodes(proto.graph, with_layer=True),
+            ],
+            extra_options={"TensorQuantOverrides": _eight_bits_for_depthwise(proto.graph)},
         )
-        return _serialised(onnx.load(quantised))
+        return _serialized(onnx.load(quantized))
 
 
 def to_fp16(graph: bytes) -> bytes:
-    """The graph in half precision, its input and output of the same types as before.
+    """The graph in half precision, as a serialized ModelProto; its input and outputs keep their types.
+
+    Args:
+        graph: serialized ModelProto of a float model that `pelagia export` made.
 
     Raises:
         ModelError: ONNX Runtime cannot convert this network.
     """
-    with _first_sentence("convert"):
+    with _errors_as_one_line("convert"):
         proto = onnx.load_from_string(graph)
         _name_nodes(proto.graph)
-        del proto.graph.value_info[:]  # it also tells the types of constants, which would then be taken for half ones
-        ends = [*_front(proto.graph), *_end(proto.graph, with_layer=False)]
-        half = ONNXModel(convert_float_to_float16(proto, keep_io_types=True, node_block_list=ends))
+        del proto.graph.value_info[:]  # it lists constants too, and the converter would take them for half precision
+        float_nodes = [*_first_nodes(proto.graph), *_last_nodes(proto.graph, with_layer=False)]
+        half = ONNXModel(convert_float_to_float16(proto, keep_io_types=True, node_block_list=float_nodes))
         half.topological_sort()
-        _join_casts(half.model.graph)
-        return _serialised(half.model)
+        _remove_double_casts(half.model.graph)
+        return _serialized(half.model)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Batches under the names of the inputs that there are, as ONNX Runtime asks for them."""
+class _CalibrationReader(CalibrationDataReader):  # type: ignore[misc]
+    """Gives ONNX Runtime one batch after the other, by the names of the graph's inputs."""
 
     def __init__(self, batches: Iterable[Batch], names: set[str]) -> None:
         self._batches = iter(batches)
@@ -109,72 +120,76 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         return {name: values for name, values in named.items() if name in self._names}
 
 
-def _too_fine(graph: Any) -> list[str]:
-    """Names of nodes whose values 8 bits do not hold: softmax; and what a transformer sums up and normalises."""
-    kinds = {node.op_type for node in graph.node}
-    never = {"Softmax", "LayerNormalization", *(["Add"] if "LayerNormalization" in kinds else [])}
-    return [node.name for node in graph.node if node.op_type in never]
+def _nodes_that_need_float(graph: Any) -> list[str]:
+    """Names of nodes for which 8 bits are too coarse: softmax, and a transformer's additions and normalizations."""
+    operators = {node.op_type for node in graph.node}
+    excluded = {"Softmax", "LayerNormalization", *(["Add"] if "LayerNormalization" in operators else [])}
+    return [node.name for node in graph.node if node.op_type in excluded]
 
 
-def _all_bits_of_depthwise(graph: Any) -> dict[str, list[dict[str, Any]]]:
-    """What tells ONNX Runtime to keep 8 bits, for each weight of a depthwise convolution."""
+def _eight_bits_for_depthwise(graph: Any) -> dict[str, list[dict[str, Any]]]:
+    """ONNX Runtime's option that keeps 8 bits, for each weight of a depthwise convolution."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    found = {}
+    overrides = {}
     for node in graph.node:
-        groups = next((one.i for one in node.attribute if one.name == "group"), 1)
+        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
         if node.op_type == "Conv" and groups > 1 and shapes.get(node.input[1], ())[:2] == (groups, 1):
-            found[node.input[1]] = [{"axis": 0, "reduce_range": False}]
-    return found
+            overrides[node.input[1]] = [{"axis": 0, "reduce_range": False}]
+    return overrides
 
 
 def _name_nodes(graph: Any) -> None:
-    """Nodes are excluded by name, and a name may be missing."""
+    """Names the nodes without a name, because nodes are excluded from the conversion by name."""
     numbers = count()
     for node in graph.node:
         node.name = node.name or f"unnamed_{next(numbers)}"
 
 
-def _front(graph: Any) -> list[str]:
-    """Names of the nodes between the input and the first layers with weights, and of all that is made of the size."""
-    made_of_size = _walk(graph.node, SIZE_NAME, "input", "output", through=True)[0]
-    return [*_walk(graph.node, INPUT_NAME, "input", "output")[0], *made_of_size]
+def _first_nodes(graph: Any) -> list[str]:
+    """Names of the nodes between the input and the first layers with weights, and of all that depend on the size."""
+    from_size = _nodes_along(graph.node, SIZE_NAME, "input", "output", past_layers=True)[0]
+    return [*_nodes_along(graph.node, INPUT_NAME, "input", "output")[0], *from_size]
 
 
-def _end(graph: Any, *, with_layer: bool) -> list[str]:
-    """Names of the nodes between the last layers with weights and the output; and of these layers on request."""
-    names, layers = _walk(graph.node, OUTPUT_NAME, "output", "input")
-    if UNKNOWN_NAME in (one.name for one in graph.output):
-        return _from_features(graph, layers)
+def _last_nodes(graph: Any, *, with_layer: bool) -> list[str]:
+    """Names of the nodes between the last layers with weights and the output; ``with_layer``: of these layers too."""
+    names, layers = _nodes_along(graph.node, OUTPUT_NAME, "output", "input")
+    if UNKNOWN_NAME in (value.name for value in graph.output):
+        return _nodes_from_features(graph, layers)
     return [*names, *layers] if with_layer else names
 
 
-def _from_features(graph: Any, last_layers: Sequence[str]) -> list[str]:
-    """Names of all nodes that depend on what the last layer takes, and of those that prepare constants for them."""
+def _nodes_from_features(graph: Any, last_layers: Sequence[str]) -> list[str]:
+    """Names of all nodes that depend on the last layer's input, and of the nodes that prepare constants for them."""
     values = {node.input[0] for node in graph.node if node.name in last_layers}
-    after = []
+    dependent = []
     for node in graph.node:
         if not values.isdisjoint(node.input):
-            after.append(node)
+            dependent.append(node)
             values.update(node.output)
     constants = {tensor.name for tensor in graph.initializer}
-    taken = {name for node in after for name in node.input}
-    prepare = [node for node in graph.node if constants.issuperset(node.input) and not taken.isdisjoint(node.output)]
-    return [node.name for node in (*after, *prepare)]
+    inputs = {name for node in dependent for name in node.input}
+    prepare = [node for node in graph.node if constants.issuperset(node.input) and not inputs.isdisjoint(node.output)]
+    return [node.name for node in (*dependent, *prepare)]
 
 
-def _walk(
-    nodes: Sequence[Any], start: str, near: str, far: str, *, through: bool = False
+def _nodes_along(
+    nodes: Sequence[Any], start: str, near: str, far: str, *, past_layers: bool = False
 ) -> tuple[list[str], list[str]]:
-    """Names of the nodes that are met on all ways from a value, and of the layers with weights where the ways end.
+    """Names of the nodes on all paths from a value to the next layers with weights, and names of these layers.
 
     Args:
-        through: no layer ends a way.
+        nodes: of a graph, in topological order.
+        start: name of the value.
+        near: "input" to follow the paths forward, "output" to follow them backward.
+        far: the other of the two.
+        past_layers: whether the paths continue past the layers with weights.
     """
     passed, layers, values = [], [], {start}
-    for node in nodes if near == "input" else reversed(nodes):  # a graph is sorted: one pass suffices
-        if values.isdisjoint(getattr(node, near)) or node.op_type == "Shape":  # shapes reach all over a graph
+    for node in nodes if near == "input" else reversed(nodes):  # the nodes are sorted, so one pass is enough
+        if values.isdisjoint(getattr(node, near)) or node.op_type == "Shape":  # Shape nodes connect distant nodes
             continue
-        if node.op_type in _WEIGHTED and not through:
+        if node.op_type in _WITH_WEIGHTS and not past_layers:
             layers.append(node.name)
         else:
             passed.append(node.name)
@@ -182,28 +197,30 @@ def _walk(
     return passed, layers
 
 
-def _join_casts(graph: Any) -> None:
-    """Removes float -> half -> float between two nodes that both compute in float."""
-    makers = {name: node for node in graph.node for name in node.output}
+def _remove_double_casts(graph: Any) -> None:
+    """Removes the casts float -> half -> float between two nodes that both compute in float."""
+    producers = {name: node for node in graph.node for name in node.output}
     for node in list(graph.node):
-        before = makers.get(node.input[0]) if _casts_to(node, _FLOAT) else None
+        before = producers.get(node.input[0]) if _casts_to(node, _FLOAT) else None
         if before is None or not _casts_to(before, _HALF):
             continue
         value, copy = before.input[0], node.output[0]
         graph.node.remove(node)
         if copy in _OUTPUTS:
             value, copy = copy, value
-            _rename(makers[copy].output, copy, value)
-        for reader in graph.node:
-            _rename(reader.input, copy, value)
-    read = {name for node in graph.node for name in node.input} | _OUTPUTS
+            _rename(producers[copy].output, copy, value)
+        for consumer in graph.node:
+            _rename(consumer.input, copy, value)
+    used = {name for node in graph.node for name in node.input} | _OUTPUTS
     for node in list(graph.node):
-        if node.op_type == "Cast" and node.output[0] not in read:
+        if node.op_type == "Cast" and node.output[0] not in used:
             graph.node.remove(node)
 
 
-def _casts_to(node: Any, kind: int) -> bool:
-    return node.op_type == "Cast" and any(one.name == "to" and one.i == kind for one in node.attribute)
+def _casts_to(node: Any, data_type: int) -> bool:
+    return node.op_type == "Cast" and any(
+        attribute.name == "to" and attribute.i == data_type for attribute in node.attribute
+    )
 
 
 def _rename(names: Any, old: str, new: str) -> None:
@@ -212,10 +229,10 @@ def _rename(names: Any, old: str, new: str) -> None:
             names[index] = new
 
 
-def _serialised(proto: Any) -> bytes:
-    """Valid, whole, and without what ONNX Runtime's tools noted down: unused domains and metadata of theirs."""
+def _serialized(proto: Any) -> bytes:
+    """The bytes of a checked ModelProto, without the unused domains and the metadata that ONNX Runtime's tools add."""
     used = {node.domain for node in proto.graph.node} | {""}
-    domains = [one for one in proto.opset_import if one.domain in used]
+    domains = [opset for opset in proto.opset_import if opset.domain in used]
     del proto.opset_import[:], proto.metadata_props[:], proto.graph.value_info[:]
     proto.opset_import.extend(domains)
     onnx.checker.check_model(proto, full_check=True)
@@ -224,16 +241,14 @@ def _serialised(proto: Any) -> bytes:
 
 
 @contextmanager
-def _first_sentence(verb: str) -> Iterator[None]:
-    """Silences the tools' advice to programmers, and turns what they raise, which may be anything, into one line."""
+def _errors_as_one_line(verb: str) -> Iterator[None]:
+    """Turns any exception of ONNX Runtime's tools into a ModelError of one line, and hides their log messages."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
         yield
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0]
-        raise ModelError(
-            f"ONNX Runtime cannot {verb} this network ({type(error).__name__}: {first}): use the float model"
-        ) from error
+        fault = f"{type(error).__name__}: {first_line(error)}"
+        raise ModelError(f"ONNX Runtime cannot {verb} this network ({fault}): use the float model") from error
     finally:
         logging.disable(before)

@@ -1,11 +1,11 @@
-"""`pelagia quantize`: a float model -> one in int8 or half precision that has passed a gate of its own.
+"""`pelagia quantize`: converts a float model to int8 or half precision, if the result passes the quantization gate.
 
-A smaller model gives other probabilities by nature, so its gate asks what matters: the same top-1, and the same
-macro-F1. It compares both files in ONNX Runtime over a validation split; the ranges of int8 come from images of the
-training split, so that the gate never sees what was calibrated on.
+A quantized model cannot give exactly the probabilities of the float model. So the gate compares the top-1 classes and
+the macro-F1 of both models, in ONNX Runtime on the validation split. The ranges of int8 are calibrated on images of the
+training split, so the gate never measures on calibration images.
 
-The thresholds of the classes and taxa stay: they are of probabilities, which the gate holds near the float model's. The
-score of the unknown is of another scale in every model, so its threshold is set anew, on the gate's images.
+The thresholds of classes and taxa stay, because the probabilities change little. The scale of the out-of-distribution
+score differs from model to model, so its threshold is chosen again, on the gate's images.
 """
 
 from __future__ import annotations
@@ -42,18 +42,19 @@ from pelagia_training.network.unknown import threshold_for
 CALIBRATION_IMAGES = 256
 GATE_IMAGES = 4096
 LEAST_IMAGES = 32
+"""Least images of the model's classes in the training split and in the validation split."""
 Kind = Literal["int8", "fp16"]
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What a kind of model must hold. A small split says little: what chance explains does not count against a model.
+    """Limits for one kind of model. On a small split, differences that chance explains are allowed.
 
     Attributes:
-        agreement: least share of images with the float model's top-1.
-        loss: most that the macro-F1 may fall.
-        tolerance: most that a probability of a reference image may differ between two machines.
-        unknown_tolerance: most that its score of the unknown may.
+        agreement: least share of images with the same top-1 as the float model.
+        loss: most macro-F1 that the model may lose.
+        tolerance: largest difference allowed between two machines in a probability of a reference image.
+        unknown_tolerance: the same for its out-of-distribution score.
     """
 
     agreement: float
@@ -61,18 +62,19 @@ class Gate:
     tolerance: float
     unknown_tolerance: float
 
-    def lets_pass(self, *, images: int, changed: int, fewer_right: int, loss: float) -> bool:
-        """Whether the model is near enough, or two standard deviations explain what is missing.
+    def passes(self, *, images: int, changed: int, fewer_right: int, loss: float) -> bool:
+        """Whether the model is within the limits, or within two standard deviations of them.
 
         Args:
+            images: number of images compared.
             changed: images with another top-1 than the float model's.
-            fewer_right: right answers that the float model has more.
-            loss: what the macro-F1 lost.
+            fewer_right: correct answers of the float model minus those of this model.
+            loss: macro-F1 of the float model minus that of this model.
         """
         allowed = (1 - self.agreement) * images
-        alike = changed <= allowed + 2 * allowed**0.5
+        agrees = changed <= allowed + 2 * allowed**0.5
         as_good = loss <= self.loss or fewer_right <= 2 * changed**0.5
-        return alike and as_good
+        return agrees and as_good
 
 
 GATES: dict[Kind, Gate] = {"int8": Gate(0.95, 0.02, 0.05, 0.5), "fp16": Gate(0.98, 0.005, 0.01, 0.1)}
@@ -86,72 +88,86 @@ def quantize(
     kind: Kind = "int8",
     report: Callable[[str], None] = lambda text: None,
 ) -> ModelFile:
-    """Writes ``model`` in int8 or half precision as ``out``, if the gate lets it pass.
+    """Writes ``model`` in int8 or half precision as ``out``, if it passes the gate.
 
     Args:
-        dataset: its training split calibrates int8, its validation split is the gate's.
+        model: a float model.
+        dataset: its training split calibrates int8, and the gate measures on its validation split.
+        out: the .onnx file to make.
+        kind: int8 or fp16.
+        report: called with a line of text for people.
 
     Raises:
         InputError: ``out`` exists.
         DatasetError: the dataset lacks classes of the model or has too few images.
-        ModelError: the model is not a float one, or ONNX Runtime cannot convert it.
-        ParityError: the gate failed. Nothing is left behind.
+        ModelError: the model is not a float model, or ONNX Runtime cannot convert it.
+        ParityError: the model did not pass the gate. No file is left behind.
     """
     refuse_model(out)
     if model.metadata.quantisation is not None or not is_float(model.data):
-        raise ModelError(f"{model.path} is quantised already: give the float model that `pelagia export` made")
+        raise ModelError(f"{model.path} is quantized already: give the float model that `pelagia export` made")
     dataset = as_trained(dataset, model.metadata)
-    calibration = spread(_records(dataset, "train", model, report), CALIBRATION_IMAGES) if kind == "int8" else ()
+    calibration = spread(_records(dataset, "train", model, report), CALIBRATION_IMAGES) if kind == "int8" else []
     checked = spread(_records(dataset, "val", model, report), GATE_IMAGES)
     if dataset.meta.fingerprint != model.metadata.dataset["fingerprint"]:
-        report(
-            "warning: the model was trained on another dataset: images of it may be among those that it is tested on"
-        )
-    if kind == "int8":
-        report(f"calibrating on {len(calibration)} training images")
-        graph = to_int8(model.data, _batches(model.metadata.preprocess, dataset, calibration))
-    else:
-        graph = to_fp16(model.data)
+        report("warning: the model was trained on another dataset, so the gate may measure on its training images")
+    graph = _convert(model, dataset, calibration, kind, report)
     with new_model(out) as candidate:
         write_model(candidate, graph, model.metadata)
         report(f"{kind} gate over {len(checked)} validation images")
-        small = ModelFile.read(candidate)
-        measured, scores = _gate(model, small, dataset, checked, kind)
-        changes = {
-            "quantisation": measured.model_copy(update={"calibration_images": len(calibration)}),
-            "tolerance": GATES[kind].tolerance,
-            "unknown": _unknown(model.metadata.unknown, scores, kind),
-            "references": _references(small),
-        }
+        changes = _checked_metadata(model, ModelFile.read(candidate), dataset, checked, kind, len(calibration))
         write_model(candidate, graph, model.metadata.model_copy(update=changes))
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 
 
+def _convert(
+    model: ModelFile, dataset: Dataset, calibration: Sequence[Record], kind: Kind, report: Callable[[str], None]
+) -> bytes:
+    """The quantized graph as a serialized ModelProto; ``calibration`` holds training images, for int8."""
+    if kind == "fp16":
+        return to_fp16(model.data)
+    report(f"calibrating on {len(calibration)} training images")
+    return to_int8(model.data, _batches(model.metadata.preprocess, dataset, calibration))
+
+
+def _checked_metadata(
+    model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequence[Record], kind: Kind, calibration_images: int
+) -> dict[str, object]:
+    """The metadata in which ``small`` differs from ``model``. Raises ParityError where ``small`` fails the gate."""
+    measured, scores = _gate(model, small, dataset, records, kind)
+    return {
+        "quantisation": measured.model_copy(update={"calibration_images": calibration_images}),
+        "tolerance": GATES[kind].tolerance,
+        "unknown": _unknown(model.metadata.unknown, scores, kind),
+        "references": _references(small),
+    }
+
+
 def _records(dataset: Dataset, split: str, model: ModelFile, report: Callable[[str], None]) -> list[Record]:
-    """Images of a split that the model has a class for."""
+    """Images of a split that are of the model's classes. Raises DatasetError where there are too few."""
     classes = model.metadata.classes
     if missing := [name for name in classes if name not in dataset.class_names]:
         raise DatasetError(
-            f"{dataset.root} lacks {len(missing)} of the model's {len(classes)} classes ({first_few(missing)}): name the "
-            f"dataset '{model.metadata.dataset['name']}' that it was trained on, or one of the same classes"
+            f"{dataset.root} lacks {len(missing)} of the model's {len(classes)} classes ({first_few(missing)}): give "
+            f"the dataset '{model.metadata.dataset['name']}' that it was trained on, or one with the same classes"
         )
-    everything = dataset.split(split)
-    records = [record for record in everything if record.class_name in classes]
+    all_records = dataset.split(split)
+    records = [record for record in all_records if record.class_name in classes]
     if len(records) < LEAST_IMAGES:
         raise DatasetError(
-            f"the split '{split}' of {dataset.root} holds {len(records)} images of the model's classes, too few to "
-            f"rely on: {LEAST_IMAGES} is the least"
+            f"the split '{split}' of {dataset.root} holds {len(records)} images of the model's classes, which is too "
+            f"few: give a dataset with {LEAST_IMAGES} or more"
         )
-    if len(records) < len(everything):
+    if len(records) < len(all_records):
         report(
-            f"left out of '{split}': {len(everything) - len(records)} images of classes that the model does not know"
+            f"left out of '{split}': {len(all_records) - len(records)} images of classes that the model does not know"
         )
     return records
 
 
 def _unknown(before: Unknown | None, scores: NDArray[np.float32] | None, kind: Kind) -> Unknown | None:
-    """How a smaller model's score is to be read, by that of validation images."""
+    """The metadata of a quantized model's out-of-distribution score, from its scores of validation images."""
     if before is None or scores is None:
         return None
     changes = {
@@ -164,77 +180,92 @@ def _unknown(before: Unknown | None, scores: NDArray[np.float32] | None, kind: K
 def _gate(
     model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequence[Record], kind: Kind
 ) -> tuple[Quantization, NDArray[np.float32] | None]:
-    """Compares both models over ``records``; gives the smaller one's scores of them too. Raises ParityError."""
-    gate, classes = GATES[kind], model.metadata.classes
-    (wanted, _), (found, scores) = _answers((Session(model), Session(small)), dataset, records)
+    """Compares both models on ``records``.
+
+    Returns:
+        The comparison, and float32, N: the quantized model's out-of-distribution scores; None where it has none.
+
+    Raises:
+        ParityError: the quantized model is outside the limits of `GATES`.
+    """
+    classes = model.metadata.classes
+    (float_top1, _), (small_top1, scores) = _answers((Session(model), Session(small)), dataset, records)
     targets = targets_of(records, classes)
     before, after = (
-        metrics_of(confusion_matrix(targets, answers, len(classes))).macro_f1 for answers in (wanted, found)
+        metrics_of(confusion_matrix(targets, top1, len(classes))).macro_f1 for top1 in (float_top1, small_top1)
     )
-    agreement = float((wanted == found).mean())
-    changed = int((wanted != found).sum())
-    fewer_right = int((wanted == targets).sum() - (found == targets).sum())
-    if not gate.lets_pass(images=len(records), changed=changed, fewer_right=fewer_right, loss=before - after):
-        other = "use the float model, or try --fp16 where there is a GPU" if kind == "int8" else "use the float model"
-        raise ParityError(
-            f"the {kind} model is too far from the float one: over {len(records)} validation images the same top-1 on "
-            f"{agreement:.1%} ({gate.agreement:.0%} is asked for) and macro-F1 {after:.4f} where the float model has "
-            f"{before:.4f} (at most {gate.loss:g} less), which chance does not explain; nothing was written. See that "
-            f"{dataset.root} holds whole images of the kind that the model was trained on (`pelagia dataset check`); "
-            f"else {other}"
-        )
-    quantisation = Quantization(
+    changed = int((float_top1 != small_top1).sum())
+    fewer_right = int((float_top1 == targets).sum() - (small_top1 == targets).sum())
+    measured = Quantization(
         kind=kind,
         float_sha256=model.sha256,
         dataset=dataset.meta.name,
         fingerprint=dataset.meta.fingerprint,
         calibration_images=0,
         images=len(records),
-        top1_agreement=agreement,
+        top1_agreement=float((float_top1 == small_top1).mean()),
         float_macro_f1=before,
         macro_f1=after,
     )
-    return quantisation, scores
+    if not GATES[kind].passes(images=len(records), changed=changed, fewer_right=fewer_right, loss=before - after):
+        raise ParityError(_refusal(measured, kind, dataset))
+    return measured, scores
+
+
+def _refusal(measured: Quantization, kind: Kind, dataset: Dataset) -> str:
+    """The message for a model that did not pass the gate."""
+    gate = GATES[kind]
+    other = "use the float model, or try --fp16 on a GPU" if kind == "int8" else "use the float model"
+    return (
+        f"the {kind} model differs too much from the float model: on {measured.images} validation images the top-1 is "
+        f"the same for {measured.top1_agreement:.1%} (at least {gate.agreement:.0%} is needed) and the macro-F1 is "
+        f"{measured.macro_f1:.4f} instead of {measured.float_macro_f1:.4f} (at most {gate.loss:g} less is allowed); "
+        f"nothing was written. Check with `pelagia dataset check` that {dataset.root} holds undamaged images like "
+        f"those that the model was trained on; otherwise {other}"
+    )
 
 
 def _answers(
     sessions: tuple[Session, Session], dataset: Dataset, records: Sequence[Record]
 ) -> list[tuple[NDArray[np.int64], NDArray[np.float32] | None]]:
-    """The top-1 and the score of each session on each image, a few images in memory."""
-    found: tuple[list[Answers], ...] = ([], [])
+    """For each session, int64, N: the top-1 of each image, and float32, N: its out-of-distribution score, or None.
+
+    Few images are in memory at a time.
+    """
+    answers_of: tuple[list[Answers], ...] = ([], [])
     for start in range(0, len(records), CALIBRATION_IMAGES):
         part = records[start : start + CALIBRATION_IMAGES]
         for batch in _batches(sessions[0].graph.preprocess, dataset, part):
-            for session, answers in zip(sessions, found, strict=True):
+            for session, answers in zip(sessions, answers_of, strict=True):
                 answers.append(session.answers(*batch))
     return [
         (
-            np.concatenate([one.probabilities.argmax(1) for one in answers]),
-            None if answers[0].unknown is None else np.concatenate([one.scores for one in answers]),
+            np.concatenate([answer.probabilities.argmax(1) for answer in answers]),
+            None if answers[0].unknown is None else np.concatenate([answer.scores for answer in answers]),
         )
-        for answers in found
+        for answers in answers_of
     ]
 
 
 def _references(model: ModelFile) -> tuple[ReferenceImage, ...]:
-    """The float model's reference images with what this one says of them, one at a time."""
+    """The reference images of ``model`` with its own answers, computed one image at a time."""
     session, metadata = Session(model), model.metadata
-    said = [
-        session.answers(*stacked([load_sized(one.data, metadata.preprocess)], [one.pixel_size_um]))
-        for one in metadata.references
+    answers = [
+        session.answers(*stacked([load_sized(reference.data, metadata.preprocess)], [reference.pixel_size_um]))
+        for reference in metadata.references
     ]
     return tuple(
         reference.model_copy(
             update={
-                "probabilities": tuple(one.probabilities[0].tolist()),
-                "unknown": None if one.unknown is None else float(one.unknown[0]),
+                "probabilities": tuple(answer.probabilities[0].tolist()),
+                "unknown": None if answer.unknown is None else float(answer.unknown[0]),
             }
         )
-        for reference, one in zip(metadata.references, said, strict=True)
+        for reference, answer in zip(metadata.references, answers, strict=True)
     )
 
 
 def _batches(spec: PreprocessSpec, dataset: Dataset, records: Sequence[Record]) -> list[Batch]:
     pixels, sizes = load_fitted(dataset, records, spec), sizes_of(records)
-    places = [slice(start, start + DEFAULT_BATCH) for start in range(0, len(pixels), DEFAULT_BATCH)]
-    return [(pixels[place], sizes[place]) for place in places]
+    slices = [slice(start, start + DEFAULT_BATCH) for start in range(0, len(pixels), DEFAULT_BATCH)]
+    return [(pixels[part], sizes[part]) for part in slices]

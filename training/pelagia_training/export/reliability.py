@@ -1,7 +1,7 @@
-"""What an exported model knows of its own limits: temperatures, thresholds, and the score of the unknown.
+"""What makes an exported model's answers reliable: temperatures, thresholds, and the out-of-distribution score.
 
-Invariant: the score's subspace comes from training images; temperatures and thresholds from validation images, as the
-runner will see them. No test image has a part in any.
+Invariant: the score's subspace is fitted on training images; temperatures and thresholds are fitted on validation
+images, preprocessed as the runner does it. No test image is used.
 """
 
 from __future__ import annotations
@@ -24,22 +24,35 @@ from pelagia_training.figures.calibrate import calibrate, calibrated
 from pelagia_training.figures.metrics import Matrix, confusion_matrix
 from pelagia_training.figures.thresholds import choose_thresholds
 from pelagia_training.network.backbone import Deployed, Normalized, features_of, last_layer, logits_of, shows_features
-from pelagia_training.network.unknown import PRINCIPAL_SHARE, WEIGHT, VirtualLogit, fit_vim, threshold_for, vim_score
+from pelagia_training.network.unknown import (
+    PRINCIPAL_SHARE,
+    WEIGHT,
+    Vim,
+    VirtualLogit,
+    fit_vim,
+    threshold_for,
+    vim_score,
+)
 
 SUBSPACE_IMAGES = 4096
 UNKNOWN_TOLERANCE = 5e-3
-"""Scores are of the size of logits, and rest on a difference of large numbers; FlowCam with mobilenetv2: 1e-5."""
-_CHUNK = 512
+"""Largest difference of a score allowed between trainer and runner. A score has the scale of logits and is a difference
+of large numbers; on FlowCam with mobilenetv2 the difference was 1e-5."""
+_IMAGES_IN_MEMORY = 512
 _BATCH = 32
 
 
 @dataclass(frozen=True)
 class CalibratedNetwork:
-    """A network ready to be exported, and what is to be written of it.
+    """A network ready for export, and the metadata to write with it.
 
     Attributes:
-        unknown: None where the network does not show its features; then there is no such output.
-        confusion: counts over the validation split, with the temperatures.
+        network: with temperatures, softmax and, where possible, the out-of-distribution score.
+        calibration: the temperatures, and the calibration error before and after.
+        decision: the thresholds.
+        unknown: of the out-of-distribution score; None where the network does not expose its features, and the model
+            has no such score.
+        confusion: int64, classes x classes, counts on the validation split.
     """
 
     network: Deployed
@@ -57,10 +70,15 @@ def calibrate_network(
     spec: PreprocessSpec,
     config: DecisionConfig,
 ) -> CalibratedNetwork:
-    """Fits all of it.
+    """Fits temperatures, thresholds and, where the network exposes its features, the out-of-distribution score.
 
     Args:
-        known: images of the training and of the validation split, of the model's classes.
+        classifier: the trained network.
+        dataset: that holds the images.
+        known: images of the training split and of the validation split, all of the model's classes.
+        taxonomy: of the model.
+        spec: the model's preprocessing.
+        config: target precision and share of known images to accept.
 
     Raises:
         DatasetError: an image cannot be read.
@@ -72,48 +90,57 @@ def calibrate_network(
     decision = choose_thresholds(held_out.astype(np.float32), targets, taxonomy, config.target_precision)
     virtual, unknown = None, None
     if features is not None:
-        logits_there, features_there = outputs(classifier, dataset, spread(train, SUBSPACE_IMAGES), spec)
-        assert features_there is not None  # noqa: S101 - of the same network
-        last = last_layer(classifier)
-        weight, bias = last.weight.detach().numpy(), last.bias.detach().numpy()
-        vim = fit_vim(features_there, logits_there, weight, bias)
+        vim = _fit_subspace(classifier, dataset, train, spec)
         virtual = VirtualLogit(vim)
-        unknown = Unknown(
-            dimensions=vim.dimensions,
-            principal_share=PRINCIPAL_SHARE,
-            weight=WEIGHT,
-            known_share=config.known_share,
-            threshold=threshold_for(vim_score(vim, features, logits), config.known_share),
-            tolerance=UNKNOWN_TOLERANCE,
-        )
+        unknown = _unknown(vim, vim_score(vim, features, logits), config.known_share)
     network = Deployed(classifier, calibration.temperatures, virtual).eval()
     predicted = calibrated(logits, calibration.temperatures).argmax(axis=1)
     confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
     return CalibratedNetwork(network, calibration, decision, unknown, confusion)
 
 
+def _fit_subspace(classifier: Normalized, dataset: Dataset, train: Sequence[Record], spec: PreprocessSpec) -> Vim:
+    """The principal subspace of the training images' features."""
+    logits, features = outputs(classifier, dataset, spread(train, SUBSPACE_IMAGES), spec)
+    assert features is not None  # noqa: S101 - the network exposed its features for the validation images
+    layer = last_layer(classifier)
+    return fit_vim(features, logits, layer.weight.detach().numpy(), layer.bias.detach().numpy())
+
+
+def _unknown(vim: Vim, scores: NDArray[np.float32], known_share: float) -> Unknown:
+    """The metadata of the out-of-distribution score; ``scores`` are those of the validation images, float32, N."""
+    return Unknown(
+        dimensions=vim.dimensions,
+        principal_share=PRINCIPAL_SHARE,
+        weight=WEIGHT,
+        known_share=known_share,
+        threshold=threshold_for(scores, known_share),
+        tolerance=UNKNOWN_TOLERANCE,
+    )
+
+
 @torch.no_grad()
 def outputs(
     classifier: Normalized, dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Logits, float32 N x C, and features, float32 N x D, of a dataset's images, some in memory at a time.
+    """Logits, float32 N x C, and features, float32 N x D, of a dataset's images; the features may be None.
 
-    The features are None where the network does not show them.
+    The features are None where the network does not expose them. `_IMAGES_IN_MEMORY` images are decoded at a time.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classifier.eval().to(device).to(memory_format=torch.channels_last)
     batch = max(1, _BATCH // classifier.orientations)
     logits, features = [], []
-    for start in range(0, len(records), _CHUNK):
-        chunk = records[start : start + _CHUNK]
+    for start in range(0, len(records), _IMAGES_IN_MEMORY):
+        chunk = records[start : start + _IMAGES_IN_MEMORY]
         fitted, sizes = torch.from_numpy(load_fitted(dataset, chunk, spec)), torch.from_numpy(sizes_of(chunk))
         if start == 0:
             shown = shows_features(classifier, fitted[:2].to(device))
         for images, size in zip(torch.split(fitted, batch), torch.split(sizes, batch), strict=True):
-            given = features_of(classifier, images.to(device)) if shown else None
+            pooled = features_of(classifier, images.to(device)) if shown else None
             size = size.to(device)
-            found = classifier(images.to(device), size) if given is None else logits_of(classifier, given, size)
-            logits.append(found.float().cpu().numpy())
-            features += [] if given is None else [given.float().cpu().numpy()]
+            values = classifier(images.to(device), size) if pooled is None else logits_of(classifier, pooled, size)
+            logits.append(values.float().cpu().numpy())
+            features += [] if pooled is None else [pooled.float().cpu().numpy()]
     classifier.cpu().to(memory_format=torch.contiguous_format)
     return np.concatenate(logits), np.concatenate(features) if features else None

@@ -1,11 +1,11 @@
-"""Intervals of figures by resampling groups: what another choice of stations would have given.
+"""Confidence intervals of metrics by resampling groups: how far a metric depends on which stations were sampled.
 
-Images of one station are not independent: drawing images anew would pretend that there are more of them than there
-are, and the intervals would be too narrow. So whole groups are drawn, with replacement, as many as there are (the
-cluster bootstrap; Efron & Tibshirani 1993, chapters 8 and 13); an interval holds the middle 95% of the draws.
+Images of one station are not independent. Resampling single images would treat them as if they were, and the intervals
+would be too narrow. So whole groups are drawn with replacement, as many as there are (the cluster bootstrap; Efron &
+Tibshirani 1993, chapters 8 and 13). An interval holds the middle 95% of the draws.
 
-Invariant: the same answers, labels and groups give the same intervals. Intervals say what the choice of test groups
-does; another training run, or another instrument, is not in them.
+Invariant: the same answers, labels and groups give the same intervals. An interval covers the choice of test groups
+only; it does not cover another training run or another instrument.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia_training.figures.metrics import BINS, Matrix, Real, figures_of, reliability_of
+from pelagia_training.figures.metrics import BINS, Matrix, Real, metric_arrays, reliability_diagram
 
 DRAWS = 2000
 LEVEL = 0.95
 FEW_GROUPS = 10
-"""Below this many groups the draws are too alike, and the intervals too narrow."""
+"""With fewer groups than this, the draws resemble each other too much and the intervals are too narrow."""
 
 _HEADLINE = ("accuracy", "macro_f1", "balanced_accuracy")
 _PER_CLASS = ("precision", "recall", "f1")
-_CELLS = 1 << 22  # of the matrices that are in memory at once
+_CELLS = 1 << 22  # most cells of confusion matrices in memory at once
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The middle 95% of a figure's draws."""
+    """The middle 95% of a metric's draws."""
 
     low: float
     high: float
@@ -38,11 +38,12 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of one evaluation. None where they say nothing: all images, or all of a class, are of one group.
+    """Intervals of one evaluation. None where no interval exists: all images, or all of a class, are of one group.
 
     Attributes:
+        groups: number of groups that were resampled.
         headline: ``accuracy``, ``macro_f1``, ``balanced_accuracy``, ``ece``.
-        per_class: ``precision``, ``recall``, ``f1``, one value a class. Draws without the class are passed over.
+        per_class: ``precision``, ``recall``, ``f1``, one value a class. Draws without the class are ignored.
     """
 
     groups: int
@@ -58,22 +59,24 @@ def intervals_of(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Intervals:
-    """Intervals of every figure by resampling groups.
+    """Intervals of every metric by resampling groups.
 
-    The bins of the calibration error stay those of all images. A draw's error is never below 0 and adds the draw's own
-    scatter, so its interval lies a little high.
+    Every draw uses the bins of the calibration error that were made from all images. The calibration error cannot be
+    negative and grows with random scatter, so its interval is slightly too high.
 
     Args:
-        probabilities: N x classes, rows sum to 1.
+        probabilities: float, N x classes, rows sum to 1.
         targets: int64, N, the labels' class indices.
-        groups: the group of each image.
+        groups: the group of each image, N.
+        draws: number of bootstrap samples.
+        seed: of the random draws.
     """
     classes = probabilities.shape[1]
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     groups_of_class = [len(np.unique(group_of[targets == index])) for index in range(classes)]
     if len(names) < 2:
-        nothing: tuple[Interval | None, ...] = (None,) * classes
-        return Intervals(len(names), dict.fromkeys((*_HEADLINE, "ece")), dict.fromkeys(_PER_CLASS, nothing))
+        no_intervals: tuple[Interval | None, ...] = (None,) * classes
+        return Intervals(len(names), dict.fromkeys((*_HEADLINE, "ece")), dict.fromkeys(_PER_CLASS, no_intervals))
     drawn = _draw(probabilities, targets, group_of, len(names), draws, seed)
     return Intervals(
         len(names),
@@ -91,10 +94,10 @@ def intervals_of(
 def _draw(
     probabilities: NDArray[np.floating], targets: Matrix, group_of: Matrix, groups: int, draws: int, seed: int
 ) -> dict[str, Real]:
-    """Figures of each draw: draws, or draws x classes. ``present`` is the images of each class."""
+    """Metrics of each draw, float64: draws, or draws x classes. ``present`` is the number of images of each class."""
     classes = probabilities.shape[1]
     cells = targets * classes + probabilities.argmax(axis=1)
-    pairs, images = np.unique(group_of * classes**2 + cells, return_counts=True)  # the groups' matrices, without zeros
+    pairs, images = np.unique(group_of * classes**2 + cells, return_counts=True)  # each group's matrix, sparse
     pair_group, pair_cell = np.divmod(pairs, classes**2)
     gap_group, gap_bin, gaps = _gaps(probabilities, targets, group_of)
     random = np.random.default_rng(seed)
@@ -108,7 +111,7 @@ def _draw(
             matrices[index] = np.bincount(pair_cell, images * times[pair_group], minlength=classes**2)
             errors[index] = np.abs(np.bincount(gap_bin, gaps * times[gap_group], minlength=BINS)).sum()
         confusion = matrices.reshape(-1, classes, classes)
-        part = figures_of(confusion)
+        part = metric_arrays(confusion)
         part["ece"] = errors / matrices.sum(axis=1)
         part["present"] = confusion.sum(axis=2).astype(np.float64)
         parts.append(part)
@@ -116,8 +119,8 @@ def _draw(
 
 
 def _gaps(probabilities: NDArray[np.floating], targets: Matrix, group_of: Matrix) -> tuple[Matrix, Matrix, Real]:
-    """Group, bin, and the sum of confidence less correctness over the group's images in the bin."""
-    bin_of = reliability_of(probabilities, targets).bin_of
+    """Group, bin, and the sum of (confidence - correctness) over the group's images in the bin."""
+    bin_of = reliability_diagram(probabilities, targets).bin_of
     gap = probabilities.max(axis=1).astype(np.float64) - (probabilities.argmax(axis=1) == targets)
     pairs, where = np.unique(group_of * BINS + bin_of, return_inverse=True)
     group, bin_ = np.divmod(pairs, BINS)

@@ -1,12 +1,12 @@
-"""`pelagia train --folds`: grouped k-fold cross-validation, so that every image is judged by a model that never saw it.
+"""`pelagia train --folds`: grouped k-fold cross-validation. Every image is classified by a model that never saw it.
 
-    fold-1/ ... fold-K/   runs, each with one part of the groups held out
+    fold-1/ ... fold-K/   runs, each with another part of the groups held out
     out_of_fold/          a survey: each image's probabilities, by the model of the fold that held it out
-    folds.json            figures of each fold, their mean and spread, and those of all images together
-    report.html           all images together
+    folds.json            metrics of each fold, their mean and standard deviation, and metrics of all images together
+    report.html           the report of all images together
 
-Invariant: the parts follow from the dataset and ``data.resplit.seed`` alone, so the same command goes on where it was
-stopped: a fold that is finished is not trained again.
+Invariant: the folds depend only on the dataset and ``data.resplit.seed``, so the same command resumes an interrupted
+cross-validation: a finished fold is not trained again.
 """
 
 from __future__ import annotations
@@ -37,19 +37,24 @@ from pelagia_training.fit.prepare import read_splits
 from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, differences, read_run
 from pelagia_training.train import train
 
-SURVEY_FOLDER, FIGURES_FILE = "out_of_fold", "folds.json"
+SURVEY_FOLDER, FOLDS_FILE = "out_of_fold", "folds.json"
 SPLIT = "out of fold"
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What K runs gave on what each did not see, and all of it together."""
+    """The evaluations of K runs.
+
+    Attributes:
+        folds: each run on the images that it held out.
+        together: all held-out images.
+    """
 
     folds: tuple[Evaluation, ...]
     together: Evaluation
 
     def spread(self, name: str) -> tuple[float, float]:
-        """Mean over the folds of a headline figure, and its standard deviation."""
+        """Mean and standard deviation over the folds of a metric of `Evaluation.headline`."""
         values = [fold.headline[name] for fold in self.folds]
         return mean(values), stdev(values)
 
@@ -57,23 +62,24 @@ class CrossValidation:
 def cross_validate(
     config: TrainConfig, folds: int, out: Path, report: Report = lambda event: None, *, resume: bool = True
 ) -> CrossValidation:
-    """Trains ``folds`` runs and leaves the folder ``out``.
+    """Trains ``folds`` runs and writes the folder ``out``.
+
+    Args:
+        config: of every run, except for the split.
+        folds: number of runs.
+        out: folder of the cross-validation, new or interrupted.
+        report: called with progress and with lines of text for people.
+        resume: whether an interrupted fold continues from its checkpoint.
 
     Raises:
-        ConfigError, InputError, DatasetError, TrainingError: as `train`, and where ``out`` holds something else.
+        ConfigError, InputError, DatasetError, TrainingError: as `train`, and where ``out`` has another config.
     """
     if config.dataset is None:
         raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
     require_one_process(config)
     dataset = Dataset.read(config.dataset)
     _require_groups(dataset, config)
-    planned = [_settings(config, folds, number) for number in range(1, folds + 1)]
-    for number, settings in enumerate(planned, 1):
-        if all(
-            record.split != "test"
-            for record in read_splits(settings.dataset, settings.data.exclude, settings.data.resplit).dataset.records
-        ):
-            raise DatasetError(f"fold {number} of {folds} would hold no image: there are too few groups; ask for fewer")
+    planned = _plan(config, folds)
     runs = [out / f"fold-{number}" for number in range(1, folds + 1)]
     finished = [is_finished(run, settings) for run, settings in zip(runs, planned, strict=True)]
     if not all(finished):
@@ -86,95 +92,115 @@ def cross_validate(
             report(f"fold {number} of {folds}")
             train(settings, run, report, resume=resume)
         evaluations.append(evaluate_run(run, "test"))
-    together = _together(evaluations, dataset)
-    found = CrossValidation(tuple(evaluations), together)
-    _write_survey(found, dataset, out)
-    write_text(out / FIGURES_FILE, json.dumps(_figures(found), indent=2) + "\n")
-    write_report(out / REPORT_FILE, together, dataset)
-    return found
+    result = CrossValidation(tuple(evaluations), _together(evaluations, dataset))
+    _write(result, dataset, out)
+    return result
+
+
+def _plan(config: TrainConfig, folds: int) -> list[TrainConfig]:
+    """The config of each fold. Raises DatasetError where a fold would hold out no image."""
+    planned = [_settings(config, folds, number) for number in range(1, folds + 1)]
+    for number, settings in enumerate(planned, 1):
+        if all(
+            record.split != "test"
+            for record in read_splits(settings.dataset, settings.data.exclude, settings.data.resplit).dataset.records
+        ):
+            raise DatasetError(
+                f"fold {number} of {folds} would hold no image: the dataset has too few groups; choose fewer folds"
+            )
+    return planned
+
+
+def _write(result: CrossValidation, dataset: Dataset, out: Path) -> None:
+    _write_survey(result, dataset, out)
+    write_text(out / FOLDS_FILE, json.dumps(_as_json(result), indent=2) + "\n")
+    write_report(out / REPORT_FILE, result.together, dataset)
 
 
 def _decode(dataset: Dataset, config: TrainConfig, report: Report) -> None:
-    """Puts all images into the cache, where the folds find them: a bad one is told before the first fold is trained."""
+    """Decodes all images into the cache that the folds share; a bad image is reported before the first fold starts."""
     records = [record for record in dataset.records if record.class_name not in config.data.exclude]
     data = config.data
     open_crops(dataset, [records], config.preprocess, folder=data.cache, stream=data.stream, report=report)
 
 
 def _settings(config: TrainConfig, folds: int, number: int) -> TrainConfig:
-    wish = config.data.resplit or Resplit()
-    how = Resplit(by=wish.by, folds=folds, fold=number, seed=wish.seed)
-    return config.model_copy(update={"data": config.data.model_copy(update={"resplit": how})})
+    given = config.data.resplit or Resplit()
+    resplit = Resplit(by=given.by, folds=folds, fold=number, seed=given.seed)
+    return config.model_copy(update={"data": config.data.model_copy(update={"resplit": resplit})})
 
 
 def require_one_process(config: TrainConfig) -> None:
-    """Raises ConfigError where several processes would each do what follows a training."""
+    """Raises ConfigError where the config or the environment asks for several processes."""
     if config.devices * config.nodes > 1 or not is_first() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError("devices", ["this trains several runs, one after the other, in one process: set devices=1"])
+        raise ConfigError(
+            "devices", ["this command trains several runs one after the other, in one process: set devices=1"]
+        )
 
 
 def is_finished(run: Path, config: TrainConfig) -> bool:
     """Whether ``run`` is a finished run of exactly this config.
 
     Raises:
-        InputError: it is one of another config.
+        InputError: ``run`` was trained with another config.
     """
     if not (run / STATE_FILE).is_file() or not (run / BEST_FILE).is_file():
         return False
     made_with, state = read_run(run)
     if differing := differences(made_with, config):
         raise InputError(
-            f"{run} was trained with another config:{''.join(differing)}\nname a new --out, or give it the old values"
+            f"{run} was trained with another config:{''.join(differing)}\nname a new --out, or set the old values again"
         )
     return state.status == "finished"
 
 
 def dataset_folder(out: Path) -> Path:
-    """Where the dataset of a cross-validation lay.
+    """The folder of the dataset that a cross-validation was made of.
 
     Raises:
-        InputError: ``out`` is none.
+        InputError: ``out`` is not a cross-validation.
     """
     if not (out / "fold-1").is_dir():
-        raise InputError(f"{out} is no cross-validation: make one with `pelagia train CONFIG --folds 5 --out {out}`")
+        raise InputError(f"{out} is not a cross-validation: make one with `pelagia train CONFIG --folds 5 --out {out}`")
     return read_run(out / "fold-1")[1].dataset
 
 
 def _require_groups(dataset: Dataset, config: TrainConfig) -> None:
+    """Raises DatasetError where all images of a class are of one group."""
     groups: dict[str, set[str]] = defaultdict(set)
     for record in dataset.records:
         groups[record.class_name].add(record.group)
-    thin = [name for name, found in groups.items() if len(found) < 2 and name not in config.data.exclude]
-    if thin:
-        names = first_few(f"'{name}'" for name in thin)
+    one_group = [name for name, of_class in groups.items() if len(of_class) < 2 and name not in config.data.exclude]
+    if one_group:
+        names = first_few(f"'{name}'" for name in one_group)
         raise DatasetError(
-            f"all images of {names} are of one group: with it held out there is nothing to learn from; leave "
-            f"such classes out with --set data.exclude=[{','.join(thin)}]"
+            f"all images of {names} are of one group: the fold that holds it out has no training image of the class; "
+            f"leave such classes out with --set data.exclude=[{','.join(one_group)}]"
         )
 
 
 def _together(evaluations: list[Evaluation], dataset: Dataset) -> Evaluation:
-    records = [record for one in evaluations for record in one.records]
-    probabilities = np.concatenate([one.probabilities for one in evaluations])
+    records = [record for evaluation in evaluations for record in evaluation.records]
+    probabilities = np.concatenate([evaluation.probabilities for evaluation in evaluations])
     model = (f"{len(evaluations)} folds", "")
     return evaluation_of(records, probabilities, evaluations[0].classes, dataset, SPLIT, model=model)
 
 
-def _write_survey(found: CrossValidation, dataset: Dataset, out: Path) -> None:
-    """The out-of-fold probabilities as a survey, whose model is all of the folds' weights."""
-    runs = [out / f"fold-{number}" for number in range(1, len(found.folds) + 1)]
+def _write_survey(result: CrossValidation, dataset: Dataset, out: Path) -> None:
+    """Writes the out-of-fold probabilities as a survey; its model's SHA-256 is that of all folds' weights."""
+    runs = [out / f"fold-{number}" for number in range(1, len(result.folds) + 1)]
     weights = sha256_of("".join(sha256_of_file(run / BEST_FILE) for run in runs).encode())
     settings = {"folds": len(runs), "dataset": dataset.meta.fingerprint}
     if (out / SURVEY_FOLDER / JOURNAL_FILE).is_file():
         with Survey.open(out / SURVEY_FOLDER) as survey:
-            if survey.meta["model_sha256"] == weights and len(survey) == found.together.images:
+            if survey.meta["model_sha256"] == weights and len(survey) == result.together.images:
                 return
-        shutil.rmtree(out / SURVEY_FOLDER)  # of folds that were trained anew since; it is made of them
+        shutil.rmtree(out / SURVEY_FOLDER)  # a fold was trained again since, so its probabilities are outdated
     opened = Survey.open_for_writing(
-        out / SURVEY_FOLDER, model_sha256=weights, classes=found.together.classes, settings=settings
+        out / SURVEY_FOLDER, model_sha256=weights, classes=result.together.classes, settings=settings
     )
     with opened as survey:
-        for number, fold in enumerate(found.folds, 1):
+        for number, fold in enumerate(result.folds, 1):
             survey.add(
                 Prediction(
                     record.path,
@@ -191,11 +217,11 @@ def _columns(record: Record, fold: int) -> dict[str, str]:
     return {"label": record.class_name, "group": record.group, "fold": str(fold)}
 
 
-def _figures(found: CrossValidation) -> dict[str, object]:
-    names = found.together.headline
+def _as_json(result: CrossValidation) -> dict[str, object]:
+    names = result.together.headline
     return {
-        "folds": [{**fold.headline, "images": fold.images, "groups": fold.groups} for fold in found.folds],
-        "mean": {name: found.spread(name)[0] for name in names},
-        "standard_deviation": {name: found.spread(name)[1] for name in names},
-        "together": as_json(found.together),
+        "folds": [{**fold.headline, "images": fold.images, "groups": fold.groups} for fold in result.folds],
+        "mean": {name: result.spread(name)[0] for name in names},
+        "standard_deviation": {name: result.spread(name)[1] for name in names},
+        "together": as_json(result.together),
     }

@@ -1,9 +1,9 @@
-"""`pelagia leak`: what a random split would have made of the same run, beside what it is.
+"""`pelagia leak`: how much too good a random split makes a model look.
 
-The run's own config is trained once more on a random split of the same images, of the same sizes, and each run is
-measured on its own test split. The difference is what images of one station on both sides are worth: the share of a
-figure that a field team will not see. One more training is the price; a probe on frozen features would be cheaper, but
-it would show the leak of the probe and not that of the network.
+The run's config is trained again on a random split of the same images, with splits of the same sizes, and each run is
+evaluated on its own test split. The difference comes from data leakage: in a random split, images of one station are in
+the training split and in the test split, which does not happen in the field. This costs one more training. A linear
+probe on frozen features would be cheaper, but would measure the leakage of the probe and not of the network.
 """
 
 from __future__ import annotations
@@ -24,29 +24,42 @@ from pelagia_training.train import train
 
 @dataclass(frozen=True)
 class Leak:
-    """The same config by group and at random, each on its own test split."""
+    """Evaluations of the same config, each on its own test split.
+
+    Attributes:
+        by_group: trained on the dataset's split, by group.
+        at_random: trained on a random split.
+    """
 
     by_group: Evaluation
     at_random: Evaluation
 
 
 def measure_leak(run: Path, out: Path, report: Report = lambda event: None) -> Leak:
-    """Trains the config of ``run`` on a random split into ``out``, unless that is done, and compares.
+    """Trains the config of ``run`` on a random split into ``out``, unless that is done, and evaluates both runs.
+
+    Args:
+        run: a finished run on a dataset that is split by group.
+        out: run folder of the training on the random split, new or interrupted.
+        report: called with progress and with lines of text for people.
 
     Raises:
-        InputError: ``run`` is unfinished, or was itself trained on another split than its dataset's.
+        InputError: ``run`` is unfinished, was trained on another split than its dataset's, or has no groups.
         DatasetError, TrainingError: as `train`.
     """
     config, state = read_run(run)
     if state.status != "finished":
-        raise InputError(f"the run {run} is not finished: train it to its end first")
+        raise InputError(f"the run {run} is not finished: finish it with the same `pelagia train` command first")
     if config.data.resplit is not None:
-        raise InputError(f"the run {run} was trained on another split than its dataset's: name one that was not")
+        raise InputError(
+            f"the run {run} was trained on another split than its dataset's: give a run that was trained without "
+            "data.resplit"
+        )
     require_one_process(config)
     by_group = evaluate_run(run, "test")
     if Dataset.read(state.dataset).meta.split.group_column is None or by_group.groups == by_group.images:
         raise InputError(
-            f"the dataset of {run} has no groups: its own split is a random one; import it again with --group-column"
+            f"the dataset of {run} has no groups, so its split is random already: import it again with --group-column"
         )
     data = config.data.model_copy(update={"resplit": Resplit(by="image")})
     settings = config.model_copy(update={"data": data, "dataset": state.dataset})

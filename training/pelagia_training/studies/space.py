@@ -1,12 +1,12 @@
-"""What `pelagia sweep --search` searches: keys of the config, and the values that each may take.
+"""The search space of `pelagia sweep --search`: keys of the config, and the values that each may take.
 
-    train.lr=log:1e-4..3e-3             numbers, by orders of magnitude
-    augment.strength=0..2               numbers; whole ones where the key holds whole ones
-    train.long_tail=none,sqrt_sampling  one of these
+    train.lr=log:1e-4..3e-3             numbers on a logarithmic scale
+    augment.strength=0..2               numbers; integers where the key holds integers
+    train.long_tail=none,sqrt_sampling  one of these values
 
-Invariant: all faults of a config and its space come in one ConfigError, before torch is imported. Each value at either
-end of a range and each choice is one that the config takes by itself; whether it takes several together is known only
-when they are drawn.
+Invariant: one ConfigError lists all faults of a config and its search space, before torch is imported. The config
+accepts both ends of each range and each choice by itself; whether it accepts a combination is known only when the
+combination is drawn.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from pelagia_training.config import FREE_KEYS, TrainConfig
 
 _FORM = "KEY=LOW..HIGH, KEY=log:LOW..HIGH or KEY=A,B,C"
 _NOT_SEARCHED = {
-    **dict.fromkeys((*FREE_KEYS, "name", "licence", "decision"), "the figures do not depend on it"),
-    **dict.fromkeys(("dataset", "data"), "figures of other images cannot be compared"),
-    "seed": "the luckiest seed is no better a setting",
+    **dict.fromkeys((*FREE_KEYS, "name", "licence", "decision"), "the metrics do not depend on it"),
+    **dict.fromkeys(("dataset", "data"), "metrics on different images cannot be compared"),
+    "seed": "a lucky seed is not a better config",
 }
-"""Keys, or what they begin with, and why a search over them would say nothing."""
+"""Keys that cannot be searched, by their first part or in full, and the reason."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Numbers from ``low`` to ``high``, both among them; whole ones where both are `int`."""
+    """Numbers from ``low`` to ``high``, both included; integers where both are `int`."""
 
     low: float
     high: float
@@ -47,13 +47,13 @@ class Span:
         return self.low, self.high
 
     def value(self, drawn: Any) -> Any:
-        """What the config is given for a number that was drawn."""
+        """The config's value for a number that was drawn."""
         return drawn
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One of some values, each as it was written: YAML, as after ``--set KEY=``."""
+    """A list of values, each as the user wrote it: YAML, as after ``--set KEY=``."""
 
     texts: tuple[str, ...]
 
@@ -65,16 +65,21 @@ class Choice:
         return tuple(map(self.value, self.texts))
 
     def value(self, drawn: Any) -> Any:
-        """What the config is given for a text that was drawn."""
+        """The config's value for a text that was drawn."""
         return parse_yaml(drawn, "--search")
 
 
 Space = dict[str, Span | Choice]
-"""What is searched, by dotted key."""
+"""The values to search, by dotted key."""
 
 
 def load_search(path: Path, overrides: Sequence[str], searches: Sequence[str]) -> tuple[TrainConfig, Space]:
-    """A config with its ``--set``, and what its ``--search`` say.
+    """The config with its ``--set`` applied, and the search space.
+
+    Args:
+        path: the YAML file of the config.
+        overrides: the values of ``--set``.
+        searches: the values of ``--search``.
 
     Raises:
         InputError: the config cannot be read.
@@ -94,10 +99,10 @@ def load_search(path: Path, overrides: Sequence[str], searches: Sequence[str]) -
             if not equals or not key or not text:
                 raise ConfigError("--search", [f"'{search}' is not of the form {_FORM}"])
             if key in space or key in already:
-                raise ConfigError("--search", [f"{key}: it is given twice; leave one --search, or one --set, of it"])
+                raise ConfigError("--search", [f"{key}: the key is given twice; keep one --search or one --set of it"])
             space[key] = _read(key, text)
             if config is not None:
-                _require_taken(config, key, space[key])
+                _require_accepted(config, key, space[key])
         except ConfigError as error:
             faults += [fault for fault in error.faults if fault not in faults]
     if faults or config is None:
@@ -106,11 +111,11 @@ def load_search(path: Path, overrides: Sequence[str], searches: Sequence[str]) -
 
 
 def _read(key: str, text: str) -> Span | Choice:
-    """Raises ConfigError where ``key`` is none, is not worth a search, or ``text`` says nothing that it may hold."""
+    """The values of a key. Raises ConfigError where the key cannot be searched or ``text`` is not of the `_FORM`."""
     kinds = kinds_of(TrainConfig, key)
-    for start, why in _NOT_SEARCHED.items():
+    for start, reason in _NOT_SEARCHED.items():
         if key == start or key.startswith(f"{start}."):
-            raise ConfigError("--search", [f"{key} is not searched: {why}; give it with --set"])
+            raise ConfigError("--search", [f"{key} cannot be searched: {reason}; set it with --set"])
     if ".." in text:
         return _read_span(key, text, kinds)
     choices = tuple(part.strip() for part in text.split(","))
@@ -120,7 +125,7 @@ def _read(key: str, text: str) -> Span | Choice:
         try:
             parse_yaml(choice, "--search")
         except ConfigError as error:
-            raise ConfigError("--search", [f"{key}: '{choice}' is no YAML: {error.faults[0]}"]) from None
+            raise ConfigError("--search", [f"{key}: '{choice}' is not valid YAML: {error.faults[0]}"]) from None
     return Choice(choices)
 
 
@@ -128,17 +133,19 @@ def _read_span(key: str, text: str, kinds: Sequence[Any]) -> Span:
     log = text.startswith("log:")
     ends = [part.strip() for part in text.removeprefix("log:").split("..")]
     if not {int, float, Any} & set(kinds):
-        raise ConfigError("--search", [f"{key}: it holds no number: name the values to try, {key}=A,B,C"])
+        raise ConfigError("--search", [f"{key}: the key holds no number: list the values to try, {key}=A,B,C"])
     whole = int in kinds or (Any in kinds and all(map(_is_whole, ends)))
     try:
         low, high = map(int if whole else float, ends)
     except ValueError:
         wanted = "two whole numbers" if whole else "two numbers"
-        raise ConfigError("--search", [f"{key}: '{text}' is no range: it takes {wanted}, LOW..HIGH"]) from None
+        raise ConfigError("--search", [f"{key}: '{text}' is not a range: give {wanted}, LOW..HIGH"]) from None
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise ConfigError("--search", [f"{key}: '{text}' is no range: LOW must be below HIGH"])
+        raise ConfigError("--search", [f"{key}: '{text}' is not a range: LOW must be less than HIGH"])
     if log and low <= 0:
-        raise ConfigError("--search", [f"{key}: '{text}' begins at {low:g}: orders of magnitude begin above 0"])
+        raise ConfigError(
+            "--search", [f"{key}: '{text}' begins at {low:g}: LOW of a logarithmic range must be greater than 0"]
+        )
     return Span(low, high, log)
 
 
@@ -146,8 +153,8 @@ def _is_whole(text: str) -> bool:
     return text.removeprefix("-").isdecimal()
 
 
-def _require_taken(config: TrainConfig, key: str, values: Span | Choice) -> None:
-    """Raises ConfigError with all that the config has against a value."""
+def _require_accepted(config: TrainConfig, key: str, values: Span | Choice) -> None:
+    """Raises ConfigError with every fault that the config finds in the ends or choices of ``values``."""
     faults: list[str] = []
     for value in values.ends:
         try:

@@ -1,15 +1,19 @@
-"""`pelagia suspects`: the labels that cross-validation disagrees with most, to look at and to send back.
+"""`pelagia suspects`: lists the labels that are most likely wrong, for a second look in Label Studio.
 
     suspects.html      a contact sheet
-    suspects.csv       a row an image, the worst first; the manifest that `pelagia label push` takes
-    images/            the images it names
-    predictions/       a survey: what the models say of them, for `label push --predictions`
-    taxonomy.yaml      the dataset's
+    suspects.csv       one row an image, the most doubtful first; a manifest for `pelagia label push`
+    images/            the images of the manifest
+    predictions/       a survey with the models' predictions, for `pelagia label push --predictions`
+    taxonomy.yaml      of the dataset
 
-The method is confident learning (Northcutt, Jiang & Chuang 2021, JAIR 70), with out-of-fold probabilities, so that no
-model had seen the label that it judges: an image is counted as wrongly labelled where another class's probability
-reaches what is usual for images of that class. Images are ranked by self-confidence, the probability of their label;
-of the paper's two rankings it finds more of the labels that `benchmarks/science/label_noise.py` changes.
+The method is confident learning (Northcutt, Jiang & Chuang 2021, JAIR 70, arXiv 1911.00068) on out-of-fold
+probabilities, so no model was trained on the label that it checks. A label is counted as wrong where the probability of
+another class is at least the mean that images labelled with that class have. Images are ranked by self-confidence, the
+probability of their label; of the paper's two rankings it finds more of the labels that
+`benchmarks/science/label_noise.py` changes.
+
+The authors' own library, cleanlab, is not used because its licence is AGPL-3.0, which institutes and companies that
+ship Pelagia could not accept; the method takes twenty lines here.
 """
 
 from __future__ import annotations
@@ -44,7 +48,14 @@ _MOST_SHOWN = 600
 
 @dataclass(frozen=True)
 class Suspect:
-    """An image whose label is doubted: what it is labelled as, what the model of its fold says, and how sure."""
+    """An image whose label may be wrong.
+
+    Attributes:
+        record: the image and its label.
+        predicted: the most probable class other than the label.
+        probability: of ``predicted``, 0..1.
+        label_probability: of the label, 0..1.
+    """
 
     record: Record
     predicted: str
@@ -53,16 +64,36 @@ class Suspect:
 
 
 def find_suspects(run: Path, dataset: Dataset, most: int | None = None) -> list[Suspect]:
-    """Images of a cross-validated dataset whose labels are most in doubt, the worst first.
+    """Images of a cross-validated dataset whose labels are most likely wrong, the most doubtful first.
 
     Args:
-        run: what `pelagia train --folds` made.
-        most: how many to list; as many as confident learning counts by default.
+        run: a folder that `pelagia train --folds` made.
+        dataset: that it was made of.
+        most: how many to list; by default as many as confident learning counts.
 
     Raises:
         InputError: ``run`` holds no out-of-fold predictions.
-        DatasetError: they are of another dataset.
+        DatasetError: the predictions are of another dataset.
     """
+    records, probabilities, classes = _read_predictions(run, dataset)
+    targets = np.array([classes.index(record.class_name) for record in records], np.int64)
+    count = int(is_doubted(probabilities, targets).sum()) if most is None else most
+    confidence = self_confidence(probabilities, targets)
+    others = probabilities.copy()
+    others[np.arange(len(targets)), targets] = -1.0
+    return [
+        Suspect(
+            records[index],
+            classes[int(others[index].argmax())],
+            float(others[index].max()),
+            float(confidence[index]),
+        )
+        for index in np.argsort(confidence, kind="stable")[:count]
+    ]
+
+
+def _read_predictions(run: Path, dataset: Dataset) -> tuple[list[Record], NDArray[np.float32], tuple[str, ...]]:
+    """The images of a cross-validation, their out-of-fold probabilities (float32, N x classes), and the classes."""
     folder = run / SURVEY_FOLDER
     if not (folder / JOURNAL_FILE).is_file():
         raise InputError(
@@ -72,47 +103,51 @@ def find_suspects(run: Path, dataset: Dataset, most: int | None = None) -> list[
     with Survey.open(folder) as survey:
         rows = [row for row in survey if row.probabilities is not None]
         classes = survey.classes
-    strange = [row.path for row in rows if row.path not in by_path or by_path[row.path].sha256 != row.sha256]
-    if strange or not rows:
-        raise DatasetError(f"{dataset.root} is not the dataset that {run} was made of: it has no {strange[:1]}")
+    wrong_dataset = f"{dataset.root} is not the dataset that {run} was made of"
+    if not rows:
+        raise DatasetError(f"{wrong_dataset}: {folder} holds no predictions")
+    for row in rows:
+        if row.path not in by_path or by_path[row.path].sha256 != row.sha256:
+            raise DatasetError(
+                f"{wrong_dataset}: it does not hold the image {row.path}; give the other one as --dataset"
+            )
     records = [by_path[row.path] for row in rows]
-    gone = {record.class_name for record in records} - set(classes)
-    if gone:
-        raise DatasetError(f"{dataset.root} is not the dataset that {run} was made of: it has a class {gone.pop()}")
-    targets = np.array([classes.index(record.class_name) for record in records], np.int64)
+    for record in records:
+        if record.class_name not in classes:
+            raise DatasetError(
+                f"{wrong_dataset}: the run has no class '{record.class_name}'; give the other one as --dataset"
+            )
     probabilities = np.stack([row.probabilities for row in rows if row.probabilities is not None])
-    count = int(is_doubted(probabilities, targets).sum()) if most is None else most
-    trust = self_confidence(probabilities, targets)
-    others = probabilities.copy()
-    others[np.arange(len(targets)), targets] = -1.0
-    return [
-        Suspect(
-            records[index],
-            classes[int(others[index].argmax())],
-            float(others[index].max()),
-            float(trust[index]),
-        )
-        for index in np.argsort(trust, kind="stable")[:count]
-    ]
+    return records, probabilities, tuple(classes)
 
 
 def self_confidence(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> Real:
-    """Probability of the label, an image each: 0..1, low where in doubt."""
-    trust: Real = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-    return trust
+    """The probability of each image's label: float64, N, 0..1; low where the label is doubtful.
+
+    Args:
+        probabilities: float, N x classes, rows sum to 1.
+        targets: int64, N, the labels' class indices.
+    """
+    confidence: Real = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+    return confidence
 
 
 def is_doubted(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> NDArray[np.bool_]:
     """The images off the diagonal of the confident joint: bool, N.
 
-    A class is confident of an image where its probability is no less than the mean over the images with its label; of
-    several, the likeliest counts.
+    An image counts for a class where the probability of the class is at least the mean self-confidence of the images
+    with this label; of several such classes, the most probable one counts.
+
+    Args:
+        probabilities: float, N x classes, rows sum to 1.
+        targets: int64, N, the labels' class indices.
     """
     classes = probabilities.shape[1]
     images = np.bincount(targets, minlength=classes)
-    own = self_confidence(probabilities, targets)
-    usual = np.where(images > 0, np.bincount(targets, own, minlength=classes) / np.maximum(images, 1), np.inf)
-    confident = np.where(probabilities >= usual, probabilities, -1.0)
+    confidence = self_confidence(probabilities, targets)
+    sums = np.bincount(targets, confidence, minlength=classes)
+    thresholds = np.where(images > 0, sums / np.maximum(images, 1), np.inf)
+    confident = np.where(probabilities >= thresholds, probabilities, -1.0)
     doubted: NDArray[np.bool_] = (confident.max(axis=1) >= 0) & (confident.argmax(axis=1) != targets)
     return doubted
 
@@ -120,12 +155,20 @@ def is_doubted(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) 
 def write_suspects(suspects: Sequence[Suspect], run: Path, dataset: Dataset, out: Path) -> None:
     """Writes the new folder ``out``.
 
+    Args:
+        suspects: the images to list.
+        run: the folder that `pelagia train --folds` made.
+        dataset: that holds the images.
+        out: the folder to make.
+
     Raises:
         InputError: ``out`` exists, or there is no suspect.
-        DatasetError: an image of the dataset is gone.
+        DatasetError: an image of the dataset is missing.
     """
     if not suspects:
-        raise InputError(f"no label of {dataset.root} is in doubt: nothing to write; see --most")
+        raise InputError(
+            f"no label of {dataset.root} is in doubt, so there is nothing to write: list images anyway with --most 100"
+        )
     with new_folder(out, "folder of suspects") as folder:
         for suspect in suspects:
             target = folder / suspect.record.path
@@ -134,7 +177,7 @@ def write_suspects(suspects: Sequence[Suspect], run: Path, dataset: Dataset, out
                 shutil.copyfile(dataset.file(suspect.record), target)
             except FileNotFoundError:
                 remedy = f"run `pelagia dataset check {dataset.root}`"
-                raise DatasetError(f"{dataset.file(suspect.record)} is gone: {remedy}") from None
+                raise DatasetError(f"{dataset.file(suspect.record)} is missing: {remedy}") from None
         _write_csv(folder / CSV_FILE, suspects)
         (folder / TAXONOMY_FILE).write_text(dump_yaml(dataset.meta.taxonomy), encoding="utf-8")
         _write_predictions(folder / PREDICTIONS_FOLDER, suspects, run)
@@ -165,7 +208,7 @@ def _row(suspect: Suspect) -> Mapping[str, str]:
 
 
 def _write_predictions(folder: Path, suspects: Sequence[Suspect], run: Path) -> None:
-    """The part of the out-of-fold survey that is of the suspects."""
+    """Writes the suspects' rows of the out-of-fold survey as a survey of their own."""
     wanted = {suspect.record.path for suspect in suspects}
     with Survey.open(run / SURVEY_FOLDER) as whole:
         opened = Survey.open_for_writing(
@@ -180,28 +223,30 @@ def _write_predictions(folder: Path, suspects: Sequence[Suspect], run: Path) -> 
 
 
 def _sheet(suspects: Sequence[Suspect], dataset: Dataset) -> str:
-    """The contact sheet: a heading a pair of classes, the pair with most suspects first, the worst image first."""
+    """The contact sheet: one section a pair of classes, the pair with most suspects first."""
     shown = suspects[:_MOST_SHOWN]
     pairs: dict[tuple[str, str], list[Suspect]] = {}
     for suspect in shown:
         pairs.setdefault((suspect.record.class_name, suspect.predicted), []).append(suspect)
     counts = Counter((suspect.record.class_name, suspect.predicted) for suspect in suspects)
     parts = []
-    for (label, guess), found in sorted(pairs.items(), key=lambda item: -len(item[1])):
+    for (label, predicted), members in sorted(pairs.items(), key=lambda item: -len(item[1])):
+        title = f"labelled {label}, predicted {predicted}"
         images = [
             thumbnail(
                 dataset,
-                one.record,
-                f"labelled {label}, predicted {guess}: {one.record.source or one.record.path}",
-                (f"{one.probability:.2f}, label {one.label_probability:.2f}", one.record.group),
+                suspect.record,
+                f"{title}: {suspect.record.source or suspect.record.path}",
+                (f"{suspect.probability:.2f}, label {suspect.label_probability:.2f}", suspect.record.group),
             )
-            for one in found
+            for suspect in members
         ]
-        title = f"labelled {label}, predicted {guess}"
-        parts.append({"title": title, "count": counts[label, guess], "images": [one for one in images if one]})
+        parts.append(
+            {"title": title, "count": counts[label, predicted], "images": [image for image in images if image]}
+        )
     return render(
         "suspects.html",
-        title=f"Labels of {dataset.meta.name} to look at again",
+        title=f"Doubtful labels of {dataset.meta.name}",
         count=len(suspects),
         shown=len(shown),
         of=len(dataset.records),

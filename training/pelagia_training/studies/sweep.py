@@ -1,13 +1,13 @@
-"""`pelagia sweep`: many short runs with other values of some keys, and the config of the best.
+"""`pelagia sweep`: trains many short runs with different values of some config keys, and writes the best config.
 
-    trial-1/ ... trial-N/  runs; when one is over, best.safetensors is all that stays of its weights
-    study.sqlite           which trials there are, and their figures: what a sweep that was broken off goes on from
-    sweep.json, sweep.csv  what was searched, and each trial's values, macro-F1 on the val split, epochs and state
+    trial-1/ ... trial-N/  runs; of a finished one, only the weights best.safetensors are kept
+    study.sqlite           the trials and their scores, from which an interrupted sweep resumes
+    sweep.json, sweep.csv  the search space, and each trial's values, macro-F1 on the val split, epochs and state
     best.yaml              the config of the best trial, for `pelagia train`
 
-Invariant: a trial is over when the study says so, which it does when its run is over, so a process that is killed
-neither loses nor doubles one: the same command goes on with the trial's run from its checkpoint. Trials are compared
-on the val split alone; the test split is not looked at.
+Invariant: a trial is stored as finished only after its run has finished. So a killed process neither loses nor repeats
+a trial: the same command resumes the trial's run from its checkpoint. Trials are compared on the val split only; the
+test split is never used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from pelagia.config import Strict, altered, dump_yaml
-from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError
+from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError, first_line
 from pelagia.system.files import refuse_existing, write_text
 from pelagia.system.locking import exclusive_lock
 from pelagia.system.tables import write_table
@@ -37,7 +37,7 @@ from pelagia_training.runs.logs import read_curves
 from pelagia_training.runs.soup import Soup
 from pelagia_training.studies.folds import is_finished, require_one_process
 from pelagia_training.studies.space import Space
-from pelagia_training.studies.study import Study, Trial, open_study
+from pelagia_training.studies.trials import Trial, TrialStore, open_trial_store
 from pelagia_training.train import train
 
 SWEEP_FILE, TABLE_FILE, BEST_CONFIG_FILE, STUDY_FILE = "sweep.json", "sweep.csv", "best.yaml", "study.sqlite"
@@ -45,7 +45,7 @@ _OURS = (SWEEP_FILE, TABLE_FILE, BEST_CONFIG_FILE, STUDY_FILE, LOCK_FILE)
 
 
 class Sweep(Strict):
-    """`sweep.json`."""
+    """The content of `sweep.json`: the search space and all trials."""
 
     schema_version: Literal[1] = 1
     fingerprint: str
@@ -57,13 +57,13 @@ class Sweep(Strict):
 
     @property
     def best(self) -> Trial | None:
-        """The complete trial with the highest macro-F1, the first of them; None where none is complete."""
+        """The complete trial with the highest macro-F1, the first one if several; None where no trial is complete."""
         complete = [trial for trial in self.trials if trial.state == "complete"]
         return max(complete, key=lambda trial: trial.macro_f1 or 0.0, default=None)
 
 
-class Pruned(Exception):  # noqa: N818 - what happened to a trial is no error
-    """A run was ended because others were better at the same epoch."""
+class Pruned(Exception):  # noqa: N818 - pruning a trial is not an error
+    """A run was stopped because the other trials were better at the same epoch."""
 
 
 def run_of(out: Path, trial: Trial) -> Path:
@@ -72,7 +72,7 @@ def run_of(out: Path, trial: Trial) -> Path:
 
 
 def values_of(trial: Trial) -> dict[str, str]:
-    """A trial's values in short, for people."""
+    """A trial's values as short text for people."""
     return {key: f"{value:.4g}" if isinstance(value, float) else str(value) for key, value in trial.values.items()}
 
 
@@ -85,107 +85,122 @@ def sweep(
     prune: bool = True,
     report: Report = lambda event: None,
 ) -> Sweep:
-    """Trains until ``trials`` trials are over, those of earlier starts among them, and leaves the folder ``out``.
+    """Trains until ``trials`` trials are finished, including those of earlier starts, and writes the folder ``out``.
 
-    A run whose loss is no number, or whose values do not go together, is a failed trial.
+    A run that diverges, or whose values cannot be combined, is a failed trial.
+
+    Args:
+        config: of every trial, except for the searched keys.
+        space: the values to search.
+        out: folder of the sweep, new or interrupted.
+        trials: number of trials in all.
+        prune: whether to stop a run that is below the median of the complete trials.
+        report: called with progress and with lines of text for people.
 
     Raises:
         ConfigError, InputError, DatasetError: as `train`, and where ``out`` is another sweep, or in use.
-        TrainingError: the disk is full.
+        DiskFullError: the disk is full.
     """
+    plan = _plan(config, space, prune=prune)
+    with _open_folder(out, plan), open_trial_store(out / STUDY_FILE, space) as store:
+        current = _write(out, plan, space, store)
+        while len(current.trials) < trials or current.trials[-1].state == "unfinished":
+            trial = store.next(config.seed)
+            if trial is None:
+                report(f"all {len(current.trials)} combinations were tried")
+                break
+            report(f"trial {trial.number} of {trials}: " + ", ".join(map("=".join, values_of(trial).items())))
+            _run_trial(_RunningTrial(plan, space, out, trial, store, report), no_success_yet=current.best is None)
+            current = _write(out, plan, space, store)
+            report(_summary_of_last(current))
+        return current
+
+
+def _plan(config: TrainConfig, space: Space, *, prune: bool) -> Sweep:
+    """The sweep before its first trial. Raises the faults of a config that no trial could be trained with."""
     require_one_process(config)
     require_loggers(config.loggers)
     make_fabric(config.device, config.precision, config.devices, config.nodes)
     splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
     search = {key: str(space[key]) for key in sorted(space)}
-    plan = Sweep(fingerprint=splits.dataset.meta.fingerprint, prune=prune, search=search, config=config)
-    with _open_folder(out, plan), open_study(out / STUDY_FILE, space) as study:
-        found = _write(out, plan, space, study)
-        while len(found.trials) < trials or found.trials[-1].state == "unfinished":
-            trial = study.next(config.seed)
-            if trial is None:
-                report(f"all {len(found.trials)} combinations were tried")
-                break
-            report(f"trial {trial.number} of {trials}: " + ", ".join(map("=".join, values_of(trial).items())))
-            _try(_Attempt(plan, space, out, trial, study, report), first=found.best is None)
-            found = _write(out, plan, space, study)
-            report(_verdict(found))
-        return found
+    return Sweep(fingerprint=splits.dataset.meta.fingerprint, prune=prune, search=search, config=config)
 
 
 # ---- one trial
 
 
 @dataclass(frozen=True)
-class _Attempt:
-    """A trial under way, and all that it needs."""
+class _RunningTrial:
+    """The trial that is being trained, with its sweep."""
 
     plan: Sweep
     space: Space
     out: Path
     trial: Trial
-    study: Study
+    store: TrialStore
     report: Report
 
 
-def _try(attempt: _Attempt, *, first: bool) -> None:
-    """Trains a trial to its end, whichever it is.
+def _run_trial(running: _RunningTrial, *, no_success_yet: bool) -> None:
+    """Trains a trial and stores how it ended.
 
     Raises:
-        ConfigError: what is wrong with its config may be wrong with all, as ``first`` says that none was right.
+        ConfigError: its config is wrong and no trial was complete before, so the fault is probably in every config.
+        DiskFullError: the disk is full.
     """
-    number, study = attempt.trial.number, attempt.study
+    number, store = running.trial.number, running.store
     try:
-        settings = _settings(attempt.plan, attempt.space, attempt.trial)
+        settings = _settings(running.plan, running.space, running.trial)
     except ConfigError as error:
-        study.end(number, "failed", fault=str(error))
+        store.end(number, "failed", fault=str(error))
         return
     try:
-        study.end(number, "complete", _score(attempt, settings))
+        store.end(number, "complete", _score(running, settings))
     except Pruned:
-        study.end(number, "pruned")
+        store.end(number, "pruned")
     except DiskFullError:
         raise
     except (TrainingError, ConfigError) as error:
-        if first and isinstance(error, ConfigError):
+        if no_success_yet and isinstance(error, ConfigError):
             raise
-        study.end(number, "failed", fault=str(error))
+        store.end(number, "failed", fault=str(error))
 
 
 def _settings(plan: Sweep, space: Space, trial: Trial) -> TrainConfig:
-    """A trial's config. Raises ConfigError where its values do not go together."""
+    """A trial's config. Raises ConfigError where its values cannot be combined."""
     changes = {key: space[key].value(drawn) for key, drawn in trial.values.items()}
-    return altered(plan.config, changes, "values that do not go together")
+    return altered(plan.config, changes, "values that cannot be combined")
 
 
-def _score(attempt: _Attempt, settings: TrainConfig) -> float:
-    """Macro-F1 of the best weights on the val split. A run that is finished is not trained again."""
-    run, number, study = run_of(attempt.out, attempt.trial), attempt.trial.number, attempt.study
+def _score(running: _RunningTrial, settings: TrainConfig) -> float:
+    """Macro-F1 of the best weights on the val split. A finished run is not trained again. May raise Pruned."""
+    run, number, store = run_of(running.out, running.trial), running.trial.number, running.store
     epochs = settings.train.epochs
 
-    def look() -> None:
+    def record_and_prune() -> None:
         scores = read_curves(run).get("val_macro_f1", [])
-        study.tell_epochs(number, scores)
-        if attempt.plan.prune and 0 < len(scores) < epochs and study.is_behind(number, epochs // 3):
-            raise Pruned(f"others were better at epoch {len(scores)}")
+        store.record_epochs(number, scores)
+        if running.plan.prune and 0 < len(scores) < epochs and store.is_behind(number, epochs // 3):
+            raise Pruned(f"the other trials were better at epoch {len(scores)}")
 
     def watch(event: str | Step) -> None:
-        attempt.report(event)
+        running.report(event)
         if isinstance(event, Step) and event.validation is not None:
-            look()
+            record_and_prune()
 
-    if (run / METRICS_FILE).is_file():  # of an earlier start, which may have ended before it told the study
-        look()
+    if (run / METRICS_FILE).is_file():  # an earlier start may have been killed before it stored its last epochs
+        record_and_prune()
     if not is_finished(run, settings):
         train(settings, run, watch)
     return read_state(run).metrics["macro_f1"]
 
 
-def _verdict(found: Sweep) -> str:
-    trial, best = found.trials[-1], found.best
-    figure = "" if trial.macro_f1 is None else f", macro-F1 {trial.macro_f1:.4f}"
+def _summary_of_last(current: Sweep) -> str:
+    """One line about the last trial, and about the best."""
+    trial, best = current.trials[-1], current.best
+    score = "" if trial.macro_f1 is None else f", macro-F1 {trial.macro_f1:.4f}"
     leader = f"; best so far {best.macro_f1:.4f} (trial {best.number})" if best else ""
-    return f"trial {trial.number} {trial.state}{f': {trial.fault}' if trial.fault else figure}{leader}"
+    return f"trial {trial.number} {trial.state}{f': {trial.fault}' if trial.fault else score}{leader}"
 
 
 # ---- the folder
@@ -193,16 +208,16 @@ def _verdict(found: Sweep) -> str:
 
 @contextmanager
 def _open_folder(out: Path, plan: Sweep) -> Iterator[None]:
-    """Holds the folder of a new sweep, or of one that goes on; one in which nothing was learnt is removed again.
+    """Locks the folder of a new or interrupted sweep; at the end, removes it where no trial was begun.
 
     Raises:
-        InputError: ``out`` is something else, a sweep that was begun otherwise, or in use.
+        InputError: ``out`` is not a sweep, was made with other values, or is in use.
     """
     if not (out / SWEEP_FILE).is_file() and not (out.is_dir() and all(map(_is_ours, out.iterdir()))):
         refuse_existing(out, "sweep")
     out.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(
-        out / LOCK_FILE, f"another process is at work on the sweep {out}: wait for it, or choose another --out"
+        out / LOCK_FILE, f"another process is using the sweep {out}: wait for it, or choose another --out"
     ):
         if (out / SWEEP_FILE).is_file():
             _require_same(out, plan)
@@ -214,7 +229,7 @@ def _open_folder(out: Path, plan: Sweep) -> Iterator[None]:
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether a file is one that a sweep writes before its first trial, or that a kill left half written."""
+    """Whether a sweep wrote this file before its first trial, completely or partly."""
     return file.name.startswith(_OURS) or (file.name.startswith(".") and ".partial-" in file.name)
 
 
@@ -227,57 +242,60 @@ def _remove(out: Path) -> None:
 
 
 def _read(out: Path) -> Sweep:
-    """`sweep.json` of a sweep. Raises InputError where it is damaged."""
+    """Reads `sweep.json`. Raises InputError where it is damaged."""
     try:
         return Sweep.model_validate(json.loads((out / SWEEP_FILE).read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
         raise InputError(
-            f"{out / SWEEP_FILE} is damaged ({str(error).splitlines()[0]}): choose another --out, or remove the sweep"
+            f"{out / SWEEP_FILE} is damaged ({first_line(error)}): choose another --out, or remove the sweep"
         ) from None
 
 
 def _require_same(out: Path, plan: Sweep) -> None:
-    was = _read(out)
-    differing = differences(was.config, plan.config)
-    asked = [("--search " + key, was.search.get(key), plan.search.get(key)) for key in was.search | plan.search]
-    for name, old, new in (*asked, ("--prune", was.prune, plan.prune)):
+    """Raises InputError where the sweep in ``out`` was made with another config, search space or dataset."""
+    earlier = _read(out)
+    differing = differences(earlier.config, plan.config)
+    keys = earlier.search | plan.search
+    pairs = [("--search " + key, earlier.search.get(key), plan.search.get(key)) for key in keys]
+    for name, old, new in (*pairs, ("--prune", earlier.prune, plan.prune)):
         if old != new:
             differing.append(f"\n  - {name}: was {old}, is now {new}")
-    if was.fingerprint != plan.fingerprint:
-        differing.append(f"\n  - the dataset: was {was.fingerprint[:12]}, is now {plan.fingerprint[:12]}")
+    if earlier.fingerprint != plan.fingerprint:
+        differing.append(f"\n  - the dataset: was {earlier.fingerprint[:12]}, is now {plan.fingerprint[:12]}")
     if differing:
         raise InputError(
-            f"the sweep {out} was begun with something else, and its trials could not be compared:{''.join(differing)}"
-            "\ngive it the old values, or choose another --out"
+            f"the sweep {out} was started with other values, so its trials could not be compared:{''.join(differing)}"
+            "\nset the old values again, or choose another --out"
         )
 
 
-def _write(out: Path, plan: Sweep, space: Space, study: Study) -> Sweep:
-    """Writes what the study knows, and leaves of the trials that are over what is worth its room."""
-    found = plan.model_copy(update={"trials": tuple(study.trials()), "importance": study.importance()})
-    write_text(out / SWEEP_FILE, found.model_dump_json(indent=2) + "\n")
+def _write(out: Path, plan: Sweep, space: Space, store: TrialStore) -> Sweep:
+    """Writes the files of the sweep and removes the checkpoints of finished trials."""
+    current = plan.model_copy(update={"trials": tuple(store.trials()), "importance": store.importance()})
+    write_text(out / SWEEP_FILE, current.model_dump_json(indent=2) + "\n")
     rows = (
         [trial.number, trial.state, trial.macro_f1, trial.epochs, *map(trial.values.get, plan.search), trial.fault]
-        for trial in found.trials
+        for trial in current.trials
     )
     write_table(out / TABLE_FILE, ("trial", "state", "macro_f1", "epochs", *plan.search, "fault"), rows)
-    if found.best is not None:
-        write_text(out / BEST_CONFIG_FILE, _best_config(out, found, space, found.best))
-    for trial in found.trials:
+    if current.best is not None:
+        write_text(out / BEST_CONFIG_FILE, _best_config(out, current, space, current.best))
+    for trial in current.trials:
         if trial.state != "unfinished":
             _remove_checkpoints(run_of(out, trial))
-    return found
+    return current
 
 
-def _best_config(out: Path, found: Sweep, space: Space, best: Trial) -> str:
+def _best_config(out: Path, current: Sweep, space: Space, best: Trial) -> str:
+    """The text of best.yaml, with the command that trains it in the first line."""
     command = shlex.join(("pelagia", "train", str(out / BEST_CONFIG_FILE), "--out", f"{out}-best"))
-    figure = f"trial {best.number} of {len(found.trials)}, validation macro-F1 {best.macro_f1:.4f}"
-    head = f"# {command}\n# {figure}: chosen by the val split, so this flatters\n"
-    return head + dump_yaml(_settings(found, space, best))
+    score = f"trial {best.number} of {len(current.trials)}, validation macro-F1 {best.macro_f1:.4f}"
+    head = f"# {command}\n# {score}: this config was chosen by this value, so the value is optimistic\n"
+    return head + dump_yaml(_settings(current, space, best))
 
 
 def _remove_checkpoints(run: Path) -> None:
-    """Removes what a run that is over will not go on from."""
+    """Removes the checkpoints of a finished run, which will not be resumed."""
     for name in (LAST_FILE, CHECKPOINT_FILE):
         (run / name).unlink(missing_ok=True)
     Soup(run, 2).discard()

@@ -1,8 +1,8 @@
-"""The trials of a sweep, and which values the next one gets. The only module that knows Optuna.
+"""The trials of a sweep, stored in a SQLite file, and the values of the next trial. The only module that uses Optuna.
 
-Invariant: a trial is put into the study with all its values at once, so none is half there, and what a sweep draws
-follows from (seed, number of the trial, the trials that are over): a sweep that was broken off draws what it would have
-drawn. One process at a time has the study; its caller sees to that.
+Invariant: a trial is stored with all its values in one transaction, so there are no incomplete trials. The values of a
+trial depend only on (seed, number of the trial, finished trials), so an interrupted sweep draws the same values as an
+uninterrupted one. The caller makes sure that only one process uses the file.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.pruners import MedianPruner
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from pelagia.config import Strict
 from pelagia.errors import DiskFullError, InputError, first_line
@@ -38,22 +38,29 @@ _STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
     TrialState.RUNNING: "unfinished",
 }
-_COMPARED = 5
-"""So many trials must be complete before one is held against their median..."""
-_RANKED, _TOP = 20, 0.25
-"""...and so many before anything is said of which key brings one among the top quarter.
+_LEAST_FOR_PRUNING = 5
+"""Complete trials that there must be before a trial is compared with their median."""
+_LEAST_FOR_IMPORTANCE, _TOP_SHARE = 20, 0.25
+"""Complete trials that there must be before the importance of the keys is computed, and the share of trials that count
+as the best.
 
-Of three keys of which one decides, PED-ANOVA named that one in 20 of 20 studies with these (by hand); with ten trials
-and Optuna's own 0.1, in 6 of 20: as often as chance would.
+In a test by hand, with three keys of which one decides, PED-ANOVA named the right key in 20 of 20 studies with these
+values; with 10 trials and Optuna's default of 0.1, in 6 of 20, as often as chance.
 """
 _FAULT = "fault"
+_PRIMARY_CODE = 0xFF  # the bits of an extended SQLite error code that hold the primary code
 
 
 class Trial(Strict):
-    """One draw from the space, and what became of it.
+    """One draw from the search space, and its result.
 
-    ``values`` holds numbers, and choices as they were written. ``macro_f1`` is that of the best weights on the val
-    split; of a pruned trial, the best that it had come to.
+    Attributes:
+        number: from 1.
+        state: one of `State`.
+        values: by dotted key: numbers, and choices as the user wrote them.
+        macro_f1: of the best weights on the val split; of a pruned trial, the best epoch before it was stopped.
+        epochs: number of epochs with a stored score.
+        fault: the error message of a failed trial.
     """
 
     number: int
@@ -64,7 +71,7 @@ class Trial(Strict):
     fault: str = ""
 
 
-class Study:
+class TrialStore:
     """Optuna's study in a SQLite file. Trials are numbered from 1."""
 
     def __init__(self, study: optuna.Study, space: Space) -> None:
@@ -76,12 +83,12 @@ class Study:
         return [_trial_of(frozen) for frozen in self._study.get_trials(deepcopy=False)]
 
     def next(self, seed: int) -> Trial | None:
-        """The trial that was broken off, or a new one; None where every combination was tried."""
+        """The interrupted trial, or else a new one; None where every combination was tried."""
         known = self._study.get_trials()
-        unfinished = [one for one in known if not one.state.is_finished()]
+        unfinished = [frozen for frozen in known if not frozen.state.is_finished()]
         if unfinished:
             return _trial_of(unfinished[0])
-        tried = [one.params for one in known]
+        tried = [frozen.params for frozen in known]
         if len(tried) >= self._combinations:
             return None
         for attempt in count():
@@ -93,45 +100,56 @@ class Study:
         return self.trials()[-1]
 
     def _draw(self, known: Sequence[FrozenTrial], key: tuple[int, ...]) -> dict[str, Any]:
-        """What Optuna's TPE would try next; where that was tried before, ``key`` ends above 0, and chance decides."""
+        """The values that Optuna's TPE proposes, or random values where ``attempt`` is above 0.
+
+        Args:
+            known: all trials so far.
+            key: (seed, number of trials, attempt); attempt is above 0 where the earlier proposals were tried already.
+        """
         number = int(np.random.SeedSequence(key).generate_state(1)[0])
         sampler: BaseSampler = RandomSampler(number) if key[-1] else TPESampler(seed=number)
         scratch = optuna.create_study(direction="maximize", sampler=sampler)
-        scratch.add_trials([one for one in known if one.state.is_finished()])
+        scratch.add_trials([frozen for frozen in known if frozen.state.is_finished()])
         return scratch.ask(self._space).params
 
-    def tell_epochs(self, number: int, scores: Sequence[float]) -> None:
-        """Lets the study know the validation macro-F1 of a trial's first epochs, as far as it does not yet."""
+    def record_epochs(self, number: int, scores: Sequence[float]) -> None:
+        """Stores the validation macro-F1 of a trial's first epochs; epochs that are stored already are skipped."""
         trial = self._handle(number)
-        told = self._frozen(number).intermediate_values
+        stored = self._frozen(number).intermediate_values
         for epoch, score in enumerate(scores, 1):
-            if epoch not in told:
+            if epoch not in stored:
                 trial.report(score, epoch)
 
     def is_behind(self, number: int, spared: int) -> bool:
-        """Whether the best of a trial's epochs is below the median of the complete ones' at the same epoch.
+        """Whether a trial's best score so far is below the median of the complete trials at the same epoch.
 
-        Nobody is in the first ``spared`` epochs.
+        Args:
+            number: of the trial.
+            spared: number of first epochs in which the answer is always no.
         """
-        return MedianPruner(_COMPARED, n_warmup_steps=spared + 1).prune(self._study, self._frozen(number))
+        return MedianPruner(_LEAST_FOR_PRUNING, n_warmup_steps=spared + 1).prune(self._study, self._frozen(number))
 
     def end(self, number: int, state: State, macro_f1: float | None = None, fault: str = "") -> None:
-        """Makes a trial count as over."""
+        """Stores that a trial is finished, and its result."""
         trial = self._handle(number)
         if fault:
             trial.set_user_attr(_FAULT, fault)
-        ends = {name: ending for ending, name in _STATES.items()}
-        self._study.tell(trial, macro_f1, state=ends[state])
+        states = {name: optuna_state for optuna_state, name in _STATES.items()}
+        self._study.tell(trial, macro_f1, state=states[state])
 
     def importance(self) -> dict[str, float]:
-        """How much of what tells the best trials from the others each key explains; empty where that is mere chance."""
+        """Importance of each key for being among the best trials, by PED-ANOVA; the sum is 1.
+
+        Empty where there are too few complete trials or only one key, or where all keys are equally important.
+        """
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        if len(complete) < _RANKED or len(self._space) < 2:
+        if len(complete) < _LEAST_FOR_IMPORTANCE or len(self._space) < 2:
             return {}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that the trials are alike
-            found = get_param_importances(self._study, evaluator=PedAnovaImportanceEvaluator(target_quantile=_TOP))
-        return found if len(set(found.values())) > 1 else {}
+            warnings.simplefilter("ignore")  # Optuna warns where all trials have the same score
+            evaluator = PedAnovaImportanceEvaluator(target_quantile=_TOP_SHARE)
+            importances = get_param_importances(self._study, evaluator=evaluator)
+        return importances if len(set(importances.values())) > 1 else {}
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self._study.get_trials(deepcopy=False)[number - 1]
@@ -141,42 +159,55 @@ class Study:
 
 
 @contextmanager
-def open_study(file: Path, space: Space) -> Iterator[Study]:
-    """The study in ``file``, a new one where there is none.
+def open_trial_store(file: Path, space: Space) -> Iterator[TrialStore]:
+    """Opens the trials in ``file``; makes the file where there is none.
 
     Raises:
-        InputError: the file is none, or of another version of Optuna.
-        DiskFullError: its disk is full.
+        InputError: the file is not a SQLite file of Optuna's, is in use, or is of another version of Optuna.
+        DiskFullError: the disk of the file is full.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        # Through a creator, as a path may hold what means something else in an address.
+        # A function that opens the file, and not an address, in which some characters of a path have a meaning.
         options = {"creator": lambda: sqlite3.connect(file, timeout=60)}
         storage = _storage(file, options)
         try:
             study = optuna.create_study(storage=storage, study_name="sweep", direction="maximize", load_if_exists=True)
-            yield Study(study, space)
+            yield TrialStore(study, space)
         finally:
             storage.remove_session()
             storage.engine.dispose()
     except (SQLAlchemyError, StorageInternalError) as error:
-        cause = error.__cause__
-        said = first_line(cause if isinstance(cause, Exception) else error)
-        if "full" in said:
+        if _is_disk_full(error):
             raise DiskFullError(
-                f"the disk of {file} is full: free some space and run the same command again, it goes on"
+                f"the disk of {file} is full: free some space, then run the same command again; the sweep resumes"
             ) from None
+        cause = error.__cause__
+        fault = first_line(cause if isinstance(cause, Exception) else error)
         raise InputError(
-            f"{file} cannot be used ({said}): close other programs that have it open; where it is damaged, remove it, "
-            "and the same command makes it anew of the runs"
+            f"{file} cannot be used ({fault}): close other programs that have it open; where it is damaged, remove it, "
+            "and the same command makes it again from the runs"
         ) from None
+
+
+def _is_disk_full(error: BaseException | None) -> bool:
+    """Whether SQLite's error code, in the error or in one of its causes, says that the disk is full."""
+    while error is not None:
+        if isinstance(error, DBAPIError):
+            code = getattr(error.orig, "sqlite_errorcode", None)
+            return code is not None and code & _PRIMARY_CODE == sqlite3.SQLITE_FULL
+        error = error.__cause__
+    return False
 
 
 def _storage(file: Path, options: dict[str, Any]) -> optuna.storages.RDBStorage:
     try:
         return optuna.storages.RDBStorage("sqlite:///sweep", engine_kwargs=options)
-    except RuntimeError as error:  # its own words for tables of another version
-        raise InputError(f"{file} was made by another version of Optuna: {first_line(error)}") from None
+    except RuntimeError as error:  # Optuna raises it where the tables are of another version
+        raise InputError(
+            f"{file} was made by another version of Optuna ({first_line(error)}): use that version, or choose another "
+            "--out"
+        ) from None
 
 
 def _distribution(values: Span | Choice) -> BaseDistribution:
@@ -188,7 +219,7 @@ def _distribution(values: Span | Choice) -> BaseDistribution:
 
 
 def _count(values: Span | Choice) -> float:
-    """How many values there are to draw."""
+    """The number of different values that can be drawn."""
     if isinstance(values, Choice):
         return len(values.texts)
     return values.high - values.low + 1 if isinstance(values.low, int) else math.inf
