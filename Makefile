@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format studio studio-stop doctor push pull train sweep slurm evaluate export classify clean
+.PHONY: help setup demo test lint format docs studio studio-stop doctor push pull train sweep slurm evaluate export classify clean
 
 PYTHON  ?= python3
 VENV    := .venv
@@ -84,6 +84,9 @@ lint: setup ## ruff, mypy --strict, import-linter
 
 format: setup ## Let ruff format and mend what it can
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+docs: setup ## Build the documentation site in site/, and refuse broken links
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict && echo "open site/index.html"
 
 clean: ## Remove environments and caches; data, runs and labels stay
 	rm -rf $(VENV) $(STUDIO) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,7 +1,8 @@
 """MODEL + images -> PREDICTIONS, with numpy, OpenCV and ONNX Runtime alone. Never imports torch.
 
-The names below are the public interface; the commands use the same. `docs/model-file.md` shows them at work. They are
-imported when they are asked for: a worker process needs few of them, and starts in half the time without the others.
+The names below are the public interface; the commands use the same. `docs/reference/model-file.md` shows them at work.
+They are imported when they are asked for: a worker process needs few of them, and starts in half the time without the
+others.
 """
 
 from importlib import import_module

@@ -92,7 +92,7 @@ class AugmentConfig(Strict):
 
 
 LongTail = Literal["none", "balanced_sampling", "sqrt_sampling", "logit_adjustment", "focal", "effective_number"]
-"""What is done about rare classes; docs/recipes.md says when to use which."""
+"""What is done about rare classes; docs/how-to/recipes.md says when to use which."""
 
 
 class DistilConfig(Strict):

@@ -91,7 +91,7 @@ def memory_kept() -> Iterator[None]:
     """Lets glibc keep the memory of tensors that are gone for the next ones, where there is glibc.
 
     It gives large blocks back to the system and takes them anew, for each tensor of each step, and the system
-    fills every page of them with zeros: that was most of the time of a step on a CPU (`benchmarks/training/cpu_step.py`).
+    fills every page of them with zeros: that was most of the time of a step on a CPU (docs/experiments/concluded.md).
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         yield

@@ -33,7 +33,7 @@ _JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _JPEG_DECODED = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # not the lossless and the hierarchical
 _JPEG_SCALES = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 _JPEG_MARGIN = 4
-"""How many times ``size`` a reduced JPEG's side must be at least: fewer save little more (benchmarks/runner/big_jpeg.py)."""
+"""How many times ``size`` a reduced JPEG's side must be at least: fewer save little more (docs/experiments/concluded.md)."""
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESIZE = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
