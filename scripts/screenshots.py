@@ -1,0 +1,162 @@
+"""Takes the screenshots of the documentation, with a real Label Studio, a real model and a real Chromium.
+
+.venv/bin/python scripts/screenshots.py [--out docs/images] [--work FOLDER]
+
+Run it when the pages that it shows have changed, look at each PNG, and commit them. It needs Chromium on the machine
+(or its path in PELAGIA_CHROMIUM) and takes about three minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import html
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from pelagia.taxonomy import load_taxonomy
+from pelagia_labeling.studio.server import Studio, start_studio, stop_studio
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MOST_BYTES = 200_000
+PROJECT = "First look"
+PATIENCE = 60_000
+SHOWN_IMAGE = "[...document.images].some(image => image.complete && image.getBoundingClientRect().height > 300)"
+TERMINAL = """<!doctype html><meta charset="utf-8"><style>
+body {{ margin: 0; background: #1e2430; }}
+pre {{ margin: 0; padding: 24px 28px; color: #e6e6e6; font: 15px/1.5 "DejaVu Sans Mono", monospace; }}
+b {{ color: #8fd3a8; font-weight: normal; }}
+</style><pre>{text}</pre>"""
+
+
+def main() -> None:
+    """Makes everything that the screenshots show, and takes them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "docs" / "images", help="folder of the PNG files")
+    parser.add_argument("--work", type=Path, default=None, help="folder to work in; a temporary one by default")
+    options = parser.parse_args()
+    work = options.work or Path(tempfile.mkdtemp(prefix="pelagia-screenshots-"))
+    work.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
+    for name in ("LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY", "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"):
+        os.environ.pop(name, None)  # never a server of an institute
+    os.environ["PELAGIA_STUDIO_HOME"] = str(work / "studio")
+    pelagia(work, "simulate", "survey", "--images", "600")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium(), args=CHROMIUM_OPTIONS)
+        label_studio(browser, work, options.out)
+        report_and_terminal(browser, work, options.out)
+        browser.close()
+
+
+CHROMIUM_OPTIONS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+def chromium() -> str | None:
+    """The Chromium of the machine, or None for the one that Playwright downloaded."""
+    named = os.environ.get("PELAGIA_CHROMIUM")
+    return named or next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+def pelagia(work: Path, *words: str) -> str:
+    """Runs a `pelagia` command in the work folder and returns what it printed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "pelagia.cli", *words]
+    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"pelagia {' '.join(words)}: {done.stderr}")
+    return done.stdout + done.stderr
+
+
+def label_studio(browser: Browser, work: Path, out: Path) -> None:
+    """Takes the list of projects, and the labelling page of one crop."""
+    home = work / "studio"
+    studio = start_studio(home)
+    try:
+        pushed = pelagia(
+            work, "label", "push", "survey/manifest.csv", "--project", PROJECT, "--taxonomy", "survey/taxonomy.yaml"
+        )
+        address = next(line.split(" at ")[1] for line in pushed.splitlines() if line.startswith("label them at "))
+        page = browser.new_page(viewport={"width": 1280, "height": 320})
+        page.set_default_timeout(PATIENCE)
+        log_in(page, studio)
+        page.goto(f"{studio.url}/projects")
+        page.get_by_text(PROJECT).first.wait_for()
+        page.wait_for_timeout(1500)
+        save(page, out / "project-list.png")
+        page.set_viewport_size({"width": 1280, "height": 700})
+        page.goto(address)
+        page.get_by_role("button", name="Label All Tasks").click()
+        page.wait_for_function(SHOWN_IMAGE)
+        page.keyboard.press(hotkey_of_first_image(work / "survey"))
+        page.wait_for_timeout(1500)
+        save(page, out / "labelling.png")
+        page.close()
+    finally:
+        stop_studio(home)
+
+
+def log_in(page: Page, studio: Studio) -> None:
+    """Logs in through the login page."""
+    page.goto(f"{studio.url}/user/login/")
+    page.fill("input[name=email]", studio.user)
+    page.fill("input[name=password]", studio.password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "login" not in url)
+
+
+def hotkey_of_first_image(survey: Path) -> str:
+    """The key of the class that the first image of the survey shows."""
+    with (survey / "truth.csv").open(encoding="utf-8", newline="") as file:
+        name = next(csv.DictReader(file))["class"]
+    return next(one.hotkey or "" for one in load_taxonomy(survey / "taxonomy.yaml").classes if one.name == name)
+
+
+def report_and_terminal(browser: Browser, work: Path, out: Path) -> None:
+    """Takes the evaluation report of a model, and the terminal in which that model classified a survey."""
+    manifest = ("--manifest", "survey/truth.csv", "--group-column", "station", "--taxonomy", "survey/taxonomy.yaml")
+    pelagia(work, "dataset", "import", "survey", *manifest, "--out", "datasets/drawn")
+    config = str(REPOSITORY / "configs" / "training" / "tiny_cpu.yaml")
+    pelagia(work, "train", config, "--set", "dataset=datasets/drawn", "--no-export", "--out", "runs/first")
+    pelagia(work, "export", "runs/first", "--out", "model.onnx")
+    evaluation = ("--split", "test", "--run", "runs/first", "--out", "runs/first-test")
+    pelagia(work, "evaluate", "model.onnx", "datasets/drawn", *evaluation)
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((work / "runs" / "first-test" / "report.html").as_uri())
+    save(page, out / "report.png")
+    pelagia(work, "simulate", "cruise", "--images", "600", "--seed", "7")
+    classify = ("classify", "model.onnx", "cruise/manifest.csv", "--out", "results")
+    terminal(page, classify, pelagia(work, *classify))
+    save(page, out / "classify.png", whole=True)
+    page.close()
+
+
+def terminal(page: Page, command: Sequence[str], printed: str) -> None:
+    """Shows a command and its output as a terminal does."""
+    shown = f"<b>$ pelagia {html.escape(' '.join(command))}</b>\n{html.escape(printed.rstrip())}"
+    page.set_viewport_size({"width": 1060, "height": 200})
+    page.set_content(TERMINAL.format(text=shown))
+
+
+def save(page: Page, path: Path, *, whole: bool = False) -> None:
+    """Writes what the window shows, or the whole page with ``whole``, as a PNG."""
+    page.screenshot(path=path, full_page=whole, animations="disabled")
+    with Image.open(path) as image:
+        picture = image.convert("RGB")
+    picture.save(path, optimize=True)
+    size = path.stat().st_size
+    print(f"{path.name}: {size / 1000:.0f} kB")
+    if size > MOST_BYTES:
+        sys.exit(f"{path} is {size} bytes, more than {MOST_BYTES}: make the window smaller")
+
+
+if __name__ == "__main__":
+    main()
