@@ -27,6 +27,8 @@ from pelagia_training.runs.folder import read_run
 from pelagia_training.runs.load import load_trained
 
 CLASSES = ("ceratium", "copepod", "silicoflagellate")
+CONFIG = "configs/training/flowcam_northsea.yaml"
+WEIGHTS = DATA / "weights" / "mobilenetv2_100_imagenet.safetensors"
 
 
 def energy_score(logits: np.ndarray) -> np.ndarray:
@@ -106,7 +108,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder to keep everything in")
     parser.add_argument("--dataset", type=Path, default=None, help="one that is there already")
     parser.add_argument("--classes", nargs="+", default=CLASSES, help="to leave out, one after the other")
-    parser.add_argument("--config", default="configs/training/flowcam_northsea.yaml")
+    parser.add_argument("--config", default=CONFIG, help="a config that names its own weights")
     parser.add_argument("--set", action="append", default=[], help="changes of the config, as for pelagia train")
     options = parser.parse_args()
     out = options.out.absolute()
@@ -116,7 +118,8 @@ def main() -> None:
     for name in options.classes:
         run = out / f"without_{name}"
         if not run.is_dir() or read_run(run)[1].status != "finished":
-            settings = (f"dataset={folder}", f"data.exclude=[{name}]", *options.set)
+            weights = [f"model.weights={WEIGHTS}"] if options.config == CONFIG else []
+            settings = (f"dataset={folder}", f"data.exclude=[{name}]", *weights, *options.set)
             changes = [part for setting in settings for part in ("--set", setting)]
             pelagia("train", options.config, *changes, "--no-export", "--out", run)
         found.append(separations(run, Dataset.read(folder), name))
