@@ -1,7 +1,7 @@
 #!/bin/bash
 # sbatch configs/slurm/one_node.sh configs/training/baseline.yaml --set dataset=DATASET --out runs/baseline
 #
-# One machine, a process a GPU: change the two counts below together. What follows the script's name goes to
+# One machine, one process per GPU: change the two counts below together. What follows the script's name goes to
 # `pelagia train`. The batch size is that of all GPUs together, so the result does not depend on their number.
 #SBATCH --job-name=pelagia
 #SBATCH --nodes=1
@@ -14,8 +14,8 @@
 #SBATCH --open-mode=append
 #SBATCH --output=pelagia-%j.log
 
-# Two minutes before the time is over, or where the job must give way, Slurm sends SIGTERM: the run keeps a checkpoint
-# and ends. The same command, or Slurm's requeue, goes on from there.
+# Two minutes before the time is over, or if the job must give way, Slurm sends SIGTERM: the run writes a checkpoint and
+# ends. The same command, or Slurm's requeue, resumes it.
 set -euo pipefail
 PELAGIA=${PELAGIA:-.venv/bin/pelagia}
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-8}

@@ -1,7 +1,7 @@
 #!/bin/bash
 # sbatch configs/slurm/several_nodes.sh configs/training/baseline.yaml --set dataset=DATASET --out runs/baseline
 #
-# Several machines, a process a GPU: change the counts below together. The run folder and the dataset must lie on a drive
+# Several machines, one process per GPU: change the counts below together. The run folder and the dataset must be on a drive
 # that all of them see. What follows the script's name goes to `pelagia train`. The batch size is that of all GPUs
 # together, so the result does not depend on their number.
 #SBATCH --job-name=pelagia
@@ -15,8 +15,8 @@
 #SBATCH --open-mode=append
 #SBATCH --output=pelagia-%j.log
 
-# Two minutes before the time is over, or where the job must give way, Slurm sends SIGTERM: the run keeps a checkpoint
-# and ends. The same command, or Slurm's requeue, goes on from there.
+# Two minutes before the time is over, or if the job must give way, Slurm sends SIGTERM: the run writes a checkpoint and
+# ends. The same command, or Slurm's requeue, resumes it.
 set -euo pipefail
 PELAGIA=${PELAGIA:-.venv/bin/pelagia}
 export SRUN_CPUS_PER_TASK=${SLURM_CPUS_PER_TASK:-8}
