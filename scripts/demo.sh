@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# The whole loop on a small synthetic survey, with the commands that a user would type. `make demo` runs it.
-# Everything it makes lies in demo/; what an earlier run made is moved aside, labels included.
+# The whole loop on simulated images, with the commands that a user would type. `make demo` runs it.
+# Everything that it makes is in demo/. What an earlier run made is moved aside, labels included.
 set -euo pipefail
 
 demo=demo
 project="Pelagia demo"
-unset LABEL_STUDIO_URL LABEL_STUDIO_API_KEY LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT  # never your institute's server
+unset LABEL_STUDIO_URL LABEL_STUDIO_API_KEY LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT  # never a server of your institute
 export PELAGIA_STUDIO_HOME="$PWD/$demo/studio"
 
 step() { printf '\n\033[1m[%3ds] %s\033[0m\n' "$SECONDS" "$1"; }
@@ -18,7 +18,7 @@ fi
 trap stop EXIT
 mkdir "$demo"
 
-step "Draw a survey: synthetic organisms at a dozen stations"
+step "Draw simulated images of plankton from 16 stations"
 pelagia simulate "$demo/survey" --images 2400 --seed 1
 
 step "Start Label Studio"
@@ -30,7 +30,7 @@ pelagia label push "$demo/survey/manifest.csv" --project "$project" --taxonomy "
 address=$(sed -n 's/^label them at //p' "$demo/push.txt")
 port=$(sed -E 's|.*:([0-9]+)/.*|\1|' <<<"$address")
 
-step "Label them through its API, as a biologist would on the page"
+step "Label them through the API, as a biologist would on the page"
 pelagia label submit "$demo/survey/truth.csv" --project "$project"
 
 step "Pull the labels as a dataset"
@@ -39,14 +39,14 @@ pelagia label pull --project "$project" --group-column station --out "$demo/data
 step "Train"
 pelagia train configs/training/tiny_cpu.yaml --set "dataset=$demo/dataset" --no-export --out "$demo/run"
 
-step "Export, through the parity gate"
+step "Export, with the parity check"
 pelagia export "$demo/run" --out "$demo/model.onnx"
 
-step "Draw a second survey, of stations that nobody has seen, and classify it"
+step "Draw images from other stations, and classify them"
 pelagia simulate "$demo/new_survey" --images 600 --seed 2
 pelagia classify "$demo/model.onnx" "$demo/new_survey/manifest.csv" --out "$demo/predictions"
 
-step "Measure the model on those unseen stations"
+step "Measure the model on these stations, which it has not seen"
 pelagia dataset import "$demo/new_survey" --manifest "$demo/new_survey/truth.csv" --group-column station \
     --taxonomy "$demo/new_survey/taxonomy.yaml" --out "$demo/new_dataset" >/dev/null
 pelagia evaluate "$demo/model.onnx" "$demo/new_dataset" --split all --out "$demo/evaluation"
@@ -55,8 +55,8 @@ step "Done"
 cat <<END
 model          $demo/model.onnx           (pelagia model show $demo/model.onnx)
 predictions    $demo/predictions/predictions.csv
-figures        $demo/evaluation/report.html (open it in a browser), per_class.csv, metrics.json
+metrics        $demo/evaluation/report.html (open it in a browser), per_class.csv, metrics.json
 training       $demo/run                  (tensorboard --logdir $demo/run)
-labels         $address, once Label Studio runs again:
+labels         $address, after you have started Label Studio again:
                PELAGIA_STUDIO_HOME="$PELAGIA_STUDIO_HOME" $(dirname "$(command -v pelagia)")/pelagia studio start --port $port
 END

@@ -19,7 +19,7 @@ from pelagia.model.metadata import ModelFile
 from pelagia.synthetic.survey import SimulatedSurvey
 from pelagia_inference.machine.session import Session, stacked
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "model-file.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "reference" / "model-file.md"
 FOREIGN, PYTHON = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
 
 
