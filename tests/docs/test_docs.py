@@ -229,7 +229,7 @@ def test_the_tutorial_of_labelling_followed_to_the_letter_works(
 
 @pytest.mark.slow
 def test_the_tutorial_of_training_followed_to_the_letter_works(trained: Path) -> None:
-    assert (trained / "first.onnx").is_file()
+    assert (trained / "runs" / "first" / "model.onnx").is_file()
     assert (trained / "runs" / "first-test" / "report.html").is_file()
 
 
