@@ -34,6 +34,8 @@ _JPEG_DECODED = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # without lossless an
 _JPEG_SCALES = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 _JPEG_MARGIN = 4
 """The side of a reduced JPEG is at least this many times ``size``. A smaller factor saves little time."""
+_OPENCV_LIMITS = ("CV_IO_MAX_IMAGE", "MAX_TILE_SIZE", "maxFileSize")
+"""Names of OpenCV's limits in the text of a failed assertion. All its assertions have the same error code."""
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _RESIZE = {"area": cv2.INTER_AREA, "linear": cv2.INTER_LINEAR}
 
@@ -192,7 +194,7 @@ def _decoded(data: bytes, flags: int) -> NDArray[Any] | None:
     except cv2.error as error:
         if error.code == cv2.Error.StsNoMem:
             raise ImageError("too_large", "it does not fit into the memory of this machine") from None
-        if error.func == "validateInputImageSize":
+        if any(limit in error.err for limit in _OPENCV_LIMITS):
             raise _too_many_pixels() from None
         raise ImageError("undecodable", error.err) from None
 
