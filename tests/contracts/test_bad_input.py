@@ -1,4 +1,4 @@
-"""What people give by mistake: one line that names the remedy, an exit code, and never a traceback."""
+"""Mistakes of users: each gives one line that names the remedy, an exit code, and never a traceback."""
 
 import shutil
 import sys

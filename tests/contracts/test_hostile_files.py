@@ -1,4 +1,4 @@
-"""Everything that a disk at sea may hold, classified in one run: each file is the row that it should be."""
+"""Damaged and strange files of many kinds, classified in one run: each must become the right row."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_the_same_through_archives(classified: Classified, hostile: dict[str, Ho
 
 def test_decoders_write_nothing_to_the_terminal(classified: Classified) -> None:
     [line] = classified.stderr.splitlines()
-    assert line.startswith("try the failed ones again with: pelagia classify ")
+    assert line.startswith("try the failed images again with: pelagia classify ")
 
 
 def test_decoders_write_nothing_to_the_terminal_of_an_import(

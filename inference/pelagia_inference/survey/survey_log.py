@@ -1,8 +1,8 @@
 """``pelagia.log`` in a survey folder: for each start of a run, when, with what settings, how far it came, how it ended.
 
 Invariant: a start adds a few lines, and one more each minute, but none for each image; the journal says which images
-failed and why. If the log cannot be written, the run continues and says nothing about it. A start without a last line
-was killed.
+failed and why. If the log cannot be written, the run continues without a warning. A start without a last line was
+killed.
 """
 
 from __future__ import annotations

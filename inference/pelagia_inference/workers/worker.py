@@ -1,4 +1,4 @@
-"""One worker process: reads, decodes and resizes images, runs a session of its own, and answers over its pipes.
+"""One worker process: reads, decodes and resizes images, runs its own session, and answers over its pipes.
 
 Invariant: nothing that an image does to this process affects another process. `pelagia_inference.workers.protocol`
 defines the messages. The process ends, after its current batch, when its stdin ends; so it ends with its parent.
@@ -103,7 +103,7 @@ class _HeartbeatSender:
 
 
 def _batches(requests: IO[bytes], heartbeat: _HeartbeatSender) -> Iterator[tuple[_Batch, bool]]:
-    """Reads the batches of all requests, and says of each batch whether it is the last of its request.
+    """Reads the batches of all requests. Yields each, and whether it is the last of its request.
 
     At first each batch is read when it is needed, which is fastest while the files are in memory. If reading turns out
     to be slow, a thread reads ahead from then on, so that the drive and the network work at the same time.

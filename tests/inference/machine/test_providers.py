@@ -29,7 +29,7 @@ REAL = [name for name in installed() if name != CPU]
 
 @pytest.fixture
 def with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where onnxruntime-gpu is installed and no GPU is: CUDA is listed, and a session falls back to the CPU."""
+    """Acts like onnxruntime-gpu without a GPU: CUDA is listed, and a session falls back to the CPU."""
     if "cuda" in installed():
         try:
             providers.open_session(doctor._RELU_MODEL, "cuda", 1)
@@ -86,7 +86,7 @@ def chosen(wanted: str, working: set[str], monkeypatch: pytest.MonkeyPatch) -> t
         ({"coreml", "cpu"}, "cpu", ["cuda", "directml", "openvino"]),
     ],
 )
-def test_auto_takes_the_first_that_proves_itself_and_says_what_it_passed_over(
+def test_auto_takes_the_first_that_passes_and_reports_the_others(
     working: set[str], name: str, passed_over: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert chosen(AUTO, working, monkeypatch) == (name, [f"no {one}" for one in passed_over])
@@ -140,7 +140,7 @@ def test_a_damaged_model_is_not_blamed_on_the_provider(model: ModelFile) -> None
         Session(replace(model.graph, data=model.data[:2000]), "cuda")
 
 
-def test_one_that_gives_other_answers_is_refused(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_with_other_results_is_refused(model: ModelFile, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(PROVIDERS, "odd", PROVIDERS[CPU])
     right = Session.answers
 
@@ -203,14 +203,14 @@ def test_a_gpu_is_fed_by_one_session_with_larger_batches_and_cores_by_one_each()
         assert default_setting(name).batch > default_setting(CPU).batch
 
 
-def test_what_is_not_wished_for_is_the_providers_own() -> None:
+def test_what_is_not_specified_is_the_providers_default() -> None:
     assert complete_setting(Setting(0, 0, 4), CPU) == Setting(usable_cores(), 1, 4)
     assert complete_setting(Setting(0, usable_cores(), 0), CPU) == Setting(1, usable_cores())
     assert complete_setting(Setting(0, 0, 64), "cuda") == Setting(1, usable_cores(), 64)
     assert complete_setting(Setting(3, 2, 0), "cuda").workers == 3
 
 
-def test_a_wish_changes_only_what_it_names() -> None:
+def test_a_setting_changes_only_what_it_specifies() -> None:
     survey, stored = Setting(0, 1, 16), Setting(usable_cores(), 1, 4)
     assert complete_setting(Setting(1, 0, 0), CPU, [survey, stored]) == Setting(1, 1, 16)
     assert complete_setting(Setting(0, 0, 0), CPU, [survey, stored]) == Setting(usable_cores(), 1, 16)

@@ -1,4 +1,4 @@
-"""The best setting of a machine: stored, found again, and never worse than none."""
+"""The fastest setting of a machine is stored and found again, and a damaged file is ignored."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_a_stored_setting_is_found_for_its_model_alone() -> None:
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", '{"m": 3}', '{"m": {"cores": 999999, "workers": 1, "threads": 1, "batch": 1}}']
 )
-def test_a_damaged_file_or_one_of_another_machine_is_as_good_as_none(home: Path, text: str) -> None:
+def test_a_damaged_file_or_one_of_another_machine_is_ignored(home: Path, text: str) -> None:
     home.mkdir()
     (home / "bench.json").write_text(text)
     assert stored_setting("m") is None

@@ -1,4 +1,4 @@
-"""What a survey says of each image beside its likeliest class."""
+"""The decision for each image, in addition to its most likely class."""
 
 import csv
 import json
@@ -31,7 +31,7 @@ def with_metadata_of(model: ModelFile, path: Path, **changes: object) -> ModelFi
 
 @pytest.fixture
 def sure(model: ModelFile, survey: SimulatedSurvey, tmp_path: Path) -> ModelFile:
-    """A model that comes to every decision: the tiny network's own thresholds may never be reached."""
+    """A model that makes every decision: the tiny network may never reach its own thresholds."""
     found = [one for batch in predict(list_images([survey.root]), model) for one in batch]
     rows = np.stack([one.probabilities for one in found if one.probabilities is not None])
     middle = np.median(rows.max(axis=1))
@@ -51,7 +51,7 @@ def sure(model: ModelFile, survey: SimulatedSurvey, tmp_path: Path) -> ModelFile
 
 @pytest.fixture
 def old(model: ModelFile, tmp_path: Path) -> ModelFile:
-    """The same network as a Pelagia of before would have written it."""
+    """The same network as an older Pelagia would have written it."""
     references = tuple(one.model_copy(update={"unknown": None}) for one in model.metadata.references)
     nothing = {"decision": Decision(), "unknown": None, "calibration": None, "references": references}
     return with_metadata_of(model, tmp_path / "old.onnx", schema_version=1, **nothing)
@@ -62,7 +62,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_every_row_says_what_the_rule_makes_of_its_probabilities(
+def test_every_row_has_the_decision_that_the_rule_makes(
     sure: ModelFile, survey: SimulatedSurvey, tmp_path: Path
 ) -> None:
     done = classify(sure, [survey.root], tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Kills while `pelagia classify` works: the short form of `benchmarks/robustness/kill.py`, over drawn images."""
+"""Kills while `pelagia classify` works: the short form of `benchmarks/robustness/kill.py`, over simulated images."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def made(survey: SimulatedSurvey, tmp_path_factory: pytest.TempPathFactory) -> d
 @pytest.mark.slow
 @posix
 @pytest.mark.parametrize("kind", ["folder", "zip", "tar.gz", "IFCB bins"])
-def test_killed_at_random_moments_the_result_is_that_of_an_unbroken_run(
+def test_killed_at_random_moments_the_result_is_that_of_an_uninterrupted_run(
     made: dict[str, list[str]], tiny: Path, tmp_path: Path, kind: str
 ) -> None:
-    """A worker alone, the main process alone, and its whole group; then what is left is done, and all is compared."""
+    """Kills a worker, the main process, and its group; then resumes the run to its end and compares the results."""
     trial = Trial(kind, tiny, made[kind], tmp_path, random.Random(kind))
     trial.start()
     for victim in ("worker", "main", "group"):
@@ -59,7 +59,7 @@ def test_killed_at_random_moments_the_result_is_that_of_an_unbroken_run(
 def test_a_second_process_on_the_same_survey_is_refused_and_harms_nothing(
     pelagia: Pelagia, made: dict[str, list[str]], tiny: Path, tmp_path: Path
 ) -> None:
-    """The first is held still meanwhile, so that it is surely there."""
+    """The first process is stopped meanwhile, so that it cannot end too early."""
     command = classify_command(tiny, made["folder"], tmp_path / "out", "--quiet")
     first = subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL)
     try:
