@@ -1,4 +1,32 @@
-"""Images <-> Label Studio -> DATASET: a local server, push, pull, and a doctor for what goes wrong.
+"""Images <-> Label Studio -> dataset: a local server, push, pull, import, and a doctor that finds what is wrong.
 
-No module of this package prints, and none reads a secret from a configuration file or the command line.
+The names below are the public interface, and the commands use the same functions. Each is imported when it is first
+used. No module of this package prints except `commands` and `dataset_commands`, and none reads a secret from a
+configuration file or the command line.
 """
+
+from typing import TYPE_CHECKING
+
+from pelagia.system.lazy import lazy_names
+
+_MODULES = {
+    "connect": "pelagia_labeling.studio.connection",
+    "import_dataset": "pelagia_labeling.importers.dataset",
+    "pull": "pelagia_labeling.tasks.pull",
+    "push": "pelagia_labeling.tasks.push",
+    "start_studio": "pelagia_labeling.studio.server",
+    "stop_studio": "pelagia_labeling.studio.server",
+}
+"""Public name -> the module that defines it."""
+
+__all__ = list(_MODULES)
+
+if TYPE_CHECKING:
+    from pelagia_labeling.importers.dataset import import_dataset as import_dataset
+    from pelagia_labeling.studio.connection import connect as connect
+    from pelagia_labeling.studio.server import start_studio as start_studio
+    from pelagia_labeling.studio.server import stop_studio as stop_studio
+    from pelagia_labeling.tasks.pull import pull as pull
+    from pelagia_labeling.tasks.push import push as push
+else:
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES)
