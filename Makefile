@@ -58,10 +58,10 @@ pull: setup ## Make a dataset of the labels: PROJECT=name DATASET=folder
 	@$(PELAGIA) label pull --project "$(PROJECT)" --out "$(DATASET)"
 
 ##@ ML engineers
-train: setup ## Train or go on: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder DEVICES=number
+train: setup ## Train, or resume a run: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder DEVICES=number
 	@$(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") $(if $(DEVICES),--set devices=$(DEVICES)) --out "$(RUN)"
 
-sweep: setup ## Search keys or go on: SEARCH="train.lr=log:1e-4..3e-3 augment.strength=0..2" TRIALS=20 DATASET=folder CONFIG=file SET=... SWEEP=folder
+sweep: setup ## Search keys, or resume a sweep: SEARCH="train.lr=log:1e-4..3e-3 augment.strength=0..2" TRIALS=20 DATASET=folder CONFIG=file SET=... SWEEP=folder
 	@$(PELAGIA) sweep "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") $(foreach pair,$(call need,SEARCH),--search "$(pair)") --trials $(TRIALS) --out "$(SWEEP)"
 
 slurm: setup ## The same as a job of a Slurm cluster, DEVICES GPUs on each of NODES machines
@@ -71,7 +71,7 @@ slurm: setup ## The same as a job of a Slurm cluster, DEVICES GPUs on each of NO
 export: setup ## One .onnx file of a run, through the parity gate: RUN=folder MODEL=file
 	@$(PELAGIA) export "$(RUN)" --out "$(MODEL)"
 
-evaluate: setup ## Figures on a split, and a report: MODEL=file DATASET=folder SPLIT=test
+evaluate: setup ## Metrics on a split, and a report: MODEL=file DATASET=folder SPLIT=test
 	@$(PELAGIA) evaluate "$(MODEL)" "$(DATASET)" --split $(SPLIT) $(if $(wildcard $(RUN)/metrics.csv),--run "$(RUN)") --out "$(RUN)-$(SPLIT)"
 
 ##@ Field teams
@@ -79,10 +79,16 @@ classify: setup ## Classify images: MODEL=file INPUT="folder ..." SURVEY=folder
 	@$(PELAGIA) classify "$(MODEL)" $(call need,INPUT) --out "$(call need,SURVEY)"
 
 ##@ Developers
-lint: setup ## ruff, mypy --strict, import-linter
+lint: setup ## ruff, mypy --strict, import-linter, and the checks of .github and CITATION.cff
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
+	@$(BIN)/check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	@$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
+	@$(BIN)/zizmor --offline --quiet .github .pre-commit-config.yaml
 
-format: setup ## Let ruff format and mend what it can
+format: setup ## Let ruff format and fix what it can
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 docs: setup ## Build the documentation site in site/, and refuse broken links
@@ -101,7 +107,7 @@ python:
 	@$(PYTHON) -m venv .tools || { echo "error: Python has no venv module: install it (Debian: apt install python3-venv)"; exit 1; }
 	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
 
-# The recipe stamps .ready last, so a broken-off setup is made again.
+# The recipe writes .ready last, so an interrupted setup is done again.
 $(VENV)/.ready: pyproject.toml constraints.txt | python $(UV)
 	@echo "making $(VENV) (5 GB with torch; half a minute on a fast line)"
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)

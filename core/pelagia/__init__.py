@@ -1,24 +1,41 @@
-"""What the parts of Pelagia exchange: the dataset, the model and the predictions. Needs no torch and no onnxruntime."""
+"""What the parts of Pelagia exchange: datasets, model files and surveys. Imports neither torch nor onnxruntime.
+
+The names below are the public interface; `docs/reference/python-api.md` shows them at work. Each is imported when it
+is first used: a worker process needs few of them.
+"""
 
 import os
+from typing import TYPE_CHECKING
 
-MAX_PIXELS = 1 << 28
-"""The largest image that is decoded: 16,384 x 16,384."""
+from pelagia.images.limits import MAX_PIXELS
+from pelagia.system.lazy import lazy_names
 
 # OpenCV reads these when it is first imported, whichever module does that.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a damaged image is a row of the result, not messages on the terminal
 
-__version__: str
+_MODULES = {
+    "Dataset": "pelagia.dataset.schema",
+    "ModelFile": "pelagia.model.metadata",
+    "PelagiaError": "pelagia.errors",
+    "Survey": "pelagia.survey.journal",
+    "Taxonomy": "pelagia.taxonomy",
+    "__version__": "pelagia.system.version",
+    "load_taxonomy": "pelagia.taxonomy",
+    "simulate_survey": "pelagia.synthetic.survey",
+}
+"""Public name -> the module that defines it."""
 
+__all__ = list(_MODULES)
 
-def __getattr__(name: str) -> str:
-    """`__version__`, looked up only when it is used: the lookup would slow down the start of a worker process."""
-    if name != "__version__":
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("pelagia")
-    except PackageNotFoundError:  # a source tree that is not installed
-        return "0+unknown"
+if TYPE_CHECKING:
+    from pelagia.dataset.schema import Dataset as Dataset
+    from pelagia.errors import PelagiaError as PelagiaError
+    from pelagia.model.metadata import ModelFile as ModelFile
+    from pelagia.survey.journal import Survey as Survey
+    from pelagia.synthetic.survey import simulate_survey as simulate_survey
+    from pelagia.system.version import __version__ as __version__
+    from pelagia.taxonomy import Taxonomy as Taxonomy
+    from pelagia.taxonomy import load_taxonomy as load_taxonomy
+else:
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -153,7 +153,7 @@ def _group(name: str, table: dict[str, Any], aliases: dict[str, str] | None = No
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from pelagia import __version__
+        from pelagia.system.version import __version__
 
         typer.echo(f"pelagia {__version__}")
         raise typer.Exit

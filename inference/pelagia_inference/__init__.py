@@ -1,11 +1,31 @@
-"""MODEL + images -> PREDICTIONS, with numpy, OpenCV and ONNX Runtime alone. Never imports torch.
+"""Model file + images -> predictions, with numpy, OpenCV and ONNX Runtime alone. Never imports torch.
 
-The names below are the public interface, and the commands use them as well. `docs/reference/model-file.md` shows how. Each is
-imported when it is first used: a worker process needs few of them, and starts in half the time without the others.
+The names below are the public interface, and the commands use the same functions; `docs/reference/python-api.md`
+shows them at work. Each is imported when it is first used: a worker process needs few of them, and starts in half the
+time without the others.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from pelagia.system.lazy import lazy_names
+
+_MODULES = {
+    "ModelFile": "pelagia.model.metadata",
+    "Prediction": "pelagia.survey.journal",
+    "Session": "pelagia_inference.machine.session",
+    "Setting": "pelagia_inference.machine.setting",
+    "SourceImage": "pelagia.sources",
+    "Survey": "pelagia.survey.journal",
+    "classify": "pelagia_inference.survey.runner",
+    "list_images": "pelagia.sources",
+    "load": "pelagia.images.preprocess",
+    "load_sized": "pelagia.images.preprocess",
+    "predict": "pelagia_inference.survey.pipeline",
+    "stacked": "pelagia_inference.machine.session",
+}
+"""Public name -> the module that defines it."""
+
+__all__ = list(_MODULES)
 
 if TYPE_CHECKING:
     from pelagia.images.preprocess import load as load
@@ -24,30 +44,5 @@ if TYPE_CHECKING:
     from pelagia_inference.survey.progress import SurveyProgress as SurveyProgress
     from pelagia_inference.survey.runner import SurveyResult as SurveyResult
     from pelagia_inference.survey.runner import classify as classify
-
-_MODULES = {
-    "ModelFile": "pelagia.model.metadata",
-    "Prediction": "pelagia.survey.journal",
-    "Session": "pelagia_inference.machine.session",
-    "Setting": "pelagia_inference.machine.setting",
-    "SourceImage": "pelagia.sources",
-    "Survey": "pelagia.survey.journal",
-    "SurveyProgress": "pelagia_inference.survey.progress",
-    "SurveyResult": "pelagia_inference.survey.runner",
-    "classify": "pelagia_inference.survey.runner",
-    "list_images": "pelagia.sources",
-    "load": "pelagia.images.preprocess",
-    "load_sized": "pelagia.images.preprocess",
-    "predict": "pelagia_inference.survey.pipeline",
-    "stacked": "pelagia_inference.machine.session",
-    "verify": "pelagia_inference.machine.verify",
-    "write_results": "pelagia_inference.exports.results",
-}
-
-__all__ = list(_MODULES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(import_module(_MODULES[name]), name)
+else:
+    __getattr__, __dir__ = lazy_names(__name__, _MODULES)

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pelagia import __version__
 from pelagia.dataset.near_duplicates import NearDuplicates, find_near_duplicates, join_groups, signature_of
 from pelagia.dataset.schema import (
     DROPPED_FILE,
@@ -36,6 +35,7 @@ from pelagia.images.preprocess import ImageError, decode
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import new_folder, printable, sha256_of, slug
 from pelagia.system.tables import write_table
+from pelagia.system.version import __version__
 from pelagia.taxonomy import Taxonomy, taxonomy_of_names
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from annotated_types import Interval
 from numpy.typing import NDArray
 
-from pelagia import MAX_PIXELS
+from pelagia.images.limits import MAX_PIXELS
 
 Image = NDArray[np.uint8]
 

@@ -32,12 +32,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia import __version__
 from pelagia.errors import SurveyError
 from pelagia.model.decision import NO_VERDICT, Verdict
 from pelagia.survey.columns import ResultColumns
 from pelagia.system.files import printable
 from pelagia.system.locking import REMEDY, SCRATCH, locking_fault, sqlite_code
+from pelagia.system.version import __version__
 
 SCHEMA, DECIDING_SCHEMA = "1", "2"
 JOURNAL_FILE = "survey.sqlite"

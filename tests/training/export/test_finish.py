@@ -11,6 +11,7 @@ from pelagia.model.metadata import ModelFile
 from pelagia_inference.machine.verify import verify
 from pelagia_training.evaluation.evaluate import evaluate
 from pelagia_training.evaluation.evaluate_torch import evaluate_run
+from pelagia_training.export import finish
 from pelagia_training.export.finish import deliver, report_without_model
 
 
@@ -49,7 +50,7 @@ def test_a_model_that_cannot_be_made_leaves_the_run_and_its_report(copy: Path, m
     def refused(*given: object, **named: object) -> ModelFile:
         raise DatasetError("the gate did not open")
 
-    monkeypatch.setattr("pelagia_training.export.finish.export", refused)
+    monkeypatch.setattr(finish, "export", refused)
     before = (copy / "best.safetensors").read_bytes()
     with pytest.raises(DatasetError, match="the gate did not open"):
         deliver(copy)

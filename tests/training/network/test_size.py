@@ -21,6 +21,7 @@ from pelagia_inference.machine.verify import verify
 from pelagia_inference.survey.pipeline import predict
 from pelagia_training.data.batches import sizes_of
 from pelagia_training.evaluation.evaluate import evaluate
+from pelagia_training.export import export as exporting
 from pelagia_training.export.export import export
 from pelagia_training.export.quantize import quantize
 from pelagia_training.network.backbone import SizeHead
@@ -82,7 +83,7 @@ def test_the_evaluation_has_the_trainers_figures(sized: ModelFile, dataset: Data
 def test_the_gate_fails_where_the_manifest_states_other_sizes(
     sized_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pelagia_training.export.export.sizes_of", lambda records: sizes_of(records) * 2)
+    monkeypatch.setattr(exporting, "sizes_of", lambda records: sizes_of(records) * 2)
     with pytest.raises(ParityError, match="does not give the trainer's answers"):
         export(sized_run, tmp_path / "model.onnx")
 
