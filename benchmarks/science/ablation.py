@@ -1,18 +1,19 @@
-"""Which of the trainer's methods pay: variants of one config, trained over seeds, on stations or tracks not seen.
+"""Ablation study of the trainer's methods: variants of one config, over several seeds, tested on unseen stations.
 
 .venv/bin/python -m benchmarks.science.ablation --out runs/ablation.jsonl --screen
 .venv/bin/python -m benchmarks.science.ablation --out runs/ablation.jsonl --confirm --variants baseline size size+logit
-.venv/bin/python -m benchmarks.science.ablation --out runs/ablation.jsonl --confirm --labels 0.1 0.5 1 --variants baseline size
+.venv/bin/python -m benchmarks.science.ablation --out runs/ablation.jsonl --confirm --labels 0.1 0.5 1
 .venv/bin/python -m benchmarks.science.ablation --out runs/ablation.jsonl --data fish4knowledge --confirm
 .venv/bin/python -m benchmarks.science.ablation --out runs/ablation.jsonl --confirm --config strong
 .venv/bin/python -m benchmarks.science.ablation --out runs/ablation.jsonl --table
 
-A variant is a name of `VARIANTS`, a change such as train.lr=3e-4, or several of them joined by +. Each finished run is
-a line of the file, beside which a folder keeps its answers; a run that stands there is not made again. To screen is to
-train one seed for few epochs at 96 px, to confirm is to train three in full. Choose by validation (val), report test.
+A variant is a name in `VARIANTS`, a change such as train.lr=3e-4, or several of them joined by +. Each finished run is
+one line of the file, and a folder beside the file keeps its probabilities; a finished run is not trained again.
+--screen trains one seed for few epochs at 96 px, --confirm trains three seeds in full. Choose a variant by its
+validation score (val), and report its test score.
 
-"flips" is what averaging over the eight orientations of an image (fish: both) gives, at as many times the cost.
-"together" is the test figure of the seeds' average answer: what an ensemble of as many networks would reach.
+"flips" averages the probabilities over the eight orientations of an image (fish: two), at eight (two) times the cost.
+"together" is the test score of the mean probabilities of all seeds: an ensemble of as many networks.
 """
 
 from __future__ import annotations
@@ -88,12 +89,12 @@ _LOCAL = (
     *("model.pretrained=false", f"model.weights={DATA / 'weights/mobilenetv2_100_imagenet.safetensors'}"),
     *("model.mean=[0.5,0.5,0.5]", "model.std=[0.5,0.5,0.5]", "model.options={pad_type: same}"),
 )
-"""The hub's weights as a local file has them."""
+"""Settings for the ImageNet weights in PELAGIA_DATA, instead of those of the hub."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One run to make: a line of the file when it is done."""
+    """A run to train; it becomes a line of the file when it is finished."""
 
     data: str
     config: str
@@ -110,17 +111,17 @@ class Plan:
 
 
 def changes_of(variant: str) -> tuple[str, ...]:
-    """The overrides that a variant stands for; the last of a key counts."""
-    found: list[str] = []
+    """The overrides of a variant; where a key is given several times, the last value counts."""
+    changes: list[str] = []
     for part in variant.split("+"):
         if part not in VARIANTS and "=" not in part:
             sys.exit(f"there is no variant '{part}': choose among {', '.join(VARIANTS)}, or give KEY=VALUE")
-        found += VARIANTS.get(part, (part,))
-    return tuple(found)
+        changes += VARIANTS.get(part, (part,))
+    return tuple(changes)
 
 
 def source(data: str, folder: Path) -> Dataset:
-    """The imported images, by station or track; made once."""
+    """The imported dataset, grouped by station or track; it is imported once."""
     if not (DATA / data).is_dir():
         sys.exit(f"there is no {DATA / data}: set PELAGIA_DATA to the folder that holds it")
     if (folder / data).is_dir():
@@ -135,13 +136,14 @@ def source(data: str, folder: Path) -> Dataset:
 
 
 def with_labels(dataset: Dataset, share: float, seed: int, folder: Path) -> Dataset:
-    """``dataset`` with a share of each class's training images, group after group as ``seed`` draws them."""
+    """``dataset`` with a share of each class's training images, group by group in an order drawn with ``seed``."""
     if share >= 1:
         return dataset
     out = folder / f"{dataset.root.name}-{share:g}-{seed}"
     if not out.is_dir():
-        kept = _drawn([one for one in dataset.records if one.split == "train"], share, np.random.default_rng(seed))
-        records = [one for one in dataset.records if one.split != "train" or one.path in kept]
+        train = [record for record in dataset.records if record.split == "train"]
+        kept = _drawn(train, share, np.random.default_rng(seed))
+        records = [record for record in dataset.records if record.split != "train" or record.path in kept]
         meta = dataset.meta.model_copy(
             update={
                 "name": out.name,
@@ -157,10 +159,10 @@ def with_labels(dataset: Dataset, share: float, seed: int, folder: Path) -> Data
 
 
 def _drawn(records: Sequence[Record], share: float, random: np.random.Generator) -> set[str]:
-    """Paths of the images whose labels are known."""
+    """Paths of the training images to keep."""
     by_class: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for one in records:
-        by_class[one.class_name][one.group].append(one.path)
+    for record in records:
+        by_class[record.class_name][record.group].append(record.path)
     kept: set[str] = set()
     for _, groups in sorted(by_class.items()):
         names = sorted(groups)
@@ -170,17 +172,17 @@ def _drawn(records: Sequence[Record], share: float, random: np.random.Generator)
 
 
 def run(plan: Plan, base: Dataset, folder: Path) -> dict[str, Any]:
-    """Trains and measures. Leaves the answers in ``folder``/key.npz."""
+    """Trains and evaluates a run. Returns its line of the file, and writes the probabilities to ``folder``/key.npz."""
     dataset = with_labels(base, plan.labels, plan.seed, folder)
     overrides = [f"dataset={dataset.root}", f"seed={plan.seed}", *_LOCAL, *plan.changes]
     config = load_config(REPOSITORY / f"configs/training/{plan.config}.yaml", TrainConfig, overrides)
     out = folder / plan.key
     if not (out / STATE_FILE).is_file() or read_state(out).status != "finished":
-        train(config, out, _told(plan))
+        train(config, out, _progress(plan))
     _, state = read_run(out)
     network = load_trained(out, *read_run(out))
-    network.orientations = 1  # `turned` does it, as a figure of its own
-    found: dict[str, Any] = {}
+    network.orientations = 1  # `turned` averages over orientations, as a separate score
+    scores: dict[str, Any] = {}
     answers: dict[str, NDArray[np.float32]] = {}
     for split in ("val", "test"):
         records = list(base.split(split))
@@ -188,18 +190,25 @@ def run(plan: Plan, base: Dataset, folder: Path) -> dict[str, Any]:
         images, sizes = load_fitted(base, records, config.preprocess), sizes_of(records) if config.model.size else None
         for name, turns in (("", 1), ("_flips", 8 if config.augment.flips == "all" else 2)):
             answers[split + name] = turned(network, images, sizes, turns)
-            found[split + name] = _macro_f1(answers[split + name], targets)
+            scores[split + name] = _macro_f1(answers[split + name], targets)
         answers[split + "_targets"] = targets
-        found[split + "_accuracy"] = float((answers[split].argmax(1) == targets).mean())
+        scores[split + "_accuracy"] = float((answers[split].argmax(1) == targets).mean())
     np.savez(folder / f"{plan.key}.npz", **answers)
-    figures = {"best_epoch": state.best_epoch, "epochs": state.epoch, "seconds": round(state.seconds, 1)}
-    return {"key": plan.key, **vars(plan), "size": config.preprocess.size, **found, **figures}
+    effort = {"best_epoch": state.best_epoch, "epochs": state.epoch, "seconds": round(state.seconds, 1)}
+    return {"key": plan.key, **vars(plan), "size": config.preprocess.size, **scores, **effort}
 
 
 def turned(
     network: Normalized, images: NDArray[np.uint8], sizes: NDArray[np.float32] | None, turns: int
 ) -> NDArray[np.float32]:
-    """Mean probabilities, N x C, over an image's mirror image, and with 8 ``turns`` over its quarter turns as well."""
+    """Mean probabilities, float32, N x C, over some orientations of each image.
+
+    Args:
+        network: takes ``images``, and ``sizes`` where they are not None.
+        images: uint8, N x size x size x 3, RGB, 0..255.
+        sizes: float32, N x 3.
+        turns: 1 for the image alone, 2 with its mirror image, 8 with the quarter turns of both.
+    """
     quarters, steps = {1: ((0,), (1,)), 2: ((0,), (1, -1)), 8: ((0, 1, 2, 3), (1, -1))}[turns]
     views = [np.rot90(images, quarter, (1, 2))[:, :, ::step] for quarter in quarters for step in steps]
     parts = [torch.from_numpy(predict(network, np.ascontiguousarray(view), sizes)) for view in views]
@@ -211,17 +220,19 @@ def _macro_f1(probabilities: NDArray[np.float32], targets: NDArray[np.int64]) ->
     return metrics_of(confusion_matrix(targets, probabilities.argmax(1), probabilities.shape[1])).macro_f1
 
 
-def _told(plan: Plan) -> Callable[[str | Step], None]:
+def _progress(plan: Plan) -> Callable[[str | Step], None]:
+    """Prints the validation macro-F1 after each epoch."""
+
     def report(event: str | Step) -> None:
         if isinstance(event, Step) and event.validation is not None:
-            figure = f"val {event.validation.macro_f1:.4f}"
-            print(f"  {plan.variant} seed {plan.seed}: epoch {event.epoch} of {event.epochs}, {figure}", flush=True)
+            score = f"val {event.validation.macro_f1:.4f}"
+            print(f"  {plan.variant} seed {plan.seed}: epoch {event.epoch} of {event.epochs}, {score}", flush=True)
 
     return report
 
 
 def table(lines: Sequence[dict[str, Any]], folder: Path) -> Iterator[str]:
-    """The lines of a Markdown table for each dataset, mode and share of labels; mean and standard deviation."""
+    """The lines of a Markdown table for each dataset, mode and share of labels, with mean and standard deviation."""
     sections: dict[tuple[Any, ...], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
         sections[line["data"], line["mode"], line["labels"]][line["variant"]].append(line)
@@ -231,9 +242,9 @@ def table(lines: Sequence[dict[str, Any]], folder: Path) -> Iterator[str]:
         yield "| --- | --- | --- | --- | --- | --- | --- |"
         ranked = sorted(variants.items(), key=lambda item: -np.mean([line["val"] for line in item[1]]))
         for variant, runs in ranked:
-            figures = " | ".join(_mean([one[name] for one in runs]) for name in ("val", "test", "test_flips"))
-            seconds = np.mean([one["seconds"] for one in runs])
-            yield f"| {variant} | {len(runs)} | {figures} | {_together(runs, folder)} | {seconds:.0f} |"
+            scores = " | ".join(_mean([run[name] for run in runs]) for name in ("val", "test", "test_flips"))
+            seconds = np.mean([run["seconds"] for run in runs])
+            yield f"| {variant} | {len(runs)} | {scores} | {_together(runs, folder)} | {seconds:.0f} |"
 
 
 def _mean(values: Sequence[float]) -> str:
@@ -242,15 +253,15 @@ def _mean(values: Sequence[float]) -> str:
 
 
 def _together(runs: Sequence[dict[str, Any]], folder: Path) -> str:
-    files = [folder / f"{one['key']}.npz" for one in runs]
+    files = [folder / f"{run['key']}.npz" for run in runs]
     if len(files) < 2 or not all(file.is_file() for file in files):
         return ""
     loaded = [np.load(file) for file in files]
-    return f"{_macro_f1(np.mean([one['test'] for one in loaded], axis=0), loaded[0]['test_targets']):.4f}"
+    return f"{_macro_f1(np.mean([answers['test'] for answers in loaded], axis=0), loaded[0]['test_targets']):.4f}"
 
 
 def plans(options: argparse.Namespace, mode: str) -> Iterator[Plan]:
-    """Seed by seed, so that all variants have as many whenever it is broken off."""
+    """The runs, seed by seed, so that an interrupted benchmark has the same seeds for all variants."""
     settings, seeds = _MODES[mode]
     usual = _CONFIGS[options.data]
     config = options.config or usual
@@ -266,20 +277,22 @@ def plans(options: argparse.Namespace, mode: str) -> Iterator[Plan]:
 
 
 def main() -> None:
-    """Makes the runs that are missing, then prints the tables."""
+    """Trains the runs that are not in the file yet, then prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="a .jsonl file that grows by a line a run")
+    parser.add_argument("--out", type=Path, required=True, help="a .jsonl file; each finished run adds a line")
     parser.add_argument("--data", choices=sorted(_GROUPS), default="flowcam_northsea")
     modes = parser.add_mutually_exclusive_group(required=True)
-    modes.add_argument("--screen", action="store_const", dest="mode", const="screen")
-    modes.add_argument("--confirm", action="store_const", dest="mode", const="confirm")
-    modes.add_argument("--table", action="store_const", dest="mode", const="", help="print what there is")
-    parser.add_argument("--config", help="a name in configs/training, instead of baseline (of fish: fish)")
-    parser.add_argument("--variants", nargs="+", default=[], help="all of them, where none is named")
+    modes.add_argument(
+        "--screen", action="store_const", dest="mode", const="screen", help="one seed, few epochs, 96 px"
+    )
+    modes.add_argument("--confirm", action="store_const", dest="mode", const="confirm", help="three seeds in full")
+    modes.add_argument("--table", action="store_const", dest="mode", const="", help="train nothing, print the tables")
+    parser.add_argument("--config", help="a name in configs/training, instead of baseline (for fish: fish)")
+    parser.add_argument("--variants", nargs="+", default=[], help="by default all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[])
     parser.add_argument("--labels", nargs="+", type=float, default=[1.0], help="shares of the training images to use")
     parser.add_argument("--set", action="append", default=[], help="a change of every variant, such as train.epochs=4")
-    parser.add_argument("--keep", action="store_true", help="keep the run folders, to be teachers of others")
+    parser.add_argument("--keep", action="store_true", help="keep the run folders, as teachers for distillation")
     options = parser.parse_args()
     folder = options.out.with_suffix(".runs").absolute()
     folder.mkdir(parents=True, exist_ok=True)
@@ -290,7 +303,7 @@ def main() -> None:
 
 
 def make(options: argparse.Namespace, folder: Path) -> None:
-    """Runs what is not in the file yet."""
+    """Trains the runs that are not in the file yet."""
     base = source(options.data, folder)
     done = {line["key"] for line in finished(options.out)}
     todo = [plan for plan in plans(options, options.mode) if plan.key not in done]
@@ -308,7 +321,7 @@ def make(options: argparse.Namespace, folder: Path) -> None:
 
 
 def finished(out: Path) -> list[dict[str, Any]]:
-    """The lines that are whole; a kill may have cut the last one short."""
+    """The complete lines of the file; a killed process may have written a part of the last line."""
     if not out.is_file():
         return []
     whole = [text for text in out.read_text(encoding="utf-8").splitlines(keepends=True) if text.endswith("\n")]

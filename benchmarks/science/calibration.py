@@ -1,9 +1,11 @@
-"""Ways to calibrate a run's network, and what its thresholds reach: fitted on val, measured on val and test.
+"""Compares methods of calibrating a run's network, and measures the precision that its thresholds keep.
 
 .venv/bin/python -m benchmarks.science.calibration RUN [--dataset DATASET] [--targets 0.9 0.95]
 
-Errors on val are of images whose groups had no part in the fit; those on test decide nothing. "biases" adds to each
-class's logit (Alexandari et al. 2020), held back by the penalty that does best of four.
+All methods are fitted on the validation split. Errors on the validation split are of images whose groups were held out
+of the fit; the best penalty is chosen by them, and never by the test split. "biases" scales the logits and adds a bias
+to each class's logit (Alexandari et al. 2020), with the best of four penalties on the biases. NLL is the mean negative
+log-likelihood, ECE the expected calibration error, "chance" the ECE that a perfectly calibrated model would show.
 """
 
 from __future__ import annotations
@@ -16,17 +18,18 @@ import numpy as np
 import torch
 
 from pelagia.dataset.schema import Dataset
+from pelagia.taxonomy import Taxonomy
 from pelagia_training.data.batches import targets_of
 from pelagia_training.export.reliability import outputs
 from pelagia_training.figures import calibrate
 from pelagia_training.figures.calibrate import (
     calibrated,
-    calibration_error,
     centered,
     error_by_chance,
     negative_log_likelihood,
     softmax,
 )
+from pelagia_training.figures.metrics import reliability_diagram
 from pelagia_training.figures.thresholds import choose_thresholds, coverage_and_precision
 from pelagia_training.runs.folder import read_run
 from pelagia_training.runs.load import load_trained
@@ -75,18 +78,19 @@ METHODS = {
 
 
 def held_out(fit: Callable[..., Apply], logits: np.ndarray, targets: np.ndarray, groups: list[str]) -> np.ndarray:
-    found = np.empty(logits.shape)
+    """Probabilities of each image, N x C, by a fit without its group."""
+    probabilities = np.empty(logits.shape)
     for out in calibrate.folds_of(groups):
-        found[out] = fit(logits[~out], targets[~out])(logits[out])
-    return found
+        probabilities[out] = fit(logits[~out], targets[~out])(logits[out])
+    return probabilities
 
 
 def main() -> None:
-    """Runs the benchmark and prints the figures."""
+    """Runs the benchmark and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a folder that `pelagia train` made")
-    parser.add_argument("--dataset", type=Path, default=None, help="where the run's dataset lies now")
-    parser.add_argument("--targets", type=float, nargs="+", default=[0.9, 0.95], help="precisions to ask for")
+    parser.add_argument("--dataset", type=Path, default=None, help="the run's dataset, where it was moved")
+    parser.add_argument("--targets", type=float, nargs="+", default=[0.9, 0.95], help="target precisions to try")
     options = parser.parse_args()
     config, state = read_run(options.run)
     dataset = Dataset.read(options.dataset or state.dataset)
@@ -97,26 +101,40 @@ def main() -> None:
         logits[split], _ = outputs(network, dataset, records, config.preprocess)
         targets[split] = targets_of(records, names)
         groups = groups or [record.group for record in records]
+    show_methods(logits, targets, groups)
+    show_thresholds(logits, targets, groups, state.taxonomy, options.targets)
+
+
+def show_methods(logits: dict[str, np.ndarray], targets: dict[str, np.ndarray], groups: list[str]) -> None:
     print(f"{'':14}{'val, held out':>22}{'test':>32}")
     print(f"{'':14}{'NLL':>8}{'ECE':>8}{'':6}{'NLL':>8}{'ECE':>8}{'chance':>8}{'accuracy':>10}")
     for name, fits in METHODS.items():
         tried = [held_out(fit, logits["val"], targets["val"], groups) for fit in fits]
         best = min(range(len(fits)), key=lambda at: negative_log_likelihood(tried[at], targets["val"]))
         on_val, on_test = tried[best], fits[best](logits["val"], targets["val"])(logits["test"])
-        figures = [measure(found, targets[split]) for found, split in ((on_val, "val"), (on_test, "test"))]
+        nll, error = measure(on_val, targets["val"])
+        nll_test, error_test = measure(on_test, targets["test"])
         accuracy = (on_test.argmax(1) == targets["test"]).mean()
-        (nll, error), (nll_test, error_test) = figures
         print(
             f"{name:14}{nll:8.4f}{error:8.4f}{'':6}{nll_test:8.4f}{error_test:8.4f}{error_by_chance(on_test):8.4f}"
             f"{accuracy:10.4f}"
         )
+
+
+def show_thresholds(
+    logits: dict[str, np.ndarray],
+    targets: dict[str, np.ndarray],
+    groups: list[str],
+    taxonomy: Taxonomy,
+    target_precisions: list[float],
+) -> None:
     fitted, val = calibrate.calibrate(logits["val"], targets["val"], groups)
     test = calibrated(logits["test"], fitted.temperatures).astype(np.float32)
     print("\ntarget  split   by thresholds: accepted, precision   with roll-up: accepted, precision")
-    for target in options.targets:
-        rule = choose_thresholds(val.astype(np.float32), targets["val"], state.taxonomy, target)
-        for split, found in (("val", val.astype(np.float32)), ("test", test)):
-            classes, taxa = coverage_and_precision(found, targets[split], state.taxonomy, rule)
+    for target in target_precisions:
+        rule = choose_thresholds(val.astype(np.float32), targets["val"], taxonomy, target)
+        for split, probabilities in (("val", val.astype(np.float32)), ("test", test)):
+            classes, taxa = coverage_and_precision(probabilities, targets[split], taxonomy, rule)
             print(
                 f"{target:6.2f}  {split:6}{classes.accepted:24.3f}{classes.precision or 0:11.3f}"
                 f"{taxa.accepted:25.3f}{taxa.precision or 0:11.3f}"
@@ -124,7 +142,8 @@ def main() -> None:
 
 
 def measure(probabilities: np.ndarray, targets: np.ndarray) -> tuple[float, float]:
-    return negative_log_likelihood(probabilities, targets), calibration_error(probabilities, targets)
+    """NLL and ECE."""
+    return negative_log_likelihood(probabilities, targets), reliability_diagram(probabilities, targets).error
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""FlowCam crops of the North Sea, 15 classes, grouped by station: import, train, export, evaluate, with the commands.
+"""Imports, trains, exports and evaluates FlowCam crops of the North Sea (15 classes, by station), and times each step.
 
 .venv/bin/python -m benchmarks.science.flowcam [--out FOLDER] [--set train.epochs=5 ...]
 """
@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
 
 from benchmarks.harness import DATA, REPOSITORY, pelagia
+from pelagia.system.cores import usable_cores
 
 
 def main() -> None:
-    """Runs the benchmark and prints its figures."""
+    """Runs the benchmark and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=None, help="folder to keep the dataset, the run and the model in")
-    parser.add_argument("--set", action="append", default=[], help="changes of the config, as for pelagia train")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="folder for the dataset, the run and the model; by default a new one"
+    )
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the config, as for `pelagia train`")
     options = parser.parse_args()
     source = DATA / "flowcam_northsea"
     if not source.is_dir():
@@ -42,14 +44,14 @@ def main() -> None:
         "export": pelagia("export", out / "run", "--out", out / "model.onnx"),
         "evaluate": pelagia("evaluate", out / "model.onnx", out / "dataset", "--out", out / "evaluation"),
     }
-    figures = json.loads((out / "evaluation" / "metrics.json").read_text())
+    metrics = json.loads((out / "evaluation" / "metrics.json").read_text(encoding="utf-8"))
     print()
     for name, value in seconds.items():
         print(f"{name:10} {value:7.1f} s")
-    print(f"together   {sum(seconds.values()) / 60:7.1f} min on {os.cpu_count()} cores")
-    print(f"test macro-F1 {figures['macro_f1']:.4f}, accuracy {figures['accuracy']:.4f}")
-    print(f"on {figures['images']} images of {figures['groups']} stations that training did not see")
-    print(f"kept in {out}")
+    print(f"total      {sum(seconds.values()) / 60:7.1f} min on {usable_cores()} cores")
+    print(f"test macro-F1 {metrics['macro_f1']:.4f}, accuracy {metrics['accuracy']:.4f}")
+    print(f"on {metrics['images']} images of {metrics['groups']} stations that are not in the training split")
+    print(f"written: {out}")
 
 
 if __name__ == "__main__":

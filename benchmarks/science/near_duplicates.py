@@ -1,10 +1,11 @@
-"""Near-duplicates: pairs that are none and are taken for some, copies that are found, and a million images.
+"""Near-duplicates: how many pairs are found wrongly, how many altered copies are found, and the time for many images.
 
 .venv/bin/python -m benchmarks.science.near_duplicates [--copies 300] [--many 1000000]
 
-No two stations of FlowCam and no two tracks of Fish4Knowledge share an image (exact copies were removed, and what the
-second check comes closest to was looked at), so each pair of two of them that passes is a false one. Copies are made by
-saving again, rescaling, brightening, noise and cropping, and compared with their originals.
+No two stations of FlowCam and no two tracks of Fish4Knowledge share an image: exact copies were removed, and the pairs
+with the most similar texture were checked by eye. So each pair from two stations or tracks that passes both checks is a
+false positive. Copies are made by saving again, scaling, brightening, adding noise and cropping, and are compared with
+their originals.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import cv2
 import numpy as np
 
 from benchmarks.harness import DATA
+from pelagia.dataset import near_duplicates
 from pelagia.dataset.near_duplicates import (
     LEAST_CORRELATION,
     MOST_BITS,
@@ -26,58 +28,59 @@ from pelagia.dataset.near_duplicates import (
     find_near_duplicates,
     signature_of,
 )
-from pelagia.dataset.schema import near_duplicates
 from pelagia.images.preprocess import Image, decode
 from pelagia.sources import read_manifest
 
 
 def main() -> None:
-    """Runs the benchmark and prints its figures."""
+    """Runs the benchmark and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--copies", type=int, default=300, help="images of each data set to make copies of")
-    parser.add_argument("--many", type=int, default=0, help="also time the search among this many looks")
+    parser.add_argument("--copies", type=int, default=300, help="number of images of each data set to copy")
+    parser.add_argument("--many", type=int, default=0, help="also time the search among this many signatures")
     options = parser.parse_args()
     if not DATA.is_dir():
         sys.exit(f"there is no {DATA}: set PELAGIA_DATA to the folder that holds flowcam_northsea")
     for name, column in (("flowcam_northsea", "station"), ("fish4knowledge", "track")):
         rows = list(read_manifest(DATA / name / "manifest.csv"))
         images = [decode(row.read()) for row in rows]
-        looks = [signature_of(image) for image in images]
+        signatures = [signature_of(image) for image in images]
         groups = [row.columns[column] for row in rows]
-        show_false(name, column, looks, groups)
-        show_found(images, looks, options.copies)
+        show_false_positives(name, column, signatures, groups)
+        show_found_copies(images, signatures, options.copies)
     if options.many:
-        show_many(looks, options.many)
+        show_time_for_many(signatures, options.many)
 
 
-def show_false(name: str, column: str, looks: list[bytes], groups: list[str]) -> None:
+def show_false_positives(name: str, column: str, signatures: list[bytes], groups: list[str]) -> None:
     sizes = Counter(groups)
     pairs = (len(groups) ** 2 - sum(size**2 for size in sizes.values())) // 2
     near_duplicates.LEAST_CORRELATION = -2.0
-    hashed = find_near_duplicates(looks, groups)
+    hashed = find_near_duplicates(signatures, groups)
     near_duplicates.LEAST_CORRELATION = LEAST_CORRELATION
     closest = max((pair.correlation for pair in hashed), default=0.0)
-    both = find_near_duplicates(looks, groups)
-    print(f"{name}: {len(looks)} images, {pairs} pairs of two {column}s")
-    print(f"  within {MOST_BITS} bits: {len(hashed)}; their texture agrees by {closest:.3f} at most")
+    both = find_near_duplicates(signatures, groups)
+    print(f"{name}: {len(signatures)} images, {pairs} pairs from two {column}s")
+    print(f"  hashes within {MOST_BITS} bits: {len(hashed)}; highest correlation of their textures: {closest:.3f}")
     print(f"  taken for near-duplicates: {len(both)}")
-    print(f"  within one {column}: {len(find_near_duplicates(looks, range(len(looks)))) - len(both)} pairs")
+    within = len(find_near_duplicates(signatures, range(len(signatures)))) - len(both)
+    print(f"  near-duplicates within one {column}: {within} pairs")
 
 
-def show_found(images: list[Image], looks: list[bytes], count: int) -> None:
+def show_found_copies(images: list[Image], signatures: list[bytes], count: int) -> None:
     random = np.random.default_rng(0)
     chosen = random.permutation(len(images))[:count]
     for title, change in CHANGES.items():
         found = sum(
-            bool(find_near_duplicates([looks[one], signature_of(change(images[one]))], (0, 1))) for one in chosen
+            bool(find_near_duplicates([signatures[index], signature_of(change(images[index]))], (0, 1)))
+            for index in chosen
         )
-        print(f"  found of {title}: {found / len(chosen):.3f}")
+        print(f"  share of copies found, {title}: {found / len(chosen):.3f}")
 
 
-def show_many(looks: list[bytes], count: int) -> None:
-    """Hashes that lie about the real ones as theirs do about each other, and textures of their own."""
+def show_time_for_many(signatures: list[bytes], count: int) -> None:
+    """Searches random signatures: hashes of real images with 15% of their bits flipped, and random textures."""
     random = np.random.default_rng(0)
-    table = np.frombuffer(b"".join(looks), np.uint8).reshape(-1, SIGNATURE_BYTES)
+    table = np.frombuffer(b"".join(signatures), np.uint8).reshape(-1, SIGNATURE_BYTES)
     many = table[random.integers(0, len(table), count)]
     flipped = np.packbits(random.random((count, 64)) < 0.15, axis=1)
     many[:, :8] ^= flipped
@@ -86,7 +89,7 @@ def show_many(looks: list[bytes], count: int) -> None:
     began = perf_counter()
     found = len(find_near_duplicates(rows, range(count)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(f"{count} looks: {found} pairs in {perf_counter() - began:.1f} s, {peak:.2f} GB at most")
+    print(f"{count} signatures: {found} pairs in {perf_counter() - began:.1f} s, peak memory {peak:.2f} GB")
 
 
 def _saved(image: Image, quality: int) -> Image:

@@ -1,9 +1,9 @@
-"""Does int8 pay? A resnet18 trained on FlowCam crops by station, then quantised: speed, size and macro-F1 of both.
+"""Compares speed, size and macro-F1 of a float model and its int8 copy: a resnet18 trained on FlowCam by station.
 
 .venv/bin/python -m benchmarks.science.quantize [--out FOLDER] [--set train.epochs=5 ...]
-.venv/bin/python -m benchmarks.science.quantize MODEL.onnx DATASET       a model that is there already
+.venv/bin/python -m benchmarks.science.quantize MODEL.onnx DATASET       an existing model, instead of training one
 
-There are no ImageNet weights for this network here: it starts from nothing, and reaches less than it could.
+The network starts from random weights, not from ImageNet weights, so its macro-F1 is lower than it could be.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ BACKBONE = (
 
 
 def trained(out: Path, changes: list[str]) -> tuple[Path, Path]:
-    """Imports, trains and exports; the model and the dataset."""
+    """Imports FlowCam, trains and exports. Returns the paths of the model and of the dataset."""
     source = DATA / "flowcam_northsea"
     if not source.is_dir():
         sys.exit(f"there is no {source}: set PELAGIA_DATA to the folder that holds flowcam_northsea")
@@ -46,23 +46,23 @@ def trained(out: Path, changes: list[str]) -> tuple[Path, Path]:
 
 
 def main() -> None:
-    """Runs the benchmark; `pelagia quantize` prints the figures."""
+    """Runs the benchmark; `pelagia quantize` prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path, nargs="?", help="a float model, instead of training one")
-    parser.add_argument("dataset", type=Path, nargs="?", help="the dataset that it was trained on")
-    parser.add_argument("--out", type=Path, default=None, help="folder to keep everything in")
-    parser.add_argument("--set", action="append", default=[], help="changes of the config, as for pelagia train")
+    parser.add_argument("dataset", type=Path, nargs="?", help="the dataset that the model was trained on")
+    parser.add_argument("--out", type=Path, default=None, help="folder for all files; by default a new one")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the config, as for `pelagia train`")
     parser.add_argument("--fp16", action="store_true", help="half precision instead of int8")
     options = parser.parse_args()
     if options.model and not options.dataset:
-        parser.error("a model needs its dataset beside it")
+        parser.error("give the model's dataset after the model")
     out = (options.out or Path(tempfile.mkdtemp(prefix="pelagia-quantize-"))).absolute()
     given = (options.model.absolute(), options.dataset.absolute()) if options.model else None
     model, dataset = given or trained(out, options.set)
     small = out / f"{model.stem}.{'fp16' if options.fp16 else 'int8'}.onnx"
     pelagia("quantize", model, "--calibration", dataset, "--out", small, *(["--fp16"] if options.fp16 else []))
     pelagia("model", "verify", small)
-    print(f"kept in {out}")
+    print(f"written: {out}")
 
 
 if __name__ == "__main__":

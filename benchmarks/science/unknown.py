@@ -1,9 +1,10 @@
-"""Are images of a class that the network never saw told from the others? FlowCam classes left out in turn.
+"""How well out-of-distribution scores separate images of an unknown class: FlowCam, with one class left out at a time.
 
 .venv/bin/python -m benchmarks.science.unknown --out FOLDER [--classes copepod ceratium] [--set train.epochs=4 ...]
 
-Each is trained without one class, and its test images are mixed with all images of that class. Broken off, it goes on
-with the next class when started again. "exported" is the score of an exported model, "ViM" the published one.
+For each class, a network is trained without it, and its scores of the test images of the other classes are compared
+with its scores of all images of the class. The same command resumes an interrupted benchmark. "exported" is the score
+of an exported model, "ViM" is the published one.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ WEIGHTS = DATA / "weights" / "mobilenetv2_100_imagenet.safetensors"
 
 
 def energy_score(logits: np.ndarray) -> np.ndarray:
-    """Less the log-sum-exp of the logits (Liu et al. 2020): float32 N."""
+    """Minus the log-sum-exp of the logits (Liu et al. 2020): float32, N."""
     return np.asarray(-torch.logsumexp(torch.from_numpy(logits), 1).numpy(), np.float32)
 
 
 def max_logit_score(logits: np.ndarray) -> np.ndarray:
-    """Less the largest logit (Hendrycks et al. 2022): float32 N."""
+    """Minus the largest logit (Hendrycks et al. 2022): float32, N."""
     return np.asarray(-logits.max(axis=1), np.float32)
 
 
 @dataclass(frozen=True)
 class Separation:
-    """How well a score tells unknown images from known ones.
+    """How well a score separates unknown images from known ones.
 
     Attributes:
-        auroc: chance that an unknown image scores higher than a known one.
-        false_positives: share of the unknown that pass where 95% of the known do (FPR at 95% TPR).
+        auroc: probability that an unknown image has a higher score than a known one.
+        false_positives: share of unknown images that are accepted where 95% of known images are (FPR at 95% TPR).
     """
 
     auroc: float
@@ -61,7 +62,7 @@ def separation(known: np.ndarray, unknown: np.ndarray) -> Separation:
 
 
 def prepared(out: Path, dataset: Path | None) -> Path:
-    """The dataset, imported if it is not there yet."""
+    """The folder of the dataset; imports FlowCam where no dataset is given and none was imported yet."""
     if dataset is not None:
         return dataset
     source, made = DATA / "flowcam_northsea", out / "dataset"
@@ -79,16 +80,18 @@ def separations(run: Path, dataset: Dataset, left_out: str) -> dict[str, Separat
     config, state = read_run(run)
     network = load_trained(run, config, state)
     parts = {
-        "train": spread([one for one in dataset.split("train") if one.class_name != left_out], SUBSPACE_IMAGES),
-        "known": [one for one in dataset.split("test") if one.class_name != left_out],
-        "unknown": [one for one in dataset.records if one.class_name == left_out],
+        "train": spread(
+            [record for record in dataset.split("train") if record.class_name != left_out], SUBSPACE_IMAGES
+        ),
+        "known": [record for record in dataset.split("test") if record.class_name != left_out],
+        "unknown": [record for record in dataset.records if record.class_name == left_out],
     }
     logits, features = {}, {}
     for name, records in parts.items():
-        logits[name], given = outputs(network, dataset, records, config.preprocess)
-        if given is None:
-            sys.exit(f"{config.model.backbone} does not show its features")
-        features[name] = given
+        logits[name], pooled = outputs(network, dataset, records, config.preprocess)
+        if pooled is None:
+            sys.exit(f"{config.model.backbone} does not expose its features: choose another backbone with --set")
+        features[name] = pooled
     last = last_layer(network)
     weight, bias = last.weight.detach().numpy(), last.bias.detach().numpy()
     fitted = features["train"], logits["train"], weight, bias
@@ -103,18 +106,18 @@ def separations(run: Path, dataset: Dataset, left_out: str) -> dict[str, Separat
 
 
 def main() -> None:
-    """Runs the benchmark and prints the figures."""
+    """Runs the benchmark and prints the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, help="folder to keep everything in")
-    parser.add_argument("--dataset", type=Path, default=None, help="one that is there already")
-    parser.add_argument("--classes", nargs="+", default=CLASSES, help="to leave out, one after the other")
-    parser.add_argument("--config", default=CONFIG, help="a config that names its own weights")
-    parser.add_argument("--set", action="append", default=[], help="changes of the config, as for pelagia train")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the dataset and the runs")
+    parser.add_argument("--dataset", type=Path, default=None, help="a dataset, instead of importing FlowCam")
+    parser.add_argument("--classes", nargs="+", default=CLASSES, help="classes to leave out, one after the other")
+    parser.add_argument("--config", default=CONFIG, help="a config, relative to the repository")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the config, as for `pelagia train`")
     options = parser.parse_args()
     out = options.out.absolute()
     out.mkdir(parents=True, exist_ok=True)
     folder = prepared(out, options.dataset and options.dataset.absolute())
-    found = []
+    results = []
     for name in options.classes:
         run = out / f"without_{name}"
         if not run.is_dir() or read_run(run)[1].status != "finished":
@@ -122,10 +125,10 @@ def main() -> None:
             settings = (f"dataset={folder}", f"data.exclude=[{name}]", *weights, *options.set)
             changes = [part for setting in settings for part in ("--set", setting)]
             pelagia("train", options.config, *changes, "--no-export", "--out", run)
-        found.append(separations(run, Dataset.read(folder), name))
+        results.append(separations(run, Dataset.read(folder), name))
     print(f"{'AUROC / FPR at 95% TPR':24}" + "".join(f"{name:>20}" for name in (*options.classes, "mean")))
-    for score in found[0]:
-        pairs = [(one[score].auroc, one[score].false_positives) for one in found]
+    for score in results[0]:
+        pairs = [(result[score].auroc, result[score].false_positives) for result in results]
         cells = [f"{auroc:.4f} / {rate:.3f}" for auroc, rate in (*pairs, np.mean(pairs, axis=0))]
         print(f"{score:24}" + "".join(f"{cell:>20}" for cell in cells))
 

@@ -1,4 +1,4 @@
-"""Figures of a model on a dataset."""
+"""Metrics of a model on a dataset."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ from pelagia_training.evaluation.folder import write_evaluation
 from pelagia_training.figures.metrics import confusion_matrix
 
 
-def test_the_figures_are_those_of_the_runner_image_by_image(model: ModelFile, dataset: Dataset) -> None:
+def test_the_metrics_are_those_of_the_runner_image_by_image(model: ModelFile, dataset: Dataset) -> None:
     result = evaluate(model, dataset, "test")
     records = dataset.split("test")
     session = Session(model)

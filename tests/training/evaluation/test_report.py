@@ -1,4 +1,4 @@
-"""The evaluation's page, as a person opens it: a file in Chromium, without a network."""
+"""The report of an evaluation, opened as a file in Chromium, without a network."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -174,7 +174,7 @@ def test_names_that_people_give_are_text_and_never_markup(
         row[station] += "<b>&amp;"
     manifest.write_text("\n".join([rows[0], *(",".join(row) for row in cells)]))
     strange = import_dataset(survey.root, tmp_path / EVIL.replace("/", ""), manifest=manifest, group_column="station")
-    taught = evaluate(
+    answers = evaluate(
         model,
         replace(
             strange,
@@ -184,8 +184,8 @@ def test_names_that_people_give_are_text_and_never_markup(
         ),
         "all",
     )
-    classes = tuple(names[name] for name in taught.classes)
-    result = evaluation_of(strange.records, taught.probabilities, classes, strange, EVIL, model=(EVIL, ""))
+    classes = tuple(names[name] for name in answers.classes)
+    result = evaluation_of(strange.records, answers.probabilities, classes, strange, EVIL, model=(EVIL, ""))
     write_report(tmp_path / "report.html", result, strange)
     context = chromium.new_context(offline=True)
     page = context.new_page()
@@ -196,7 +196,7 @@ def test_names_that_people_give_are_text_and_never_markup(
     context.close()
 
 
-def test_a_folder_that_is_no_run_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a training run: it has no metrics.csv"):
         read_curves(tmp_path)
 

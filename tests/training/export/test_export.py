@@ -1,4 +1,4 @@
-"""The one file that leaves, and the gate before it."""
+"""The exported model, and the parity gate."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def test_the_file_is_whole_valid_and_has_a_free_batch_axis(model: ModelFile, dat
     assert [path.name for path in model.path.parent.iterdir()] == [model.path.name]
 
 
-def test_the_metadata_say_what_it_rests_on(model: ModelFile, dataset: Dataset) -> None:
+def test_the_metadata_name_dataset_and_parity(model: ModelFile, dataset: Dataset) -> None:
     data = model.metadata
     assert data.classes == dataset.class_names
     assert data.dataset["fingerprint"] == dataset.meta.fingerprint
@@ -99,7 +99,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
         export(tmp_path, tmp_path / "model.onnx")
 
 
-def test_an_onnx_file_of_others_is_no_model_of_ours(tmp_path: Path) -> None:
+def test_an_onnx_file_of_another_tool_is_refused(tmp_path: Path) -> None:
     nodes = [onnx.helper.make_node("Identity", ["x"], ["y"])]
     ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1]) for name in "xy"]
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", ends[:1], ends[1:])), tmp_path / "theirs.onnx")

@@ -1,4 +1,4 @@
-"""What a finished run leaves: the model, and a report that is of it."""
+"""The last step of a training: the exported model and its report."""
 
 import shutil
 from pathlib import Path

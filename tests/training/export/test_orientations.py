@@ -1,4 +1,4 @@
-"""One answer for an image and for what it is when turned or mirrored."""
+"""A model that averages over orientations gives one answer for an image and its turned and mirrored copies."""
 
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def test_the_eight_orientations_are_the_turns_and_mirror_images_of_a_square() ->
     assert torch.equal(oriented(image, 1), image)
 
 
-def test_a_model_of_eight_orientations_says_the_same_of_all_of_them(turned: ModelFile, dataset: Dataset) -> None:
+def test_a_model_of_eight_orientations_gives_one_answer_for_all_of_them(turned: ModelFile, dataset: Dataset) -> None:
     images = load_fitted(dataset, dataset.split("test")[:12], turned.metadata.preprocess)
     session = Session(turned)
     straight = session.probabilities(images)

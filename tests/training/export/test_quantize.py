@@ -78,7 +78,7 @@ def test_the_file_is_smaller_whole_and_keeps_the_metadata(small: ModelFile, mode
     assert [one.sha256 for one in small.metadata.references] == [one.sha256 for one in model.metadata.references]
 
 
-def test_it_says_what_it_was_made_of_and_how_it_did(small: ModelFile, model: ModelFile, dataset: Dataset) -> None:
+def test_the_metadata_hold_the_source_and_the_comparison(small: ModelFile, model: ModelFile, dataset: Dataset) -> None:
     measured = small.metadata.quantisation
     assert measured is not None
     assert (measured.float_sha256, measured.fingerprint) == (model.sha256, dataset.meta.fingerprint)
@@ -163,7 +163,7 @@ def test_any_number_of_images_at_once_gives_the_same_answers(small: ModelFile, d
     assert np.allclose(together.sum(axis=1), 1, atol=1e-5)
 
 
-def test_it_proves_itself_and_a_machine_that_differs_by_more_is_noticed(small: ModelFile, model: ModelFile) -> None:
+def test_it_passes_its_self_test_and_a_larger_difference_is_noticed(small: ModelFile, model: ModelFile) -> None:
     assert small.metadata.tolerance == GATES[small.metadata.quantisation.kind].tolerance  # type: ignore[union-attr]
     assert verify(small).max_probability_difference <= 1e-6
     first, *rest = small.metadata.references
@@ -247,7 +247,7 @@ def test_too_few_images_are_refused(model: ModelFile, dataset: Dataset, tmp_path
         quantize(model, few, tmp_path / "small.onnx")
 
 
-def test_another_dataset_than_the_trained_one_is_told(model: ModelFile, dataset: Dataset, tmp_path: Path) -> None:
+def test_a_dataset_that_is_not_the_trained_one_is_reported(model: ModelFile, dataset: Dataset, tmp_path: Path) -> None:
     said: list[str] = []
     other = replace(dataset, meta=dataset.meta.model_copy(update={"fingerprint": "0" * 64}))
     quantize(model, other, tmp_path / "small.onnx", kind="fp16", report=said.append)
@@ -259,7 +259,7 @@ def test_an_existing_file_is_not_overwritten(model: ModelFile, dataset: Dataset)
         quantize(model, dataset, model.path)
 
 
-def test_both_models_are_compared_by_the_runners_figures(small: ModelFile, model: ModelFile, dataset: Dataset) -> None:
+def test_both_models_are_compared_by_the_runners_metrics(small: ModelFile, model: ModelFile, dataset: Dataset) -> None:
     result = compare(model, small, dataset, "test", timed=False)
     assert result.speed is None
     assert result.change == pytest.approx(
@@ -276,7 +276,7 @@ def test_a_model_is_as_fast_as_itself(model: ModelFile) -> None:
     ("speed", "change", "against"),
     [(1.5, 0.0, 0), (1.5, -0.009, 0), (1.1, 0.0, 1), (1.5, -0.02, 1), (0.9, -0.02, 2), (None, 0.0, 0)],
 )
-def test_the_advice_follows_from_speed_and_figures(
+def test_the_advice_follows_from_speed_and_metrics(
     model: ModelFile, dataset: Dataset, speed: float | None, change: float, against: int
 ) -> None:
     large = evaluate(model, dataset, "test")

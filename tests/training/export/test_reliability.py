@@ -1,4 +1,4 @@
-"""What an exported model knows of its limits, and what is said of it on labelled images."""
+"""Calibration, thresholds and out-of-distribution score of a model, and their assessment on labelled images."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ def test_a_network_of_one_head_shows_its_features(backbone: str, size: int, show
     assert shows_features(network, images) == shown
 
 
-def test_the_model_says_what_its_thresholds_and_temperatures_rest_on(model: ModelFile, dataset: Dataset) -> None:
+def test_the_metadata_hold_the_thresholds_and_temperatures_and_their_images(model: ModelFile, dataset: Dataset) -> None:
     data, val = model.metadata, dataset.split("val")
     assert data.schema_version == 2
     assert data.calibration is not None
@@ -61,16 +61,14 @@ def test_the_errors_before_and_after_are_those_of_the_labels(model: ModelFile, d
     assert evaluated.unknown_flagged is None
 
 
-def test_images_of_a_class_that_was_never_trained_on_are_asked_about(model: ModelFile, dataset: Dataset) -> None:
+def test_images_of_an_unknown_class_are_assessed(model: ModelFile, dataset: Dataset) -> None:
     records = tuple(replace(one, class_name="kraken") if at % 3 else one for at, one in enumerate(dataset.records))
     found = evaluate(model, replace(dataset, records=records), "test").assessment
     assert found.unknown_flagged is not None
     assert found.known_flagged is not None
 
 
-def test_the_command_says_how_far_the_model_can_be_trusted(
-    pelagia: Pelagia, model: ModelFile, dataset: Dataset
-) -> None:
+def test_the_command_shows_the_assessment(pelagia: Pelagia, model: ModelFile, dataset: Dataset) -> None:
     said = pelagia("evaluate", model.path, dataset.root).stdout
     for words in ("calibration error", "by thresholds", "with roll-up", "called unknown"):
         assert words in said

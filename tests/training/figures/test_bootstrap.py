@@ -1,4 +1,4 @@
-"""Intervals by resampling groups, against the plain way of doing it, and against the truth."""
+"""Intervals by resampling groups, compared with a simple implementation and with the true value."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def survey(seed: int, groups: int = 12, each: int = 30, scatter: float = 0.25) -
     return probabilities / probabilities.sum(axis=1, keepdims=True), targets, names
 
 
-def test_a_draw_has_the_figures_of_the_images_of_the_groups_that_were_drawn() -> None:
+def test_a_draw_has_the_metrics_of_the_images_of_the_drawn_groups() -> None:
     probabilities, targets, names = survey(1)
     random = np.random.default_rng(0)
     bin_of = reliability_diagram(probabilities, targets).bin_of

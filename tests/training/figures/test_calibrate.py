@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say."""
+"""Calibrated probabilities."""
 
 import numpy as np
 import pytest
@@ -37,7 +37,7 @@ def test_the_temperature_of_each_class_is_found() -> None:
     assert np.ptp(alike) == 0
 
 
-def test_classes_get_temperatures_of_their_own_only_where_that_helps_other_groups() -> None:
+def test_classes_get_different_temperatures_only_where_that_helps_held_out_groups() -> None:
     groups = [str(number % 20) for number in range(4000)]
     same, _ = calibrate(*drawn(4000, (1.5,) * 4), groups)
     assert np.ptp(same.temperatures) < 0.2
@@ -55,7 +55,7 @@ def test_the_error_falls_to_what_chance_would_show() -> None:
     assert (found.images, found.bins) == (3000, 15)
 
 
-def test_a_network_that_has_learnt_nothing_keeps_an_order_of_its_classes() -> None:
+def test_an_untrained_network_keeps_the_order_of_its_classes() -> None:
     logits, _ = drawn(500, (1.0,) * 4)
     targets = np.random.default_rng(1).integers(0, 4, 500)
     assert fit_temperatures(logits, targets).max() <= 10
@@ -69,21 +69,21 @@ def test_one_group_alone_is_enough_for_one_temperature() -> None:
     assert held_out.shape == (200, 3)
 
 
-def test_chance_alone_shows_more_of_an_error_the_fewer_the_images() -> None:
+def test_the_calibration_error_by_chance_is_larger_for_fewer_images() -> None:
     few, many = (error_by_chance(softmax(drawn(count, (1.0,) * 4)[0])) for count in (150, 15_000))
     assert many < few / 3
     logits, targets = drawn(15_000, (1.0,) * 4)
     assert reliability_diagram(softmax(logits), targets).error < 2 * many
 
 
-def test_what_the_network_said_before_is_told_from_what_it_says_after() -> None:
+def test_the_uncalibrated_probabilities_follow_from_the_calibrated_ones() -> None:
     logits, _ = drawn(500, (1.0,) * 4)
     temperatures = (0.5, 0.8, 1.0, 2.0)
     again = uncalibrated(calibrated(logits, temperatures).astype(np.float32), temperatures)
     assert np.abs(again - softmax(logits)).max() < 1e-5
 
 
-def test_what_a_softmax_does_not_see_changes_nothing() -> None:
+def test_a_constant_added_to_all_logits_changes_nothing() -> None:
     logits, _ = drawn(500, (1.0,) * 4)
     temperatures = (0.5, 0.8, 1.0, 2.0)
     assert calibrated(logits + 5, temperatures) == pytest.approx(calibrated(logits, temperatures), abs=1e-5)

@@ -1,4 +1,4 @@
-"""Figures, against scikit-learn's."""
+"""Metrics, compared with those of scikit-learn."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from pelagia_training.figures.metrics import confusion_matrix, metric_arrays, me
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_figures_are_those_of_scikit_learn(seed: int) -> None:
+def test_the_metrics_are_those_of_scikit_learn(seed: int) -> None:
     random = np.random.default_rng(seed)
     targets = random.integers(0, 6, 300)
     predicted = np.where(random.random(300) < 0.7, targets, random.integers(0, 6, 300))
@@ -54,7 +54,7 @@ def test_fewer_images_than_bins_are_a_bin_each() -> None:
     assert found.error == pytest.approx((0.1 + 0.8) / 2)
 
 
-def test_figures_of_many_matrices_are_those_of_each() -> None:
+def test_metrics_of_many_matrices_are_those_of_each() -> None:
     matrices = np.random.default_rng(0).integers(0, 9, (20, 4, 4))
     matrices[3, 2] = 0
     together = metric_arrays(matrices)

@@ -1,4 +1,4 @@
-"""Thresholds that keep a precision, and do not promise it where there is little to go by."""
+"""Thresholds that keep a target precision, and accept nothing on weak evidence."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def test_the_lowest_threshold_that_keeps_the_target_is_taken() -> None:
     assert kept == pytest.approx(0.9, abs=0.01)
 
 
-def test_five_right_ones_of_five_promise_nothing() -> None:
+def test_five_correct_images_of_five_do_not_prove_a_precision() -> None:
     assert lowest_threshold(np.full(5, 0.6), np.ones(5, bool), 0.95) is None
     assert lowest_threshold(np.full(5, 0.99), np.ones(5, bool), 0.95) == pytest.approx(0.99)
     assert lowest_threshold(np.full(2000, 0.6), np.ones(2000, bool), 0.95) == pytest.approx(0.6)
@@ -43,7 +43,7 @@ def test_images_of_the_same_probability_are_taken_together() -> None:
 
 
 @pytest.mark.parametrize("target", [0.8, 0.9, 0.95])
-def test_other_images_of_the_kind_keep_the_target_too(target: float) -> None:
+def test_new_images_of_the_same_distribution_keep_the_target(target: float) -> None:
     decision = choose_thresholds(*drawn(3000, 4, 0.3, seed=1), TREE, target)
     by_thresholds, by_roll_up = coverage_and_precision(*drawn(20_000, 4, 0.3, seed=2), TREE, decision)
     for found in (by_thresholds, by_roll_up):
@@ -67,7 +67,7 @@ def test_a_class_that_is_mostly_wrong_is_hardly_accepted_and_rolls_up_where_its_
     assert by_roll_up.accepted > by_thresholds.accepted
 
 
-def test_what_is_called_unknown_is_not_accepted() -> None:
+def test_an_image_that_is_called_unknown_is_not_accepted() -> None:
     rows, targets = drawn(1000, 4, 0.1, seed=4)
     decision = choose_thresholds(rows, targets, TREE, 0.9)
     scores = np.arange(1000, dtype=np.float32)

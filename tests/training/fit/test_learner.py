@@ -153,7 +153,9 @@ def test_a_loss_that_explodes_stops_and_keeps_what_was_good(
 ) -> None:
     """After two good epochs the learning rate is ten thousand times as high: a loss of thousands, which is a number."""
     out = tmp_path / "run"
-    monkeypatch.setattr("pelagia_training.train.warmup_cosine", lambda *given: lambda step: 1e4 if step > 20 else 1)
+    monkeypatch.setattr(
+        sys.modules[train.__module__], "warmup_cosine", lambda *given: lambda step: 1e4 if step > 20 else 1
+    )
     with pytest.raises(TrainingError, match=r"the loss diverges \(epoch 3, batch 9\): .*a uniform guess has") as caught:
         train(config(dataset.root, "train.epochs=9", "train.ema_decay=0", "train.clip_grad=1e9"), out)
     kept = f"the best weights so far are in {out / 'best.safetensors'}. Try a lower learning rate in a new run: "

@@ -1,4 +1,4 @@
-"""The benchmark of the trainer's methods: what it draws, skips, and averages."""
+"""The ablation benchmark: what it draws, skips, and averages."""
 
 import json
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Cross-validation by group, what is made of it, and a random split beside it."""
+"""Cross-validation by group, doubtful labels, and the comparison with a random split."""
 
 import csv
 import json
@@ -75,7 +75,7 @@ def test_the_folds_share_one_file_of_decoded_images(folds: tuple[Path, CrossVali
         assert " decoded images in " in (folds[0] / f"fold-{number}" / "train.log").read_text()
 
 
-def test_a_bad_image_of_a_later_fold_is_told_before_the_first_is_trained(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_bad_image_of_a_later_fold_is_reported_before_the_first_is_trained(dataset: Dataset, tmp_path: Path) -> None:
     broken = Dataset.read(shutil.copytree(dataset.root, tmp_path / "broken"))
     broken.file(broken.records[0]).write_bytes(b"no image")
     with pytest.raises(DatasetError, match="1 of 240 images of .* cannot be used"):
@@ -134,7 +134,7 @@ def test_a_run_of_a_fold_exports_with_its_own_val_split_and_gives_the_same_figur
     assert before_temperatures(figures, model) == pytest.approx(found.folds[0].probabilities, abs=1e-3)
 
 
-def test_nothing_is_learnt_from_a_run_that_saw_what_is_held_out(
+def test_a_run_that_was_trained_on_held_out_images_is_refused_as_teacher_and_as_weights(
     folds: tuple[Path, CrossValidation], dataset: Dataset, tmp_path: Path
 ) -> None:
     for key in (f"model.weights={folds[0] / 'fold-1'}", f"train.distil.teachers=[{folds[0] / 'fold-1'}]"):
@@ -143,7 +143,7 @@ def test_nothing_is_learnt_from_a_run_that_saw_what_is_held_out(
 
 
 def test_more_folds_than_groups_are_refused_before_anything_is_trained(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="fold .* of 100 would hold no image: there are too few groups"):
+    with pytest.raises(DatasetError, match="fold .* of 100 would hold no image: the dataset has too few groups"):
         cross_validate(config_of(dataset), 100, tmp_path / "cv")
     assert not (tmp_path / "cv").exists()
 
@@ -176,7 +176,7 @@ def test_the_labels_that_were_changed_are_doubted_and_come_first() -> None:
     assert len(set(worst) & set(wrong)) >= 49
     doubted = np.flatnonzero(is_doubted(probabilities, labels))
     assert set(doubted) <= set(wrong)
-    assert len(doubted) >= 15  # those of which the model is surer than it usually is
+    assert len(doubted) >= 15  # those on which the confidence is above the mean of the class
     assert self_confidence(np.array([[0.7, 0.2, 0.1]]), np.array([1])) == pytest.approx([0.2])
 
 

@@ -1,4 +1,4 @@
-"""A search over config keys: what it leaves, and what a kill, a bad trial or another command does to it."""
+"""A sweep: its files, and the effect of a kill, of a failed trial and of another command."""
 
 from __future__ import annotations
 
@@ -97,10 +97,10 @@ def test_the_best_config_opens_with_its_command_and_trains_to_the_weights_of_the
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_in_the_middle_of_trials_ends_as_the_unbroken_one(
+def test_a_sweep_killed_in_the_middle_of_trials_ends_as_the_uninterrupted_one(
     swept: tuple[Path, Sweep], dataset: Dataset, tmp_path: Path
 ) -> None:
-    """Each start is killed within a trial, after a checkpoint; the last one goes on from it."""
+    """Each start is killed within a trial, after a checkpoint; the last one resumes from it."""
     (whole, _), out = swept, tmp_path / "sweep"
     for trial in (1, 2):
         process = start(dataset.root, out, 3)
@@ -118,21 +118,21 @@ def test_a_sweep_killed_in_the_middle_of_trials_ends_as_the_unbroken_one(
             assert (out / f"trial-{trial}" / file).read_bytes() == (whole / f"trial-{trial}" / file).read_bytes()
 
 
-class BrokenOffError(Exception):
+class InterruptedTestError(Exception):
     pass
 
 
-def test_an_epoch_that_the_study_did_not_hear_of_is_told_by_the_next_start(
+def test_an_epoch_that_was_not_stored_is_stored_by_the_next_start(
     swept: tuple[Path, Sweep], dataset: Dataset, tmp_path: Path
 ) -> None:
     out, (config, space) = tmp_path / "sweep", planned(dataset.root)
 
-    def break_off(event: str | Step) -> None:
+    def interrupt(event: str | Step) -> None:
         if isinstance(event, Step) and event.validation is not None:
-            raise BrokenOffError
+            raise InterruptedTestError
 
-    with pytest.raises(BrokenOffError):
-        sweep(config, space, out, trials=1, report=break_off)
+    with pytest.raises(InterruptedTestError):
+        sweep(config, space, out, trials=1, report=interrupt)
     with open_trial_store(out / STUDY_FILE, space) as store:
         assert [(trial.state, trial.epochs) for trial in store.trials()] == [("unfinished", 0)]
     assert sweep(config, space, out, trials=1).trials == swept[1].trials[:1]
@@ -152,7 +152,7 @@ def test_more_trials_are_added_to_a_sweep_that_is_over(
 
 
 @pytest.mark.parametrize("prune", [True, False])
-def test_a_run_below_the_median_is_ended_and_lets_go_of_everything(
+def test_a_run_below_the_median_is_stopped_and_frees_its_resources(
     dataset: Dataset, tmp_path: Path, prune: bool
 ) -> None:
     out, (config, space) = tmp_path / "sweep", planned(dataset.root, "data.workers=1")
@@ -291,22 +291,20 @@ def test_a_second_process_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     assert [trial.state for trial in found.trials] == ["complete"]
 
 
-def test_a_folder_that_is_no_sweep_is_not_touched(run: Path, dataset: Dataset) -> None:
+def test_a_folder_that_is_not_a_sweep_is_not_touched(run: Path, dataset: Dataset) -> None:
     before = sorted(run.iterdir())
     with pytest.raises(InputError, match="exists already: choose another name, or remove it first"):
         sweep(*planned(dataset.root), run, trials=1)
     assert sorted(run.iterdir()) == before
 
 
-def test_a_sweep_that_learnt_nothing_leaves_no_folder(dataset: Dataset, tmp_path: Path) -> None:
+def test_a_sweep_without_a_trial_leaves_no_folder(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"model\.backbone: timm .* has no 'no_such"):
         sweep(*planned(dataset.root, search=("model.backbone=no_such_net,no_such",)), tmp_path / "sweep", trials=2)
     assert not (tmp_path / "sweep").exists()
 
 
-def test_a_network_that_there_is_not_is_a_failed_trial_where_another_was_right(
-    dataset: Dataset, tmp_path: Path
-) -> None:
+def test_an_unknown_network_is_a_failed_trial_after_a_complete_one(dataset: Dataset, tmp_path: Path) -> None:
     config, space = planned(dataset.root, search=("model.backbone=no_such_net,no_such",))
     with open_trial_store(tmp_path / STUDY_FILE, space) as store:
         trial = store.next(config.seed)

@@ -100,7 +100,7 @@ def coverage_and_precision(
     places = decider.verdict_indices(probabilities, unknown)
     classes = len(taxonomy.names)
     holds = np.vstack((np.eye(classes), decider.membership)).astype(bool)
-    named = np.array([one.decision not in (ABSTAINED, UNKNOWN) for one in decider.verdicts])[places]
+    named = np.array([verdict.decision not in (ABSTAINED, UNKNOWN) for verdict in decider.verdicts])[places]
     correct = np.zeros(len(targets), bool)
     correct[named] = holds[places[named], targets[named]]
     return _summary(named & (places < classes), correct), _summary(named, correct)
