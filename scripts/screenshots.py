@@ -147,11 +147,13 @@ def terminal(page: Page, command: Sequence[str], printed: str) -> None:
 
 
 def save(page: Page, path: Path, *, whole: bool = False) -> None:
-    """Writes what the window shows, or the whole page with ``whole``, as a PNG."""
+    """Writes what the window shows, or the whole page with ``whole``, as a PNG; with 256 colors if it is too large."""
     page.screenshot(path=path, full_page=whole, animations="disabled")
     with Image.open(path) as image:
         picture = image.convert("RGB")
     picture.save(path, optimize=True)
+    if path.stat().st_size > MOST_BYTES:
+        picture.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
     size = path.stat().st_size
     print(f"{path.name}: {size / 1000:.0f} kB")
     if size > MOST_BYTES:
