@@ -84,7 +84,7 @@ def test_only_bad_files(pelagia: Pelagia, tmp_path: Path) -> None:
         ("train.epochs", "is not of the form key=value"),
         ("model.backbone=resnet10tt", "did you mean 'resnet10t'?"),
         ("model.weights=nowhere.pth", "there is no weights file at nowhere.pth"),
-        ("data.exclude=[kraken]", "'kraken' is no class of"),
+        ("data.exclude=[kraken]", "'kraken' is not a class of"),
     ],
 )
 def test_a_wrong_config(pelagia: Pelagia, dataset: Dataset, tmp_path: Path, setting: str, said: str) -> None:

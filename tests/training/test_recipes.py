@@ -127,14 +127,14 @@ def test_a_run_is_taken_whole_where_the_classes_are_the_same(
     before, after = weights(run), weights(tmp_path / "run")
     trained = [name for name in before if "running" not in name and "tracked" not in name]
     assert all(torch.allclose(before[name], after[name], atol=1e-6) for name in trained)
-    assert any(isinstance(one, str) and one.endswith("made anew: nothing") for one in said)
+    assert any(isinstance(one, str) and one.endswith("initialized at random: nothing") for one in said)
 
 
 def test_another_selection_of_classes_gets_a_head_of_its_own(dataset: Dataset, run: Path, tmp_path: Path) -> None:
     said: list[str | Step] = []
     fewer = config(dataset, f"model.weights={run}", f"data.exclude=[{dataset.class_names[0]}]", "train.epochs=1")
     train(fewer, tmp_path / "run", said.append)
-    assert any(isinstance(one, str) and one.endswith("made anew: fc.bias, fc.weight") for one in said)
+    assert any(isinstance(one, str) and one.endswith("initialized at random: fc.bias, fc.weight") for one in said)
 
 
 def test_mean_and_deviation_come_along_with_a_run(dataset: Dataset, tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_mean_and_deviation_come_along_with_a_run(dataset: Dataset, tmp_path: Pa
 
 def test_a_run_of_another_network_is_refused_by_name(dataset: Dataset, run: Path, tmp_path: Path) -> None:
     other = config(dataset, "model={backbone: resnet10t}", f"model.weights={run}")
-    with pytest.raises(ConfigError, match="has the backbone test_resnet, the config resnet10t: set model.backbone"):
+    with pytest.raises(ConfigError, match="has the backbone test_resnet, the config has resnet10t: set model.backbone"):
         train(other, tmp_path / "run")
 
 
@@ -181,7 +181,7 @@ def test_freezing_all_epochs_is_refused() -> None:
 
 
 def test_more_mixing_than_images_is_refused() -> None:
-    with pytest.raises(ConfigError, match="mixup and cutmix are shares of the images: together they are 1 at most"):
+    with pytest.raises(ConfigError, match="mixup and cutmix are shares of the images: together they must be at most 1"):
         load_config(TINY_CONFIG, TrainConfig, ["train.mixup=0.7", "train.cutmix=0.5"])
 
 
@@ -262,4 +262,4 @@ def test_the_command_draws_it_and_trains_nothing(dataset: Dataset, tmp_path: Pat
 def test_a_run_needs_a_place(dataset: Dataset) -> None:
     done = CliRunner().invoke(app, ["train", str(TINY_CONFIG), "--set", f"dataset={dataset.root}"])
     assert isinstance(done.exception, InputError)
-    assert str(done.exception) == "say where the run is to go: --out RUN"
+    assert str(done.exception) == "say where to write the run: --out RUN"

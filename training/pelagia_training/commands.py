@@ -1,4 +1,7 @@
-"""`pelagia train`, `pelagia sweep`, `pelagia export`, `pelagia evaluate` and `pelagia quantize`."""
+"""The commands `pelagia train`, `sweep`, `leak`, `suspects`, `export`, `evaluate` and `quantize`.
+
+Each one reads its options, calls one function of the package, and shows what that function returns.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ def train(
     export: Annotated[bool, typer.Option(help="Also write the model into the run folder.")] = True,
     resume: Annotated[bool, typer.Option(help="Resume an interrupted run; else refuse it.")] = True,
     show_augmentations: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw what training would do to the images, and stop.")
+        Path | None, typer.Option(metavar="FILE.png", help="Draw augmented training images, and stop.")
     ] = None,
 ) -> None:
     """Train a network on a dataset. The same command resumes an interrupted run.
@@ -64,10 +67,11 @@ def _train_one(settings: TrainConfig, out: Path, resume: bool, export: bool) -> 
     try:
         with show_training() as report:
             state = run_training(settings, out, report, resume=resume)
-    except (KeyboardInterrupt, SystemExit, Interrupted):
+    except (KeyboardInterrupt, SystemExit, Interrupted) as error:
         if is_first() and out.exists():
             console.note(f"the run {out} is not finished: the same command resumes it")
-        end_other_processes()
+        if isinstance(error, Interrupted):
+            end_other_processes()
         raise
     end_other_processes()
     best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
@@ -92,7 +96,7 @@ def _show_augmentations(settings: TrainConfig, out: Path) -> None:
     from pelagia_training.studies.contact_sheet import DRAWS, show_augmentations
 
     sheet = show_augmentations(settings, out)
-    console.say(f"written: {out}; {sheet.rows} images, each as it is and then {DRAWS} times as it is trained on")
+    console.say(f"written: {out}; {sheet.rows} images, each as it is and then {DRAWS} times augmented")
     for kind, columns in sheet.mixed.items():
         share = f"train.{kind}, {getattr(settings.train, kind):.0%} of images"
         console.say(f"columns {columns[0]} to {columns[-1]}: mixed with another row ({share})")
@@ -124,29 +128,31 @@ def _cross_validate(settings: TrainConfig, folds: int, out: Path, resume: bool) 
 def sweep(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
     search: Annotated[list[str], typer.Option(metavar="KEY=VALUES", help="A key to search; give it again for more.")],
-    out: Annotated[Path, typer.Option(help="Folder of the sweep to make, or of one that goes on.")],
+    out: Annotated[Path, typer.Option(help="Folder of the sweep to make, or of an interrupted one.")],
     set_: SetKeys = None,
-    trials: Annotated[int, typer.Option(min=1, help="Trials in all; with more than before, a sweep goes on.")] = 20,
-    prune: Annotated[bool, typer.Option(help="End a run that is below the median of the others.")] = True,
+    trials: Annotated[
+        int, typer.Option(min=1, help="Trials in all; a larger number than before continues a sweep.")
+    ] = 20,
+    prune: Annotated[bool, typer.Option(help="Stop a run that is below the median of the others.")] = True,
 ) -> None:
-    """Search keys of a config for the best macro-F1 on the val split: one run for each trial of some values.
+    """Search keys of a config for the best macro-F1 on the val split: each trial is one run with its own values.
 
     \b
-    --search train.lr=log:1e-4..3e-3             numbers, by orders of magnitude
-    --search augment.strength=0..2               numbers, whole ones where the key holds whole ones
+    --search train.lr=log:1e-4..3e-3             numbers, on a logarithmic scale
+    --search augment.strength=0..2               numbers, integers where the key is an integer
     --search train.long_tail=none,sqrt_sampling  one of these
 
     \b
     pelagia sweep configs/training/baseline.yaml --set dataset=datasets/crops \\
         --search train.lr=log:1e-4..3e-3 --search augment.strength=0..2 --trials 20 --out runs/sweep
 
-    The same command goes on where it was broken off. One process at a time works on a sweep.
+    The same command resumes an interrupted sweep. One process at a time works on a sweep.
     """
     needs("training", "sweep")
     needs("sweep", "sweep")
     from pelagia_training.studies.space import load_search
 
-    settings, space = load_search(config, set_ or [], search)  # a mistake is told before torch is imported
+    settings, space = load_search(config, set_ or [], search)  # a mistake is reported before torch is imported
     from pelagia_training.fit.console import show_training
     from pelagia_training.studies.sweep import sweep as run_sweep
 
@@ -169,11 +175,14 @@ def _show_sweep(found: Sweep, out: Path) -> None:
     console.table(("trial", *found.search, "macro-F1", "epochs", "state"), rows)
     if found.importance:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importance.items())
-        console.say(f"what tells the best quarter from the others: {shares}")
+        console.say(f"keys in which the best quarter differs from the others: {shares}")
     best = found.best
     if best is None:
-        raise TrainingError(f"none of {len(found.trials)} trials came to its end; the last: {found.trials[-1].fault}")
-    console.say(f"best validation macro-F1 {best.macro_f1:.4f}, trial {best.number}: chosen by it, so it flatters")
+        raise TrainingError(f"none of {len(found.trials)} trials was completed; the last one: {found.trials[-1].fault}")
+    console.say(
+        f"best validation macro-F1 {best.macro_f1:.4f}, trial {best.number}: "
+        "it was chosen by this value, so the value is optimistic"
+    )
     console.say(f"written: {out}/sweep.json, sweep.csv, {BEST_CONFIG_FILE}")
     console.say(f"next: pelagia export {run_of(out, best)} --out {out.name}.onnx")
     console.say(f"or, with another --set: pelagia train {out / BEST_CONFIG_FILE} --out {out}-best")
@@ -183,7 +192,7 @@ def leak(
     run: Annotated[Path, typer.Argument(help="A finished run on a dataset that is split by group.")],
     out: Annotated[Path, typer.Option(help="Run folder of the same training on a random split.")],
 ) -> None:
-    """Show what a random split would have flattered: train a run's config again on one, and print both figures."""
+    """Measure how optimistic a random split is: train a run's config on one, and print the metrics of both splits."""
     needs("training", "leak")
     from pelagia_training.fit.console import show_training
     from pelagia_training.studies.leak import measure_leak
@@ -202,17 +211,19 @@ def leak(
             )
         )
     console.table(("test split", "by group", "95%", "at random", "95%"), rows)
-    flattery = found.at_random.headline["macro_f1"] - found.by_group.headline["macro_f1"]
-    console.say(f"a random split would flatter by {flattery:+.4f} of macro-F1: report the figure by group")
+    difference = found.at_random.headline["macro_f1"] - found.by_group.headline["macro_f1"]
+    console.say(f"the macro-F1 on a random split differs by {difference:+.4f}: report the one by group")
 
 
 def suspects(
     run: Annotated[Path, typer.Argument(help="A folder that `pelagia train --folds` made.")],
     out: Out,
-    dataset: Annotated[Path | None, typer.Option(help="The run's dataset, where it was moved.")] = None,
-    most: Annotated[int | None, typer.Option(min=1, help="How many images; counted from the data by default.")] = None,
+    dataset: Annotated[Path | None, typer.Option(help="The run's dataset, if it was moved.")] = None,
+    most: Annotated[
+        int | None, typer.Option(min=1, help="Number of images; estimated from the data by default.")
+    ] = None,
 ) -> None:
-    """List the labels that cross-validation disagrees with most, as a contact sheet and as a manifest to push.
+    """List the labels that cross-validation disagrees with most, as a page of images and as a manifest to push.
 
     \b
     pelagia suspects runs/cv --out suspects
@@ -228,20 +239,20 @@ def suspects(
     opened = Dataset.read(dataset or dataset_folder(run))
     found = find_suspects(run, opened, most)
     write_suspects(found, run, opened, out)
-    console.say(f"{len(found)} of {len(opened.records)} labels to look at again: {out}/suspects.html, suspects.csv")
+    console.say(f"{len(found)} of {len(opened.records)} labels to check again: {out}/suspects.html, suspects.csv")
     console.say(f'next: pelagia label push {out}/suspects.csv --project "Second look" --taxonomy {out}/taxonomy.yaml')
 
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder that `pelagia train` made.")],
     out: Annotated[Path, typer.Option(help="The .onnx file to make; must not exist yet.")],
-    dataset: Annotated[Path | None, typer.Option(help="The run's dataset, where it was moved.")] = None,
+    dataset: Annotated[Path | None, typer.Option(help="The run's dataset, if it was moved.")] = None,
     orientations: Annotated[
         int | None,
-        typer.Option(help="Average over 1, 2, 4 or 8 mirrored and turned views: so many times the work for the field."),
+        typer.Option(help="Average over 1, 2, 4 or 8 mirrored and rotated views; that many times slower."),
     ] = None,
 ) -> None:
-    """Export a run's best weights as one .onnx file, if it gives the trainer's answers in ONNX Runtime."""
+    """Export a run's best weights as one .onnx file, if ONNX Runtime gives the same answers as the trainer."""
     needs("training", "export")
     from pelagia_training.export.export import export as run_export
 
@@ -249,7 +260,7 @@ def export(
     parity = model.metadata.parity
     console.say(
         f"parity gate passed: {parity.images} validation images at batch {' and '.join(map(str, parity.batch_sizes))}, "
-        f"same top-1 on all, largest difference of a probability {parity.max_probability_difference:.2g}"
+        f"same top-1 on all, largest difference of probabilities {parity.max_probability_difference:.2g}"
     )
     console.say(f"{out}: {len(model.data) / 1e6:.1f} MB, {len(model.metadata.classes)} classes")
     console.say(f"next: pelagia classify {out} IMAGES --out SURVEY")
@@ -260,13 +271,15 @@ def evaluate(
     dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json and the tables.")] = None,
-    run: Annotated[Path | None, typer.Option(help="The model's run folder: its learning curves are shown.")] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="The model's run folder; the report shows its learning curves.")
+    ] = None,
 ) -> None:
-    """Measure a model on a dataset's split, through the runner that the field uses.
+    """Measure a model on a split of a dataset, with the runner that classifies surveys.
 
     \b
-    Behind each figure stands where it lies in 95% of draws of as many groups (stations, tracks).
-    OUT/report.html is one page with everything, to open in a browser and to send around.
+    After each metric comes its 95% interval, from bootstrap samples of the groups (stations, tracks).
+    OUT/report.html is one page with all results, to open in a browser and to send to others.
     """
     needs("training", "evaluate")
     from pelagia.dataset.schema import Dataset
@@ -279,7 +292,7 @@ def evaluate(
     if out:
         refuse_existing(out, "evaluation")
     if run and not out:
-        raise InputError("--run is for the report: name its folder with --out")
+        raise InputError("--run is for the report: give the folder of the report with --out")
     curves = read_curves(run) if run else None
     compared = Dataset.read(dataset)
     with console.progress_bar("classifying") as update:
@@ -295,7 +308,7 @@ def _show_evaluation(result: Evaluation) -> None:
     from pelagia_training.figures.bootstrap import FEW_GROUPS
 
     for name, count in result.unknown.items():
-        console.note(f"left out: {count} images of '{name}', a class that the model does not know")
+        console.note(f"left out: {count} images of '{name}', which is not a class of the model")
     if result.failed:
         console.note(f"left out: {result.failed} images that cannot be read")
     console.say(f"{result.images} images of {result.groups} groups in the split '{result.split}' of {result.dataset}")
@@ -303,8 +316,8 @@ def _show_evaluation(result: Evaluation) -> None:
         interval = result.intervals.headline[name]
         between = f"  {interval.low:.4f} to {interval.high:.4f}" if interval else "  no interval: one group"
         console.say(f"{name:18} {value:.4f}{between}")
-    for name, said in result.assessment.lines() if result.assessment else ():
-        console.say(f"{name:18} {said}")
+    for name, text in result.assessment.lines() if result.assessment else ():
+        console.say(f"{name:18} {text}")
     if result.groups < FEW_GROUPS:
         console.note(f"warning: only {result.groups} groups: the intervals are too narrow")
 
@@ -312,13 +325,16 @@ def _show_evaluation(result: Evaluation) -> None:
 def quantize(
     model: ModelPath,
     calibration: Annotated[
-        Path, typer.Option(metavar="DATASET", help="Its train split calibrates; on its val split the gate is measured.")
+        Path,
+        typer.Option(
+            metavar="DATASET", help="Its train split is used to calibrate, its val split to check the result."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The .onnx file to make; must not exist yet.")],
     split: Annotated[str, typer.Option(help="Compare both models on train, val, test or all.")] = "test",
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision for a GPU, instead of int8 for a CPU.")] = False,
 ) -> None:
-    """Make a smaller, faster model, and measure on this machine whether it is worth it.
+    """Make a smaller, faster model, and measure on this machine whether it is better.
 
     \b
     pelagia quantize model.onnx --calibration datasets/crops --out model.int8.onnx
@@ -329,18 +345,18 @@ def quantize(
     from pelagia.model.metadata import ModelFile, refuse_model
 
     large, dataset = ModelFile.read(model), Dataset.read(calibration)
-    dataset.split(split)  # a mistake is told before torch is imported
+    dataset.split(split)  # a mistake is reported before torch is imported
     refuse_model(out)
     from pelagia_training.export.compare import compare
-    from pelagia_training.export.quantize import quantize as run_quantisation
+    from pelagia_training.export.quantize import quantize as run_quantization
 
-    small = run_quantisation(large, dataset, out, kind="fp16" if fp16 else "int8", report=console.note)
+    small = run_quantization(large, dataset, out, kind="fp16" if fp16 else "int8", report=console.note)
     _show_comparison(large, small, compare(large, small, dataset, split, timed=not fp16, report=console.note))
 
 
 def _show_comparison(large: ModelFile, small: ModelFile, result: Comparison) -> None:
     measured = small.metadata.quantisation
-    assert measured is not None  # noqa: S101 - it was just made
+    assert measured is not None  # noqa: S101 - `quantize` has just set it
     console.say(
         f"{measured.kind} gate passed: same top-1 on {measured.top1_agreement:.1%} of {measured.images} validation "
         f"images, macro-F1 {measured.float_macro_f1:.4f} -> {measured.macro_f1:.4f}"
@@ -348,8 +364,8 @@ def _show_comparison(large: ModelFile, small: ModelFile, result: Comparison) -> 
     speed = "for a GPU, not measured here" if result.speed is None else f"{result.speed:.2f} times as fast on this CPU"
     console.say(f"speed     {speed}")
     console.say(f"size      {len(large.data) / 1e6:.1f} -> {len(small.data) / 1e6:.1f} MB")
-    figures = f"{result.large.metrics.macro_f1:.4f} -> {result.small.metrics.macro_f1:.4f} ({result.change:+.4f})"
-    console.say(f"macro-F1  {figures} on {result.small.images} images of the split '{result.small.split}'")
+    scores = f"{result.large.metrics.macro_f1:.4f} -> {result.small.metrics.macro_f1:.4f} ({result.change:+.4f})"
+    console.say(f"macro-F1  {scores} on {result.small.images} images of the split '{result.small.split}'")
     advice = "use it" if result.speed is not None else "use it on a GPU"
     if result.against:
         advice = f"do not use it: {'; '.join(result.against)}"

@@ -1,8 +1,8 @@
-"""What a run computes on: the only place that chooses devices, processes and number formats.
+"""Devices, processes and number formats of a run: the only module that chooses them.
 
-Invariant: what is learnt does not depend on how many processes share the work, but for rounding and for what each draws
-by itself (dropout, mixup, CutMix). Each takes its share
-of a batch, batch norms use the whole batch's statistics, and only the first process writes.
+Invariant: the trained weights do not depend on the number of processes, except for rounding and for the random numbers
+that each process draws itself (dropout, mixup, CutMix). Each process takes its share of a batch, batch norms use the
+statistics of the whole batch, and only the first process writes files.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
-from torch.distributed.nn import functional as over_all
+from torch.distributed.nn import functional as all_processes
 
 from pelagia.errors import ConfigError, first_line
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Of glibc's malloc.h."""
+"""Constants of glibc's malloc.h."""
 _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def make_fabric(device: str, precision: str, devices: int, nodes: int) -> Fabric:
-    """The devices that `TrainConfig` names; under torchrun and Slurm, those that they gave. Nothing is started yet.
+    """Fabric for the devices of a config; under torchrun and Slurm, for those that they give. It starts no process yet.
 
     Raises:
         ConfigError: this machine does not have them.
     """
-    devices, nodes = _given(devices, nodes)
+    devices, nodes = _processes_and_nodes(devices, nodes)
     strategy: Any = DDPStrategy(broadcast_buffers=False) if devices * nodes > 1 else "auto"
     try:
         return Fabric(
@@ -50,15 +50,15 @@ def make_fabric(device: str, precision: str, devices: int, nodes: int) -> Fabric
 
 
 def launch(fabric: Fabric) -> None:
-    """Starts the other processes, or joins them. Raises ConfigError where they cannot meet."""
+    """Starts the other processes, or joins them. Raises ConfigError where they cannot connect."""
     try:
         fabric.launch()
     except Exception as error:  # torch.distributed has many ways to say that an address is taken
-        raise ConfigError("devices", [f"the processes cannot be brought together: {first_line(error)}"]) from None
+        raise ConfigError("devices", [f"the processes cannot connect to each other: {first_line(error)}"]) from None
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and speaks; known before any other is started."""
+    """Whether this is the process that writes files and reports; known before any other process is started."""
     return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
@@ -76,7 +76,7 @@ def end_other_processes() -> None:
 
 @contextmanager
 def deterministic(fabric: Fabric) -> Iterator[None]:
-    """On a CPU only operations that always give the same; on a GPU they would cost speed and leave some out."""
+    """On a CPU, allows only deterministic operations; on a GPU they would be slower, and some do not exist."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(fabric.device.type == "cpu", warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -88,39 +88,39 @@ def deterministic(fabric: Fabric) -> Iterator[None]:
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Lets glibc keep the memory of tensors that are gone for the next ones, where there is glibc.
+    """Lets glibc keep the memory of freed tensors for the next ones; does nothing where there is no glibc.
 
-    It gives large blocks back to the system and takes them anew, for each tensor of each step, and the system
-    fills every page of them with zeros: that was most of the time of a step on a CPU (docs/experiments/concluded.md).
+    By default glibc returns large blocks to the system and requests them again for each tensor of each step, and the
+    system fills each page with zeros: most of the time of a step on a CPU (docs/experiments/concluded.md).
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         yield
         return
     libc.mallopt(_M_MMAP_MAX, 0)
-    libc.mallopt(_M_TRIM_THRESHOLD, -1)  # as a size: never
+    libc.mallopt(_M_TRIM_THRESHOLD, -1)  # as an unsigned size, it is never reached
     try:
         yield
     finally:
-        libc.mallopt(_M_MMAP_MAX, 65536)  # glibc's own
+        libc.mallopt(_M_MMAP_MAX, 65536)  # glibc's default
         libc.mallopt(_M_TRIM_THRESHOLD, 128 << 10)
         libc.malloc_trim(0)
 
 
 def name_of(fabric: Fabric) -> str:
-    """What a person calls the devices."""
+    """The devices in words, for people."""
     threads = f"{fabric.device.type}, {torch.get_num_threads()} threads"
     name = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else threads
     return name if fabric.world_size == 1 else f"{fabric.world_size} processes: {name}"
 
 
 def share_batch_norms(network: nn.Module, fabric: Fabric) -> None:
-    """Lets the batch norms use the statistics of all processes. Names of weights stay."""
+    """Makes the batch norms use the statistics of all processes. The names of the weights stay."""
     if fabric.world_size == 1:
         return
     if fabric.device.type == "cuda":
         convert_sync_batchnorm(network)
         return
-    for module in network.modules():  # torch's own works on accelerators alone
+    for module in network.modules():  # torch's SyncBatchNorm works only on accelerators
         if isinstance(module, nn.BatchNorm2d):
             kind = type(module)
             module.__class__ = type(f"Shared{kind.__name__}", (_SharedBatchNorm, kind), {})
@@ -139,11 +139,11 @@ class _SharedBatchNorm(nn.BatchNorm2d):
         return normalized
 
     def _normalized(self, x: Tensor) -> Tensor:
-        over, shape = (0, 2, 3), (1, -1, 1, 1)
+        axes, shape = (0, 2, 3), (1, -1, 1, 1)
         count = _sum(x.new_tensor(x.numel() / x.shape[1]))
-        mean = _sum(x.sum(over)) / count
+        mean = _sum(x.sum(axes)) / count
         centred = x - mean.view(shape)
-        variance = _sum(centred.square().sum(over)) / count
+        variance = _sum(centred.square().sum(axes)) / count
         if self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
             share = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
@@ -156,13 +156,13 @@ class _SharedBatchNorm(nn.BatchNorm2d):
 
 
 def _sum(values: Tensor) -> Tensor:
-    """Sums over all processes, through which gradients flow back."""
-    total: Tensor = over_all.all_reduce(values)  # type: ignore[no-untyped-call]
+    """The sum over all processes; gradients flow back through it."""
+    total: Tensor = all_processes.all_reduce(values)  # type: ignore[no-untyped-call]
     return total
 
 
-def _given(devices: int, nodes: int) -> tuple[int, int]:
-    """Processes a node and nodes: as torchrun or Slurm say where they started this process, else as asked for."""
+def _processes_and_nodes(devices: int, nodes: int) -> tuple[int, int]:
+    """Processes per node and nodes: as torchrun or Slurm set them if they started this process, else as given."""
     for world, here in (("WORLD_SIZE", "LOCAL_WORLD_SIZE"), ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE")):
         if os.environ.get(here, "").isdigit() and os.environ.get(world, "").isdigit():
             return int(os.environ[here]), max(1, int(os.environ[world]) // int(os.environ[here]))

@@ -1,4 +1,4 @@
-"""What a run was made with: enough to make it again, or to see why another run differs."""
+"""The environment of a run: enough to repeat it, or to see why another run differs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def environment(device: str) -> dict[str, str]:
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """``name: old -> new`` of all that is not the same."""
+    """``name: old -> new`` of each entry that differs."""
     return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in new if old.get(name) != new.get(name)]
 
 
 def _commit() -> str:
-    """The commit of the checkout that Pelagia runs from, with ``-dirty`` where files differ; empty where it is none."""
+    """The commit of Pelagia's checkout, with ``-dirty`` if files differ; empty if there is no checkout."""
     here = Path(__file__).resolve().parent
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:

@@ -53,5 +53,5 @@ def test_parts_of_any_number_hold_each_class_alike() -> None:
 
 
 def test_a_fold_that_is_not_there_is_refused() -> None:
-    with pytest.raises(ConfigError, match="there are 5 folds, and no fold 6"):
+    with pytest.raises(ConfigError, match="there are 5 folds, so there is no fold 6"):
         validate({"folds": 5, "fold": 6}, Resplit, "data.resplit")

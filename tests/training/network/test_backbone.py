@@ -81,7 +81,7 @@ def test_a_network_that_is_no_classifier_of_the_classes_is_one_line(options: dic
         network = build_network("test_convnext", 3, pretrained=False, drop_rate=0.0, options=options)
         require_fit(Normalized(network, (0.5,) * 3, (0.5,) * 3), 32, "test_convnext")
 
-    with pytest.raises(ConfigError, match="model.options: test_convnext .*: leave out what changes the network's out"):
+    with pytest.raises(ConfigError, match="model.options: test_convnext .*: remove the option that changes the net"):
         made()
 
 

@@ -193,7 +193,7 @@ def test_the_list_of_suspects_is_what_push_takes(
     out, found = folds
     made = pelagia("suspects", out, "--out", tmp_path / "suspects", "--most", "12")
     assert made.returncode == 0, made.stderr
-    assert "12 of 240 labels to look at again" in made.stdout
+    assert "12 of 240 labels to check again" in made.stdout
     images = list(list_images([tmp_path / "suspects" / "suspects.csv"]))
     assert len(images) == 12
     by_path = {record.path: record for record in dataset.records}

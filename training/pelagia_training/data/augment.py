@@ -1,6 +1,6 @@
-"""Random changes of a fitted crop, in training only: the one module that knows albumentations.
+"""Augmentation: random changes of a fitted crop, in training only. The only module that uses albumentations.
 
-Invariant: what an image becomes depends on (seed, epoch, index) alone, not on how many processes share the work.
+Invariant: the augmented image depends on (seed, epoch, index) alone, not on the number of processes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def sample_seed(seed: int, epoch: int, index: int) -> int:
 
 
 def _transforms(config: AugmentConfig) -> list[A.BasicTransform]:
-    """In the order of the light's way: the organism, what is around it, the optics, the sensor, the file."""
+    """In the order of the light path: the organism, its surroundings, the optics, the sensor, the file."""
     return [*_orientation(config), *_scene(config), *_instrument(config)]
 
 
@@ -110,7 +110,7 @@ def _probabilities(config: AugmentConfig) -> Callable[[str], float]:
 
 
 class _Clip(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Cuts up to a quarter of what is seen off one side, as the edge of a camera's frame does."""
+    """Cuts off up to a quarter of the organism at one side, as the edge of a camera's frame does."""
 
     def apply(self, img: Image, **_: object) -> Image:
         background = border_color(img)
@@ -128,7 +128,7 @@ class _Clip(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class _Background(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Gives what has the background's colour another brightness and a slight tint; the organism keeps its own."""
+    """Changes the brightness and the tint of the pixels that have the background's colour; the organism stays."""
 
     def apply(self, img: Image, **_: object) -> Image:
         background = border_color(img).astype(np.float32)
@@ -167,10 +167,10 @@ class _Defocus(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 _FAR = 48.0
-"""Levels of 255 from the background at which a pixel is wholly the organism's."""
+"""Levels of 255 from the background at which a pixel belongs to the organism entirely."""
 
 
 def _differs(image: Image, background: Image) -> NDArray[np.bool_]:
-    """Where a pixel is not the background's: bool, H x W."""
+    """True where a pixel is not background: bool, H x W."""
     distance: NDArray[np.bool_] = np.abs(image.astype(np.int16) - background).max(axis=2) > _FAR / 2
     return distance

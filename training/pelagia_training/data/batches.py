@@ -1,4 +1,4 @@
-"""Images of a dataset as the network meets them: their order, and what augmentation makes of each."""
+"""The training batches: the order of the images, their augmentation, and a thread that loads ahead."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_fitted(dataset: Dataset, records: Sequence[Record], spec: PreprocessSpe
 
 
 Order = Callable[[int], NDArray[np.int64]]
-"""epoch -> indices of the images in the order in which they are met; the same epoch always gives the same."""
+"""epoch -> indices of the images in the order in which they are used; the same epoch always gives the same order."""
 
 
 def shuffled(count: int, seed: int) -> Order:
@@ -44,9 +44,9 @@ def shuffled(count: int, seed: int) -> Order:
 
 
 class Batches(Sampler[list[tuple[int, int]]]):
-    """(epoch, index) of this process's images of each batch; what does not fill the last batch is left out.
+    """(epoch, index) of this process's images of each batch; images that do not fill the last batch are left out.
 
-    Call `start` before each epoch. Batches of ``size`` are the same whatever the number of processes; process ``rank``
+    Call `start` before each epoch. Batches of ``size`` are the same for any number of processes; process ``rank``
     of ``world`` takes every ``world``-th image of each.
     """
 
@@ -58,7 +58,7 @@ class Batches(Sampler[list[tuple[int, int]]]):
         self._epoch, self._first = 1, 0
 
     def start(self, epoch: int, first: int = 0) -> None:
-        """The next iteration gives the batches of ``epoch``, counted from 0, from ``first`` on."""
+        """The next iteration gives the batches of ``epoch`` from number ``first`` on, counted from 0."""
         self._epoch, self._first = epoch, first
 
     def __len__(self) -> int:
@@ -77,8 +77,8 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
     Args:
         images: N of uint8, size x size x 3.
         targets: int64, N.
-        seed: with the epoch and the index it decides the augmentation.
-        sizes: float32, N x 3, which then come between images and targets.
+        seed: the augmentation follows from it, the epoch and the index.
+        sizes: float32, N x 3, given between images and targets where there are any.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ Item = TypeVar("Item")
 
 
 def prefetched(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
-    """``items``, made by a thread that is at most ``depth`` of them ahead. Their errors are raised here."""
+    """``items``, made by a thread that is at most ``depth`` items ahead. Its errors are raised in the caller."""
     made: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
     over = threading.Event()
 
@@ -138,7 +138,7 @@ def prefetched(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, N
         try:
             if all(put(item, None) for item in items):
                 put(None, StopIteration())
-        except BaseException as error:  # whatever it is, the run must hear of it
+        except BaseException as error:  # every error has to reach the caller
             put(None, error)
 
     thread = threading.Thread(target=make, daemon=True)
@@ -157,7 +157,7 @@ def prefetched(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, N
 
 
 def spread(records: Sequence[Record], most: int) -> list[Record]:
-    """At most ``most`` of ``records``, evenly over their order, in which a class follows the other."""
+    """At most ``most`` of ``records``, evenly spaced in their order, which is by class."""
     chosen = np.linspace(0, len(records) - 1, min(len(records), most)).round().astype(int)
     return [records[index] for index in chosen]
 
@@ -171,6 +171,6 @@ def targets_of(records: Sequence[Record], classes: Sequence[str]) -> NDArray[np.
 def sizes_of(records: Sequence[Record]) -> NDArray[np.float32]:
     """Width and height of each image in pixels, and micrometres along a pixel's side, 0 where unknown: float32, N x 3.
 
-    The runner finds the same where it decodes the image; the parity gate compares.
+    The runner takes the same values from the image it decodes; the parity gate compares them.
     """
     return np.array([(one.width, one.height, pixel_size_um(one.extra)) for one in records], np.float32).reshape(-1, 3)

@@ -1,17 +1,17 @@
-"""Files of fitted images, shared by all runs: each holds the images that no file before it held.
+"""The crop cache: files of fitted images, shared by all runs. A new file holds the images that no other file holds.
 
     NAME-SIZE-SPEC-CONTENT.crops    N images uint8 SIZE x SIZE x 3, N CRC-32, N SHA-256 of the originals, sorted
 
 Invariant: a file is whole or absent and never changes, so that one process may have it mapped while another adds a
-file. An image is found by the bytes of its original and by how it was fitted, whatever dataset, split or fold it is of.
-A file with a sum that does not agree counts as absent. Any of them can be removed at any time.
+file. An image is found by the SHA-256 of its original and the preprocessing, for any dataset, split or fold.
+A file with a wrong checksum counts as absent. Any of them can be removed at any time.
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,13 +26,13 @@ from pelagia.system.files import new_file, sha256_of, slug
 from pelagia.system.locking import exclusive_lock
 
 _VERSION = 2
-"""Raise it when the files have another form, or `pelagia.images.preprocess` gives other pixels for the same spec."""
+"""Raise it when the file format changes, or `pelagia.images.preprocess` gives other pixels for the same spec."""
 
 _NEVER = 7 * 24 * 3600.0
 _SUM, _SHA = np.dtype("<u4"), np.dtype("S32")
 
 Shas = NDArray[np.bytes_]
-"""Of `_SHA`. numpy takes trailing zeros away from each, and from all of them alike."""
+"""Array of `_SHA`. numpy strips trailing zero bytes, from all values alike, so comparisons stay correct."""
 
 
 class CachedCrops(Sequence[Image]):
@@ -48,14 +48,14 @@ class CachedCrops(Sequence[Image]):
         self._places = places
         self._images = [_images(file, count, size) for file, count in files]
 
-    def __reduce__(self) -> tuple[Any, ...]:  # a worker process opens the files, and is not sent what is in them
+    def __reduce__(self) -> tuple[Any, ...]:  # a worker process opens the files itself; their content is not sent to it
         return (CachedCrops, self._opened)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def at(self, rows: Sequence[int]) -> CachedCrops:
-        """Some of the images, in another order."""
+        """The images of these rows, in this order."""
         files, size, places = self._opened
         return CachedCrops(files, size, places[np.array(rows, np.intp)])
 
@@ -77,7 +77,7 @@ class _Found:
         return np.flatnonzero(self.places[:, 0] < 0)
 
     def add(self, file: Path, count: int, which: NDArray[np.intp], rows: NDArray[np.intp]) -> None:
-        """Of the images ``which`` it is now known that they are in ``rows`` of a file of ``count`` images."""
+        """Records that the images ``which`` are in ``rows`` of a file of ``count`` images."""
         self.places[which, 0], self.places[which, 1] = len(self.files), rows
         self.files.append((file, count))
 
@@ -90,7 +90,7 @@ def open_cache(
     make: Callable[[Sequence[int]], Iterator[Image]],
     report: Callable[[str], None],
 ) -> CachedCrops:
-    """Images by the SHA-256 of their originals, those that ``folder`` lacks made and added in a new file.
+    """Images by the SHA-256 of their originals; those that ``folder`` lacks are made and added in a new file.
 
     Processes that add images under one ``name`` wait for each other, and find what the other made.
 
@@ -114,7 +114,7 @@ def open_cache(
     with exclusive_lock(
         lock, f"images of {name} are being decoded by another process, which holds {lock}", wait=_NEVER
     ):
-        for left in folder.glob(f".{stem}-*.partial-*"):  # of a process that was killed
+        for left in folder.glob(f".{stem}-*.partial-*"):  # left by a process that was killed
             left.unlink(missing_ok=True)
         found = _look_up(folder, key, spec.size, shas)
         if len(missing := found.missing):
@@ -122,14 +122,18 @@ def open_cache(
             report(f"decoding {len(missing)} of {len(shas)} images of {name} into {file}")
             _write(file, make(missing.tolist()), shas[missing])
             found.add(file, len(missing), missing, np.arange(len(missing)))
-            for damaged in set(found.damaged) - {file}:
-                with suppress(OSError):  # some systems keep what another process has mapped
-                    damaged.unlink()
+            _remove(set(found.damaged) - {file})
     return CachedCrops(found.files, spec.size, found.places)
 
 
+def _remove(files: Iterable[Path]) -> None:
+    for file in files:
+        with suppress(OSError):  # some systems keep a file that another process has mapped
+            file.unlink()
+
+
 def _look_up(folder: Path, key: str, size: int, shas: Shas) -> _Found:
-    """Which whole files hold which of ``shas``; of a damaged one nothing is taken."""
+    """The rows of ``shas`` in the undamaged files of ``folder``."""
     found = _Found([], np.full((len(shas), 2), -1, np.int64), [])
     for file in sorted(folder.glob(f"*-{key}-*.crops")):
         missing = found.missing
@@ -151,14 +155,14 @@ def _images(file: Path, count: int, size: int) -> NDArray[np.uint8]:
 
 
 def _rows(file: Path, count: int, size: int, shas: Shas) -> NDArray[np.intp]:
-    """The row of each of ``shas`` in a file; -1 where it does not hold it."""
+    """The row of each of ``shas`` in a file; -1 if it is not there."""
     held = np.fromfile(file, _SHA, offset=count * (size**2 * 3 + _SUM.itemsize))
     rows = np.minimum(np.searchsorted(held, shas), count - 1)
     return np.where(held[rows] == shas, rows, -1)
 
 
 def _agree(file: Path, count: int, size: int, rows: NDArray[np.intp]) -> bool:
-    """Whether the images in ``rows`` are as they were written."""
+    """Whether the images in ``rows`` have the right checksums."""
     images = _images(file, count, size)
     sums = np.fromfile(file, _SUM, count, offset=count * size**2 * 3)
     with thread_pool() as pool:
@@ -166,7 +170,7 @@ def _agree(file: Path, count: int, size: int, rows: NDArray[np.intp]) -> bool:
 
 
 def _write(file: Path, images: Iterator[Image], shas: Shas) -> None:
-    """Written and not mapped, so that a full disk is an error and no crash."""
+    """Writes a cache file. It is not mapped for writing: a full disk is then an error, not a crash."""
     sums = []
     with new_file(file) as target:
         for image in images:

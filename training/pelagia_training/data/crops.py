@@ -1,7 +1,7 @@
 """Fitted images of a dataset, decoded once for all runs and kept in memory-mapped files, or decoded each time.
 
-Invariant: an image is what its sha256 in the manifest names, fitted by `pelagia.images.preprocess.load`. Memory does not grow
-with the images. `pelagia_training.data.crop_cache` holds the files.
+Invariant: an image is the one with the sha256 in the manifest, fitted by `pelagia.images.preprocess.load`. Memory does
+not grow with the number of images. `pelagia_training.data.crop_cache` holds the files.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def open_crops(
 
 
 def default_folder() -> Path:
-    """Where caches lie unless `data.cache` says otherwise."""
+    """The folder of the cache unless `data.cache` names one."""
     return (folder_from_environment(HOME_VARIABLE) or user_folder("cache")) / "crops"
 
 
@@ -111,7 +111,7 @@ def _cached(
 def _decoded(
     dataset: Dataset, records: Sequence[Record], everything: Sequence[Record], spec: PreprocessSpec
 ) -> Iterator[Image]:
-    """The images of ``records`` in their order, a bounded number in memory. Every fault comes in one DatasetError."""
+    """The images of ``records`` in their order, a bounded number in memory. All faults become one DatasetError."""
     faults: list[tuple[Record, str]] = []
 
     def one(record: Record) -> Image | None:
@@ -129,7 +129,7 @@ def _decoded(
 
 
 def _require_files(dataset: Dataset, records: Sequence[Record]) -> None:
-    """A cache would go on without them; the export could not."""
+    """Raises DatasetError where files are missing: a cache would hide it, and the export would fail later."""
     with thread_pool() as pool:
         there = list(pool.map(lambda record: dataset.file(record).is_file(), records))
     missing = [(record, "the file is missing") for record, found in zip(records, there, strict=True) if not found]
@@ -138,7 +138,7 @@ def _require_files(dataset: Dataset, records: Sequence[Record]) -> None:
 
 
 def _unusable(dataset: Dataset, faults: Sequence[tuple[Record, str]], records: Sequence[Record]) -> DatasetError:
-    """How many images of which classes, the first by name, and what to do."""
+    """An error that names the number of images of each class, the first file, and what to do."""
     whole = Counter(record.class_name for record in records)
     broken = Counter(record.class_name for record, _ in faults)
     classes = first_few(f"'{name}' {count} of {whole[name]}" for name, count in broken.most_common())

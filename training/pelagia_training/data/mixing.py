@@ -1,7 +1,7 @@
-"""Mixup and CutMix: images of a batch blended with others of it, and their targets likewise.
+"""Mixup and CutMix: images of a batch mixed with others of the same batch, and their targets mixed likewise.
 
-Invariant: what becomes of a batch follows from its content and the seed alone. Each image stays the larger
-part of itself, so that its size, which the network may be told, stays true.
+Invariant: the result follows from the batch and the seed alone. Each image keeps the larger share of itself, so
+its size, which may be an input of the network, stays correct.
 
 The papers: mixup, Zhang et al. 2018 (arXiv 1710.09412); CutMix, Yun et al. 2019 (arXiv 1905.04899).
 """
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _ALPHA = 0.8
-"""Of the beta distribution of mixup's shares, timm's default. CutMix has 1, as in the paper."""
+"""Parameter of mixup's beta distribution, timm's default. CutMix uses 1, as in the paper."""
 
 
 def mix(
     pixels: Tensor, targets: Tensor, *, mixup: float, cutmix: float, seed: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """A share ``mixup`` of the images blended, a share ``cutmix`` with a rectangle of another; the rest untouched.
+    """Blends a share ``mixup`` of the images, pastes a rectangle of another one into a share ``cutmix``.
 
     Args:
         pixels: uint8, N x S x S x 3.
@@ -28,7 +28,7 @@ def mix(
         seed: of the run, the step, and the process.
 
     Returns:
-        The same types and shapes; where nothing is to be mixed, what was given.
+        Pixels and targets with the same types and shapes; the arguments themselves if no image is mixed.
     """
     count, side = pixels.shape[:2]
     random = np.random.default_rng(seed)
@@ -57,7 +57,7 @@ def _larger(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rectangles(random: np.random.Generator, outside: NDArray[np.float64], side: int) -> NDArray[np.bool_]:
-    """bool N x side x side: a square that leaves a share ``outside`` of each image, all of it within the image."""
+    """bool N x side x side: True in a square that lies within the image and leaves the share ``outside`` of it."""
     length = (side * np.sqrt(1 - outside)).astype(int)
     corner = (random.random((2, len(outside))) * (side - length + 1)).astype(int)
     at = np.arange(side)

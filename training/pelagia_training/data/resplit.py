@@ -1,7 +1,7 @@
-"""Other splits of a dataset's images than its own, decided by the images, the groups and a seed alone.
+"""Splits that replace those of a dataset; they follow from the images, the groups and a seed alone.
 
-Invariant: with the same `Resplit` everybody gets the same splits: the trainer, the export and whoever evaluates. The
-dataset's folder and its fingerprint stay as they are, and the run's config says what was done.
+Invariant: the same `Resplit` gives the same splits to the trainer, the export and the evaluation. The dataset's folder
+and its fingerprint do not change; the run's config records the `Resplit`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from pelagia.model.metadata import ModelMetadata
 from pelagia_training.config import Resplit
 
 _VALIDATION = 0.15
-"""Of what a fold leaves: the best epoch is chosen on it, so it cannot be the part that is held out."""
+"""Share of the images outside the fold. The best epoch is chosen on it, so it cannot be the held-out part."""
 
 
 def as_trained(dataset: Dataset, model: ModelMetadata) -> Dataset:
-    """``dataset`` in the splits that ``model`` was trained on, where it is the dataset of its training: of a fold's
-    model, the dataset's own test split was for the most part trained on."""
+    """``dataset`` in the splits that ``model`` was trained on, if it is the dataset of that training; else as it is.
+
+    The model of a fold was trained on most of the dataset's own test split.
+    """
     how = (model.training.get("data") or {}).get("resplit")
     if not how or model.dataset["fingerprint"] != dataset.meta.fingerprint:
         return dataset
@@ -27,9 +29,9 @@ def as_trained(dataset: Dataset, model: ModelMetadata) -> Dataset:
 
 
 def resplit(dataset: Dataset, how: Resplit | None) -> Dataset:
-    """The dataset with other splits in its records and counts; None: as it is.
+    """The dataset with other splits in its records and counts; with None, the dataset itself.
 
-    A fold is the test split; of the rest 15% are the val split, by group as well.
+    A fold is the test split; 15% of the other images are the val split, also by group.
     """
     if how is None:
         return dataset

@@ -1,7 +1,7 @@
-"""How often each image is seen in an epoch, where classes are of very different sizes.
+"""How often each image appears in an epoch, for classes of very different sizes.
 
-Invariant: an epoch's images follow from (weights, seed, epoch) alone. Each image is drawn the nearest whole number of
-times to its share, so that a class gets exactly its share and no image of a large class is unlucky for long.
+Invariant: the images of an epoch follow from (weights, seed, epoch) alone. The draw is systematic: each image appears
+its expected number of times, rounded up or down, and so does each class.
 
 The paper: Kang et al. 2020 (arXiv 1910.09217); the square root is Mahajan et al. 2018 (arXiv 1805.00932).
 """
@@ -18,7 +18,7 @@ _POWERS = {"balanced_sampling": 1.0, "sqrt_sampling": 0.5}
 
 
 def build_order(long_tail: LongTail, targets: NDArray[np.int64], seed: int) -> Order:
-    """The order in which images of the classes ``targets`` (int64 N) are met, N of them in each epoch."""
+    """The order of the training images, N in each epoch; ``targets``, int64 N, are their classes."""
     weights = image_weights(long_tail, targets)
     if weights is None:
         return shuffled(len(targets), seed)
@@ -26,9 +26,10 @@ def build_order(long_tail: LongTail, targets: NDArray[np.int64], seed: int) -> O
 
 
 def image_weights(long_tail: LongTail, targets: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """How often each image (of class ``targets``, N) is to be seen, as float64 N; None: each once.
+    """How often each image (of class ``targets``, N) should appear: float64 N; None: once.
 
-    With ``balanced_sampling`` all classes come equally often, with ``sqrt_sampling`` as the root of their sizes.
+    With ``balanced_sampling`` all classes appear equally often, with ``sqrt_sampling`` in proportion to the
+    square root of their sizes.
     """
     if long_tail not in _POWERS:
         return None
@@ -37,9 +38,9 @@ def image_weights(long_tail: LongTail, targets: NDArray[np.int64]) -> NDArray[np
 
 
 def drawn(targets: NDArray[np.int64], weights: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.int64]:
-    """As many indices as there are images, in random order; each image and each class as often as the weights say.
+    """N indices in random order; each image and each class appears as often as its weight says, plus or minus one.
 
-    Give or take one: marks at even distances are laid over the images, class after class.
+    Systematic sampling: equally spaced marks over the cumulated weights, with the images sorted by class.
     """
     order = np.lexsort((random.permutation(len(targets)), targets))
     edges = np.cumsum(weights[order])

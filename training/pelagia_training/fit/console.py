@@ -1,4 +1,4 @@
-"""What `pelagia train` shows: a bar for the epoch, a line for each epoch that is over."""
+"""What `pelagia train` shows: a progress bar, and a line after each epoch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A timm backbone with a head for our classes, and the graph that leaves with it."""
+"""A timm backbone with a head for the dataset's classes, and the graph that is exported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build_network(
 
     Raises:
         ConfigError: timm does not know the backbone or an option.
-        InputError: the hub's weights cannot be had.
+        InputError: the weights cannot be loaded from timm's hub.
     """
     if not timm.is_model(backbone):
         hint = did_you_mean(backbone, timm.list_models())
@@ -35,19 +35,19 @@ def build_network(
     wanted = {"num_classes": classes, "drop_rate": drop_rate, **options}
     try:
         network: nn.Module = timm.create_model(backbone, pretrained=False, **wanted)
-    except Exception as error:  # each of timm's thousand networks has its own way to say that an option is wrong
+    except Exception as error:  # timm's networks raise different errors for a wrong option
         fault = f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}"
         raise ConfigError("model", [fault]) from None
     if getattr(network, "num_classes", 0) != classes or not network.pretrained_cfg.get("classifier"):  # type: ignore[union-attr, operator]
-        fault = f"{backbone} with {dict(options)} is no classifier of the dataset's {classes} classes"
-        raise ConfigError("model.options", [f"{fault}: leave out what changes the network's output"])
+        fault = f"{backbone} with {dict(options)} is not a classifier of the dataset's {classes} classes"
+        raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])
     if not pretrained:
         return network
     try:
         network = timm.create_model(backbone, pretrained=True, **wanted)
-    except Exception as error:  # the network, the hub, the disk, or weights that the options do not fit
+    except Exception as error:  # a fault of the connection, the hub or the disk, or weights that do not fit the options
         raise InputError(
-            f"the weights of {backbone} cannot be had from timm's hub: {first_line(error)}; "
+            f"the weights of {backbone} cannot be loaded from timm's hub: {first_line(error)}; "
             "give a local file with --set model.pretrained=false --set model.weights=FILE"
         ) from None
     return network
@@ -58,22 +58,22 @@ def require_fit(classifier: Normalized, size: int, backbone: str) -> None:
     try:
         with torch.no_grad():
             logits = classifier.eval()(*example_inputs(classifier, size))
-    except Exception as error:  # as for building it
+    except Exception as error:  # as in `build_network`
         message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}"
         raise ConfigError("preprocess.size", [message]) from None
     if logits.ndim != 2:
-        fault = f"{backbone} gives {tuple(logits.shape[1:])} numbers an image, and not one a class"
-        raise ConfigError("model.options", [f"{fault}: leave out what changes the network's output"])
+        fault = f"{backbone} gives {tuple(logits.shape[1:])} numbers per image instead of one per class"
+        raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])
 
 
 def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> list[str]:
-    """Fills ``network`` from a local file; a head of another size, or that is not to be kept, is drawn anew, small.
+    """Loads the weights of ``network`` from a local file; a head that does not fit or is not kept is random.
 
     Returns:
-        Names of the parameters that were drawn anew.
+        Names of the parameters with random weights.
 
     Raises:
-        InputError: the file is missing or unreadable, or something other than the head does not fit.
+        InputError: the file is missing or unreadable, or weights other than the head's do not fit.
     """
     state = _read_state(path)
     own = network.state_dict()
@@ -82,7 +82,7 @@ def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> l
     if not keep_head:
         fits = {name: value for name, value in fits.items() if name not in head}
     wrong = [f"{name} is missing" for name in own if name not in state and name not in head]
-    wrong += [f"{name} is not of this network" for name in state if name not in own and name not in head]
+    wrong += [f"{name} is not in this network" for name in state if name not in own and name not in head]
     wrong += [
         f"{name} is {tuple(value.shape)}, not {tuple(own[name].shape)}"
         for name, value in state.items()
@@ -91,19 +91,19 @@ def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> l
     if wrong:
         architecture = network.pretrained_cfg["architecture"]  # type: ignore[index]
         raise InputError(
-            f"the weights {path} do not fit {architecture}: {first_few(wrong, 3)}; set model.backbone and model.options to "
-            "the network that they are of, or give other weights"
+            f"the weights {path} do not fit {architecture}: {first_few(wrong, 3)}; set model.backbone and "
+            "model.options to the network of these weights, or give other weights"
         )
     network.load_state_dict(fits, strict=False)
     fresh = sorted(set(own) - set(fits))
     with torch.no_grad():
-        for name in fresh:  # timm's own draw is so wide that the first losses wreck the features
+        for name in fresh:  # timm's own initial weights are so large that the first losses damage the features
             own[name].normal_(std=0.01) if own[name].ndim > 1 else own[name].zero_()
     return fresh
 
 
 def is_head(network: nn.Module, name: str) -> bool:
-    """Whether a parameter is of the classifier, which timm names; some networks have two."""
+    """Whether a parameter belongs to the classifier that timm names; some networks have two."""
     config: Any = network.pretrained_cfg
     heads = config["classifier"] if isinstance(config["classifier"], (list, tuple)) else [config["classifier"]]
     return name.startswith(tuple(f"{head}." for head in heads))
@@ -116,12 +116,12 @@ def _read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             state: Any = safetensors.torch.load_file(path)
         else:
-            with warnings.catch_warnings(action="ignore"):  # of pickles that are no weights
+            with warnings.catch_warnings(action="ignore"):  # about pickles that are not weights
                 state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # torch's own words advise to run what is in the file
+    except pickle.UnpicklingError:  # torch's own message advises to run the code in the file
         raise InputError(
-            f"{path} holds no weights that can be read safely: it is damaged, or a pickle of more than tensors, which "
-            "may be a program; have the weights saved as .safetensors"
+            f"{path} holds no weights that can be read safely: it is damaged, or a pickle that holds more than tensors "
+            "and could run a program; ask for the weights as a .safetensors file"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
         raise InputError(f"{path} holds no weights that can be read safely: {first_line(error)}") from None
@@ -133,22 +133,22 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return {
         name.removeprefix("module.").removeprefix("network."): value
         for name, value in state.items()
-        if not name.startswith("size_head.")  # of a run of ours, for the sizes of its own classes
+        if not name.startswith("size_head.")  # a size head of Pelagia fits only the classes of its own run
     }
 
 
 def normalization(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tuple[Rgb, Rgb]:
-    """Mean and standard deviation of the input on 0..1: the given ones, else what timm says of the backbone."""
+    """Mean and standard deviation of the input on 0..1: the given values, else timm's values for the backbone."""
     config: Any = network.pretrained_cfg
     return tuple(mean or config["mean"]), tuple(std or config["std"])
 
 
 class SizeHead(nn.Module):
-    """Width, height and micrometres per pixel (float32 N x 3; 0: unknown) -> what they add to the logits, N x classes.
+    """Width, height and micrometres per pixel (float32 N x 3; 0: unknown) -> a correction of the logits, N x classes.
 
-    The sides are taken as the longer and the shorter one: plankton is turned at random in training and on the slide.
-    To add to the logits is to take the size as evidence beside the pixels; a layer in between lets a class have a
-    typical size. It begins at nothing. Beyond four standard deviations of the training set a size counts as four.
+    The sides are used as the longer and the shorter one, because plankton has no fixed orientation. The correction
+    makes the size evidence beside the pixels; the hidden layer lets a class have a typical size. It starts at zero. A
+    size is limited to four standard deviations of the training set.
     """
 
     middle: Tensor
@@ -163,7 +163,7 @@ class SizeHead(nn.Module):
         self.register_buffer("scale", torch.zeros(3))
 
     def fit(self, sizes: Tensor) -> None:
-        """Takes mean and standard deviation of the logarithms; what does not vary, or is nowhere known, is ignored."""
+        """Sets mean and standard deviation of the logarithms; a column that is constant or unknown is ignored."""
         logs, known = _logs(sizes)
         for column in range(3):
             values = logs[known[:, column], column]
@@ -187,10 +187,10 @@ def _logs(size: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Normalized(nn.Module):
-    """uint8 N x H x W x 3, RGB, 0..255 -> logits float32 N x classes: the network with its normalisation in front.
+    """uint8 N x H x W x 3, RGB, 0..255 -> logits float32 N x classes: the network behind its normalization.
 
     Args:
-        size_head: makes it take a second input, float32 N x 3, as `SizeHead` does.
+        size_head: adds a second input, the sizes, float32 N x 3, as for `SizeHead`.
         orientations: views of each image over which features and logits are averaged: 1, 2, 4 or 8, as `oriented`.
     """
 
@@ -224,14 +224,14 @@ class Normalized(nn.Module):
         return given.reshape(self.orientations, -1, given.shape[1]).mean(0)
 
     def with_size(self, logits: Tensor, size: Tensor | None) -> Tensor:
-        """The network's logits and what the size adds to them."""
+        """The network's logits plus the correction for the size."""
         return logits if self.size_head is None else logits + self.size_head(size)
 
 
 def oriented(images: Tensor, count: int) -> Tensor:
     """Square images N x 3 x S x S in ``count`` orientations, one after the other: count N x 3 x S x S.
 
-    1: as they are; 2: and mirrored; 4: and both upside down; 8: and all of these turned by a quarter.
+    1: as they are; 2: also mirrored; 4: also both of these upside down; 8: also all four transposed.
     """
     views = [images, images.flip(3), images.flip(2), images.flip(2, 3)][: min(count, 4)]
     if count == 8:
@@ -240,13 +240,13 @@ def oriented(images: Tensor, count: int) -> Tensor:
 
 
 def example_inputs(model: Normalized, size: int) -> tuple[Tensor, ...]:
-    """Two black images, and their sizes where the network takes them."""
+    """Two black images, and their sizes if the network takes them."""
     images = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     return (images,) if model.size_head is None else (images, torch.full((2, 3), float(size)))
 
 
 def features_of(classifier: Normalized, image: Tensor) -> Tensor:
-    """What the last layer takes: uint8 N x H x W x 3 -> float32 N x D. Of a network that `shows_features`."""
+    """The input of the last layer: uint8 N x H x W x 3 -> float32 N x D. The network must pass `shows_features`."""
     network: Any = classifier.network
     spatial = network.forward_features(classifier.normal(image))
     features: Tensor = network.forward_head(spatial, pre_logits=True)
@@ -254,35 +254,36 @@ def features_of(classifier: Normalized, image: Tensor) -> Tensor:
 
 
 def last_layer(classifier: Normalized) -> nn.Linear:
-    """The layer that makes logits of the features. Of a network that `shows_features`."""
+    """The layer from features to logits. The network must pass `shows_features`."""
     network: Any = classifier.network
     last: nn.Linear = network.get_classifier()
     return last
 
 
 def logits_of(classifier: Normalized, features: Tensor, size: Tensor | None) -> Tensor:
-    """What `Normalized` gives, of features: float32 N x classes."""
+    """The logits of `Normalized`, computed from features: float32 N x classes."""
     return classifier.with_size(last_layer(classifier)(features), size)
 
 
 def shows_features(classifier: Normalized, image: Tensor) -> bool:
-    """Whether the network is one linear layer over features that timm gives, which most are; tried on images."""
+    """Whether the network ends in one linear layer over features that timm gives, as most do; tested on ``image``."""
     try:
         with torch.no_grad():
             logits = classifier.eval().averaged(classifier.network(classifier.normal(image)))
             again = last_layer(classifier)(features_of(classifier, image))
-    except Exception:  # some of timm's networks have no such method, or a list of heads
+    except Exception:  # some of timm's networks lack the method, or have a list of heads
         return False
     return isinstance(last_layer(classifier), nn.Linear) and torch.allclose(logits, again, rtol=1e-3, atol=1e-4)
 
 
 class Deployed(nn.Module):
-    """What is exported: uint8 N x H x W x 3, sizes where it takes them -> probabilities float32 N x classes.
+    """The exported graph: uint8 N x H x W x 3, and sizes if it takes them -> probabilities float32 N x classes.
 
-    With ``unknown`` it gives a second output, the score of `pelagia_training.network.unknown`, float32 N.
+    With ``unknown`` it has a second output, the out-of-distribution score of `pelagia_training.network.unknown`,
+    float32 N.
 
     Args:
-        temperatures: divide the logits, less their mean: one for all, or one a class.
+        temperatures: divide the logits after their mean is subtracted: one for all classes, or one per class.
     """
 
     divisors: Tensor

@@ -1,7 +1,7 @@
-"""AdamW with a learning rate for each depth, and a backbone that may wait.
+"""AdamW with a learning rate for each depth, and a backbone that can be frozen at first.
 
-Invariant: what is trained never changes while a run lasts. A backbone that waits has the rate 0 and keeps its gradients
-and their averages, so it needs no warm-up of its own, and devices that share a run agree on what they exchange.
+Invariant: the set of trained parameters never changes during a run. A frozen backbone has the learning rate 0, and
+AdamW still averages its gradients: it needs no warm-up later, and all devices exchange the same gradients.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pelagia_training.network.backbone import Normalized, is_head
 def build_optimizer(
     model: Normalized, *, lr: float, weight_decay: float, layer_decay: float = 1.0, frozen_steps: int = 0
 ) -> torch.optim.AdamW:
-    """AdamW; biases and normalisations do not decay, nor what timm says of the network, such as position embeddings and
-    class tokens, nor what is made of the size.
+    """AdamW without weight decay for biases, normalization layers, the size head, and what timm excludes, such as
+    position embeddings and class tokens.
 
     Each parameter group holds ``initial_lr``, ``layer_decay`` times that of the layer after it, and ``begin``, the step
-    at which it starts to learn: 0 for the head, ``frozen_steps`` for the rest. The head's groups come first.
+    at which its training starts: 0 for the head, ``frozen_steps`` for the rest. The head's groups come first.
     """
     heads = {id(value) for name, value in model.network.named_parameters() if is_head(model.network, name)}
     groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
@@ -36,11 +36,17 @@ def build_optimizer(
         layer_decay=layer_decay,
     )
     for layer in layers:
-        for one in layer["params"]:
-            key = id(one) in heads, lr * layer["lr_scale"], layer["weight_decay"]
-            groups.setdefault(key, []).append(one)
+        for parameter in layer["params"]:
+            key = id(parameter) in heads, lr * layer["lr_scale"], layer["weight_decay"]
+            groups.setdefault(key, []).append(parameter)
     ready = [
-        {"params": ones, "lr": rate, "initial_lr": rate, "weight_decay": decay, "begin": 0 if head else frozen_steps}
-        for (head, rate, decay), ones in sorted(groups.items(), key=lambda item: not item[0][0])
+        {
+            "params": parameters,
+            "lr": rate,
+            "initial_lr": rate,
+            "weight_decay": decay,
+            "begin": 0 if head else frozen_steps,
+        }
+        for (head, rate, decay), parameters in sorted(groups.items(), key=lambda item: not item[0][0])
     ]
     return torch.optim.AdamW(ready, lr=lr, weight_decay=weight_decay)

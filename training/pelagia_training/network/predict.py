@@ -21,7 +21,7 @@ _BATCH = 64
 def predict(
     model: nn.Module, images: Sequence[Image] | NDArray[np.uint8], sizes: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """Logits of fitted images (N of uint8 S x S x 3), and their sizes (N x 3) where it takes them: float32 N x C.
+    """Logits of fitted images (N of uint8 S x S x 3), with their sizes (N x 3) if the model takes them: float32 N x C.
 
     Raises:
         TrainingError: the memory does not hold one image.
@@ -33,7 +33,7 @@ def predict(
         place = range(start, min(start + _BATCH, len(images)))
         pixels = np.stack([images[index] for index in place])
         inputs = [pixels] if sizes is None else [pixels, sizes[place.start : place.stop]]
-        return [torch.from_numpy(one) for one in inputs]
+        return [torch.from_numpy(array) for array in inputs]
 
     with closing(prefetched(map(batch, range(0, len(images), _BATCH)))) as batches:
         for inputs in batches:
@@ -49,10 +49,12 @@ def _within_memory(model: nn.Module, inputs: Sequence[Tensor], most: int) -> tup
         with suppress(torch.OutOfMemoryError):
             parts = zip(*(torch.split(one, most) for one in inputs), strict=True)
             return torch.cat([model(*(one.to(device) for one in part)).float().cpu() for part in parts]), most
-        most = min(most, len(inputs[0])) // 2  # out here nothing refers to what filled the memory
+        most = (
+            min(most, len(inputs[0])) // 2
+        )  # outside the `with`, nothing refers to the tensors that filled the memory
         if not most:
             raise TrainingError(
-                "the device's memory does not hold 1 image to judge: choose a smaller preprocess.size or backbone"
+                "the device's memory does not hold 1 image to classify: choose a smaller preprocess.size or backbone"
             )
         if device.type == "cuda":
             torch.cuda.empty_cache()

@@ -1,6 +1,6 @@
-"""Is an image of none of the classes? ViM, virtual-logit matching (Wang et al., CVPR 2022), and what it has to beat.
+"""The out-of-distribution score: ViM, virtual-logit matching (Wang et al., CVPR 2022).
 
-Scores are higher the less an image looks like the training images. Features are what the last layer takes: pooled,
+Scores are higher the less an image looks like the training images. Features are the input of the last layer: pooled,
 float32, N x D; logits are float32, N x C, before any temperature.
 """
 
@@ -18,16 +18,16 @@ Floats = NDArray[np.float32]
 PRINCIPAL_SHARE = 0.95
 """Share of the training features' scatter that the principal subspace holds."""
 WEIGHT = 0.25
-"""What the virtual logit counts for, 1 in the paper, 0 in the energy alone. `benchmarks/science/unknown.py` compares: with 1,
-some classes that were left out are told better and others worse than with 0; a quarter is better on average."""
+"""Weight of the virtual logit: 1 in the paper, 0 is the energy score. In `benchmarks/science/unknown.py`, 1 detects
+some of the left-out classes better than 0 and others worse; 0.25 is better on average."""
 
 
 @dataclass(frozen=True)
 class Vim:
-    """A principal subspace and what makes a logit of what it does not hold.
+    """A principal subspace, and the scale of the logit for the residual outside it.
 
     Attributes:
-        origin: float32, D: the features at which the logits say least.
+        origin: float32, D: the features at which the logits carry the least information.
         principal: float32, D x dimensions, orthonormal columns.
         scale: turns the residual's norm into a logit.
     """
@@ -57,8 +57,8 @@ def fit_vim(
         logits: of the same images.
         weight: of the last layer, C x D.
         bias: of the last layer, C.
-        share: of the scatter around the origin, that the subspace is to hold; at least one dimension is left out.
-        counts_for: the virtual logit is so many times as large as the largest logit, on average over these images.
+        share: of the scatter around the origin that the subspace holds; at least one dimension stays outside.
+        counts_for: ratio of the virtual logit to the largest logit, on average over these images.
     """
     origin = -np.linalg.pinv(weight.astype(np.float64)) @ bias
     around = features.astype(np.float64) - origin

@@ -1,15 +1,15 @@
-"""The RUN: a folder that holds a training from its config to its weights.
+"""The run folder: all files of one training, from its config to its weights.
 
     config.yaml             the whole config, defaults included
-    run.json                dataset (folder, fingerprint, classes), code, environment, figures, whether it finished
-    metrics.csv             one row an epoch; tensorboard/ and other loggers show the same
-    train.log               each start, a line an epoch, and how it ended
-    best.safetensors        weights with the best validation macro-F1, the ones that are exported
+    run.json                dataset (folder, fingerprint, classes), code, environment, metrics, whether it finished
+    metrics.csv             one row per epoch; tensorboard/ and other loggers show the same
+    train.log               each start, a line per epoch, and how it ended
+    best.safetensors        weights with the best validation macro-F1; they are exported
     last.safetensors        weights after the last epoch
-    checkpoint.safetensors  all that an unfinished run needs to go on; gone when it is finished
+    checkpoint.safetensors  all that an unfinished run needs to be resumed; removed when it is finished
 
-Invariant: each file is whole at every moment, and the checkpoint is written last: what the other files say beyond it is
-written again, the same, by the run that goes on.
+Invariant: each file is whole at every moment, and the checkpoint is written last: a resumed run writes everything
+after it again, with the same content.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _EARLY = frozenset(
         "soup",
     }
 )
-"""What a run may hold before it has learnt anything."""
+"""Files that a run may hold before its first checkpoint."""
 
 
 class RunState(Strict):
@@ -87,7 +87,7 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     """Config and state of a run that has weights, finished or not.
 
     Raises:
-        InputError: it is no run, it was edited into something else, or it has no weights yet.
+        InputError: it is not a run, its config was edited and is wrong, or it has no weights yet.
     """
     if not (folder / STATE_FILE).is_file():
         raise InputError(f"{folder} is not a training run: make one with `pelagia train CONFIG --out {folder}`")
@@ -95,13 +95,13 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     state = read_state(folder)
     if not (folder / BEST_FILE).is_file():
         raise InputError(
-            f"the run {folder} has no weights yet: it stopped before its first epoch was over; run its command again"
+            f"the run {folder} has no weights yet: it stopped before the end of its first epoch; run its command again"
         )
     return config, state
 
 
 def _read_config(path: Path) -> TrainConfig:
-    """A run that does not say how JPEGs are decoded was made before large ones were at a reduced scale."""
+    """The config of a run. One without `jpeg_scale` was made before large JPEGs were decoded at a reduced scale."""
     document = parse_yaml(read_text(path, "config file"), str(path))
     if isinstance(document, dict) and isinstance(document.get("preprocess"), dict):
         document["preprocess"].setdefault("jpeg_scale", "full")
@@ -118,15 +118,15 @@ def read_state(folder: Path) -> RunState:
 
 @contextmanager
 def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator[None]:
-    """Holds the run folder, a new one or one that goes on; no other process can train into it meanwhile.
+    """Locks the run folder, a new one or that of an interrupted run, so that no other process trains into it.
 
-    A new folder is removed again where nothing was learnt: the same command must be able to start anew.
+    A new folder without a checkpoint is removed at the end, so that the same command can start the run again.
 
     Raises:
-        InputError: ``folder`` is no run, a finished one, one of another config, or in use.
+        InputError: ``folder`` is not a run, or the run is finished, has another config, or is in use.
     """
-    goes_on = (folder / STATE_FILE).is_file() and (folder / CONFIG_FILE).is_file()
-    if goes_on:
+    resuming = (folder / STATE_FILE).is_file() and (folder / CONFIG_FILE).is_file()
+    if resuming:
         _require_unfinished(folder, resume)
         _require_same_config(folder, config)
     elif not folder.is_dir() or any(not _is_ours(file) for file in folder.iterdir()):
@@ -135,9 +135,9 @@ def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator
     with exclusive_lock(
         folder / LOCK_FILE, f"another process is training into {folder}: wait for it, or choose another --out"
     ):
-        for left in folder.glob(".*.partial-*"):  # of a write that was killed
+        for left in folder.glob(".*.partial-*"):  # left by a write that was killed
             left.unlink(missing_ok=True)
-        if goes_on:
+        if resuming:
             _require_unfinished(folder, resume)  # it may have been finished while this process asked for the lock
         try:
             yield
@@ -147,13 +147,15 @@ def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether a file is one that a run writes before it has learnt anything, or that a kill left half written."""
+    """Whether a run writes this file before its first checkpoint, or a kill left it half written."""
     partial = file.name.startswith(".") and ".partial-" in file.name
-    return file.name in _EARLY or file.name.startswith(f"{LOCK_FILE}-") or partial  # SQLite's journal of the lock
+    return (
+        file.name in _EARLY or file.name.startswith(f"{LOCK_FILE}-") or partial
+    )  # the last: SQLite's journal of the lock
 
 
 def _remove(folder: Path) -> None:
-    """Removes a run that has learnt nothing; a folder that holds anything else stays."""
+    """Removes a run without a checkpoint; a folder that holds other files stays."""
     with suppress(OSError):
         for file in [*folder.iterdir()]:
             if file.is_dir() and _is_ours(file):
@@ -176,20 +178,20 @@ def _require_unfinished(folder: Path, resume: bool) -> None:
         )
     if not resume:
         raise InputError(
-            f"the run {folder} exists already, after epoch {state.epoch}: choose another --out, remove it, or let it "
-            "go on without --no-resume"
+            f"the run {folder} exists already, after epoch {state.epoch}: choose another --out, remove it, or "
+            "resume it by leaving out --no-resume"
         )
     if state.epoch > 1 and not (folder / CHECKPOINT_FILE).exists():  # within the first there may be none yet
         raise InputError(
-            f"the run {folder} is after epoch {state.epoch}, but its {CHECKPOINT_FILE} is gone: put it back, or choose "
-            "another --out; it would begin anew and replace its weights"
+            f"the run {folder} is after epoch {state.epoch}, but its {CHECKPOINT_FILE} is missing: put it back, or "
+            "choose another --out; the run would start again and replace its weights"
         )
 
 
 def _require_same_config(folder: Path, config: TrainConfig) -> None:
     if differing := differences(_read_config(folder / CONFIG_FILE), config):
         raise InputError(
-            f"the run {folder} was begun with another config and would not go on as it began:{''.join(differing)}\n"
+            f"the run {folder} was started with another config, and this one cannot resume it:{''.join(differing)}\n"
             "give it the old values, or choose another --out"
         )
 
@@ -202,7 +204,7 @@ def split_conflict(run: Path, theirs: TrainConfig, state: RunState, split: Respl
 
 
 def differences(was: TrainConfig, now: TrainConfig) -> list[str]:
-    """The keys on which the result depends and in which two configs differ, a line each."""
+    """The keys that change the result and differ between two configs, a line each."""
     old, new = (flat(one.model_dump(mode="json")) for one in (was, now))
     return [
         f"\n  - {key}: was {old.get(key)}, is now {new.get(key)}"
@@ -223,7 +225,7 @@ def flat(document: Any, place: str = "") -> dict[str, Any]:
 
 
 def save_weights(path: Path, network: nn.Module, epoch: int) -> None:
-    """Writes a network's parameters and buffers as safetensors, with the epoch that they are of, atomically."""
+    """Writes a network's parameters and buffers as safetensors, with the number of their epoch, atomically."""
     state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with new_file(path) as file:
         file.write(safetensors.torch.save(state, {"epoch": str(epoch)}))

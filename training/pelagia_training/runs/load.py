@@ -1,4 +1,4 @@
-"""A finished run, opened again: its dataset and its trained network."""
+"""Load a run: its dataset and its trained network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def dataset_of(folder: Path, config: TrainConfig, state: RunState) -> Dataset:
     """The dataset of a run, in the splits that it was trained on.
 
     Raises:
-        DatasetError: it is not in ``folder``, or is not the one that was trained on.
+        DatasetError: it is not in ``folder``, or it is not the dataset of the run.
     """
     if not folder.is_dir():
         raise DatasetError(f"the run's dataset is no longer at {folder}: put it back, or export with --dataset FOLDER")
@@ -35,7 +35,7 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
     """The network of a run with its best weights: uint8 N x S x S x 3 -> logits.
 
     Raises:
-        InputError: the weights are damaged, or not those of the config.
+        InputError: the weights are damaged, or do not fit the config.
     """
     options = config.model.options
     network = build_network(
@@ -52,5 +52,7 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
             f"{run / BEST_FILE} is damaged, or {run / CONFIG_FILE} was edited ({first_line(error)}): train again"
         ) from None
     if epoch != str(state.best_epoch):
-        raise InputError(f"the run {run} was killed while it wrote its best weights: run its command again, it goes on")
+        raise InputError(
+            f"the run {run} was killed while it wrote its best weights: run its command again, it resumes the run"
+        )
     return model.eval()

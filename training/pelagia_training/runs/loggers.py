@@ -1,7 +1,7 @@
-"""TensorBoard, MLflow and Weights & Biases, each told of the epochs that it has not heard of.
+"""TensorBoard, MLflow and Weights & Biases: each gets the metrics of the epochs that it does not have yet.
 
-Invariant: a logger is given all figures of the run each time, and sends those that are new to it: a run that goes on,
-or a server that was away for an hour, leaves no gap and no row twice. A logger that fails never ends a training.
+Invariant: a logger gets all metrics of the run each time and sends the new ones: there is no gap and no duplicate after
+a run was resumed or a server was away for an hour. A logger that fails never stops a training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pelagia.system.files import write_text
 from pelagia_training.runs.logs import EpochMetrics
 
 Logger = Callable[[Sequence[EpochMetrics]], None]
-"""Called with the figures of all epochs that are over."""
+"""Called with the metrics of all epochs that are over."""
 
 PROJECT = "pelagia"
 _SENT_FILE = "wandb.json"
@@ -38,12 +38,12 @@ def require_loggers(names: Sequence[str]) -> None:
 def open_loggers(
     names: Sequence[str], folder: Path, run: str, config: Mapping[str, Any], report: Callable[[str], None]
 ) -> Iterator[Logger]:
-    """One logger that tells all of ``names``.
+    """One logger that sends to all loggers in ``names``.
 
     Args:
         folder: the run folder.
         run: the run's name.
-        config: what is shown as its parameters, by dotted keys.
+        config: shown as the run's parameters, by dotted keys.
     """
     makers: dict[str, Callable[[Path, str, Mapping[str, Any]], AbstractContextManager[Logger]]]
     makers = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
@@ -52,22 +52,25 @@ def open_loggers(
         for name in names:
             try:
                 opened[name] = stack.enter_context(makers[name](folder, run, config))
-            except Exception as error:  # each has a server, a login and a library of its own
-                report(f"warning: no figures go to {name} in this run: {first_line(error)}")
+            except Exception as error:  # each library has its own errors, for its server and its login
+                report(f"warning: {name} gets no metrics in this run: {first_line(error)}")
 
-        def tell(figures: Sequence[EpochMetrics]) -> None:
+        def send(figures: Sequence[EpochMetrics]) -> None:
             for name, log in opened.items():
                 try:
                     log(figures)
                 except Exception as error:  # as above
-                    report(f"warning: {name} was not told of epoch {len(figures)} and will be: {first_line(error)}")
+                    report(
+                        f"warning: {name} did not get the metrics of epoch {len(figures)}, they are sent again later: "
+                        f"{first_line(error)}"
+                    )
 
-        yield tell
+        yield send
 
 
 @contextmanager
 def _tensorboard(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger]:
-    """Event files, made anew by each process."""
+    """Event files; each start of the run writes them again."""
     from torch.utils.tensorboard import SummaryWriter
 
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
@@ -90,7 +93,7 @@ def _tensorboard(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[
 
 @contextmanager
 def _mlflow(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger]:
-    """A run on the server of MLFLOW_TRACKING_URI, or where MLflow keeps its own; its id stays in the run folder."""
+    """A run on the server of MLFLOW_TRACKING_URI, or in MLflow's default store; its id is saved in the run folder."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -124,15 +127,15 @@ def _mlflow(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logge
 
 @contextmanager
 def _wandb(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger]:
-    """A run online, or under the run folder where WANDB_MODE=offline; what was sent stays in the run folder."""
+    """A run online, or under the run folder where WANDB_MODE=offline; its progress is saved in the run folder."""
     import wandb
 
     file = folder / _SENT_FILE
     sent: dict[str, Any] = {"id": uuid.uuid4().hex[:8], "epoch": 0}
     if file.is_file():
         sent = json.loads(file.read_text(encoding="utf-8"))
-    told = {"config": dict(config), "settings": wandb.Settings(silent=True, console="off")}
-    opened = wandb.init(project=PROJECT, name=run, id=sent["id"], resume="allow", dir=str(folder), **told)
+    options = {"config": dict(config), "settings": wandb.Settings(silent=True, console="off")}
+    opened = wandb.init(project=PROJECT, name=run, id=sent["id"], resume="allow", dir=str(folder), **options)
 
     def log(figures: Sequence[EpochMetrics]) -> None:
         for one in figures[sent["epoch"] :]:

@@ -1,6 +1,6 @@
-"""The figures of a run, epoch by epoch, in `metrics.csv`; and what was said, in `train.log`.
+"""The metrics of a run, a row per epoch in `metrics.csv`, and its messages in `train.log`.
 
-Invariant: the checkpoint's list of figures is the truth, and `metrics.csv` is written from it, whole.
+Invariant: the metrics in the checkpoint are the truth; `metrics.csv` is always written from them, as a whole.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class EpochMetrics:
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The figures by the names that loggers show, such as ``val/macro_f1``."""
+        """The metrics by the names that loggers show, such as ``val/macro_f1``."""
         return {name.replace("_", "/", 1): value for name, value in asdict(self).items() if name != "epoch"}
 
 
@@ -43,10 +43,10 @@ def write_metrics(folder: Path, figures: Sequence[EpochMetrics]) -> None:
 
 
 def read_curves(run: Path) -> dict[str, list[float]]:
-    """Columns of a run's `metrics.csv` that hold numbers alone.
+    """The columns of a run's `metrics.csv` that hold only numbers.
 
     Raises:
-        InputError: ``run`` is no run, or its file is damaged.
+        InputError: ``run`` is not a run, or its file is damaged.
     """
     try:
         with (run / METRICS_FILE).open(encoding="utf-8", newline="") as file:
@@ -66,7 +66,7 @@ def read_curves(run: Path) -> dict[str, list[float]]:
 
 @contextmanager
 def training_log(folder: Path) -> Iterator[Callable[[str], None]]:
-    """Yields a function that adds a line with the time to `train.log`; a full disk loses the line alone."""
+    """Yields a function that adds a line with the time to `train.log`; on a full disk only the line is lost."""
 
     def log(text: str) -> None:
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n"

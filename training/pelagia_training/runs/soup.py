@@ -1,6 +1,6 @@
-"""A soup: the average of a run's weights after each of its last epochs.
+"""A model soup: the average of a run's weights after each of its last epochs.
 
-Invariant: it is made of files that are whole or absent, so a run that was killed goes on with the same soup.
+Invariant: its files are whole or absent, so a run that was killed and resumed has the same soup.
 
 The paper: Izmailov et al. 2018 (arXiv 1803.05407), without its constant learning rate.
 """
@@ -24,7 +24,7 @@ class Soup:
         self._epochs = epochs
 
     def add(self, network: nn.Module, epoch: int) -> None:
-        """Keeps the network's weights after an epoch, and lets go of those that are too old."""
+        """Saves the network's weights after an epoch, and removes those that are too old."""
         if not self._epochs:
             return
         self._folder.mkdir(exist_ok=True)
@@ -33,7 +33,7 @@ class Soup:
             old.unlink()
 
     def average(self) -> dict[str, Tensor] | None:
-        """The mean of each weight, of its own type; None where there are not two epochs to average."""
+        """The mean of each weight, in the weight's own dtype; None if there are fewer than two epochs."""
         files = self._files()
         if len(files) < 2:
             return None
