@@ -307,29 +307,11 @@ def _build_learner(
         layer_decay=settings.layer_decay,
         frozen_steps=settings.freeze_epochs * steps,
     )
-    teachers = load_teachers(
-        settings.distil.teachers,
-        splits.classes,
-        splits.dataset.meta.fingerprint,
-        preprocess=config.preprocess,
-        split=config.data.resplit,
-        long_tail=settings.long_tail,
-        takes_sizes=config.model.size,
-    )
-    make_targets = TargetBuilder(
-        classes=len(splits.classes),
-        smoothing=settings.label_smoothing,
-        mixup=settings.mixup,
-        cutmix=settings.cutmix,
-        teachers=teachers,
-        weight=settings.distil.weight,
-        temperature=settings.distil.temperature,
-    )
     return build_learner(
         fabric,
         network,
         optimizer,
-        make_targets,
+        _build_targets(config, splits),
         build_loss(settings.long_tail, np.bincount(targets_of(splits.train, splits.classes))),
         rate=warmup_cosine(settings.warmup_epochs * steps, settings.epochs * steps),
         batch_size=settings.batch_size,
@@ -339,6 +321,28 @@ def _build_learner(
         clip_grad=settings.clip_grad,
         ema_decay=settings.ema_decay,
         compiled=settings.compile,
+    )
+
+
+def _build_targets(config: TrainConfig, splits: Splits) -> TargetBuilder:
+    settings, distil = config.train, config.train.distil
+    teachers = load_teachers(
+        distil.teachers,
+        splits.classes,
+        splits.dataset.meta.fingerprint,
+        preprocess=config.preprocess,
+        split=config.data.resplit,
+        long_tail=settings.long_tail,
+        takes_sizes=config.model.size,
+    )
+    return TargetBuilder(
+        classes=len(splits.classes),
+        smoothing=settings.label_smoothing,
+        mixup=settings.mixup,
+        cutmix=settings.cutmix,
+        teachers=teachers,
+        weight=distil.weight,
+        temperature=distil.temperature,
     )
 
 

@@ -111,11 +111,9 @@ def open_cache(
         return CachedCrops(found.files, spec.size, found.places)
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"{stem}.lock"
-    with exclusive_lock(
-        lock, f"images of {name} are being decoded by another process, which holds {lock}", wait=_NEVER
-    ):
-        for left in folder.glob(f".{stem}-*.partial-*"):  # left by a process that was killed
-            left.unlink(missing_ok=True)
+    refusal = f"another process decodes the images of {name} and holds {lock}"
+    with exclusive_lock(lock, refusal, wait=_NEVER):
+        _remove(folder.glob(f".{stem}-*.partial-*"))  # left by a process that was killed
         found = _look_up(folder, key, spec.size, shas)
         if len(missing := found.missing):
             file = folder / f"{stem}-{sha256_of(shas[missing].tobytes())[:8]}.crops"

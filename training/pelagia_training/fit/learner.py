@@ -142,7 +142,6 @@ def build_learner(
         batch_size: images of a step, over all processes.
         micro_batch: images at once on a device; None: all of the device's share.
         ema_decay: of the moving average of the weights; 0: none.
-        compiled: whether torch.compile compiles the network.
     """
     share = max(1, batch_size // fabric.world_size)
     average = ModelEmaV3(network, decay=ema_decay, use_warmup=True) if ema_decay else None

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pelagia.errors import ConfigError
 from pelagia.images.preprocess import PreprocessSpec
-from pelagia_training.config import LongTail, Resplit
+from pelagia_training.config import LongTail, Resplit, TrainConfig
 from pelagia_training.data.mixing import mix
 from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import soft_targets
@@ -97,21 +97,30 @@ def load_teachers(
     faults = []
     for run in runs:
         theirs, state = read_run(run)
+        fault = split_conflict(run, theirs, state, split, fingerprint)
         if state.taxonomy.names != tuple(classes):
-            faults.append(f"{run} has other classes: a teacher must have the same classes in the same order")
-        elif theirs.preprocess != preprocess:
-            faults.append(f"{run} was trained with another preprocessing: set the same `preprocess` for both")
-        elif fault := split_conflict(run, theirs, state, split, fingerprint):
+            fault = f"{run} has other classes: a teacher must have the same classes in the same order"
+        fault = fault or _difference(run, theirs, preprocess, long_tail, takes_sizes)
+        if fault:
             faults.append(fault)
-        elif (theirs.train.long_tail == "logit_adjustment") != (long_tail == "logit_adjustment"):
-            faults.append(f"{run} was trained with train.long_tail={theirs.train.long_tail}: set the same for both")
-        elif theirs.model.size and not takes_sizes:
-            faults.append(f"{run} takes sizes: train a network that takes them as well, with --set model.size=true")
         else:
             teachers.append(_Teacher(load_trained(run, theirs, state), takes_size=theirs.model.size).eval())
     if faults:
         raise ConfigError("train.distil.teachers", faults)
     return teachers
+
+
+def _difference(
+    run: Path, theirs: TrainConfig, preprocess: PreprocessSpec, long_tail: LongTail, takes_sizes: bool
+) -> str:
+    """In which setting a teacher differs from the network so that it cannot teach it; empty where in none."""
+    if theirs.preprocess != preprocess:
+        return f"{run} was trained with another preprocessing: set the same `preprocess` for both"
+    if (theirs.train.long_tail == "logit_adjustment") != (long_tail == "logit_adjustment"):
+        return f"{run} was trained with train.long_tail={theirs.train.long_tail}: set the same for both"
+    if theirs.model.size and not takes_sizes:
+        return f"{run} takes sizes: train a network that takes them as well, with --set model.size=true"
+    return ""
 
 
 class _Teacher(nn.Module):
