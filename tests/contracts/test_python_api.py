@@ -101,6 +101,11 @@ def test_training_lets_waiting_threads_sleep_before_torch_is_imported() -> None:
     assert python(program, OMP_WAIT_POLICY="ACTIVE") == "ACTIVE"
 
 
+def test_importing_training_asks_no_server_for_a_newer_version() -> None:
+    program = "import socket\nsocket.getaddrinfo = lambda *given, **named: print('asked', given)\n"
+    assert python(program + "import pelagia_training.data.augment") == ""
+
+
 @pytest.mark.parametrize("name", ["train", "export"])
 @pytest.mark.parametrize("order", ["{package}, {package}.{name}", "{package}.{name}, {package}"])
 def test_a_function_keeps_its_name_although_a_module_has_the_same(name: str, order: str) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pelagia.system.lazy import lazy_names
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # else its import asks a server for a newer version
 
 _MODULES = {
     "TrainConfig": "pelagia_training.config",
