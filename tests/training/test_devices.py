@@ -90,7 +90,7 @@ def test_two_processes_that_were_killed_go_on_with_two(dataset: Dataset, tmp_pat
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    assert "going on after epoch 0 of 3, batch " in run(words)
+    assert "resuming after epoch 0 of 3, batch " in run(words)
     for name in ("metrics.csv", "last.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
@@ -143,7 +143,7 @@ def test_make_slurm_hands_over_what_it_is_given(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_alike_is_refused_with_one_that_can(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="16 images cannot be shared by 3 processes alike: 15 can"):
+    with pytest.raises(ConfigError, match="16 images cannot be shared evenly by 3 processes: 15 images can"):
         train(load_config(CONFIG, TrainConfig, [f"dataset={dataset.root}", *TINY, "devices=3"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -204,7 +204,7 @@ def test_a_class_without_validation_images_is_named(dataset: Dataset, tmp_path: 
             file.write(f"{image.relative_to(source)},{image.parent.name},{part}\n")
     import_dataset(source, tmp_path / "dataset", manifest=tmp_path / "manifest.csv", group_column="part")
     train(config(tmp_path / "dataset", "train.epochs=1"), tmp_path / "run", said.append)
-    assert "warning: no validation image of detritus: nobody will see how well it is learnt" in said
+    assert "warning: the val split has no image of detritus: they cannot be validated" in said
 
 
 def test_more_images_a_batch_than_there_are_is_said(dataset: Dataset, tmp_path: Path) -> None:
@@ -238,6 +238,9 @@ def test_a_warm_up_that_is_all_of_the_training_is_said(dataset: Dataset, tmp_pat
     said: list[object] = []
     other: list[object] = []
     train(config(dataset.root, "train.epochs=1", "train.warmup_epochs=1"), tmp_path / "run", said.append)
-    assert any(str(one).startswith("warning: a warm-up of 1 epochs is all of 1: the learning rate") for one in said)
+    assert any(
+        str(one).startswith("warning: the warm-up of 1 epochs is as long as the training of 1: the learning rate")
+        for one in said
+    )
     train(config(dataset.root, "train.epochs=1", "train.warmup_epochs=0.5"), tmp_path / "other", other.append)
     assert not any("warm-up" in str(one) for one in other)

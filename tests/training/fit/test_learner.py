@@ -110,7 +110,7 @@ def test_images_to_be_judged_go_through_as_many_at_once_as_the_memory_holds() ->
 
 def test_a_memory_that_holds_no_image_to_be_judged_is_one_line() -> None:
     images = np.zeros((3, 2, 2, 3), np.uint8)
-    with pytest.raises(TrainingError, match="memory does not hold 1 image to judge: .*smaller preprocess.size or"):
+    with pytest.raises(TrainingError, match="memory does not hold 1 image to classify: .*smaller preprocess.size or"):
         predict(Normalized(Forgetful(most=0), (0.0,) * 3, (1.0,) * 3), images)
 
 
@@ -148,7 +148,7 @@ def config(dataset: Path, *overrides: str) -> TrainConfig:
     return load_config(CONFIG, TrainConfig, [f"dataset={dataset}", *TINY, *overrides])
 
 
-def test_a_loss_that_explodes_stops_and_keeps_what_was_good(
+def test_a_loss_that_diverges_stops_and_keeps_what_was_good(
     dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After two good epochs the learning rate is ten thousand times as high: a loss of thousands, which is a number."""
@@ -183,12 +183,12 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(
     _, said = training.communicate(timeout=60)
     [line] = [line for line in said.splitlines() if line.startswith("error: ")]
     assert f"the disk of {out} is full (epoch " in line
-    assert line.endswith("is whole: free some space and run the same command again, it goes on")
+    assert line.endswith("is whole: free some space, then run the same command again to resume")
     assert training.returncode == 7
     mounts.must("rm", disk / "filler")
     again = mounts.start(sys.executable, "-m", "pelagia.cli", *command)
-    while "going on after epoch " not in (told := again.stderr.readline()):  # type: ignore[union-attr]
-        assert told, "it did not go on"
+    while "resuming after epoch " not in (told := again.stderr.readline()):  # type: ignore[union-attr]
+        assert told, "it did not resume"
     again.terminate()
     assert "error" not in again.communicate(timeout=60)[1]
     assert again.returncode == 143

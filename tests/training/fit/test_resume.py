@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
-from pelagia.errors import InputError
+from pelagia.errors import InputError, Interrupted
 from pelagia_labeling.importers.dataset import import_dataset
 from pelagia_training.config import TrainConfig
 from pelagia_training.fit.context import Step
@@ -117,7 +117,7 @@ def test_a_run_broken_off_within_an_epoch_and_between_two_goes_on_there(
     train_until(config(dataset.root), out, 1, 5)
     train_until(config(dataset.root), out, 3, 1)
     train(config(dataset.root), out, said.append)
-    assert "going on after epoch 2 of 3, batch 0" in said
+    assert "resuming after epoch 2 of 3, batch 0" in said
     assert_same(out, unbroken)
 
 
@@ -141,10 +141,27 @@ def test_sigterm_leaves_a_checkpoint_of_that_moment(dataset: Dataset, unbroken: 
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
-    assert said.endswith(f"the run {out} is not finished: the same command goes on with it\nstopped\n")
-    assert "ended: SystemExit: 143\n" in log.read_text()
-    assert "going on after epoch 1 of 3, batch " in end(start(dataset.root, out))
+    assert said.endswith(f"the run {out} is not finished: the same command resumes it\nstopped\n")
+    assert re.search(
+        r"ended: Interrupted: interrupted by SIGTERM \(epoch 2, batch \d+\); a checkpoint is in ", log.read_text()
+    )
+    assert "resuming after epoch 1 of 3, batch " in end(start(dataset.root, out))
     shutil.copy(unbroken / "config.yaml", out)  # the time between checkpoints may change, and did
+    assert_same(out, unbroken)
+
+
+def test_a_program_that_trains_is_told_of_a_sigterm_and_lives(dataset: Dataset, unbroken: Path, tmp_path: Path) -> None:
+    out, handler = tmp_path / "run", signal.getsignal(signal.SIGTERM)
+
+    def report(event: str | Step) -> None:
+        if isinstance(event, Step) and event.epoch == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Interrupted) as caught:
+        train(config(dataset.root), out, report)
+    assert caught.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == handler
+    train(config(dataset.root), out)
     assert_same(out, unbroken)
 
 
@@ -154,7 +171,7 @@ def test_another_config_is_refused_with_what_differs(dataset: Dataset, tmp_path:
     with pytest.raises(InputError) as caught:
         train(config(dataset.root, "train.lr=5e-4", "seed=1", "data.workers=1"), out)
     assert str(caught.value) == (
-        f"the run {out} was begun with another config and would not go on as it began:\n"
+        f"the run {out} was started with another config, and this one cannot resume it:\n"
         "  - seed: was 0, is now 1\n"
         "  - train.lr: was 0.002, is now 0.0005\n"
         "give it the old values, or choose another --out"
@@ -169,7 +186,9 @@ def test_a_dataset_that_moved_is_the_same_and_another_one_is_refused(
     shutil.copytree(dataset.root, moved)
     shutil.copytree(dataset.root / "images", tmp_path / "source")
     import_dataset(tmp_path / "source", other)
-    with pytest.raises(InputError, match=rf"the run {out} was begun on another dataset: {dataset.root}, fingerprint "):
+    with pytest.raises(
+        InputError, match=rf"the run {out} was started on another dataset: {dataset.root}, fingerprint "
+    ):
         train(config(other), out)
     state = train(config(moved), out)
     assert state.dataset == moved
@@ -191,7 +210,9 @@ def test_a_finished_run_is_refused(dataset: Dataset, unbroken: Path, tmp_path: P
 
 def test_no_resume_refuses_a_broken_run(dataset: Dataset, tmp_path: Path) -> None:
     train_until(config(dataset.root), tmp_path / "run", 1, 2)
-    with pytest.raises(InputError, match="exists already, after epoch 0: choose another --out, remove it, or let it"):
+    with pytest.raises(
+        InputError, match="exists already, after epoch 0: choose another --out, remove it, or resume it"
+    ):
         train(config(dataset.root), tmp_path / "run", resume=False)
 
 
@@ -223,7 +244,7 @@ def test_a_run_that_lost_its_checkpoint_is_not_begun_anew_over_its_weights(datas
     train_until(config(dataset.root), out, 3, 1)
     (out / "checkpoint.safetensors").unlink()
     before = (out / "best.safetensors").read_bytes()
-    with pytest.raises(InputError, match=r"after epoch 2, but its checkpoint.safetensors is gone: put it back, or"):
+    with pytest.raises(InputError, match=r"after epoch 2, but its checkpoint.safetensors is missing: put it back, or"):
         train(config(dataset.root), out)
     assert (out / "best.safetensors").read_bytes() == before
 

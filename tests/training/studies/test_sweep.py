@@ -111,7 +111,7 @@ def test_a_sweep_killed_in_the_middle_of_trials_ends_as_the_uninterrupted_one(
     process = start(dataset.root, out, 3)
     _, said = process.communicate(timeout=300)
     assert process.returncode == 0, said
-    assert "going on after epoch " in said
+    assert "resuming after epoch " in said
     assert (out / "sweep.csv").read_text() == (whole / "sweep.csv").read_text()
     for trial in (1, 2, 3):
         for file in ("best.safetensors", "metrics.csv"):
@@ -191,8 +191,8 @@ def test_values_that_do_not_go_together_are_failed_trials_and_a_sweep_of_these_a
     done = pelagia("sweep", CONFIG, f"--set=dataset={dataset.root}", *search)
     assert done.returncode == 7
     assert done.stderr.splitlines()[-1] == (
-        "error: none of 2 trials came to its end; the last: values that cannot be combined: train: mixup and cutmix "
-        "are shares of the images: together they are 1 at most"
+        "error: none of 2 trials was completed; the last one: values that cannot be combined: train: mixup and cutmix "
+        "are shares of the images: together they must be at most 1"
     )
     assert [trial["state"] for trial in json.loads((out / "sweep.json").read_text())["trials"]] == ["failed"] * 2
 
