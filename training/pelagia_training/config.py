@@ -27,7 +27,7 @@ class NetworkConfig(Strict):
     pretrained: bool = Field(default=False, description="weights from timm's hub; needs a network once")
     weights: Path | None = Field(default=None, description="a .safetensors, .pth or .pt file, or a run folder")
     mean: Rgb | None = Field(default=None, description="of the input on 0..1; null: timm's values for the backbone")
-    std: tuple[Positive, Positive, Positive] | None = None
+    std: tuple[Positive, Positive, Positive] | None = Field(default=None, description="as mean")
     drop_rate: float = Field(default=0.0, ge=0, lt=1, description="dropout before the head")
     size: bool = Field(
         default=False, description="give the network the size of the original crop, which resizing removes"
@@ -113,17 +113,17 @@ class DistilConfig(Strict):
 class OptimizerConfig(Strict):
     """AdamW with warm-up and cosine decay, the loss, and the averaging of weights."""
 
-    epochs: int = Field(default=10, ge=1)
+    epochs: int = Field(default=10, ge=1, description="passes over the training images")
     batch_size: int = Field(default=64, ge=2, description="of all devices together")
     micro_batch: int | None = Field(
         default=None,
         ge=1,
         description="images at once on a device, gradients summed; null: its whole share of the batch",
     )
-    lr: float = Field(default=1e-3, gt=0)
-    weight_decay: float = Field(default=0.05, ge=0)
-    warmup_epochs: float = Field(default=1.0, ge=0)
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    lr: float = Field(default=1e-3, gt=0, description="highest learning rate, reached after the warm-up")
+    weight_decay: float = Field(default=0.05, ge=0, description="of AdamW; not for biases and normalizations")
+    warmup_epochs: float = Field(default=1.0, ge=0, description="first epochs, in which the learning rate rises")
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="share of the target spread over all classes")
     clip_grad: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
     ema_decay: float = Field(default=0.998, ge=0, lt=1, description="0: no moving average of the weights")
     long_tail: LongTail = Field(default="none", description="method for rare classes")
@@ -171,8 +171,8 @@ class TrainConfig(Strict):
     name: str = Field(min_length=1, description="of the model")
     licence: str = Field(default="", description="of the weights to be made, as an SPDX identifier")
     dataset: Path | None = Field(default=None, description="a dataset folder")
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    seed: int = Field(default=0, ge=0, lt=2**32, description="of all random numbers of the run")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(default="auto", description="auto: a GPU if there is one")
     devices: int = Field(default=1, ge=1, description="processes on this machine, one a GPU; torchrun and Slurm decide")
     nodes: int = Field(default=1, ge=1, description="machines, under torchrun or Slurm")
     precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(

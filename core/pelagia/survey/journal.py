@@ -1,4 +1,4 @@
-"""The PREDICTIONS: one SQLite file in a survey folder, which is both the journal of a run and its result.
+"""The rows of a SURVEY: one SQLite file in a survey folder, which is both the journal of a run and its result.
 
 Invariant: a row is both a result and a mark of progress. So a killed run loses only the batch that was not committed,
 and the same command resumes it. A survey belongs to one model and one set of settings and refuses any other. Every
