@@ -174,7 +174,7 @@ def test_it_passes_its_self_test_and_a_larger_difference_is_noticed(small: Model
         if not refused:
             verify(off)
             continue
-        with pytest.raises(ModelError, match="or use the float model that it was made of"):
+        with pytest.raises(ModelError, match="or use the float model that this one was made from"):
             verify(off)
 
 
