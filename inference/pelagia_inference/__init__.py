@@ -16,12 +16,16 @@ _MODULES = {
     "Setting": "pelagia_inference.machine.setting",
     "SourceImage": "pelagia.sources",
     "Survey": "pelagia.survey.journal",
+    "SurveyProgress": "pelagia_inference.survey.progress",
+    "SurveyResult": "pelagia_inference.survey.runner",
     "classify": "pelagia_inference.survey.runner",
     "list_images": "pelagia.sources",
     "load": "pelagia.images.preprocess",
     "load_sized": "pelagia.images.preprocess",
     "predict": "pelagia_inference.survey.pipeline",
     "stacked": "pelagia_inference.machine.session",
+    "verify": "pelagia_inference.machine.verify",
+    "write_results": "pelagia_inference.exports.results",
 }
 """Public name -> the module that defines it."""
 

@@ -17,8 +17,8 @@ PAGE = REPOSITORY / "docs" / "reference" / "python-api.md"
 USER = Path(__file__).with_name("typed_user.py")
 PACKAGES = {
     "pelagia": "Dataset ModelFile PelagiaError Survey Taxonomy __version__ load_taxonomy simulate_survey",
-    "pelagia_inference": "ModelFile Prediction Session Setting SourceImage Survey classify list_images load load_sized "
-    "predict stacked",
+    "pelagia_inference": "ModelFile Prediction Session Setting SourceImage Survey SurveyProgress SurveyResult classify "
+    "list_images load load_sized predict stacked verify write_results",
     "pelagia_labeling": "connect import_dataset pull push start_studio stop_studio",
     "pelagia_training": "TrainConfig cross_validate evaluate export load_config quantize train",
 }
