@@ -1,8 +1,8 @@
-"""Images <-> Label Studio -> dataset: a local server, push, pull, import, and a doctor that finds what is wrong.
+"""Labels images in Label Studio: starts a local server, pushes images, pulls labels, imports datasets, finds faults.
 
-The names below are the public interface, and the commands use the same functions. Each is imported when it is first
-used. No module of this package prints except `commands` and `dataset_commands`, and none reads a secret from a
-configuration file or the command line.
+The names below are the public interface; the commands use the same functions. Each name is imported when it is first
+used. Only the modules `commands` and `dataset_commands` print. No module reads a secret from a configuration file or
+from the command line.
 """
 
 from typing import TYPE_CHECKING

@@ -16,12 +16,12 @@ Url = Annotated[
     str | None, typer.Option(help="Address of the server; by default LABEL_STUDIO_URL, or the server started here.")
 ]
 Port = Annotated[
-    int | None, typer.Option(min=1, max=65535, help="Port; by default the one of the last start, or a free one.")
+    int | None, typer.Option(min=1, max=65535, help="Port; by default the port of the last start, or a free port.")
 ]
 
 
 def studio_start(port: Port = None) -> None:
-    """Start Label Studio in the background and print its address and login. A second start finds the first."""
+    """Start Label Studio in the background and print its address and login. If it is running, print them again."""
     needs("labeling", "studio start")
     from pelagia_labeling.studio.server import start_studio
 

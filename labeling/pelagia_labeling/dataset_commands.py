@@ -1,6 +1,6 @@
 """`pelagia dataset`: the commands read their options, call one function, and print what it returns.
 
-None of them needs label-studio-sdk: people who only train use them too.
+These commands do not need label-studio-sdk, because people who only train use them too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Licence = Annotated[str, typer.Option(help="Licence of the images, as an SPDX id
 Conflicts = Annotated[
     str, typer.Option(help="What to do with one image under two classes: refuse the import, or drop all its copies.")
 ]
-Review = Annotated[Path, typer.Option(help="A dataset with some of the same images, labelled again.")]
+Review = Annotated[Path, typer.Option(help="A dataset with some of the same images, labeled again.")]
 
 
 def dataset_import(

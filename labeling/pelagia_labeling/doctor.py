@@ -1,9 +1,9 @@
 """`pelagia studio doctor`: what is wrong with a Label Studio server, and how to fix it.
 
-Invariant: `examine` never raises an error for what it finds. Each check reports its result; a check that needs an
-earlier one that failed is skipped, with the reason. The order is that in which a user meets the faults: address, kind
-of server, version, token, document root, then for each project its storage and one image, fetched over HTTP and
-compared by its SHA-256.
+Invariant: `examine` reports faults and never raises an error for them. Each check reports its result. A check is
+skipped, with the reason, if it needs the result of an earlier check that failed. The checks run in the order in which a
+user meets the faults: address, kind of server, version, token, document root. Then, for each project, its storage is
+checked, and one image is fetched over HTTP and compared by its SHA-256.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def examine(
 
     Args:
         url, token, home: as for `connect`.
-        project: title of the only project to check; by default all projects are checked.
+        project: title of the project to check; by default all projects are checked.
     """
     checks: list[Check] = []
     address = _run(checks, "address known", lambda: find_address(url, token, home), _describe_address)
@@ -54,14 +54,14 @@ class _Skipped(Exception):  # noqa: N818 - not an error: the result that a check
 
 
 def _required(result: Any) -> Any:
-    """The result of an earlier check. Raises _Skipped where that check failed."""
+    """The result of an earlier check. Raises _Skipped if that check failed."""
     if result is None:
         raise _Skipped
     return result
 
 
 def _run(checks: list[Check], name: str, check: Callable[[], Any], describe: Callable[[Any], str]) -> Any:
-    """Runs one check, appends its outcome to ``checks``, and returns its result; None where it failed."""
+    """Runs one check, appends its outcome to ``checks``, and returns its result; returns None if the check failed."""
     try:
         result = check()
         checks.append(Check(name, True, describe(result)))

@@ -1,1 +1,1 @@
-"""Datasets from labels that were made before: class folders, a CSV manifest, an EcoTaxa export, a review."""
+"""Makes datasets from existing labels: class folders, a CSV manifest, an EcoTaxa export, or a review."""

@@ -12,7 +12,7 @@ from pelagia_labeling.importers.imported import Import
 
 
 def from_class_folders(src: Path) -> Import:
-    """The images below ``src``; an image in a deeper folder gets the class of the top folder.
+    """The images below ``src``; an image in a deeper folder gets the class of the class folder that contains it.
 
     Left out and counted: images outside every class folder (``no_class``), and images inside an instrument's file
     (``inside_a_bin``).

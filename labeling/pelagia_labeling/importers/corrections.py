@@ -1,4 +1,4 @@
-"""`pelagia dataset correct`: the labels of a review in a new dataset with the same splits.
+"""`pelagia dataset correct`: makes a new dataset with the labels of a review and with the same splits.
 
 Invariant: only labels change. Images, groups and splits stay the same, so metrics before and after can be compared.
 """
@@ -19,9 +19,10 @@ class Correction:
     """A corrected dataset, and what the review changed.
 
     Attributes:
-        changed: (path of the image, class before, class after).
+        dataset: the corrected dataset.
+        changed: (path, class before, class after) for each image whose label changed.
         confirmed: number of images whose class the review confirmed.
-        left_out: reason -> number of images of the review without a label; they keep the label that they had.
+        left_out: reason -> number of images that have no label in the review; they keep the label that they had.
     """
 
     dataset: Dataset
@@ -33,16 +34,19 @@ class Correction:
 def correct(
     dataset: Dataset, review: Dataset, out: Path, progress: Callable[[int], None] = lambda count: None
 ) -> Correction:
-    """Makes the dataset ``out``: ``dataset`` with the labels that ``review`` gives to the same images, by SHA-256.
+    """Makes the dataset ``out``: ``dataset`` with the labels that ``review`` gives to the same images (same SHA-256).
 
     An image that the review left out (skipped, unsure, disputed) keeps its label.
 
     Args:
+        dataset: the dataset to correct.
+        review: a dataset with some of the same images, labeled again.
+        out: the dataset folder to make.
         progress: called with the number of images checked since the last call.
 
     Raises:
         InputError: ``out`` exists.
-        DatasetError: the two share no image, or the review has a class that the dataset's taxonomy lacks.
+        DatasetError: the two datasets share no image, or the review has a class that the dataset's taxonomy lacks.
     """
     reviewed = {record.sha256: record for record in review.records}
     pairs = [(record, reviewed[record.sha256]) for record in dataset.records if record.sha256 in reviewed]
@@ -74,7 +78,7 @@ def _source(dataset: Dataset, review: Dataset) -> dict[str, object]:
 
 
 def _candidate(dataset: Dataset, record: Record, reviewed: Record | None) -> Candidate:
-    """The image of ``record`` with the label, annotators and agreement of ``reviewed``, where there is one."""
+    """The image of ``record``, with the label, annotators and agreement of ``reviewed`` if that is not None."""
     label = reviewed or record
     return Candidate(
         dataset.file(record),

@@ -1,7 +1,7 @@
-"""`import_dataset`: chooses the importer for a source, and makes a dataset of what it finds.
+"""`import_dataset`: chooses the importer for a source, and makes a dataset of the images that the importer finds.
 
-For a new kind of labelled data, write a module with a function that returns an `Import`, and choose it in
-`_find_candidates`.
+To support a new kind of labeled data, write a module with a function that returns an `Import`, and call this function
+in `_find_candidates`.
 """
 
 from __future__ import annotations
@@ -43,14 +43,21 @@ def import_dataset(
 
     Args:
         src: a folder of class folders, the folder of a manifest's images, or an EcoTaxa export (TSV beside images).
-        manifest: CSV with a column ``path`` relative to ``src`` and a class column.
-        group_column: images with the same value here, such as one station, stay in one split.
+        out: the dataset folder to make.
+        manifest: CSV with a class column and a column ``path``, whose paths are relative to ``src``.
+        group_column: images with the same value in this column, such as one station, stay in one split.
         class_column: the manifest's column of labels; by default ``class``, ``label`` or ``category``.
+        taxonomy: the taxonomy of the dataset; by default it is made from the class names.
         statuses: EcoTaxa annotation statuses to take; by default ``validated``.
-        conflicts: ``refuse`` an image under two classes, or ``drop`` all its copies.
+        licence: licence of the images, as an SPDX identifier.
+        conflicts: what to do with one image under two classes: ``refuse`` the import, or ``drop`` all its copies.
+        fractions: shares of the training, validation and test splits; their sum is 1.
+        seed: seed of the random splits.
+        join_near_duplicates: whether near-duplicates stay in one split.
+        progress: called with (images checked, total images).
 
     Raises:
-        InputError, DatasetError: as `write_dataset`, and where ``src``, ``manifest`` or an option is wrong.
+        InputError, DatasetError: as `write_dataset`; also if ``src``, ``manifest`` or an option is wrong.
     """
     found = _find_candidates(src, manifest, group_column, class_column, statuses)
     return write_dataset(
@@ -72,7 +79,7 @@ def _find_candidates(
     class_column: str | None,
     statuses: Collection[str] | None,
 ) -> Import:
-    """What the importer for this source finds."""
+    """Chooses the importer for this source, and returns what it finds."""
     if not src.is_dir():
         problem = "is not a folder" if src.exists() else "does not exist"
         raise InputError(f"{src} {problem}: name the folder that holds the images")
@@ -113,7 +120,7 @@ def _split_settings(
 
 
 def _running_total(progress: ProgressCallback, total: int) -> Callable[[int], None]:
-    """A function that takes the images checked since its last call, and reports (images checked, ``total``)."""
+    """A function that takes the number of images checked since its last call, and reports (images checked, total)."""
     done = 0
 
     def advance(count: int) -> None:

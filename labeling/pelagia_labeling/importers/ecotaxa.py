@@ -18,7 +18,7 @@ from pelagia_labeling.importers.imported import Import, survey_columns
 
 CLASS_COLUMN, STATUS_COLUMN = "object_annotation_category", "object_annotation_status"
 GROUP_COLUMN = "sample_id"
-"""The group of an object, where the caller names no other column."""
+"""The column that holds the group of an object, if the caller names no other column."""
 
 DEFAULT_STATUSES = frozenset({"validated"})
 
@@ -27,15 +27,15 @@ _NOT_EXTRA = (ecotaxa.FILE_COLUMN, CLASS_COLUMN, _ANNOTATOR_COLUMN, "object_anno
 
 
 def find_tables(src: Path) -> list[Path]:
-    """The EcoTaxa tables of a folder, sorted by name; empty where it is no EcoTaxa export."""
+    """The EcoTaxa tables of a folder, sorted by name; empty if the folder is not an EcoTaxa export."""
     return sorted(src.glob("ecotaxa*.tsv"))
 
 
 def from_ecotaxa(src: Path, tables: Sequence[Path], group_column: str, statuses: Collection[str]) -> Import:
     """The objects of an export whose annotation status is in ``statuses``.
 
-    Left out and counted: other statuses (``status_predicted``, ...), objects without a category (``no_class``) and
-    objects without a group (``no_group``).
+    Left out and counted: objects with another status (``status_predicted``, ...), objects without a category
+    (``no_class``) and objects without a group (``no_group``).
 
     Raises:
         InputError: a table cannot be read, or lacks a column.
@@ -59,7 +59,7 @@ def from_ecotaxa(src: Path, tables: Sequence[Path], group_column: str, statuses:
 
 
 def _candidate(row: dict[str, str], table: Path, group_column: str, statuses: Collection[str]) -> Candidate | str:
-    """A candidate with all of the object's columns but the annotator's address, or the reason why there is none."""
+    """A candidate with all of the object's columns except the annotator's e-mail address; or why there is none."""
     status, class_name = row[STATUS_COLUMN], row[CLASS_COLUMN].strip()
     if status not in statuses:
         return f"status_{status or 'none'}"

@@ -1,6 +1,6 @@
-"""What every importer returns, and the names that the survey's own columns get in a dataset.
+"""The result of every importer, and the names of the source's additional columns in a dataset.
 
-An importer is one function that reads one kind of labelled data. It writes nothing.
+An importer is one function that reads one kind of labeled data. It writes no files.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ class Import:
 
     Attributes:
         candidates: images with a label.
-        source: where they come from, for `dataset.yaml`.
-        group_column: the column that the groups come from; None where there is none.
-        left_out: reason -> number of images without a candidate.
+        source: where the images come from, for `dataset.yaml`.
+        group_column: the column that the groups come from; None if there is no such column.
+        left_out: reason -> number of images that were left out.
     """
 
     candidates: list[Candidate]
@@ -31,5 +31,5 @@ class Import:
 
 
 def survey_columns(columns: Mapping[str, str]) -> dict[str, str]:
-    """The survey's own columns, with ``survey_`` before each name that a dataset's manifest has already."""
+    """The source's additional columns; ``survey_`` is put before each name that a dataset's manifest uses itself."""
     return {f"survey_{name}" if name in MANIFEST_COLUMNS else name: value for name, value in columns.items() if name}

@@ -1,6 +1,7 @@
-"""A CSV manifest: one row for each image, with its path, its label and any other columns.
+"""A CSV manifest: one row per image, with its path, its label and any other columns.
 
-The manifest of a Pelagia dataset, edited by hand, is read as well: the columns that Pelagia wrote keep their meaning.
+The manifest of a Pelagia dataset can be edited by hand and imported again: the columns that Pelagia wrote keep their
+meaning.
 """
 
 from __future__ import annotations
@@ -17,19 +18,21 @@ from pelagia.system.files import printable
 from pelagia_labeling.importers.imported import Import, survey_columns
 
 CLASS_COLUMNS = ("class", "label", "category")
-"""The first of these that a manifest has is its column of labels, where the caller names none."""
+"""If the caller names no column of labels, it is the first of these columns that the manifest has."""
 
 _KEPT_COLUMNS = ("annotators", "agreement", "licence")
 
 
 def from_manifest(src: Path, manifest: Path, group_column: str | None, class_column: str | None) -> Import:
-    """The images of a CSV whose paths are relative to ``src``. Other columns are kept as the survey's own.
+    """The images of a CSV whose paths are relative to ``src``. Other columns are kept as additional columns.
 
     Left out and counted: rows without a label (``no_class``) and rows without a group (``no_group``).
 
     Args:
-        group_column: by default the column ``group``, where the manifest has one.
-        class_column: by default the first of `CLASS_COLUMNS` that the manifest has.
+        src: the folder of the images.
+        manifest: the CSV file.
+        group_column: the column of groups; by default the column ``group``, if the manifest has it.
+        class_column: the column of labels; by default the first of `CLASS_COLUMNS` that the manifest has.
 
     Raises:
         InputError: the manifest cannot be read, or lacks a column.
@@ -48,7 +51,7 @@ def from_manifest(src: Path, manifest: Path, group_column: str | None, class_col
 def _choose_columns(
     manifest: Path, columns: Collection[str], class_column: str | None, group_column: str | None
 ) -> tuple[str, str | None]:
-    """The columns of labels and of groups: those that the caller names, or the usual ones."""
+    """The columns of labels and of groups: the columns that the caller names, or else the default columns."""
     for name, option in ((class_column, "--class-column"), (group_column, "--group-column")):
         if name is not None and name not in columns:
             guess = did_you_mean(name, columns)
@@ -61,10 +64,14 @@ def _choose_columns(
 
 
 def _candidate(image: SourceImage, class_column: str, group_column: str | None, of_dataset: bool) -> Candidate | str:
-    """A candidate, or the reason why there is none.
+    """A candidate, or the reason why the image is left out.
 
     Args:
-        of_dataset: the manifest is a dataset's; the columns that a new dataset computes (size, split, ...) are dropped.
+        image: the image and its row of the manifest.
+        class_column: the column of labels.
+        group_column: the column of groups; None if there is no such column.
+        of_dataset: whether the manifest is that of a Pelagia dataset; the columns that a new dataset computes (size,
+            split, ...) are then dropped.
     """
     extra = dict(image.columns)
     class_name = extra.pop(class_column).strip()

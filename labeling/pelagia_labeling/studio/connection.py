@@ -5,8 +5,8 @@ and appears in no message. No exception of label-studio-sdk or httpx leaves this
 `Connection.doing`, which turns them into a StudioError that says what to do.
 
 The SDK accepts both kinds of token: a legacy token as it is, and a personal access token (a JWT), which it exchanges
-for short-lived ones. What the SDK cannot read in a light form (pages of tasks, bytes of images) goes through
-`Connection.get`.
+for short-lived ones. `Connection.get` reads what the SDK cannot read without loading too much: pages of tasks and the
+bytes of images.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ROOT_VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 OLDEST = (1, 20)
 TIMEOUT = 60.0
 WRITE_OPTIONS = {"max_retries": 0, "timeout_in_seconds": 600}
-"""Request options of calls that write: a retry could write twice."""
+"""Request options of calls that write. They allow no retry, because a retry could write twice."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,8 @@ class Connection:
     Attributes:
         client: label-studio-sdk's client. Use it inside `doing`.
         user: the account's e-mail address.
-        document_root: the server's folder of local files, as a path on this machine; None where this machine has none.
+        version: the server's version.
+        document_root: the server's folder of local files, as a path on this machine; None if this machine has none.
         access: the latest short-lived token of a personal access token, with the time when it was fetched.
     """
 
@@ -77,7 +78,7 @@ class Connection:
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
-        """Turns errors of the calls inside into a StudioError that names ``what``, such as "listing the projects"."""
+        """Turns errors of the calls inside into a StudioError. The message names ``what``: "listing the projects"."""
         with errors_translated(self.address, what):
             yield
 
@@ -85,7 +86,7 @@ class Connection:
         """The bytes at ``path`` of the server.
 
         Raises:
-            StudioError: the status of the answer is not 200; the error has it as ``status``.
+            StudioError: the status of the response is not 200; the error's attribute ``status`` holds that status.
         """
         with self.doing(what):
             return self._request(path, params)
@@ -100,7 +101,7 @@ class Connection:
         return _require_200(answer).content
 
     def _authorization(self) -> str:
-        """The header of a request. A short-lived token is valid for five minutes, and used for one."""
+        """The authorization header of a request. A short-lived token is valid for five minutes and is used for one."""
         if "." not in self.address.token:
             return f"Token {self.address.token}"
         fetched, access = self.access.get("latest", (0.0, ""))
@@ -119,7 +120,7 @@ class Connection:
         if self.document_root is None:
             raise StudioError(
                 f"the server at {self.url} was not started here, so images need a folder that both machines see under "
-                f"the same path: set {ROOT_VARIABLE} to it, here as on the server"
+                f"the same path: set {ROOT_VARIABLE} to that folder, here and on the server"
             )
         if not self.document_root.is_dir():
             raise StudioError(
@@ -130,10 +131,10 @@ class Connection:
 
 
 def find_address(url: str | None = None, token: str | None = None, home: Path | None = None) -> Address:
-    """The address (``url``, ``$LABEL_STUDIO_URL``, or the local server's) and the token for it.
+    """The server's address (``url``, ``$LABEL_STUDIO_URL``, or the local server's address) and the token for it.
 
     Raises:
-        StudioError: no address, no token, or a token that others may read.
+        StudioError: there is no address or no token, or other accounts may read the token.
     """
     studio = read_studio(home)
     address = url or os.environ.get(URL_VARIABLE) or (studio.url if studio else "")
@@ -187,12 +188,13 @@ def connect(url: str | None = None, token: str | None = None, *, home: Path | No
     """Connects to a server.
 
     Args:
-        url: the address; by default ``$LABEL_STUDIO_URL``, or the server that `start_studio` started.
-        token: by default the one that `find_address` finds.
+        url: the server's address; by default ``$LABEL_STUDIO_URL``, or the server that `start_studio` started.
+        token: the token to send; by default the token that `find_address` finds.
+        home: the folder of the local server; by default `default_home`.
 
     Raises:
         MissingExtra: label-studio-sdk is not installed.
-        StudioError: no server answers, it is not a Label Studio or too old, or it refuses the token.
+        StudioError: no server responds, the server is not a Label Studio or is too old, or it refuses the token.
     """
     address = find_address(url, token, home)
     http = open_http(address)
@@ -205,19 +207,19 @@ def connect(url: str | None = None, token: str | None = None, *, home: Path | No
 
 
 def _require_token(address: Address) -> None:
-    """Raises StudioError where the token has characters that no token has, such as a token copied with other text."""
+    """Raises StudioError if the token has characters that no token has, for example because other text was copied."""
     if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", address.token):
         raise StudioError(
-            f"{address.token_source} does not hold a token: copy one from {address.url}'s page Account & Settings; "
-            "a token is one word of letters and digits"
+            f"{address.token_source} does not hold a token: copy one from the page Account & Settings of "
+            f"{address.url}; a token is one word of letters and digits"
         )
 
 
 def open_http(address: Address) -> httpx.Client:
-    """An HTTP client. It sends requests to this machine without the proxy of the environment.
+    """An HTTP client. It uses no proxy for requests to this machine.
 
-    A local server gets a new connection for each request: on an open connection the system's delayed acknowledgements
-    add 40 ms to each answer of Label Studio (measured: 64 ms for a call, 10 ms with a new connection).
+    The client opens a new connection for each request to a local server: on an open connection the system's delayed
+    acknowledgements add 40 ms to each response of Label Studio (measured: 64 ms per call, 10 ms with a new connection).
     """
     try:
         import httpx  # comes with label-studio-sdk
@@ -225,7 +227,7 @@ def open_http(address: Address) -> httpx.Client:
         raise MissingExtra("Label Studio", "labeling", "label-studio-sdk") from None
 
     def refuse_other_host(request: httpx.Request) -> None:
-        """Follows no redirection to another host, as that host would get the token."""
+        """Refuses a redirection to another host, because that host would get the token."""
         if request.url.host != httpx.URL(address.url).host:
             raise httpx.RequestError(f"it redirects to another server, {request.url.host}", request=request)
 
@@ -244,7 +246,7 @@ def server_version(http: httpx.Client, address: Address) -> str:
     """The server's version; the request needs no token.
 
     Raises:
-        StudioError: no server answers, or it is not a Label Studio or too old.
+        StudioError: no server responds, or the server is not a Label Studio or is too old.
     """
     with errors_translated(address, "reading its version"):
         answer = http.get("/api/version/")
@@ -286,7 +288,12 @@ def _require_200(answer: httpx.Response) -> httpx.Response:
 
 @contextmanager
 def errors_translated(address: Address, what: str) -> Iterator[None]:
-    """Turns each error that the SDK and httpx can raise inside into a StudioError."""
+    """Turns every error of the SDK and of httpx that is raised inside the ``with`` block into a StudioError.
+
+    Args:
+        address: the server's address, for the message.
+        what: what the calls do, such as "listing the projects".
+    """
     import httpx
     from pydantic import ValidationError
 
@@ -342,7 +349,7 @@ def _explain_status(status: int | None, body: Any, address: Address, what: str) 
 
 
 def _detail(body: Any) -> str:
-    """The reason that the body of an error gives, on one line."""
+    """The reason that the body of an error response gives, on one line."""
     if isinstance(body, str) and body.lstrip().startswith("{"):
         with suppress(ValueError):
             body = json.loads(body)
@@ -366,7 +373,7 @@ def _is_loopback(url: str) -> bool:
 
 
 def _same_server(one: str, other: str) -> bool:
-    """Whether two addresses are of one server: they are equal, or both are this machine with the same port."""
+    """Whether two addresses name the same server: they are equal, or both name this machine and the same port."""
     if one == other:
         return True
     return _is_loopback(one) and _is_loopback(other) and urlsplit(one).port == urlsplit(other).port

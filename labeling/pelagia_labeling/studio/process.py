@@ -1,7 +1,8 @@
-"""A background process that outlives the command that started it.
+"""A background process that keeps running after the command that started it has ended.
 
-Invariant: no process is ended because of its number alone, as a system gives numbers again. A process is
-(pid, birth): the birth is the time of its start, which another process of the same number does not share.
+Invariant: a process is never ended only because of its process ID, because the system uses process IDs again. A
+process is identified by (pid, birth). The birth is the time when the process started; another process with the same
+process ID has another birth.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from pathlib import Path
 import psutil
 
 _POLL = 0.05
-"""Seconds between two looks at a process that is ending."""
+"""Seconds between two checks of a process that is ending."""
 
 
 def spawn(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Path) -> subprocess.Popen[bytes]:
     """Starts ``command`` in a new session, so that closing the terminal does not end it.
 
     Args:
-        log: file for its output (mode 0600); emptied first.
+        command: the program and its arguments.
+        env: the environment variables of the process.
+        cwd: the working folder of the process.
+        log: the file for the output of the process (mode 0600); it is emptied first.
     """
     flags = 0
     if sys.platform == "win32":
@@ -42,9 +46,9 @@ def spawn(command: Sequence[str], *, env: Mapping[str, str], cwd: Path, log: Pat
 
 
 def birth(pid: int) -> str:
-    """When the process ``pid`` started, in hundredths of a second; empty where there is none, or where it has ended.
+    """When the process ``pid`` started, in hundredths of a second; empty if there is no such process or it has ended.
 
-    On Linux counted from the start of the machine, so that setting the clock does not change it.
+    On Linux the time is counted from the start of the machine, so that setting the clock does not change it.
     """
     try:
         process = psutil.Process(pid)
@@ -57,15 +61,17 @@ def birth(pid: int) -> str:
 
 
 def is_alive(pid: int, born: str) -> bool:
-    """Whether the process ``pid`` runs and is the one that `birth` gave ``born`` for."""
+    """Whether the process ``pid`` is running and is still the process for which `birth` returned ``born``."""
     return pid > 0 and bool(born) and birth(pid) == born
 
 
 def terminate(pid: int, born: str, patience: float = 15.0) -> bool:
-    """Ends a process and all processes that it started. False where it was not running.
+    """Ends a process and all processes that it started. Returns False if the process was not running.
 
     Args:
-        patience: seconds until those that do not end by themselves are killed.
+        pid: the process ID.
+        born: what `birth` returned when the process started.
+        patience: seconds to wait before processes that do not end by themselves are killed.
     """
     if not is_alive(pid, born):
         return False
@@ -87,7 +93,7 @@ def terminate(pid: int, born: str, patience: float = 15.0) -> bool:
 
 
 def _is_running(process: psutil.Process) -> bool:
-    """Whether it runs. A zombie does not: it has ended, and its parent has not asked how."""
+    """Whether the process is running. A zombie is not: it has ended, and its parent has not read its exit status."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

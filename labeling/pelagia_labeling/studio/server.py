@@ -1,12 +1,12 @@
 """A local Label Studio in the background, ready to use: account, token and document root, all in one folder.
 
-Invariant: everything of the server is in its home folder. ``studio.json`` (mode 0600) holds the address, the account
-and the token; ``data/`` the database; ``files/`` the images (the document root). Stopping and starting keeps all of it.
-The server listens on 127.0.0.1 only, accepts no sign-ups, and contacts no other server. It gets the password and the
-token through its environment, never through a command line, which `ps` would show to others.
+Invariant: all files of the server are in its home folder. ``studio.json`` (mode 0600) holds the address, the account
+and the token; ``data/`` holds the database; ``files/`` holds the images (the document root). Stopping and starting the
+server changes none of them. The server listens only on 127.0.0.1, accepts no sign-ups, and contacts no other server. It
+gets the password and the token through its environment, never through a command line, which `ps` would show to others.
 
-One home has one server: `start_studio` holds the lock ``start.lock`` until the server answers. label-studio-sdk is not
-needed here.
+A home folder has one server: `start_studio` holds the lock ``start.lock`` until the server responds. This module does
+not need label-studio-sdk.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ class Studio:
     """A local Label Studio. Its secrets do not show in its ``repr``.
 
     Attributes:
-        document_root: the folder of the images that it serves.
-        pid: its process number; 0 where it does not run.
-        birth: when the process started, as `process.birth` gives it.
-        already_running: `start_studio` found it running.
+        home: the folder that holds all files of the server.
+        document_root: the folder of the images that the server serves.
+        pid: its process ID; 0 if it is not running.
+        birth: when the process started, as returned by `process.birth`.
+        already_running: whether the server was running before `start_studio` was called.
     """
 
     home: Path
@@ -80,10 +81,10 @@ def default_home() -> Path:
 
 
 def read_studio(home: Path | None = None) -> Studio | None:
-    """The server of ``home``, running or not; None where none was ever started there.
+    """The server of ``home``, running or not; None if no server was ever started there.
 
     Raises:
-        StudioError: `studio.json` is damaged, or others may read it.
+        StudioError: `studio.json` is damaged or cannot be read, or other accounts may read it.
     """
     home = home or default_home()
     path = home / STATE_FILE
@@ -94,7 +95,7 @@ def read_studio(home: Path | None = None) -> Studio | None:
     except UnicodeDecodeError:
         text = ""
     except OSError as error:
-        raise StudioError(f"cannot read {path}: {error.strerror}") from None
+        raise StudioError(f"cannot read {path}: {error.strerror}; make this file readable for your account") from None
     require_private(path)
     try:
         known = json.loads(text)
@@ -104,7 +105,7 @@ def read_studio(home: Path | None = None) -> Studio | None:
 
 
 def require_private(path: Path) -> None:
-    """Raises StudioError where other accounts may read a file that holds a secret."""
+    """Raises StudioError if other accounts may read a file that holds a secret."""
     if os.name == "posix" and path.stat().st_mode & 0o077:
         raise StudioError(f"{path} holds a secret, and other accounts may read it: type chmod 600 {path}")
 
@@ -116,17 +117,19 @@ def start_studio(
     timeout: float = 180,
     progress: ProgressCallback = lambda done, total: None,
 ) -> Studio:
-    """Starts the server of ``home`` and returns when it answers. Where it runs already, that one is returned.
+    """Starts the server of ``home`` and returns when it responds. If it is already running, returns the running server.
 
-    Where another process is starting it, this one waits for that start to end.
+    If another process is starting it, waits until that process has finished.
 
     Args:
-        port: where it listens; by default the port that it had before, or the first free one from 8080.
-        timeout: seconds to wait for it.
+        home: the folder that holds all files of the server; by default `default_home`.
+        port: the port to listen on; by default the port of the last start, or the first free port from 8080.
+        timeout: seconds to wait until the server responds.
         progress: called with (seconds waited, ``timeout``).
 
     Raises:
-        StudioError: no executable, the port is taken, it ended or did not answer in time (with the log's last line).
+        StudioError: Label Studio is not installed, the port is taken, or the server ended or did not respond in time
+            (the message holds the last line of the log).
     """
     home = (home or default_home()).absolute()
     _make_home(home)
@@ -139,7 +142,7 @@ def start_studio(
 
 
 def _launch(studio: Studio, port: int | None, timeout: float, progress: ProgressCallback) -> Studio:
-    """Starts the process and waits for its answer; ends the process where none comes."""
+    """Starts the process and waits until the server responds; stops the process if it does not respond."""
     executable = find_executable()
     studio = replace(studio, url=_choose_url(studio.url, port))
     child = process.spawn(_command(executable, studio), env=_environment(studio), cwd=studio.home, log=studio.log)
@@ -157,14 +160,14 @@ def _launch(studio: Studio, port: int | None, timeout: float, progress: Progress
 
 
 def stop_studio(home: Path | None = None) -> bool:
-    """Stops the server of ``home``; its data stay. False where none was running."""
+    """Stops the server of ``home``; its data stay. Returns False if no server was running."""
     studio = read_studio(home)
     if studio is None or not process.terminate(studio.pid, studio.birth):
         return False
     _save(replace(studio, pid=0, birth=""))
     deadline = time.monotonic() + 5
     while not _is_port_free(_port_of(studio.url)) and time.monotonic() < deadline:
-        time.sleep(0.05)  # the system frees the port a moment later, and the next start uses it again
+        time.sleep(0.05)  # the system frees the port a moment later; the next start can then use the same port
     return True
 
 
@@ -175,7 +178,7 @@ def find_executable() -> Path:
     and in the folders above it, ``PATH``.
 
     Raises:
-        StudioError: it is not found.
+        StudioError: the program is not found.
     """
     if named := os.environ.get(EXECUTABLE_VARIABLE):
         if found := shutil.which(named):
@@ -223,7 +226,7 @@ def _new_studio(home: Path) -> Studio:
 
 
 def _save(studio: Studio) -> None:
-    """Replaces `studio.json` in one step. At no moment may other accounts read it."""
+    """Replaces `studio.json` in one step. Other accounts can never read it."""
     values = asdict(studio)
     for name in ("home", "already_running"):
         del values[name]
@@ -234,16 +237,16 @@ def _save(studio: Studio) -> None:
             json.dump(values, file, indent=2, default=str)
         os.replace(partial, path)
     except OSError as error:
-        raise StudioError(f"cannot write {path}: {error.strerror}") from None
+        raise StudioError(f"cannot write {path}: {error.strerror}; fix this, then run the same command again") from None
 
 
 @contextmanager
 def _start_lock(home: Path, timeout: float) -> Iterator[None]:
-    """Holds the right to start the server of ``home``. Waits ``timeout`` seconds for a process that holds it."""
+    """Holds the start lock of ``home``. Waits up to ``timeout`` seconds for another process that holds it."""
     refusal = "another process has been starting this Label Studio for a long time: wait for it, or end it"
     deadline = time.monotonic() + timeout
     with ExitStack() as held:
-        while True:  # many short waits: Ctrl-C works between two of them, and not within one
+        while True:  # many short waits, because Ctrl-C works only between two waits
             try:
                 held.enter_context(exclusive_lock(home / LOCK_FILE, refusal, wait=0.25))
                 break
@@ -254,7 +257,7 @@ def _start_lock(home: Path, timeout: float) -> Iterator[None]:
 
 
 def _choose_url(before: str, port: int | None) -> str:
-    """The address of a server that is about to start: at ``port``, as ``before``, or at the first free port."""
+    """Chooses the address: the given port, else the previous address if its port is free, else the first free port."""
     if port is not None:
         if not _is_port_free(port):
             raise StudioError(f"port {port} is taken: name another with --port, or leave the option out")
@@ -272,7 +275,7 @@ def _port_of(url: str) -> int:
 
 
 def _is_port_free(port: int) -> bool:
-    """Whether nobody listens at the port of 127.0.0.1, and a server may."""
+    """Whether the port on 127.0.0.1 is free and can be bound."""
     with socket.socket() as caller:
         caller.settimeout(1)
         if caller.connect_ex(("127.0.0.1", port)) == 0:
@@ -299,7 +302,7 @@ USERPROFILE WINDIR
 
 
 def _environment(studio: Studio) -> dict[str, str]:
-    """The server's environment. Label Studio reads variables such as CI, DEBUG, HOST and PORT, so few are passed on."""
+    """The server's environment. Label Studio reads variables such as CI and HOST, so only a few are passed on."""
     settings = {
         "BASE_DATA_DIR": str(studio.home / "data"),
         "LOCAL_FILES_SERVING_ENABLED": "true",
@@ -315,7 +318,7 @@ def _environment(studio: Studio) -> dict[str, str]:
         "COLLECT_ANALYTICS": "false",
         "SENTRY_DSN": "",
         "FRONTEND_SENTRY_DSN": "",
-        "AZURE_MOUNT_FIX": "true",  # turns on SQLite's write-ahead log: 73 ms for each submitted label; 204 ms without
+        "AZURE_MOUNT_FIX": "true",  # turns on SQLite's write-ahead log: 73 ms per submitted label instead of 204 ms
     }
     passed = {name: os.environ[name] for name in _PASSED_ON.split() if name in os.environ}
     flags = {"PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1", "collect_analytics": "false"}
@@ -323,16 +326,22 @@ def _environment(studio: Studio) -> dict[str, str]:
 
 
 def _wait(studio: Studio, ended: Callable[[], bool], timeout: float, progress: ProgressCallback) -> str:
-    """Waits until the server answers and accepts the token; returns its version.
+    """Waits until the server responds and accepts the token; returns the server's version.
 
     Args:
-        ended: whether the server's process has ended.
+        studio: the server to wait for.
+        ended: returns whether the server's process has ended.
+        timeout: seconds to wait.
+        progress: called with (seconds waited, ``timeout``).
     """
     began = time.monotonic()
     while (waited := time.monotonic() - began) < timeout:
         progress(int(waited), int(timeout))
         if ended():
-            raise StudioError(f"Label Studio ended while starting: {last_line(studio.log)} (its log: {studio.log})")
+            raise StudioError(
+                f"Label Studio ended while starting: {last_line(studio.log)} (its log: {studio.log}); "
+                "read the log, then try again"
+            )
         if _get_json(f"{studio.url}/health") is not None:
             return _require_account(studio)
         time.sleep(0.25)
@@ -343,18 +352,19 @@ def _wait(studio: Studio, ended: Callable[[], bool], timeout: float, progress: P
 
 
 def _require_account(studio: Studio) -> str:
-    """The version of the server at the address, which must know the account of `studio.json`."""
+    """The server's version. Raises StudioError if the server does not know the account of `studio.json`."""
     account = _get_json(f"{studio.url}/api/current-user/whoami", studio.token)
     if account is None or account.get("email") != studio.user:
         raise StudioError(
             f"the server at {studio.url} does not know the account of {studio.home / STATE_FILE}: its token was "
-            f"changed, or another server uses the port; see {studio.log}"
+            f"changed, or another server uses the port; stop the other server, or start this one with another --port "
+            f"(log: {studio.log})"
         )
     return str((_get_json(f"{studio.url}/api/version/") or {}).get("release", ""))
 
 
 def _get_json(url: str, token: str = "") -> dict[str, Any] | None:
-    """The JSON object at ``url`` of the local server; None where there is none."""
+    """The JSON object at ``url`` of the local server; None if the server sends no JSON object."""
     request = urllib.request.Request(url, headers={"Authorization": f"Token {token}"} if token else {})  # noqa: S310
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # no proxy for 127.0.0.1
     try:
@@ -366,7 +376,7 @@ def _get_json(url: str, token: str = "") -> dict[str, Any] | None:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a log that names an error, or else its last line with text."""
+    """The last line of a log that names an error; if there is no such line, the last line with text."""
     try:
         lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:

@@ -1,1 +1,1 @@
-"""Images to Label Studio as tasks, and labels back as a dataset."""
+"""Sends images to Label Studio as tasks, and reads the labels back as a dataset."""

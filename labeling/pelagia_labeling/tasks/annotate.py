@@ -1,7 +1,7 @@
-"""Submits labels through the API, as a person does with the button Submit: one annotation for each request.
+"""Submits labels through the API, as a person does with the button Submit: one annotation per request.
 
-For the demo, for tests, and for labels that were made elsewhere. Invariant: an annotation is the same as one of the
-labelling page (`pelagia_labeling.tasks.interface`), so pull treats both alike.
+The demo, the tests and `pelagia label submit` use it. Invariant: an annotation made here is the same as an annotation
+made on the labeling page (`pelagia_labeling.tasks.interface`), so pull treats both alike.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ class SubmitReport:
     """What `submit_csv` did.
 
     Attributes:
-        submitted: number of annotations made.
-        present: number of tasks that had an annotation before, and keep it.
+        submitted: number of annotations that were made.
+        present: number of tasks that already had an annotation; they keep it.
         unknown: number of rows whose path is not in the project.
     """
 
@@ -47,13 +47,15 @@ def submit(
     """Submits one annotation and returns its number.
 
     Args:
-        class_name: empty for no class, as with ``unsure`` or ``skip`` alone.
-        unsure: tick the box "Unsure".
-        skip: make a cancelled annotation, as the button Skip does.
-        seconds: the time that labelling took, for Label Studio's statistics.
+        connection: the connection to the server.
+        task_id: the number of the task.
+        class_name: the class; empty for no class, if only ``unsure`` or ``skip`` is set.
+        unsure: whether to tick the box "Unsure".
+        skip: whether to make a canceled annotation, as the button Skip does.
+        seconds: the time that labeling took, for Label Studio's statistics.
 
     Raises:
-        StudioError: the server refuses.
+        StudioError: the server refuses the annotation.
     """
     result = (class_result(class_name) if class_name else []) + (unsure_result() if unsure else [])
     with connection.doing(f"submitting a label for task {task_id}"):
@@ -70,7 +72,7 @@ def submit_many(
     workers: int = 4,
     progress: ProgressCallback = lambda done, total: None,
 ) -> int:
-    """Submits (number of a task, class) pairs, ``workers`` at a time, and returns their number."""
+    """Submits (number of a task, class) pairs, ``workers`` at a time, and returns the number of pairs."""
     with ThreadPoolExecutor(workers) as pool:
         for done, _ in enumerate(pool.map(lambda pair: submit(connection, *pair), labels), start=1):
             progress(done, len(labels))
@@ -85,15 +87,18 @@ def submit_csv(
     class_column: str = "class",
     progress: ProgressCallback = lambda done, total: None,
 ) -> SubmitReport:
-    """Submits the labels of a CSV with the columns ``path`` and ``class_column``. A task with a label keeps it.
+    """Submits the labels of a CSV with the columns ``path`` and ``class_column``. A task with a label keeps that label.
 
     Args:
+        connection: the connection to the server.
         project: title of the project.
+        labels: the CSV file.
+        class_column: the column of labels.
         progress: called with (labels submitted, labels to submit).
 
     Raises:
         InputError: the CSV cannot be read, its paths do not fit the project, or the project lacks one of its classes.
-        StudioError: there is no such project, or the server refuses.
+        StudioError: there is no such project, or the server refuses a label.
     """
     wanted = _read_labels(labels, class_column)
     found = require_project(connection, project)
@@ -105,7 +110,7 @@ def submit_csv(
 
 
 def _check_classes(labels: Path, class_names: set[str], project: Project) -> None:
-    """Raises where the project's interface lacks a class of the CSV."""
+    """Raises StudioError or InputError if the project's interface lacks a class of the CSV."""
     offered = [entry.name for entry in parse_interface(project.config) or ()]
     if not offered:
         raise StudioError(
@@ -118,10 +123,10 @@ def _check_classes(labels: Path, class_names: set[str], project: Project) -> Non
 
 
 def _find_tasks(connection: Connection, project: Project, labels: Path, paths: Mapping[str, str]) -> dict[str, Task]:
-    """Path -> task, for those of ``paths`` that the project has, in their order.
+    """Path -> task, for the paths of ``paths`` that the project has, in the order of ``paths``.
 
     Raises:
-        InputError: a path is that of several tasks, or the project has none of the paths.
+        InputError: several tasks have the same path, or the project has none of the paths.
     """
     by_path: dict[str, list[Task]] = defaultdict(list)
     for task in list_tasks(connection, project, whole=True):
@@ -144,7 +149,7 @@ def _find_tasks(connection: Connection, project: Project, labels: Path, paths: M
 
 
 def _read_labels(labels: Path, class_column: str) -> dict[str, str]:
-    """Path -> class, without rows that have no class."""
+    """Path -> class; rows without a class are left out."""
     found: dict[str, str] = {}
     for row in read_manifest(labels):
         if class_column not in row.columns:

@@ -1,7 +1,7 @@
-"""The label of an image that several people annotated, by majority; or the reason why it has none.
+"""The label of an image that several people annotated, by majority; or the reason why the image has no label.
 
-Invariant: the result depends on the arguments only. Each person has one vote, the latest; skipped and unsure
-annotations are votes for no class. A class wins with more than half of the votes for a class.
+Invariant: the result depends only on the arguments. Each person has one vote, the person's latest annotation. Skipped
+and unsure annotations are not counted as votes. A class wins if it has more than half of the votes.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Consensus:
     """The outcome for one image.
 
     Attributes:
-        class_name: the label; empty where there is none.
-        reason: why there is no label; empty where there is one.
-        votes: (annotator, class) of those who named a class, in the order in which they did.
+        class_name: the label; empty if the image has no label.
+        reason: why the image has no label; empty if it has one.
+        votes: (annotator, class) for each annotator who named a class, in the order of time.
         agreement: share of the votes for the most frequent class, 0..1.
     """
 
@@ -34,12 +34,12 @@ class Consensus:
 
     @property
     def annotators(self) -> str:
-        """The names of those who named a class, sorted, separated by ``;``."""
+        """The annotators who named a class, sorted, separated by ``;``."""
         return ";".join(sorted({annotator for annotator, _ in self.votes}))
 
     @property
     def votes_as_text(self) -> str:
-        """The votes for a message: ``anna: copepod, ben: medusa``."""
+        """The votes as text for a message: ``anna: copepod, ben: medusa``."""
         return ", ".join(f"{annotator}: {class_name}" for annotator, class_name in self.votes)
 
 
@@ -47,9 +47,9 @@ def decide(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str], m
     """The consensus of a task's annotations.
 
     Args:
-        annotations: as the server's API gives them.
+        annotations: the task's annotations, as the server's API returns them.
         names: account number -> name of the person.
-        min_agreement: the share of the votes that the winner needs in addition to the majority, 0..1.
+        min_agreement: least share of the votes for the winning class, 0..1; a majority is always needed.
     """
     votes: list[tuple[str, str]] = []
     without_class: set[str] = set()
@@ -71,7 +71,7 @@ def decide(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str], m
 
 
 def _latest(annotations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The last annotation of each account. Annotations of a deleted account, which has no number, are all kept."""
+    """The latest annotation of each account. A deleted account has no number: all its annotations are kept."""
     last: dict[int, Mapping[str, Any]] = {}
     for annotation in sorted(annotations, key=lambda each: (str(each.get("updated_at") or ""), _number(each))):
         last[_account(annotation) or -_number(annotation)] = annotation
@@ -83,7 +83,7 @@ def _number(annotation: Mapping[str, Any]) -> int:
 
 
 def _account(annotation: Mapping[str, Any]) -> int:
-    """The number of the account that made the annotation; 0 where it was deleted."""
+    """The number of the account that made the annotation; 0 if the account was deleted."""
     completed_by = annotation.get("completed_by")
     return int((completed_by.get("id") if isinstance(completed_by, Mapping) else completed_by) or 0)
 

@@ -1,8 +1,8 @@
-"""The labelling interface of a project: the page that biologists label on, made from a taxonomy and read back.
+"""The labeling interface of a project: the page on which biologists label. This module makes and reads it.
 
-Invariant: a stored label is always the name of a class. Where a class has a title, people see the title and Label
-Studio stores the ``alias``, which is the name. Interface, predictions and annotations use no other control names than
-`FROM_CLASS`, `FROM_UNSURE` and `TO_IMAGE`, so a pre-label always finds its control.
+Invariant: a stored label is always the name of a class. If a class has a title, people see the title and Label Studio
+stores the ``alias``, which is the name. The interface, the predictions and the annotations use only the control names
+`FROM_CLASS`, `FROM_UNSURE` and `TO_IMAGE`, so Label Studio finds the control of each pre-label.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _STYLE = """
 
 
 def build_interface(taxonomy: Taxonomy) -> str:
-    """Label Studio's labelling configuration (XML) for a taxonomy."""
+    """Label Studio's labeling configuration (XML) for a taxonomy."""
     page = ET.Element("View", {"className": "pelagia"})
     ET.SubElement(page, "Style").text = _STYLE
     left = ET.SubElement(page, "View", {"className": "pelagia-image"})
@@ -71,13 +71,13 @@ def _choice(entry: LabelClass, title: str) -> ET.Element:
 
 
 def parse_interface(config: str) -> tuple[LabelClass, ...] | None:
-    """The classes of a labelling configuration; None where pull cannot read it.
+    """The classes of a labeling configuration; None if pull cannot read the configuration.
 
     A configuration that people edited in Label Studio can be read as long as it has ``<Choices name="class"
     toName="image">`` and ``<Image name="image">``.
 
     Raises:
-        StudioError: a choice cannot be the name of a class.
+        StudioError: the text of a choice cannot be the name of a class.
     """
     try:
         root = ET.fromstring(config)  # noqa: S314 - the server's own text, and expat expands no external entities
@@ -114,22 +114,23 @@ def _parse_choice(node: ET.Element) -> LabelClass:
 
 @dataclass(frozen=True)
 class Change:
-    """The interface that a project must get, and whether it differs from the present one."""
+    """The interface that a project must have, and whether the present interface must be replaced by it."""
 
     update: bool
     config: str
 
 
 def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str) -> Change:
-    """Whether the configuration of a project must be replaced by that of the taxonomy.
+    """Whether the configuration of a project must be replaced by the configuration made from the taxonomy.
 
-    Classes can be added, and hotkeys, titles and colours changed, at any time. Classes are removed, and another
-    interface is replaced, only while the project has no labels.
+    Classes can be added, and hotkeys, titles and colors can be changed, at any time. While the project has no labels,
+    classes can also be removed, and an interface that push did not make is replaced.
 
     Args:
         current: the project's configuration.
-        used: the project has annotations.
-        title: of the project, for messages.
+        taxonomy: the taxonomy that is pushed.
+        used: whether the project has annotations.
+        title: title of the project, for messages.
 
     Raises:
         StudioError: the configuration must not be replaced.
@@ -140,7 +141,7 @@ def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str) -> Ch
         return Change(_normal(current) != _normal(wanted), wanted)
     if found is None:
         raise StudioError(
-            f"the project '{title}' has labels and another labelling interface (no Choices named '{FROM_CLASS}' on an "
+            f"the project '{title}' has labels and another labeling interface (no Choices named '{FROM_CLASS}' on an "
             f"Image named '{TO_IMAGE}'): choose another project name"
         )
     lost = [entry.name for entry in found if entry.name not in taxonomy.names]
@@ -153,7 +154,7 @@ def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str) -> Ch
 
 
 def _normal(config: str) -> str:
-    """The configuration without differences that mean nothing, such as spaces between tags."""
+    """The configuration without differences that have no effect, such as spaces between tags."""
     try:
         return ET.canonicalize(config, strip_text=True)
     except ET.ParseError:
@@ -161,12 +162,12 @@ def _normal(config: str) -> str:
 
 
 def taxonomy_of(classes: Iterable[LabelClass], stored: Taxonomy | None, name: str) -> Taxonomy:
-    """The taxonomy of a pulled dataset: the one that push stored, and classes that were added in Label Studio later.
+    """The taxonomy of a pulled dataset: the stored taxonomy and the classes that were added in Label Studio later.
 
     Args:
-        classes: those of the project's interface.
-        stored: None where push stored none; the taxonomy then has no taxa.
-        name: of the taxonomy where none is stored.
+        classes: the classes of the project's interface.
+        stored: the taxonomy that push stored; if it is None, the result has no taxa.
+        name: name of the taxonomy if none is stored.
     """
     found = list(classes)
     if stored is None:
@@ -197,7 +198,7 @@ def _region(control: str, choice: str) -> dict[str, Any]:
 
 
 def read_result(result: Any) -> tuple[str, bool]:
-    """(class name, whether "Unsure" is ticked) of an annotation's ``result``; the name is empty where there is none."""
+    """(class name, whether "Unsure" is ticked) of an annotation's ``result``; the name is empty if it has no class."""
     chosen: dict[str, str] = {}
     for region in result if isinstance(result, list) else ():
         choices = (region.get("value") or {}).get("choices") or [] if isinstance(region, dict) else []

@@ -1,7 +1,7 @@
 """Projects and tasks on the server.
 
 Invariant: tasks are read page by page from the task list and never from the export endpoint, which times out on large
-projects. A task that push made has the SHA-256 of its image in its data, by which it is recognized.
+projects. A task that push made holds the SHA-256 of its image in its data; push and pull recognize the task by it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Project:
     """A project.
 
     Attributes:
-        config: its labelling configuration (XML).
+        config: the project's labeling configuration (XML).
         tasks: number of tasks.
-        annotations: number of annotations, with skipped ones.
-        model_version: of the predictions that annotators see.
+        annotations: number of annotations, including skipped annotations.
+        model_version: name of the model whose predictions annotators see.
     """
 
     id: int
@@ -36,7 +36,7 @@ class Project:
     model_version: str = ""
 
     def url(self, connection: Connection) -> str:
-        """The address of its page."""
+        """The address of the project's page."""
         return f"{connection.url}/projects/{self.id}/data"
 
 
@@ -45,7 +45,10 @@ class Task:
     """A task: one image to label.
 
     Attributes:
-        annotations, predictions: as the server's API gives them; empty unless `list_tasks` was called with ``whole``.
+        data: the data of the task, as the server's API returns it.
+        annotations: the annotations, as the server's API returns them; empty unless `list_tasks` was called with
+            ``whole``.
+        predictions: the same for the predictions.
     """
 
     id: int
@@ -55,7 +58,7 @@ class Task:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the image; empty where push did not make the task."""
+        """The SHA-256 of the image; empty if push did not make the task."""
         return str(self.data.get("sha256", ""))
 
 
@@ -72,10 +75,10 @@ def list_projects(connection: Connection) -> list[Project]:
 
 
 def find_project(connection: Connection, title: str) -> Project | None:
-    """The project with exactly this title; None where there is none.
+    """The project with exactly this title; None if no project has it.
 
     Raises:
-        StudioError: several projects have it.
+        StudioError: several projects have this title.
     """
     same = [project for project in list_projects(connection) if project.title == title]
     if len(same) > 1:
@@ -90,7 +93,7 @@ def require_project(connection: Connection, title: str) -> Project:
     """The project with exactly this title.
 
     Raises:
-        StudioError: no project or several projects have it.
+        StudioError: no project or several projects have this title.
     """
     found = find_project(connection, title)
     if found is None:
@@ -126,8 +129,10 @@ def list_tasks(
     """All tasks of a project, ordered by number.
 
     Args:
-        whole: with their annotations and predictions.
-        progress: called with (tasks read, all tasks) after each page.
+        connection: the connection to the server.
+        project: the project to read.
+        whole: whether to read also the annotations and predictions of the tasks.
+        progress: called with (tasks read, total tasks) after each page.
     """
     page, done, total = 1, 0, 1
     while done < total:

@@ -1,7 +1,7 @@
-"""`pelagia label pull`: the labels that people submitted, as a dataset.
+"""`pelagia label pull`: makes a dataset from the labels that people submitted.
 
 Invariant: each task of the project is either in the dataset or counted in ``left_out`` with its reason. An image is
-used only if its bytes are those that were pushed (the task has their SHA-256).
+used only if its bytes are the bytes that were pushed (the task holds their SHA-256).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from pelagia_labeling.tasks.project import Project, Task, list_tasks, require_pr
 from pelagia_labeling.tasks.storage import LOCAL_FILES, RESERVED, folder_name_of, stored_taxonomy
 
 GROUP_COLUMNS = ("group", "station", "sample", "track")
-"""The first of these that a task has is the group column, where the caller names none."""
+"""If the caller names no group column, the first of these columns that a task has is the group column."""
 
 
 class Dispute(NamedTuple):
@@ -44,11 +44,12 @@ class PullReport:
     """The dataset of a pull, and what was left out.
 
     Attributes:
+        dataset: the dataset that was made.
         tasks: number of tasks of the project.
         left_out: reason -> number of images: skipped, unsure, unlabelled, disputed, and what `write_dataset` dropped.
         disputed: the images without a majority.
-        group_column: the column that the groups come from; None where every image is its own group.
-        by_annotator: name of a person -> number of their votes for a class.
+        group_column: the column that the groups come from; None if every image is its own group.
+        by_annotator: name of an annotator -> number of images for which this annotator named a class.
     """
 
     dataset: Dataset
@@ -72,18 +73,24 @@ def pull(
     join_near_duplicates: bool = True,
     progress: ProgressCallback = lambda done, total: None,
 ) -> PullReport:
-    """Makes the dataset ``out`` of a project's submitted labels.
+    """Makes the dataset ``out`` from a project's submitted labels.
 
     Args:
+        connection: the connection to the server.
+        project: title of the project.
+        out: the dataset folder to make.
         group_column: images with the same value in this column of the tasks stay in one split.
-        min_agreement: the share of the votes that a label needs, in addition to the majority.
-        licence: of the images whose task has no column ``licence``.
-        progress: called with (tasks read, all tasks).
+        seed: seed of the random splits.
+        fractions: shares of the training, validation and test splits; their sum is 1.
+        min_agreement: least share of the votes for the label, 0..1; a majority is always needed.
+        licence: licence of the images whose task has no column ``licence``.
+        join_near_duplicates: whether near-duplicates stay in one split.
+        progress: called with (tasks read, total tasks).
 
     Raises:
-        InputError: ``out`` exists, or the tasks have no such column.
+        InputError: ``out`` exists, or the tasks have no column ``group_column``.
         StudioError: there is no such project, its interface cannot be read, or the server fails.
-        DatasetError: there is no label, or no image that can be used.
+        DatasetError: there is no label that can be used, or no image that can be used.
     """
     refuse_existing(out, "dataset")
     found = require_project(connection, project)
@@ -99,7 +106,7 @@ def pull(
 
 
 _Results = Sequence[tuple[Task, Consensus]]
-"""Each task of the project, without its annotations, and what they say together."""
+"""Each task of the project, without its annotations, and the consensus of its annotations."""
 
 
 def _require_classes(project: Project) -> tuple[LabelClass, ...]:
@@ -115,7 +122,7 @@ def _require_classes(project: Project) -> tuple[LabelClass, ...]:
 def _read_results(
     connection: Connection, project: Project, min_agreement: float, progress: ProgressCallback
 ) -> _Results:
-    """Reads all tasks and decides on a label for each. Raises DatasetError where no task has one."""
+    """Reads all tasks and decides on a label for each. Raises DatasetError if no task has a label."""
     names = _accounts(connection)
     results = [
         (Task(task.id, task.data), decide(task.annotations, names, min_agreement))
@@ -136,9 +143,9 @@ def _no_label(title: str, reasons: Mapping[str, int]) -> str:
         return f"the project '{title}' has no task: add images with `pelagia label push`"
     if set(reasons) == {UNLABELLED}:
         tasks = reasons[UNLABELLED]
-        return f"nobody has labelled anything in '{title}' yet ({tasks} tasks): open the project and label images"
+        return f"no image of '{title}' is labeled yet ({tasks} tasks): open the project and label images"
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-    return f"no task of '{title}' has a label that can be used: {counts}"
+    return f"no task of '{title}' has a label that can be used ({counts}): open the project and label images"
 
 
 def _taxonomy(connection: Connection, project: Project, classes: Sequence[LabelClass], results: _Results) -> Taxonomy:
@@ -155,14 +162,16 @@ def _write(
     split: SplitMeta,
     licence: str,
 ) -> Dataset:
-    """Fetches the labelled images and writes the dataset."""
+    """Fetches the labeled images and writes the dataset."""
     labelled = [(task, consensus) for task, consensus in results if consensus.class_name]
     with tempfile.TemporaryDirectory(prefix="pelagia-pull-") as scratch:
         files = _fetch(connection, [task for task, _ in labelled], Path(scratch))
         candidates, unusable = _candidates(labelled, files, taxonomy, split.group_column, licence)
         if not candidates:
+            counts = ", ".join(f"{count} {reason}" for reason, count in unusable.items())
             raise DatasetError(
-                f"none of the {len(labelled)} labelled images of '{project.title}' can be used: {dict(unusable)}"
+                f"none of the {len(labelled)} labeled images of '{project.title}' can be used ({counts}): "
+                "see `pelagia studio doctor`"
             )
         return write_dataset(
             out,
@@ -171,7 +180,7 @@ def _write(
             taxonomy=taxonomy,
             split=split,
             left_out=dict(_reasons(results) + unusable),
-            conflicts="drop",  # two tasks of one image with two classes: both are left out, counted and listed
+            conflicts="drop",  # if two tasks of one image have two classes, both are left out, counted and listed
         )
 
 
@@ -189,7 +198,7 @@ def _report(dataset: Dataset, results: _Results) -> PullReport:
 
 
 def _accounts(connection: Connection) -> dict[int, str]:
-    """Account number -> e-mail address, or the name of an account that has none."""
+    """Account number -> e-mail address, or the user name if the account has no e-mail address."""
     with connection.doing("listing the accounts"):
         users = connection.client.users.list()
     return {int(user.id): str(user.email or user.username or "") for user in users}
@@ -209,10 +218,13 @@ def _choose_group_column(named: str | None, tasks: Sequence[Task]) -> str | None
 
 
 def _fetch(connection: Connection, tasks: Sequence[Task], scratch: Path) -> list[Path | str]:
-    """For each task the file of its original image, or the reason why there is none.
+    """For each task, the file of its original image, or the reason why there is no such file.
 
     Args:
-        scratch: folder for images that come over HTTP, because this machine does not see the server's disk.
+        connection: the connection to the server.
+        tasks: the tasks whose images are needed.
+        scratch: folder for images that are fetched over HTTP, which happens if this machine cannot read the server's
+            disk.
     """
     root = connection.document_root
 
@@ -228,10 +240,10 @@ def _fetch(connection: Connection, tasks: Sequence[Task], scratch: Path) -> list
 
 
 def _download(connection: Connection, task: Task, scratch: Path) -> Path | str:
-    """The image of a task, fetched over HTTP into a file of ``scratch``; or the reason why there is none."""
+    """The file in ``scratch`` with the image of a task, fetched over HTTP; or the reason why there is no such file."""
     relative, displayed = str(task.data.get("file") or ""), str(task.data.get("image") or "")
     if not relative and not displayed.startswith("/"):
-        return "elsewhere"  # somebody made this task by hand, with an image on another server
+        return "elsewhere"  # the task was made by hand, with an image on another server
     what = f"fetching the image of task {task.id}"
     try:
         if relative:
@@ -253,7 +265,7 @@ def _download(connection: Connection, task: Task, scratch: Path) -> Path | str:
 def _candidates(
     labelled: _Results, files: Sequence[Path | str], taxonomy: Taxonomy, group_column: str | None, licence: str
 ) -> tuple[list[Candidate], Counter[str]]:
-    """The candidates for the dataset, and reason -> number of the labelled images that cannot be used."""
+    """The candidates for the dataset; and reason -> number of labeled images that cannot be used."""
     candidates = []
     unusable: Counter[str] = Counter()
     for (task, consensus), file in zip(labelled, files, strict=True):

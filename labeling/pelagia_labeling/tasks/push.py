@@ -1,8 +1,9 @@
-"""`pelagia label push`: images, and the predictions of a model, into a Label Studio project.
+"""`pelagia label push`: adds images, and the predictions of a model, to a Label Studio project.
 
-Invariant: a project has one task for each image, whoever pushes and how often. Tasks are recognized by the SHA-256 of
-their image. They are read from the server before any is added, and counted afterwards, as an import of a push that was
-killed may still have been under way. So a push can be killed at any moment and repeated.
+Invariant: a project has one task per image, even if several people push the same image several times. Tasks are
+recognized by the SHA-256 of their image. They are read from the server before a task is added, and counted afterwards,
+because the server may still be completing the import of a push that was killed. So a push can be killed at any moment
+and repeated.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pelagia_labeling.tasks.project import Project, find_project, get_project, l
 from pelagia_labeling.tasks.storage import StoredImage, open_storage, store_image, store_taxonomy
 
 CHUNK = 1000
-"""Images, or pre-labels, that one request adds."""
+"""Number of images, or of pre-labels, that one request adds."""
 
 SHORTEST_TITLE, LONGEST_TITLE = 3, 50
 
@@ -37,13 +38,14 @@ class PushReport:
     """What a push did.
 
     Attributes:
+        project_id: the number of the project.
         url: the address of the project's page.
-        added: number of tasks made.
-        present: number of images that had a task before.
-        duplicates: number of images with the same bytes as another image of the source; they share its task.
+        added: number of tasks that were made.
+        present: number of images that already had a task.
+        duplicates: number of images with the same bytes as another image of the source; both have the same task.
         bad: (path, reason) of images that cannot be used.
-        predictions_added: number of pre-labels attached, to new and to old tasks.
-        created: the project was made by this push.
+        predictions_added: number of pre-labels that were attached, to new and to old tasks.
+        created: whether this push made the project.
     """
 
     project_id: int
@@ -61,7 +63,7 @@ class Prelabels:
     """The predictions of a survey, as pre-labels.
 
     Attributes:
-        model_version: name of the survey and of its model, which Label Studio shows.
+        model_version: name of the survey and first digits of its model's SHA-256; Label Studio shows this text.
         by_sha256: SHA-256 of an image -> (most probable class, its probability).
     """
 
@@ -78,16 +80,19 @@ def push(
     predictions: Path | None = None,
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
-    """Makes or finds the project called ``project`` and gives it the images of ``src``.
+    """Finds or makes the project with the title ``project``, and adds the images of ``src`` to it.
 
     Args:
-        src: any input of `pelagia.sources`.
+        connection: the connection to the server.
+        src: any input that `pelagia.sources` can read.
+        project: title of the project.
+        taxonomy: the classes to choose from.
         predictions: a survey folder; the most probable class of each of its images becomes the pre-label of that image.
-        progress: called with (images pushed, all images).
+        progress: called with (images pushed, total images).
 
     Raises:
-        InputError: ``src`` or the name is wrong, or the survey has classes that the taxonomy lacks.
-        StudioError: the server refuses, the project has another interface, or there is no shared folder.
+        InputError: ``src`` or ``project`` is wrong, or the survey has classes that the taxonomy lacks.
+        StudioError: the server refuses a request, the project has another interface, or there is no shared folder.
     """
     title = _check_title(project.strip())
     prelabels = read_prelabels(predictions, taxonomy) if predictions is not None else None
@@ -118,7 +123,7 @@ def _check_title(title: str) -> str:
 
 @dataclass(frozen=True)
 class _PushedImages:
-    """The numbers of `PushReport`, and how many tasks the project then has."""
+    """The counts of `PushReport`, and the number of tasks that the project has after the push."""
 
     tasks: int
     added: int
@@ -130,7 +135,7 @@ class _PushedImages:
 def _push_images(
     connection: Connection, project: Project, src: Path, folder: Path, total: int, progress: ProgressCallback
 ) -> _PushedImages:
-    """Stores the images of ``src`` in ``folder``, and makes a task for each image that has none."""
+    """Stores the images of ``src`` in ``folder``, and makes a task for each image that has no task."""
     known = {task.sha256 for task in list_tasks(connection, project) if task.sha256}
     before = len(known)
     bad: list[tuple[str, str]] = []
@@ -175,7 +180,7 @@ def read_prelabels(survey: Path, taxonomy: Taxonomy) -> Prelabels:
 
 
 def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tuple[Project, bool]:
-    """The project, with the taxonomy's interface, and whether it was made now."""
+    """The project with the taxonomy's interface, and whether this push made it."""
     found = find_project(connection, title)
     if found is None:
         with connection.doing(f"making the project '{title}'"):
@@ -192,7 +197,7 @@ def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tup
         return get_project(connection, made.id), True
     change = reconcile(found.config, taxonomy, used=found.annotations > 0, title=title)
     if change.update:
-        with connection.doing(f"updating the labelling interface of '{title}'"):
+        with connection.doing(f"updating the labeling interface of '{title}'"):
             connection.client.projects.update(id=found.id, label_config=change.config, request_options=WRITE_OPTIONS)
     return found, False
 
@@ -220,7 +225,7 @@ def _stored_chunks(images: Iterable[SourceImage], folder: Path, source: str) -> 
 
 
 def _import_tasks(connection: Connection, project: Project, images: Sequence[StoredImage]) -> None:
-    """Makes the tasks of ``images`` in one request, which the server carries out completely or not at all."""
+    """Makes the tasks of ``images`` in one request. The server either makes all these tasks or none."""
     if not images:
         return
     with connection.doing(f"importing {len(images)} images"):
@@ -230,9 +235,9 @@ def _import_tasks(connection: Connection, project: Project, images: Sequence[Sto
 
 
 def _remove_duplicate_tasks(connection: Connection, project: Project, expected: int) -> None:
-    """Removes unlabelled tasks whose image has another task, where the project has more than ``expected`` tasks.
+    """If the project has more than ``expected`` tasks, removes unlabeled tasks whose image has another task.
 
-    A push that is killed during an import leaves such tasks: the server completes the import later.
+    Such tasks exist if a push was killed during an import, because the server completes the import later.
     """
     if get_project(connection, project.id).tasks <= expected:
         return

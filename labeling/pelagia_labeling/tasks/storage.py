@@ -1,8 +1,8 @@
-"""Images in the folder that the server serves files from, and the addresses under which a browser gets them.
+"""Stores images in the folder from which the server serves files, and gives the addresses that a browser opens.
 
 Invariant: the name of a file is the SHA-256 of its bytes. So its address needs no quoting, a later change of the
-original cannot change what was labelled, and a second copy does no harm. An image that browsers do not show (TIFF,
-BMP, 16 bits a channel) gets a PNG beside it for the labelling page; a dataset gets the original bytes.
+original cannot change what was labeled, and storing an image twice changes nothing. If browsers cannot show an image
+(TIFF, BMP, 16 bits per channel), a PNG is stored beside it for the labeling page; a dataset holds the original bytes.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ from pelagia_labeling.tasks.project import Project
 
 TAXONOMY_FILE = "taxonomy.yaml"
 LOCAL_FILES = "/data/local-files/"
-"""Path of the server under which it serves files of the document root."""
+"""Path on the server under which it serves the files of the document root."""
 
 RESERVED = ("image", "sha256", "file", "path", "source")
-"""Keys of a task's data that push sets; a manifest's column with such a name becomes ``survey_...``."""
+"""Keys of a task's data that push sets. A column of a manifest with such a name is stored as ``survey_...``."""
 
 _BROWSER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
 
 
 @dataclass(frozen=True)
 class StoredImage:
-    """An image in the server's folder, or the reason why it is not there.
+    """An image in the server's folder, or the reason why it is not stored there.
 
     Attributes:
-        path: its path in the source that was pushed.
-        sha256: of its bytes, 64 hex digits.
-        data: the data of its task.
-        fault: reason and detail; empty where the image is stored.
+        path: path of the image in the source that was pushed.
+        sha256: SHA-256 of the bytes of the image, 64 hex digits.
+        data: the data of the image's task.
+        fault: reason and detail; empty if the image is stored.
     """
 
     path: str
@@ -55,15 +55,15 @@ class StoredImage:
 
 
 def folder_of(root: Path, project: Project) -> Path:
-    """The project's folder in the document root. Its name ends with the project's number, as titles can be alike."""
+    """The project's folder in the document root. Its name ends with the project's number, because titles can repeat."""
     return root / f"{slug(project.title)[:40]}-{project.id}"
 
 
 def open_storage(connection: Connection, project: Project) -> Path:
-    """The project's folder, registered with the server as a local storage; otherwise the server serves no file of it.
+    """The project's folder, registered with the server as a local storage so that the server serves its files.
 
-    A folder that is registered already is found by the project's number, so a renamed project keeps it. Label Studio
-    never synchronizes the storage: tasks are made through the API.
+    A folder that is already registered is found by the project's number, so a renamed project keeps its folder. Label
+    Studio never synchronizes the storage: tasks are made through the API.
 
     Raises:
         StudioError: there is no shared document root, or the server refuses the folder.
@@ -77,7 +77,7 @@ def open_storage(connection: Connection, project: Project) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StudioError(f"cannot make {folder}: {error.strerror}") from None
+        raise StudioError(f"cannot make {folder}: {error.strerror}; fix this, then push again") from None
     with connection.doing(f"registering the folder {folder} as the project's local storage"):
         connection.client.import_storage.local.create(
             project=project.id,
@@ -102,9 +102,11 @@ def served_url(relative: str) -> str:
 
 
 def store_image(image: SourceImage, folder: Path, source: str) -> StoredImage:
-    """Checks an image and copies it into the project's folder, unless it is there.
+    """Checks an image and copies it into the project's folder, unless the folder already holds it.
 
     Args:
+        image: the image to store.
+        folder: the project's folder.
         source: name of the source that is pushed, for the task's data.
 
     Raises:
@@ -130,7 +132,7 @@ def store_image(image: SourceImage, folder: Path, source: str) -> StoredImage:
             _write_once(displayed, cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
     except OSError as error:
         raise StudioError(
-            f"cannot write {original}: {error.strerror}; fix that and push again: stored images are kept"
+            f"cannot write {original}: {error.strerror}; fix this, then push again: stored images are kept"
         ) from None
     data_of_push = {
         "image": served_url(_relative(displayed, folder)),
@@ -147,20 +149,20 @@ def _survey_columns(image: SourceImage) -> dict[str, str]:
 
 
 def _relative(file: Path, folder: Path) -> str:
-    """The path of a file of the project's folder below the document root."""
+    """The path of a file of the project's folder, relative to the document root."""
     return file.relative_to(folder.parent).as_posix()
 
 
 def _has_16_bits(data: bytes) -> bool:
-    """Whether this is a PNG with 16 bits a channel: byte 24 of a PNG is its bit depth."""
+    """Whether the data are a PNG with 16 bits per channel: byte 24 of a PNG is its bit depth."""
     return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10"
 
 
 def _write_once(target: Path, data: bytes) -> None:
     """Writes a file in one step, unless a file with this name and size exists: the name is the hash of the bytes.
 
-    It is not flushed to the disk, as that would take longer than everything else. After a power cut a file may be
-    short; the next push writes it again.
+    The file is not flushed to the disk, because flushing would take longer than everything else. After a power cut a
+    file may be incomplete; the next push writes it again.
     """
     if target.is_file() and target.stat().st_size == len(data):
         return
@@ -174,16 +176,16 @@ def _write_once(target: Path, data: bytes) -> None:
 
 
 def store_taxonomy(folder: Path, taxonomy: Taxonomy) -> None:
-    """Writes the whole taxonomy into the project's folder.
+    """Writes the complete taxonomy into the project's folder.
 
-    There nobody can change it by accident on the settings page, its size has no limit, and the server serves it over
-    HTTP to whoever pulls on another machine.
+    In this folder the taxonomy cannot be changed by accident on the settings page, and its size has no limit. The
+    server serves it over HTTP if labels are pulled on another machine.
     """
     write_text(folder / TAXONOMY_FILE, dump_yaml(taxonomy))
 
 
 def stored_taxonomy(connection: Connection, folder_name: str) -> Taxonomy | None:
-    """The taxonomy that `store_taxonomy` wrote, from the disk or over HTTP; None where none can be read."""
+    """The taxonomy that `store_taxonomy` wrote, read from the disk or over HTTP; None if it cannot be read."""
     if not folder_name:
         return None
     root, relative = connection.document_root, f"{folder_name}/{TAXONOMY_FILE}"
@@ -201,6 +203,6 @@ def stored_taxonomy(connection: Connection, folder_name: str) -> Taxonomy | None
 
 
 def folder_name_of(data: Mapping[str, Any]) -> str:
-    """The name of the project's folder, from the data of a task; empty where push did not make the task."""
+    """The name of the project's folder, from the data of a task; empty if push did not make the task."""
     name, slash, _ = str(data.get("file") or "").partition("/")
     return name if slash else ""

@@ -40,7 +40,8 @@ def test_a_server_that_dies_while_starting_is_quoted(tmp_path: Path, monkeypatch
     with pytest.raises(StudioError) as caught:
         start_studio(home)
     assert str(caught.value) == (
-        f"Label Studio ended while starting: OperationalError: disk I/O error (its log: {home / 'label-studio.log'})"
+        f"Label Studio ended while starting: OperationalError: disk I/O error (its log: {home / 'label-studio.log'}); "
+        "read the log, then try again"
     )
     known = read_studio(home)
     assert known is not None

@@ -75,7 +75,7 @@ def test_a_class_cannot_be_removed_from_a_project_with_labels() -> None:
 
 def test_another_interface_is_replaced_only_while_there_are_no_labels() -> None:
     assert reconcile(OTHER_INTERFACE, named("a"), used=False, title="p").update
-    with pytest.raises(StudioError, match="another labelling interface"):
+    with pytest.raises(StudioError, match="another labeling interface"):
         reconcile(OTHER_INTERFACE, named("a"), used=True, title="p")
 
 

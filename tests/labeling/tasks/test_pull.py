@@ -192,7 +192,7 @@ def test_nothing_to_pull_says_why(
     with pytest.raises(StudioError, match=f"there is no project '{project} x' at {connection.url}"):
         pull(connection, f"{project} x", tmp_path / "dataset")
     push(connection, make_images("a.png"), project, taxonomy)
-    with pytest.raises(DatasetError, match=r"nobody has labelled anything in .* yet \(1 tasks\)"):
+    with pytest.raises(DatasetError, match=r"no image of .* is labeled yet \(1 tasks\)"):
         pull(connection, project, tmp_path / "dataset")
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset" / "file").touch()

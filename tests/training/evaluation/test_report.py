@@ -86,9 +86,7 @@ def test_it_shows_every_part_and_its_images_are_there(page: Page, evaluation: Ev
     assert f"{interval.low:.3f}–{interval.high:.3f}" in tiles[1]
     images = page.locator("img")
     assert images.count() > 5
-    assert page.evaluate(
-        "[...document.images].every(one => one.naturalWidth === 96 && one.alt.startsWith('labelled '))"
-    )
+    assert page.evaluate("[...document.images].every(one => one.naturalWidth === 96 && one.alt.startsWith('labeled '))")
     assert page.locator("svg").count() == 4
     assert page.evaluate("[...document.querySelectorAll('svg')].every(one => one.parentElement.ariaLabel.length > 20)")
     assert page.evaluate("new Set([...document.querySelectorAll('[id]')].map(one => one.id)).size") == page.evaluate(

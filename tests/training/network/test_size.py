@@ -84,7 +84,7 @@ def test_the_gate_fails_where_the_manifest_states_other_sizes(
     sized_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exporting, "sizes_of", lambda records: sizes_of(records) * 2)
-    with pytest.raises(ParityError, match="does not give the trainer's answers"):
+    with pytest.raises(ParityError, match="does not give the trainer's outputs"):
         export(sized_run, tmp_path / "model.onnx")
 
 

@@ -143,7 +143,7 @@ def test_a_run_that_was_trained_on_held_out_images_is_refused_as_teacher_and_as_
 
 
 def test_more_folds_than_groups_are_refused_before_anything_is_trained(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="fold .* of 100 would hold no image: the dataset has too few groups"):
+    with pytest.raises(DatasetError, match="fold .* of 100 would hold out no image: the dataset has too few groups"):
         cross_validate(config_of(dataset), 100, tmp_path / "cv")
     assert not (tmp_path / "cv").exists()
 

@@ -389,7 +389,7 @@ def test_all_faults_come_in_one_message_before_torch_is_imported(tmp_path: Path)
         "  - train.lr: 'log:0..1' begins at 0: LOW of a logarithmic range must be greater than 0",
         f"  - 'train.lr' {form}",
         f"  - train.soup: '2' {form}, with two values or more",
-        "  - train.mixup: the key is given twice; keep one --search or one --set of it",
+        "  - train.mixup: the key is given twice; give it once, by --search or --set",
         "  - data.workers cannot be searched: the metrics do not depend on it; set it with --set",
         "  - data.exclude cannot be searched: metrics on different images cannot be compared; set it with --set",
         "  - seed cannot be searched: a lucky seed is not a better config; set it with --set",

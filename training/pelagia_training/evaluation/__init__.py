@@ -1,1 +1,1 @@
-"""Measuring a model on a split, and the report."""
+"""Measures a model on a split and writes the report."""

@@ -1,4 +1,4 @@
-"""How well a model's calibration, thresholds and out-of-distribution score work on labelled images.
+"""How well a model's calibration, thresholds and out-of-distribution score work on labeled images.
 
 `pelagia evaluate` and its report call these functions. Validation images give optimistic results, because the
 temperatures and thresholds were fitted on them.
@@ -25,11 +25,13 @@ class Assessment:
     """Results of a model's calibration, decision rule and out-of-distribution score on a split.
 
     Attributes:
-        error_before: expected calibration error with every temperature 1; None where no temperature was fitted.
+        error_before: expected calibration error with every temperature set to 1; None if no temperature was fitted.
         error: expected calibration error with the model's temperatures.
         error_by_chance: the error that a perfectly calibrated model would show on this number of images.
-        target_precision: that the thresholds were chosen for; None where the model has no thresholds.
-        by_thresholds, by_roll_up: by the class thresholds alone, and with taxa; None where the model has no thresholds.
+        target_precision: the precision for which the thresholds were chosen; None if the model has no thresholds.
+        by_thresholds: share of accepted images and their precision, if only the class thresholds are used; None if the
+            model has no thresholds.
+        by_roll_up: the same with roll-up to taxa.
         known_flagged: share of images of the model's classes that are called unknown; None without a score.
         unknown_flagged: the same share for images of other classes; None without a score or without such images.
     """
@@ -68,7 +70,7 @@ class Assessment:
 
 
 def scores_of(predictions: Sequence[Prediction]) -> NDArray[np.float32] | None:
-    """The out-of-distribution scores of images that did not fail: float32; None where no image has a score."""
+    """The out-of-distribution scores of the images that have one: float32, 1-D; None if no image has a score."""
     scores = [prediction.unknown for prediction in predictions if prediction.unknown is not None]
     return np.array(scores, np.float32) if scores else None
 
@@ -80,13 +82,13 @@ def assess(
     scores: NDArray[np.float32] | None = None,
     scores_of_others: NDArray[np.float32] | None = None,
 ) -> Assessment:
-    """Compares a model's answers with the labels.
+    """Measures calibration, decision rule and out-of-distribution score against the labels.
 
     Args:
-        metadata: of the model.
-        probabilities: float32, N x classes, as the runner gives them.
+        metadata: the model's metadata.
+        probabilities: float32, N x classes, as the runner returns them.
         targets: int64, N, the labels' class indices.
-        scores: float32, N, out-of-distribution scores; None where the model computes none.
+        scores: float32, N, out-of-distribution scores; None if the model computes no score.
         scores_of_others: float32, scores of images of classes that the model does not know; None without such images.
     """
     before = None

@@ -1,7 +1,7 @@
 """Charts as SVG text for an HTML page, drawn by matplotlib; they need no network and no script.
 
-Invariant: a chart takes its text colour and its font from the page, so it is readable in light and in dark mode. Its
-identifiers begin with its own name, so that one page can hold several charts. The same data give the same text.
+Invariant: a chart takes its text color and its font from the page, so it is readable in light and in dark mode. Its
+identifiers begin with the chart's name, so that one page can hold several charts. The same data give the same text.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _STYLE: Any = {
 
 
 def reliability_chart(reliability: ReliabilityDiagram) -> str:
-    """The reliability diagram: accuracy against confidence, one dot a bin; the diagonal is perfect calibration."""
+    """The reliability diagram: accuracy against confidence, one dot per bin; the diagonal is perfect calibration."""
 
     def draw(axes: Axes) -> None:
         low = min(0.9, *reliability.confidence, *reliability.accuracy) - 0.03
@@ -53,11 +53,11 @@ def reliability_chart(reliability: ReliabilityDiagram) -> str:
 
 
 def curves_chart(name: str, curves: Mapping[str, Sequence[float]], ylabel: str) -> str:
-    """Lines over epochs 1, 2, ...
+    """A chart of one or more curves over the epochs 1, 2, ...
 
     Args:
         name: prefix of the SVG's identifiers, letters only.
-        curves: label of a line -> its values, one an epoch.
+        curves: label of a curve -> its values, one value per epoch.
         ylabel: label of the vertical axis.
     """
 

@@ -1,6 +1,7 @@
-"""`pelagia evaluate`: metrics of a model on a dataset's split.
+"""`pelagia evaluate`: computes the metrics of a model on a dataset's split.
 
-Invariant: the images go through the runner that `pelagia classify` uses, so the metrics hold in the field.
+Invariant: the images go through the runner that `pelagia classify` uses, so the metrics also apply to
+`pelagia classify`.
 """
 
 from __future__ import annotations
@@ -34,24 +35,24 @@ from pelagia_training.figures.metrics import (
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's answers on a split, and the metrics that follow from them.
+    """A model's predictions on a split, and the metrics computed from them.
 
     Attributes:
-        model: its name.
+        model: the model's file name, or the name of the run.
         model_sha256: SHA-256 of the model file; empty for a run that is not exported yet.
-        dataset: its name.
-        fingerprint: of the dataset.
+        dataset: the dataset's name.
+        fingerprint: the dataset's fingerprint.
         split: name of the split.
         failed: number of images that could not be read.
         unknown: class -> number of images left out because the model does not know the class.
         classes: the model's classes.
-        records: the N images that were compared.
+        records: the N images whose predictions were compared with the labels.
         targets: int64, N, the index of each image's label in ``classes``.
-        probabilities: float32, N x classes.
-        confusion: int64, classes x classes; rows are labels, columns are predictions.
-        metrics: of ``confusion``.
-        reliability: of ``probabilities``.
-        intervals: of the metrics, by resampling groups.
+        probabilities: float32, N x classes, the predicted probabilities.
+        confusion: int64, classes x classes, the confusion matrix; rows are labels, columns are predictions.
+        metrics: the metrics computed from ``confusion``.
+        reliability: the reliability diagram computed from ``probabilities``.
+        intervals: the confidence intervals of the metrics, computed by resampling groups.
         assessment: results of the model's own decision rule; None for a run that is not exported yet.
     """
 
@@ -88,7 +89,7 @@ class Evaluation:
 
     @property
     def headline(self) -> dict[str, float]:
-        """The metrics that have an interval in ``intervals.headline``, by the same names."""
+        """The metrics that have an interval in ``intervals.headline``, under the same names."""
         return {**self.metrics.headline, "ece": self.reliability.error}
 
 
@@ -98,10 +99,16 @@ def evaluate(
     split: str = "test",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Evaluation:
-    """Classifies a split (train, val, test or all) and compares the answers with the labels.
+    """Classifies a split (train, val, test or all) and compares the predictions with the labels.
 
-    Images of classes that the model does not know are left out of the metrics and counted. A model of a fold, evaluated
-    on its own dataset, is evaluated on the fold's splits. ``progress`` gets the images done and the images in all.
+    Images of classes that the model does not know are left out of the metrics and counted. If the model was trained on
+    a cross-validation fold of this dataset, that fold's splits are used.
+
+    Args:
+        model: the model.
+        dataset: the dataset.
+        split: name of the split.
+        progress: called with (images done, total images).
 
     Raises:
         InputError: there is no such split.
@@ -118,7 +125,8 @@ def evaluate(
     if not answered:
         raise DatasetError(
             f"nothing to compare in the split '{split}' of {dataset.root}: {failed} images failed, "
-            f"{unknown.total()} are of classes that the model does not know ({first_few(unknown) or 'none'})"
+            f"{unknown.total()} are of classes that the model does not know ({first_few(unknown) or 'none'}); "
+            "choose another split, or a dataset with the model's classes"
         )
     compared = [record for record, _ in answered]
     probabilities = np.stack([answer.probabilities for _, answer in answered if answer.probabilities is not None])
@@ -146,13 +154,18 @@ def evaluation_of(
     unknown: dict[str, int] | None = None,
     assessment: Assessment | None = None,
 ) -> Evaluation:
-    """Every metric of answers that were computed before; the other arguments are as in `Evaluation`.
+    """Computes all metrics from existing predictions.
 
     Args:
-        records: one or more images, all of ``classes``.
-        probabilities: float32, N x classes, one row a record.
-        split: name of the set of ``records``.
-        model: name and SHA-256.
+        records: one or more images; all their labels are in ``classes``.
+        probabilities: float32, N x classes, one row per record.
+        classes: the model's classes.
+        dataset: the dataset that holds the images.
+        split: name of the split that ``records`` form.
+        model: name and SHA-256 of the model.
+        failed: number of images that could not be read.
+        unknown: class -> number of images left out because the model does not know the class.
+        assessment: results of the model's own decision rule; None for a run that is not exported yet.
     """
     targets = targets_of(records, classes)
     confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(classes))
@@ -179,7 +192,7 @@ def evaluation_of(
 def _classify(
     model: ModelFile, dataset: Dataset, records: Sequence[Record], progress: Callable[[int, int], None]
 ) -> list[Prediction]:
-    """The runner's answer for each record, in the same order."""
+    """The runner's prediction for each record, in the same order."""
     images = (SourceImage(record.path, dataset.file(record), record.extra) for record in records)
     predictions: list[Prediction] = []
     for batch in predict(images, model):

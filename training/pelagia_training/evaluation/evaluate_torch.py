@@ -1,6 +1,7 @@
-"""Evaluation of a run in torch, without an exported model: for cross-validation, `pelagia leak` and unexported runs.
+"""Evaluates a run in PyTorch, without an exported model: for cross-validation, `pelagia leak` and unexported runs.
 
-Metrics that must hold in the field come from `pelagia_training.evaluation.evaluate`, which runs the exported file.
+Metrics that must also apply to `pelagia classify` come from `pelagia_training.evaluation.evaluate`, which runs the
+exported file.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from pelagia_training.runs.load import dataset_of, load_trained
 
 
 def evaluate_run(run: Path, split: str) -> Evaluation:
-    """Metrics of a run's best weights on a split of its dataset.
+    """Computes the metrics of a run's best weights on a split of the run's dataset.
+
+    Args:
+        run: the run folder.
+        split: train, val, test or all.
 
     Raises:
         InputError, DatasetError: the run or its dataset is missing or damaged, or the split has no image to compare.

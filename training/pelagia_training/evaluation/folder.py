@@ -1,10 +1,10 @@
 """The folder that `pelagia evaluate --out` makes: an evaluation as an HTML page, as CSV tables and as JSON.
 
-report.html      everything, for people
-metrics.json     every metric with its interval
-per_class.csv    one row a class
-confusion.csv    counts; rows are labels, columns are predictions
-confusion.png    the same as a picture
+report.html      the report for people, with all results
+metrics.json     every metric with its confidence interval
+per_class.csv    the metrics of each class, one row per class
+confusion.csv    the counts of the confusion matrix; rows are labels, columns are predictions
+confusion.png    a picture of the confusion matrix
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves
     """Writes the new folder ``out``.
 
     Args:
-        evaluation: what to write.
-        dataset: that the evaluation is of; the page shows some of its images.
+        evaluation: the evaluation to write.
+        dataset: the evaluated dataset; the page shows some of its images.
         out: the folder to make.
-        curves: learning curves of the run that made the model.
+        curves: learning curves of the run that made the model; None if they are not known.
 
     Raises:
         InputError: ``out`` exists.
@@ -44,7 +44,7 @@ def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves
 
 
 def per_class(evaluation: Evaluation) -> list[tuple[str, str, str, str, int]]:
-    """Class, precision, recall, F1 with four decimals, support."""
+    """One row per class: its name, precision, recall and F1 with four decimals, and support (number of images)."""
     metrics = evaluation.metrics
     columns = ([f"{value:.4f}" for value in values] for values in (metrics.precision, metrics.recall, metrics.f1))
     return list(zip(evaluation.classes, *columns, metrics.support.tolist(), strict=True))
@@ -55,7 +55,7 @@ _PER_CLASS_HEADER = ("class", *_METRICS, "support", *(f"{name}_{end}" for name i
 
 
 def _per_class_rows(evaluation: Evaluation) -> list[tuple[Cell, ...]]:
-    """The rows of `per_class` with the ends of the intervals; empty cells where there is no interval."""
+    """The rows of `per_class` with the ends of the intervals; the cells are empty if there is no interval."""
     return [
         (*row, *(cell for name in _METRICS for cell in _ends(evaluation.intervals.per_class[name][index])))
         for index, row in enumerate(per_class(evaluation))
@@ -67,7 +67,7 @@ def _ends(interval: Interval | None) -> tuple[str, str]:
 
 
 def as_json(evaluation: Evaluation) -> dict[str, object]:
-    """The evaluation as plain values. An interval is [low, high], or null."""
+    """The evaluation as values that JSON can hold. An interval is [low, high], or null if there is no interval."""
     metrics, intervals = evaluation.metrics, evaluation.intervals
     table = {
         name: {
@@ -100,7 +100,7 @@ def _pair(interval: Interval | None) -> list[float] | None:
 
 
 def _draw(evaluation: Evaluation, path: Path) -> None:
-    """Draws the confusion matrix: the colour is the share of the labelled class, the text is the count."""
+    """Draws the confusion matrix: the color is the share of the labeled class, the text is the count."""
     from matplotlib.figure import Figure
 
     counts = evaluation.confusion
@@ -113,7 +113,7 @@ def _draw(evaluation: Evaluation, path: Path) -> None:
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("predicted as")
-    axes.set_ylabel("labelled as")
+    axes.set_ylabel("labeled as")
     axes.set_title(
         f"{evaluation.model} on {evaluation.dataset} ({evaluation.split}: {evaluation.images} images, "
         f"{evaluation.groups} groups)\n"

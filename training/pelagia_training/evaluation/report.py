@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that needs no network and no other file.
+"""Writes an evaluation as one HTML page that needs no network and no other file.
 
 Invariant: the template escapes every text, because people choose the names of classes, files and stations. Only the
 charts, which `pelagia_training.evaluation.charts` draws, are inserted as markup. The page's content security policy
@@ -40,7 +40,7 @@ _HEADLINES = {
 REPORT_FILE = "report.html"
 
 Curves = Mapping[str, Sequence[float]]
-"""Columns of a run's `metrics.csv`, one value an epoch."""
+"""Columns of a run's `metrics.csv`, one value per epoch."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,9 @@ def write_report(
 
     Args:
         path: the file to write.
-        evaluation: what the page shows.
-        dataset: that the evaluation is of; some of its images are shown.
-        curves: learning curves of the run that made the model.
+        evaluation: the evaluation to show.
+        dataset: the evaluated dataset; the page shows some of its images.
+        curves: learning curves of the run that made the model; None if they are not known.
     """
     page = render(
         "report.html",
@@ -138,14 +138,14 @@ def _group_section(evaluation: Evaluation, dataset: Dataset) -> dict[str, object
 
 
 def render(template: str, **values: object) -> str:
-    """The HTML text of a template in `pages/`; every value is escaped."""
+    """The HTML text of a template in `pages/`, filled with ``values``; every value is escaped."""
     loader = jinja2.PackageLoader("pelagia_training.evaluation", "pages")
     pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     return pages.get_template(template).render(**values)
 
 
 def thumbnail(dataset: Dataset, record: Record, alt: str, lines: Sequence[str]) -> Thumbnail | None:
-    """A small copy of a dataset's image; None where the image cannot be read."""
+    """A small copy of a dataset's image; None if the image cannot be read."""
     try:
         pixels = load(dataset.file(record).read_bytes(), _THUMB)
     except (OSError, ImageError):
@@ -173,8 +173,8 @@ def _headline(evaluation: Evaluation) -> list[dict[str, str]]:
 def _interval_note(evaluation: Evaluation) -> str:
     return (
         f"{evaluation.images} images of {evaluation.groups} group{'s' * (evaluation.groups != 1)}. Below each value: "
-        "its 95% confidence interval, by resampling the groups (bootstrap). The interval does not cover how much "
-        "another training run would differ."
+        "its 95% confidence interval, computed by resampling the groups (bootstrap). The interval does not include the "
+        "differences between training runs."
     )
 
 
@@ -285,14 +285,14 @@ def _confident_mistakes(evaluation: Evaluation, dataset: Dataset) -> list[Thumbn
 def _most_confident(
     evaluation: Evaluation, dataset: Dataset, indices: Matrix, most: int, *, named: bool
 ) -> list[Thumbnail]:
-    """The images of ``indices`` with the highest confidence, highest first; ``named``: with their classes below."""
+    """At most ``most`` of the images ``indices``, most confident first; ``named``: whether to print their classes."""
     grouped = evaluation.groups < evaluation.images
     confidence = evaluation.probabilities[indices].max(axis=1)
     images = []
     for index in indices[np.argsort(-confidence, kind="stable")][:most]:
         record, prediction = evaluation.records[index], evaluation.classes[evaluation.predicted[index]]
         probability = f"{float(evaluation.probabilities[index].max()):.2f}"
-        alt = f"labelled {record.class_name}, predicted {prediction}: {record.source or record.path}"
+        alt = f"labeled {record.class_name}, predicted {prediction}: {record.source or record.path}"
         classes = (f"{prediction} {probability}", f"label: {record.class_name}")
         lines = (classes if named else (probability,)) + ((record.group,) if grouped else ())
         images.append(thumbnail(dataset, record, alt, lines))
@@ -326,7 +326,7 @@ def _curves(curves: Curves) -> list[Chart]:
 
 
 def _groups(evaluation: Evaluation) -> Table | None:
-    """The largest groups, one row each; None where every group holds a single image."""
+    """The table of the largest groups, one row per group; None if every group holds a single image."""
     if evaluation.groups == evaluation.images:
         return None
     names, group_of = np.unique([record.group for record in evaluation.records], return_inverse=True)
@@ -352,7 +352,7 @@ def _groups_text(evaluation: Evaluation, dataset: Dataset, groups: Table | None)
     by = f"The groups are the values of \u201c{column}\u201d. " if column else ""
     most = f"The table shows the {_MOST_GROUPS} largest of {evaluation.groups} groups. "
     shown = most if evaluation.groups > _MOST_GROUPS else ""
-    return f"{by}{shown}Check a group that is much worse than the others. Values of small groups vary by chance."
+    return f"{by}{shown}Check the images of a group that is much worse than the others. Small groups vary by chance."
 
 
 def _data_text(dataset: Dataset) -> str:

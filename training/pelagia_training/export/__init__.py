@@ -1,1 +1,1 @@
-"""From a run to one ONNX file, through the parity gate."""
+"""Exports a run as one ONNX file that has passed the parity gate."""

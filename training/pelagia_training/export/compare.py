@@ -1,4 +1,4 @@
-"""Speed and metrics of a float model and of a smaller one, both measured on this machine in one run."""
+"""Compares the speed and the metrics of a float model and a smaller model, both measured on this machine in one run."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from pelagia_inference.machine.setting import DEFAULT_BATCH
 from pelagia_training.evaluation.evaluate import Evaluation, evaluate
 
 LEAST_SPEED = 1.15
-"""Least speed-up for which a smaller model is worth using."""
+"""Least speed-up that makes a smaller model worth using."""
 MOST_LOSS = 0.01
-"""Most macro-F1 that it may lose."""
+"""Largest loss of macro-F1 that is allowed for a smaller model."""
 _TIMED_IMAGES = 64
 _ROUNDS = 9
 _SECONDS = 0.3
@@ -27,12 +27,12 @@ _SECONDS = 0.3
 
 @dataclass(frozen=True)
 class Comparison:
-    """A float model and a smaller one on a split.
+    """The results of a float model and of a smaller model on one split.
 
     Attributes:
         large: evaluation of the float model.
         small: evaluation of the smaller model.
-        speed: how many times as fast as the float model the smaller one is; None where they were not timed.
+        speed: time of the float model divided by the time of the smaller model; None if the speed was not measured.
     """
 
     large: Evaluation
@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def against(self) -> list[str]:
-        """Reasons not to use the smaller model; empty where it is worth using."""
+        """Reasons not to use the smaller model; empty if it is worth using."""
         reasons = []
         if self.speed is not None and self.speed < LEAST_SPEED:
             reasons.append(
@@ -70,8 +70,8 @@ def compare(
 
     Args:
         large: the float model.
-        small: the smaller model made of it.
-        dataset: to evaluate on.
+        small: the smaller model that was made from the float model.
+        dataset: the dataset on which both models are evaluated.
         split: train, val, test or all.
         timed: whether to measure the speed.
         report: called with a line of text for people.
@@ -90,12 +90,14 @@ def compare(
 
 
 def speed_ratio(first: ModelFile, second: ModelFile, images: Sequence[Fitted]) -> float:
-    """How many times as fast as ``first`` ``second`` is: the median over rounds in which they take turns on all cores.
+    """The time of ``first`` divided by the time of ``second``: above 1 if ``second`` is faster.
+
+    It is the median over several rounds. In each round the models run one after the other, on all cores.
 
     Args:
         first: a model.
         second: another model.
-        images: input of both models; split into batches of `DEFAULT_BATCH`.
+        images: the input of both models; it is split into batches of `DEFAULT_BATCH`.
     """
     batches = [stacked(images[start : start + DEFAULT_BATCH]) for start in range(0, len(images), DEFAULT_BATCH)]
 

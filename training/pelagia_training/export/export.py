@@ -48,7 +48,7 @@ _LARGEST_MODEL = 2_000_000_000  # bytes; protobuf's limit for one message
 
 @dataclass(frozen=True)
 class _GateImages:
-    """Validation images for the parity gate: their records, and the bytes of their files in the same order."""
+    """Validation images for the parity gate: their records, and the bytes of their files, in the same order."""
 
     records: Sequence[Record]
     encoded: Sequence[bytes]
@@ -68,16 +68,16 @@ def export(
     Args:
         run: the run folder.
         out: the .onnx file to make.
-        dataset: the folder of the run's dataset, where it was moved.
-        orientations: replaces `model.orientations` of the run's config.
-        load_for_training: the trainer's preprocessing, by default `load`; only tests of the gate give another one.
+        dataset: the folder of the run's dataset; needed only if the folder was moved after training.
+        orientations: a value that replaces `model.orientations` of the run's config.
+        load_for_training: the trainer's preprocessing, by default `load`; only tests of the gate replace it.
         report: called with a line of text for people.
 
     Raises:
         InputError: ``out`` exists, or ``run`` is not a run, or its weights are missing or damaged.
-        ConfigError: the network was not trained on that many orientations.
-        DatasetError: the dataset is missing, or is not the one that the run was trained on.
-        ParityError: the exported graph and the trained network disagree. No file is left behind.
+        ConfigError: the network was not trained on this number of orientations.
+        DatasetError: the dataset is missing, or the run was trained on another dataset.
+        ParityError: the exported graph and the trained network give different outputs. No file is left behind.
     """
     refuse_model(out)
     config, state = read_run(run)
@@ -97,10 +97,10 @@ def export(
 
 
 def to_onnx(network: Deployed, size: int) -> bytes:
-    """``network`` as a serialised ONNX ModelProto with a free batch axis.
+    """``network`` as a serialized ONNX ModelProto with a free batch axis.
 
     Args:
-        network: takes uint8, N x size x size x 3, RGB, 0..255.
+        network: the network; its input is uint8, N x size x size x 3, RGB, 0..255.
         size: side of the images in pixels.
 
     Raises:
@@ -138,7 +138,7 @@ def to_onnx(network: Deployed, size: int) -> bytes:
 def _calibrate(
     run: Path, config: TrainConfig, state: RunState, dataset: Dataset, report: Callable[[str], None]
 ) -> CalibratedNetwork:
-    """The trained network with temperatures, thresholds and, where possible, an out-of-distribution score."""
+    """The trained network with temperatures, thresholds and, if possible, an out-of-distribution score."""
     report("fitting temperatures, thresholds and the out-of-distribution score")
     known = _known(dataset, "train", state), _known(dataset, "val", state)
     network = load_trained(run, config, state)
@@ -158,7 +158,7 @@ def _trainer_answers(
     gate: _GateImages,
     load_for_training: Callable[[bytes], Image] | None,
 ) -> Answers:
-    """The network's answers in torch for the gate's images, with the trainer's preprocessing."""
+    """The network's outputs in PyTorch for the gate's images, with the trainer's preprocessing."""
     load_image = load_for_training or (lambda data: load(data, config.preprocess))
     with memory_kept():
         sizes = sizes_of(gate.records) if config.model.size else None
@@ -166,7 +166,7 @@ def _trainer_answers(
 
 
 def _write_checked(out: Path, graph: bytes, metadata: ModelMetadata, gate: _GateImages, expected: Answers) -> ModelFile:
-    """Writes the model ``out`` once it has passed the parity gate and its self-test. Raises ParityError."""
+    """Writes the model ``out`` if it passes the parity gate and its self-test. Raises ParityError if it does not."""
     pixel_sizes = [pixel_size_um(record.extra) for record in gate.records]
     with new_model(out) as candidate:
         write_model(candidate, graph, metadata)
@@ -177,7 +177,7 @@ def _write_checked(out: Path, graph: bytes, metadata: ModelMetadata, gate: _Gate
 
 
 def _with_orientations(config: TrainConfig, orientations: int | None) -> TrainConfig:
-    """The config with another `model.orientations`, if one is given. Raises ConfigError where it is not possible."""
+    """The config with ``orientations``, if given, as `model.orientations`. Raises ConfigError if it is not possible."""
     if orientations is None:
         return config
     document = config.model_dump()
@@ -186,7 +186,7 @@ def _with_orientations(config: TrainConfig, orientations: int | None) -> TrainCo
 
 
 def _known(dataset: Dataset, split: str, state: RunState) -> list[Record]:
-    """The images of a split that are of the run's classes."""
+    """The images of a split whose class is one of the run's classes."""
     return [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
 
 
@@ -198,7 +198,7 @@ def _read(dataset: Dataset, records: Sequence[Record]) -> list[bytes]:
 
 
 def _references(gate: _GateImages, expected: Answers) -> list[ReferenceImage]:
-    """The smallest validation image of each of a few classes, with the trainer's answers."""
+    """The smallest validation image of each of a few classes, with the trainer's outputs."""
     encoded, records = gate.encoded, gate.records
     chosen: dict[str, int] = {}
     for index in sorted(range(len(encoded)), key=lambda index: len(encoded[index])):

@@ -1,6 +1,6 @@
 """The last step of `pelagia train`: exports the model and writes the report on the validation split.
 
-Invariant: the run is complete before this step, and a failure here does not change it; `pelagia export` and
+Invariant: the run is complete before this step, and an error in this step does not change the run; `pelagia export` and
 `pelagia evaluate` can make both files again.
 """
 
@@ -28,7 +28,7 @@ def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> Mod
         report: called with a line of text for people.
 
     Raises:
-        PelagiaError: as `export`; the report then shows the network as torch runs it.
+        PelagiaError: the export failed; the report is then made from the PyTorch network.
     """
     config, state = read_run(run)
     (run / MODEL_FILE).unlink(missing_ok=True)
@@ -43,7 +43,7 @@ def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> Mod
 
 
 def report_without_model(run: Path) -> None:
-    """Writes the report of the network as torch runs it, without thresholds and out-of-distribution score."""
+    """Writes the report of the PyTorch network; it has no thresholds and no out-of-distribution score."""
     config, state = read_run(run)
     dataset = dataset_of(state.dataset, config, state)
     write_report(run / REPORT_FILE, evaluate_run(run, "val"), dataset, read_curves(run))

@@ -1,8 +1,8 @@
-"""The parity gate: every exported model must give the same answers as the trained network.
+"""The parity gate: every exported model must give the same outputs as the trained network.
 
-One side is the trainer: its preprocessing and torch. The other side is the field: the runner's preprocessing and ONNX
-Runtime, at batch sizes 1 and 8, on the encoded bytes of real validation images. The gate finds models that are
-preprocessed differently in the field, and models that the conversion has changed.
+The gate compares two sides on the encoded bytes of real validation images: the trainer (its preprocessing and PyTorch)
+and the runner (its preprocessing and ONNX Runtime, at batch sizes 1 and 8). It finds models whose images the runner
+preprocesses differently, and models that the conversion has changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pelagia.model.metadata import TOLERANCE, ModelFile, Parity
 from pelagia_inference.machine.session import Answers, Session, stacked
 
 GATE_IMAGES = 256
-"""Images that the gate takes at least, where the validation split has as many."""
+"""Least number of images that the gate uses; if the validation split has fewer images, the gate uses all of them."""
 BATCH_SIZES = (1, 8)
 
 
@@ -31,13 +31,13 @@ def trained_answers(
     load_for_training: Callable[[bytes], Image],
     sizes: NDArray[np.float32] | None = None,
 ) -> Answers:
-    """The trainer's answers, one image at a time, so that the batch has no effect on them.
+    """The trainer's outputs, computed one image at a time, so that the batch size has no effect on them.
 
     Args:
-        network: in torch, on the CPU.
+        network: the PyTorch network, on the CPU.
         encoded: the bytes of N image files.
         load_for_training: the trainer's preprocessing.
-        sizes: float32, N x 3, from the manifest, as in training; None where the network takes no sizes.
+        sizes: float32, N x 3, the image sizes from the manifest, as in training; None if the network takes no sizes.
     """
     network.eval()
     outputs = []
@@ -52,10 +52,10 @@ def trained_answers(
 
 @dataclass(frozen=True)
 class _Differences:
-    """How far the exported model's answers are from the trainer's, over all images and batch sizes.
+    """The differences between the outputs of the exported model and the trainer, over all images and batch sizes.
 
     Attributes:
-        top1: number of answers with another most probable class.
+        top1: number of predictions whose most probable class differs.
         probability: largest difference of a probability.
         score: largest difference of an out-of-distribution score.
     """
@@ -66,29 +66,30 @@ class _Differences:
 
 
 def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers, pixel_sizes: Sequence[float]) -> Parity:
-    """Compares the exported model's answers with ``expected``, the trainer's.
+    """Compares the exported model's outputs with ``expected``, the trainer's outputs.
 
     Args:
-        model: the exported file.
+        model: the exported model.
         encoded: the bytes of N image files.
-        expected: the trainer's answers for them.
-        pixel_sizes: micrometres along the side of a pixel, for each image; width and height come from the bytes.
+        expected: the trainer's outputs for these images.
+        pixel_sizes: N, the side length of a pixel in micrometers; width and height come from the bytes.
 
     Raises:
-        ParityError: a top-1 differs, a probability differs by more than `TOLERANCE`, or an out-of-distribution score
-            by more than the model's tolerance.
+        ParityError: a top-1 class differs, a probability differs by more than `TOLERANCE`, or an out-of-distribution
+            score differs by more than the model's tolerance.
     """
     unknown = model.metadata.unknown
     differences = _compare(model, encoded, expected, pixel_sizes)
     if differences.top1 or not differences.probability <= TOLERANCE:
         raise ParityError(
-            f"the exported model does not give the trainer's answers: over {len(encoded)} images at batch "
-            f"{' and '.join(map(str, BATCH_SIZES))}, {differences.top1} top-1 differ and the largest difference of a "
-            f"probability is {differences.probability:.2g} (allowed: 0 and {TOLERANCE:g}); nothing was written"
+            f"the exported model does not give the trainer's outputs: on {len(encoded)} images at batch sizes "
+            f"{' and '.join(map(str, BATCH_SIZES))}, {differences.top1} top-1 classes differ and the largest "
+            f"difference of a probability is {differences.probability:.2g} (allowed: 0 and {TOLERANCE:g}); nothing was "
+            "written"
         )
     if unknown is not None and not differences.score <= unknown.tolerance:
         raise ParityError(
-            f"the exported model does not give the trainer's out-of-distribution score: over {len(encoded)} images the "
+            f"the exported model does not give the trainer's out-of-distribution scores: on {len(encoded)} images the "
             f"largest difference is {differences.score:.2g} (allowed: {unknown.tolerance:g}); nothing was written"
         )
     return Parity(
@@ -103,7 +104,7 @@ def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers, 
 def _compare(
     model: ModelFile, encoded: Sequence[bytes], expected: Answers, pixel_sizes: Sequence[float]
 ) -> _Differences:
-    """The differences over all `BATCH_SIZES`."""
+    """Runs the exported model at all `BATCH_SIZES`, and returns the differences from ``expected``."""
     session, spec = Session(model), model.metadata.preprocess
     pixels, sizes = stacked([load_sized(data, spec) for data in encoded], pixel_sizes)
     top1, probability, score = 0, 0.0, 0.0

@@ -1,19 +1,20 @@
 """Converts a float ONNX graph to int8 or half precision. The first and the last operations stay in float32.
 
-Invariant: these compute in float32:
+Invariant: the following nodes compute in float32:
 
 - the nodes between the input and the first layer with weights (the cast and the normalization);
 - the nodes after the last layer with weights (temperatures and softmax);
-- the nodes that are computed from the image's size, which are only a few numbers an image;
-- in int8 also the last layer, the classifier: it takes little time, and its rounding errors would enter the
+- the nodes that are computed from the image's size, which is only a few numbers per image;
+- in int8 also the last layer, the classifier: it takes little time, and its rounding errors would change the
   probabilities directly;
 - in a model with an out-of-distribution score, all nodes that are computed from the features, because the score is a
   small difference between large numbers.
 
-Int8 uses the QDQ form: activations are uint8, weights are int8 with one scale for each output channel, and the ranges
-come from calibration images. A CPU without VNNI adds two products of 8 bits in 16 bits and saturates, which changed a
-probability by up to 0.21. So weights take 7 bits: no sum overflows, and every x86 CPU computes the same. Depthwise
-convolutions are computed differently, never overflow, and lose accuracy with 7 bits, so their weights take 8 bits.
+Int8 uses the QDQ form: activations are uint8, weights are int8 with one scale per output channel, and the ranges are
+measured on calibration images. A CPU without VNNI adds two products of 8 bits in 16 bits and saturates, which changed a
+probability by up to 0.21. So weights use 7 bits: no sum overflows, and every x86 CPU computes the same result.
+Depthwise convolutions are computed differently. They never overflow, and they lose accuracy with 7 bits, so their
+weights use 8 bits.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
 _OUTPUTS = {OUTPUT_NAME, UNKNOWN_NAME}
 _WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
-"""Pixels, uint8, N x size x size x 3, RGB, 0..255; and sizes, float32, N x 3, for the models that take them."""
+"""Pixels (uint8, N x size x size x 3, RGB, 0..255), and image sizes (float32, N x 3) for models that take sizes."""
 _HALF, _FLOAT = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
 
 
@@ -106,7 +107,7 @@ def to_fp16(graph: bytes) -> bytes:
 
 
 class _CalibrationReader(CalibrationDataReader):  # type: ignore[misc]
-    """Gives ONNX Runtime one batch after the other, by the names of the graph's inputs."""
+    """Gives the batches to ONNX Runtime one after the other, under the names of the graph's inputs."""
 
     def __init__(self, batches: Iterable[Batch], names: set[str]) -> None:
         self._batches = iter(batches)
@@ -128,7 +129,7 @@ def _nodes_that_need_float(graph: Any) -> list[str]:
 
 
 def _eight_bits_for_depthwise(graph: Any) -> dict[str, list[dict[str, Any]]]:
-    """ONNX Runtime's option that keeps 8 bits, for each weight of a depthwise convolution."""
+    """The option of ONNX Runtime that keeps 8 bits for each weight of a depthwise convolution."""
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     overrides = {}
     for node in graph.node:
@@ -146,13 +147,17 @@ def _name_nodes(graph: Any) -> None:
 
 
 def _first_nodes(graph: Any) -> list[str]:
-    """Names of the nodes between the input and the first layers with weights, and of all that depend on the size."""
+    """Names of all nodes between the input and the first layers with weights, and of all nodes that use the size."""
     from_size = _nodes_along(graph.node, SIZE_NAME, "input", "output", past_layers=True)[0]
     return [*_nodes_along(graph.node, INPUT_NAME, "input", "output")[0], *from_size]
 
 
 def _last_nodes(graph: Any, *, with_layer: bool) -> list[str]:
-    """Names of the nodes between the last layers with weights and the output; ``with_layer``: of these layers too."""
+    """Names of the nodes between the last layers with weights and the output.
+
+    With ``with_layer``, the names of these layers are included. If the graph computes an out-of-distribution score, the
+    result of `_nodes_from_features` is returned.
+    """
     names, layers = _nodes_along(graph.node, OUTPUT_NAME, "output", "input")
     if UNKNOWN_NAME in (value.name for value in graph.output):
         return _nodes_from_features(graph, layers)
@@ -179,10 +184,10 @@ def _nodes_along(
     """Names of the nodes on all paths from a value to the next layers with weights, and names of these layers.
 
     Args:
-        nodes: of a graph, in topological order.
+        nodes: the nodes of a graph, in topological order.
         start: name of the value.
         near: "input" to follow the paths forward, "output" to follow them backward.
-        far: the other of the two.
+        far: "output" if ``near`` is "input", and "input" if ``near`` is "output".
         past_layers: whether the paths continue past the layers with weights.
     """
     passed, layers, values = [], [], {start}

@@ -4,8 +4,8 @@ A quantized model cannot give exactly the probabilities of the float model. So t
 the macro-F1 of both models, in ONNX Runtime on the validation split. The ranges of int8 are calibrated on images of the
 training split, so the gate never measures on calibration images.
 
-The thresholds of classes and taxa stay, because the probabilities change little. The scale of the out-of-distribution
-score differs from model to model, so its threshold is chosen again, on the gate's images.
+The thresholds of classes and taxa are kept, because the probabilities change little. The scale of the
+out-of-distribution score differs between models, so its threshold is chosen again, on the gate's images.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from pelagia_training.network.unknown import threshold_for
 CALIBRATION_IMAGES = 256
 GATE_IMAGES = 4096
 LEAST_IMAGES = 32
-"""Least images of the model's classes in the training split and in the validation split."""
+"""Least number of images of the model's classes in the training split and in the validation split."""
 Kind = Literal["int8", "fp16"]
 
 
 @dataclass(frozen=True)
 class Gate:
-    """Limits for one kind of model. On a small split, differences that chance explains are allowed.
+    """Limits for one kind of model. On a small split, differences that can be due to chance are allowed.
 
     Attributes:
-        agreement: least share of images with the same top-1 as the float model.
-        loss: most macro-F1 that the model may lose.
-        tolerance: largest difference allowed between two machines in a probability of a reference image.
-        unknown_tolerance: the same for its out-of-distribution score.
+        agreement: least share of images with the same top-1 class as in the float model.
+        loss: largest loss of macro-F1 that is allowed.
+        tolerance: largest difference that is allowed between two machines for a probability of a reference image.
+        unknown_tolerance: the same for the out-of-distribution score of a reference image.
     """
 
     agreement: float
@@ -67,9 +67,9 @@ class Gate:
 
         Args:
             images: number of images compared.
-            changed: images with another top-1 than the float model's.
-            fewer_right: correct answers of the float model minus those of this model.
-            loss: macro-F1 of the float model minus that of this model.
+            changed: number of images whose top-1 class differs from the float model's.
+            fewer_right: number of correct predictions of the float model minus the number of this model.
+            loss: macro-F1 of the float model minus macro-F1 of this model.
         """
         allowed = (1 - self.agreement) * images
         agrees = changed <= allowed + 2 * allowed**0.5
@@ -92,7 +92,7 @@ def quantize(
 
     Args:
         model: a float model.
-        dataset: its training split calibrates int8, and the gate measures on its validation split.
+        dataset: the dataset; int8 is calibrated on its training split, and the gate measures on its validation split.
         out: the .onnx file to make.
         kind: int8 or fp16.
         report: called with a line of text for people.
@@ -101,7 +101,7 @@ def quantize(
         InputError: ``out`` exists.
         DatasetError: the dataset lacks classes of the model or has too few images.
         ModelError: the model is not a float model, or ONNX Runtime cannot convert it.
-        ParityError: the model did not pass the gate. No file is left behind.
+        ParityError: the quantized model did not pass the gate. No file is left behind.
     """
     refuse_model(out)
     if model.metadata.quantisation is not None or not is_float(model.data):
@@ -124,7 +124,7 @@ def quantize(
 def _convert(
     model: ModelFile, dataset: Dataset, calibration: Sequence[Record], kind: Kind, report: Callable[[str], None]
 ) -> bytes:
-    """The quantized graph as a serialized ModelProto; ``calibration`` holds training images, for int8."""
+    """The quantized graph as a serialized ModelProto; ``calibration`` holds the training images for int8."""
     if kind == "fp16":
         return to_fp16(model.data)
     report(f"calibrating on {len(calibration)} training images")
@@ -134,7 +134,7 @@ def _convert(
 def _checked_metadata(
     model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequence[Record], kind: Kind, calibration_images: int
 ) -> dict[str, object]:
-    """The metadata in which ``small`` differs from ``model``. Raises ParityError where ``small`` fails the gate."""
+    """The metadata in which ``small`` differs from ``model``. Raises ParityError if ``small`` fails the gate."""
     measured, scores = _gate(model, small, dataset, records, kind)
     return {
         "quantisation": measured.model_copy(update={"calibration_images": calibration_images}),
@@ -145,7 +145,7 @@ def _checked_metadata(
 
 
 def _records(dataset: Dataset, split: str, model: ModelFile, report: Callable[[str], None]) -> list[Record]:
-    """Images of a split that are of the model's classes. Raises DatasetError where there are too few."""
+    """The images of a split that are of the model's classes. Raises DatasetError if there are too few."""
     classes = model.metadata.classes
     if missing := [name for name in classes if name not in dataset.class_names]:
         raise DatasetError(
@@ -167,7 +167,7 @@ def _records(dataset: Dataset, split: str, model: ModelFile, report: Callable[[s
 
 
 def _unknown(before: Unknown | None, scores: NDArray[np.float32] | None, kind: Kind) -> Unknown | None:
-    """The metadata of a quantized model's out-of-distribution score, from its scores of validation images."""
+    """The metadata of a quantized model's out-of-distribution score, computed from its scores of validation images."""
     if before is None or scores is None:
         return None
     changes = {
@@ -183,7 +183,8 @@ def _gate(
     """Compares both models on ``records``.
 
     Returns:
-        The comparison, and float32, N: the quantized model's out-of-distribution scores; None where it has none.
+        The comparison.
+        Float32, N: the quantized model's out-of-distribution scores; None if the model computes no score.
 
     Raises:
         ParityError: the quantized model is outside the limits of `GATES`.
@@ -228,9 +229,9 @@ def _refusal(measured: Quantization, kind: Kind, dataset: Dataset) -> str:
 def _answers(
     sessions: tuple[Session, Session], dataset: Dataset, records: Sequence[Record]
 ) -> list[tuple[NDArray[np.int64], NDArray[np.float32] | None]]:
-    """For each session, int64, N: the top-1 of each image, and float32, N: its out-of-distribution score, or None.
+    """For each session, the top-1 class of each image (int64, N) and its out-of-distribution score (float32, N).
 
-    Few images are in memory at a time.
+    The scores are None if the model computes no score. Only `CALIBRATION_IMAGES` images are in memory at a time.
     """
     answers_of: tuple[list[Answers], ...] = ([], [])
     for start in range(0, len(records), CALIBRATION_IMAGES):
@@ -248,7 +249,7 @@ def _answers(
 
 
 def _references(model: ModelFile) -> tuple[ReferenceImage, ...]:
-    """The reference images of ``model`` with its own answers, computed one image at a time."""
+    """The reference images of ``model`` with the outputs of ``model``, computed one image at a time."""
     session, metadata = Session(model), model.metadata
     answers = [
         session.answers(*stacked([load_sized(reference.data, metadata.preprocess)], [reference.pixel_size_um]))

@@ -1,4 +1,4 @@
-"""What makes an exported model's answers reliable: temperatures, thresholds, and the out-of-distribution score.
+"""Fits what makes an exported model reliable: temperatures, thresholds, and the out-of-distribution score.
 
 Invariant: the score's subspace is fitted on training images; temperatures and thresholds are fitted on validation
 images, preprocessed as the runner does it. No test image is used.
@@ -36,8 +36,8 @@ from pelagia_training.network.unknown import (
 
 SUBSPACE_IMAGES = 4096
 UNKNOWN_TOLERANCE = 5e-3
-"""Largest difference of a score allowed between trainer and runner. A score has the scale of logits and is a difference
-of large numbers; on FlowCam with mobilenetv2 the difference was 1e-5."""
+"""Largest difference of a score that is allowed between trainer and runner. A score has the scale of logits and is
+computed as the difference of large numbers; on FlowCam with mobilenetv2, trainer and runner differed by 1e-5."""
 _IMAGES_IN_MEMORY = 512
 _BATCH = 32
 
@@ -47,12 +47,12 @@ class CalibratedNetwork:
     """A network ready for export, and the metadata to write with it.
 
     Attributes:
-        network: with temperatures, softmax and, where possible, the out-of-distribution score.
+        network: the network with temperatures, softmax and, if possible, the out-of-distribution score.
         calibration: the temperatures, and the calibration error before and after.
         decision: the thresholds.
-        unknown: of the out-of-distribution score; None where the network does not expose its features, and the model
-            has no such score.
-        confusion: int64, classes x classes, counts on the validation split.
+        unknown: metadata of the out-of-distribution score; None if the network does not expose its features, because
+            the model then has no such score.
+        confusion: int64, classes x classes, the confusion matrix of the validation split.
     """
 
     network: Deployed
@@ -70,15 +70,15 @@ def calibrate_network(
     spec: PreprocessSpec,
     config: DecisionConfig,
 ) -> CalibratedNetwork:
-    """Fits temperatures, thresholds and, where the network exposes its features, the out-of-distribution score.
+    """Fits temperatures, thresholds and, if the network exposes its features, the out-of-distribution score.
 
     Args:
         classifier: the trained network.
-        dataset: that holds the images.
-        known: images of the training split and of the validation split, all of the model's classes.
-        taxonomy: of the model.
+        dataset: the dataset that holds the images.
+        known: the images of the training split and of the validation split, all of the model's classes.
+        taxonomy: the model's taxonomy.
         spec: the model's preprocessing.
-        config: target precision and share of known images to accept.
+        config: the target precision, and the share of known images to accept.
 
     Raises:
         DatasetError: an image cannot be read.
@@ -100,7 +100,7 @@ def calibrate_network(
 
 
 def _fit_subspace(classifier: Normalized, dataset: Dataset, train: Sequence[Record], spec: PreprocessSpec) -> Vim:
-    """The principal subspace of the training images' features."""
+    """Fits the principal subspace of the training images' features."""
     logits, features = outputs(classifier, dataset, spread(train, SUBSPACE_IMAGES), spec)
     assert features is not None  # noqa: S101 - the network exposed its features for the validation images
     layer = last_layer(classifier)
@@ -108,7 +108,7 @@ def _fit_subspace(classifier: Normalized, dataset: Dataset, train: Sequence[Reco
 
 
 def _unknown(vim: Vim, scores: NDArray[np.float32], known_share: float) -> Unknown:
-    """The metadata of the out-of-distribution score; ``scores`` are those of the validation images, float32, N."""
+    """The metadata of the out-of-distribution score; ``scores``: the scores of the validation images, float32, N."""
     return Unknown(
         dimensions=vim.dimensions,
         principal_share=PRINCIPAL_SHARE,
@@ -123,9 +123,9 @@ def _unknown(vim: Vim, scores: NDArray[np.float32], known_share: float) -> Unkno
 def outputs(
     classifier: Normalized, dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec
 ) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """Logits, float32 N x C, and features, float32 N x D, of a dataset's images; the features may be None.
+    """The logits (float32, N x C) and the features (float32, N x D) of a dataset's images.
 
-    The features are None where the network does not expose them. `_IMAGES_IN_MEMORY` images are decoded at a time.
+    The features are None if the network does not expose them. `_IMAGES_IN_MEMORY` images are decoded at a time.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     classifier.eval().to(device).to(memory_format=torch.channels_last)

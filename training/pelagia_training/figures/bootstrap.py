@@ -1,11 +1,12 @@
-"""Confidence intervals of metrics by resampling groups: how far a metric depends on which stations were sampled.
+"""Confidence intervals of metrics, computed by resampling groups.
 
-Images of one station are not independent. Resampling single images would treat them as if they were, and the intervals
-would be too narrow. So whole groups are drawn with replacement, as many as there are (the cluster bootstrap; Efron &
-Tibshirani 1993, chapters 8 and 13). An interval holds the middle 95% of the draws.
+An interval shows how much a metric depends on which groups, such as stations, were sampled. Images of one station are
+not independent. Resampling single images would treat them as independent, and the intervals would be too narrow. So
+complete groups are drawn with replacement, as many as the dataset has (the cluster bootstrap; Efron & Tibshirani 1993,
+chapters 8 and 13). An interval holds the middle 95% of the draws.
 
-Invariant: the same answers, labels and groups give the same intervals. An interval covers the choice of test groups
-only; it does not cover another training run or another instrument.
+Invariant: the same predictions, labels and groups give the same intervals. An interval includes only the choice of the
+test groups; it does not include the differences between training runs or between instruments.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from pelagia_training.figures.metrics import BINS, Matrix, Real, metric_arrays, 
 DRAWS = 2000
 LEVEL = 0.95
 FEW_GROUPS = 10
-"""With fewer groups than this, the draws resemble each other too much and the intervals are too narrow."""
+"""With fewer groups than this, the draws are too similar to each other, and the intervals are too narrow."""
 
 _HEADLINE = ("accuracy", "macro_f1", "balanced_accuracy")
 _PER_CLASS = ("precision", "recall", "f1")
-_CELLS = 1 << 22  # most cells of confusion matrices in memory at once
+_CELLS = 1 << 22  # largest number of cells of confusion matrices in memory at once
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,15 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of one evaluation. None where no interval exists: all images, or all of a class, are of one group.
+    """The intervals of one evaluation.
+
+    An interval is None if all images, or all images of its class, are of one group.
 
     Attributes:
         groups: number of groups that were resampled.
-        headline: ``accuracy``, ``macro_f1``, ``balanced_accuracy``, ``ece``.
-        per_class: ``precision``, ``recall``, ``f1``, one value a class. Draws without the class are ignored.
+        headline: name of a metric -> its interval, for ``accuracy``, ``macro_f1``, ``balanced_accuracy`` and ``ece``.
+        per_class: name of a metric -> one interval per class, for ``precision``, ``recall`` and ``f1``. Draws without
+            images of the class are ignored.
     """
 
     groups: int
@@ -59,17 +63,17 @@ def intervals_of(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Intervals:
-    """Intervals of every metric by resampling groups.
+    """Computes the intervals of all metrics by resampling groups.
 
-    Every draw uses the bins of the calibration error that were made from all images. The calibration error cannot be
-    negative and grows with random scatter, so its interval is slightly too high.
+    The bins of the calibration error are made once from all images, and every draw uses them. The calibration error
+    cannot be negative and grows with random scatter, so its interval is slightly too high.
 
     Args:
         probabilities: float, N x classes, rows sum to 1.
         targets: int64, N, the labels' class indices.
         groups: the group of each image, N.
         draws: number of bootstrap samples.
-        seed: of the random draws.
+        seed: seed of the random draws.
     """
     classes = probabilities.shape[1]
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
@@ -94,7 +98,7 @@ def intervals_of(
 def _draw(
     probabilities: NDArray[np.floating], targets: Matrix, group_of: Matrix, groups: int, draws: int, seed: int
 ) -> dict[str, Real]:
-    """Metrics of each draw, float64: draws, or draws x classes. ``present`` is the number of images of each class."""
+    """The metrics of each draw, float64, of shape draws or draws x classes; ``present``: images of each class."""
     classes = probabilities.shape[1]
     cells = targets * classes + probabilities.argmax(axis=1)
     pairs, images = np.unique(group_of * classes**2 + cells, return_counts=True)  # each group's matrix, sparse
@@ -119,7 +123,7 @@ def _draw(
 
 
 def _gaps(probabilities: NDArray[np.floating], targets: Matrix, group_of: Matrix) -> tuple[Matrix, Matrix, Real]:
-    """Group, bin, and the sum of (confidence - correctness) over the group's images in the bin."""
+    """Three arrays: group, bin, and the sum of (confidence - correctness) over the group's images in the bin."""
     bin_of = reliability_diagram(probabilities, targets).bin_of
     gap = probabilities.max(axis=1).astype(np.float64) - (probabilities.argmax(axis=1) == targets)
     pairs, where = np.unique(group_of * BINS + bin_of, return_inverse=True)

@@ -1,14 +1,14 @@
-"""Calibrated probabilities: one temperature for each class, fitted on the validation split.
+"""Calibrates probabilities with one temperature per class, fitted on the validation split.
 
 Temperature scaling (Guo et al. 2017) divides all logits by one temperature. Here each centered logit is divided by the
 temperature of its class, and a penalty keeps the temperatures close to a common value. The penalty is chosen by the
-likelihood of validation images whose groups were held out of the fit; an infinite penalty, one temperature for all
-classes, is among the choices. `benchmarks/science/calibration.py` compares this with other methods.
+likelihood of validation images whose groups were held out of the fit. One of the choices is an infinite penalty, which
+gives one temperature for all classes. `benchmarks/science/calibration.py` compares this method with others.
 
-The validation split also chose the epoch, so metrics on it are slightly optimistic; those of `pelagia evaluate` on the
-test split are not.
+The best epoch was chosen on the validation split, so metrics on this split are slightly optimistic. The metrics that
+`pelagia evaluate` computes on the test split are not.
 
-Shapes: N images, C classes. Logits and probabilities are N x C; targets int64, N.
+Shapes: N images, C classes. Logits and probabilities are N x C; targets are int64, N.
 """
 
 from __future__ import annotations
@@ -24,43 +24,46 @@ from pelagia.model.metadata import Calibration
 from pelagia_training.figures.metrics import BINS, reliability_diagram
 
 PENALTIES = (math.inf, 0.3, 0.1, 0.03)
-"""Penalties to try, on the squared log-ratio of a class's temperature to the common one; infinite: one temperature."""
+"""Penalties to try. A penalty multiplies the squared log-ratio of a class's temperature to the common temperature; the
+infinite penalty gives one temperature for all classes."""
 _FOLDS = 30
-"""Many folds: a class may occur in few groups, and a fold should not hold out most of its images."""
+"""Largest number of folds. It is large because a class may occur in few groups, and a fold should not hold out most
+images of a class."""
 _CHANCE_DRAWS = 200
 _BOUNDS = (0.1, 10.0)
-"""Least and largest temperature. An untrained network would get one at which float32 cannot order the classes."""
+"""Smallest and largest temperature. Without these bounds an untrained network would get a temperature at which float32
+cannot tell the classes apart."""
 
 Floats = NDArray[np.floating]
 Whole = NDArray[np.int64]
 
 
 def softmax(logits: Floats) -> NDArray[np.float64]:
-    """Probabilities, float64 N x C."""
+    """The softmax probabilities of the logits, float64 N x C."""
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def centered(logits: Floats) -> NDArray[np.float64]:
-    """Logits minus their mean over the classes, float64 N x C. A constant added to all logits then has no effect."""
+    """Logits minus their mean over the classes, float64 N x C, so a constant added to all logits has no effect."""
     values = logits.astype(np.float64)
     return np.asarray(values - values.mean(axis=1, keepdims=True))
 
 
 def calibrated(logits: Floats, temperatures: Sequence[float] | Floats) -> NDArray[np.float64]:
-    """Probabilities, float64 N x C, as the exported graph computes them."""
+    """The calibrated probabilities, float64 N x C, computed as in the exported graph."""
     return softmax(centered(logits) / np.asarray(temperatures))
 
 
 def uncalibrated(probabilities: Floats, temperatures: Sequence[float]) -> NDArray[np.float64]:
-    """The inverse of `calibrated`: the probabilities that every temperature 1 would give, float64 N x C."""
+    """The inverse of `calibrated`: the probabilities if every temperature were 1, float64 N x C."""
     divisors = np.asarray(temperatures)
     scaled = np.log(np.maximum(probabilities.astype(np.float64), 1e-30)) * divisors
     return softmax(scaled - scaled.sum(axis=1, keepdims=True) * divisors / divisors.sum())
 
 
 def negative_log_likelihood(probabilities: Floats, targets: Whole) -> float:
-    """Mean negative log-likelihood of the labels."""
+    """The mean negative log-likelihood of the labels."""
     return float(-np.log(np.maximum(probabilities[np.arange(len(targets)), targets], 1e-12)).mean())
 
 
@@ -75,7 +78,7 @@ def error_by_chance(probabilities: Floats, bins: int = BINS) -> float:
 
 
 def fit_temperatures(logits: Floats, targets: Whole, penalty: float = math.inf) -> NDArray[np.float64]:
-    """The temperatures of greatest likelihood, less the ``penalty``: float64, C."""
+    """The temperatures that maximize the likelihood minus the penalty term: float64, C."""
     values, labels = torch.from_numpy(centered(logits)), torch.from_numpy(targets)
     common = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     own = torch.zeros(logits.shape[1], dtype=torch.float64, requires_grad=math.isfinite(penalty))
@@ -95,15 +98,16 @@ def fit_temperatures(logits: Floats, targets: Whole, penalty: float = math.inf) 
 
 
 def calibrate(logits: Floats, targets: Whole, groups: Sequence[str]) -> tuple[Calibration, NDArray[np.float64]]:
-    """Temperatures for a network with the calibration error before and after; and held-out probabilities.
+    """Fits the temperatures of a network, and computes held-out probabilities.
 
     Args:
-        logits: float, N x C.
-        targets: int64, N.
+        logits: float, N x C, the network's logits of the validation images.
+        targets: int64, N, the labels' class indices.
         groups: the group of each image, N; images of one group are fitted on together or held out together.
 
     Returns:
-        The calibration, and float64 N x C: each image's probabilities by temperatures fitted without its group.
+        The calibration: the temperatures, and the calibration error before and after.
+        Float64, N x C: the probabilities of each image, with temperatures that were fitted without its group.
     """
     folds = folds_of(groups)
     penalties = PENALTIES if folds else PENALTIES[:1]
@@ -125,7 +129,7 @@ def calibrate(logits: Floats, targets: Whole, groups: Sequence[str]) -> tuple[Ca
 
 
 def folds_of(groups: Sequence[str]) -> list[NDArray[np.bool_]]:
-    """The images that each fold holds out, bool, N; an empty list where all images are of one group."""
+    """The images that each fold holds out: one bool array (N) per fold; no fold if all images are of one group."""
     names = np.random.default_rng(0).permutation(sorted(set(groups)))
     if len(names) < 2:
         return []
@@ -135,7 +139,7 @@ def folds_of(groups: Sequence[str]) -> list[NDArray[np.bool_]]:
 def _held_out(
     logits: Floats, targets: Whole, folds: Sequence[NDArray[np.bool_]], penalty: float
 ) -> NDArray[np.float64]:
-    """Probabilities of each image by temperatures that were fitted without its group; without folds, on all images."""
+    """The probabilities of each image, with temperatures fitted without its group; without folds, on all images."""
     if not folds:
         return calibrated(logits, fit_temperatures(logits, targets, penalty))
     probabilities = np.empty(logits.shape, np.float64)

@@ -1,8 +1,8 @@
-"""Metrics from a confusion matrix: int64, classes x classes; rows are labels, columns are predictions.
+"""Metrics computed from a confusion matrix: int64, classes x classes; rows are labels, columns are predictions.
 
-The definitions are those of scikit-learn, and the tests compare with it. The precision of a class that was never
-predicted is 0, as is the recall of a class without images; macro averages are over the classes that have images. One
-function, `metric_arrays`, computes them for a single matrix and for the thousands of a bootstrap.
+The definitions are the same as in scikit-learn, and the tests compare both. The precision of a class that was never
+predicted is 0, and so is the recall of a class without images. Macro averages use only the classes that have images.
+The function `metric_arrays` computes the metrics of one matrix, and of the thousands of matrices of a bootstrap.
 """
 
 from __future__ import annotations
@@ -16,12 +16,22 @@ Matrix = NDArray[np.int64]
 Real = NDArray[np.float64]
 
 BINS = 15
-"""Bins of the reliability diagram and of the expected calibration error."""
+"""Number of bins of the reliability diagram and of the expected calibration error."""
 
 
 @dataclass(frozen=True)
 class Metrics:
-    """Metrics of one evaluation. The arrays are float64, one value a class; ``support`` is int64, images a class."""
+    """The metrics of one evaluation.
+
+    Attributes:
+        accuracy: share of images whose prediction is their label, 0..1.
+        macro_f1: mean F1 of the classes that have images, 0..1.
+        balanced_accuracy: mean recall of the classes that have images, 0..1.
+        precision: float64, one value per class, 0..1.
+        recall: float64, one value per class, 0..1.
+        f1: float64, one value per class, 0..1.
+        support: int64, the number of images of each class.
+    """
 
     accuracy: float
     macro_f1: float
@@ -37,13 +47,13 @@ class Metrics:
 
 
 def confusion_matrix(targets: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> Matrix:
-    """Counts of (label, prediction) pairs: int64, classes x classes."""
+    """The counts of the pairs (label, prediction): int64, classes x classes."""
     flat = np.bincount(targets * classes + predicted, minlength=classes * classes)
     return flat.reshape(classes, classes).astype(np.int64)
 
 
 def metrics_of(confusion: Matrix) -> Metrics:
-    """All metrics of a confusion matrix with at least one image."""
+    """Computes all metrics of a confusion matrix that holds at least one image."""
     arrays = metric_arrays(confusion)
     return Metrics(
         accuracy=float(arrays["accuracy"]),
@@ -57,14 +67,14 @@ def metrics_of(confusion: Matrix) -> Metrics:
 
 
 def metric_arrays(confusion: Matrix) -> dict[str, Real]:
-    """Metrics of many confusion matrices at once, each with at least one image.
+    """Computes the metrics of many confusion matrices at once; each matrix must hold at least one image.
 
     Args:
         confusion: int64, ... x classes x classes.
 
     Returns:
-        float64. Shape ...: ``accuracy``, ``macro_f1``, ``balanced_accuracy``. Shape ... x classes: ``precision``,
-        ``recall``, ``f1``.
+        Name of a metric -> float64 array. ``accuracy``, ``macro_f1`` and ``balanced_accuracy`` have the shape ``...``;
+        ``precision``, ``recall`` and ``f1`` have the shape ``... x classes``.
     """
     hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
     support, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
@@ -84,16 +94,16 @@ def metric_arrays(confusion: Matrix) -> dict[str, Real]:
 
 @dataclass(frozen=True)
 class ReliabilityDiagram:
-    """How often the model is right at each level of confidence (an image's largest probability).
+    """How often the model is correct at each level of confidence (an image's largest probability).
 
-    Bins of equal mass: the images are sorted by confidence and cut into parts of equal size. The arrays hold one value
-    a bin, the least confident first.
+    The bins have equal mass: the images are sorted by confidence and divided into parts of equal size. The arrays hold
+    one value per bin, the least confident bin first.
 
     Attributes:
-        bin_of: int64, N: the bin of each image.
+        bin_of: int64, N, the bin of each image.
         images: int64, number of images in the bin.
         confidence: float64, 0..1, mean confidence of the bin's images.
-        accuracy: float64, 0..1, share of them whose most probable class is their label.
+        accuracy: float64, 0..1, share of the bin's images whose most probable class is their label.
     """
 
     bin_of: Matrix
@@ -103,14 +113,20 @@ class ReliabilityDiagram:
 
     @property
     def error(self) -> float:
-        """Expected calibration error: mean distance of confidence and accuracy, weighted by the images of a bin."""
+        """Expected calibration error: mean of abs(confidence - accuracy), weighted by the number of images in a bin."""
         return float((self.images * np.abs(self.confidence - self.accuracy)).sum() / self.images.sum())
 
 
 def reliability_diagram(
     probabilities: NDArray[np.floating], targets: NDArray[np.int64], bins: int = BINS
 ) -> ReliabilityDiagram:
-    """The diagram of probabilities (N x classes, rows sum to 1) and labels (int64, N), in ``bins`` of equal mass."""
+    """Computes the reliability diagram.
+
+    Args:
+        probabilities: float, N x classes, rows sum to 1.
+        targets: int64, N, the labels' class indices.
+        bins: number of bins of equal mass.
+    """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = (probabilities.argmax(axis=1) == targets).astype(np.float64)
     bins = min(bins, len(targets))

@@ -1,13 +1,14 @@
-"""Thresholds of `pelagia.model.decision` that keep a target precision, chosen on the validation split.
+"""Chooses the thresholds of `pelagia.model.decision` on the validation split, so that a target precision is reached.
 
-The target precision is the share of correctly named images among the images that get a name. A class's threshold is the
-lowest probability at which the images predicted as the class keep the target. A taxon's threshold is chosen in the same
-way, over the images that no class and no deeper taxon accepts.
+The target precision is the share of correctly named images among the images that get a name. The threshold of a class
+is the lowest probability at which the images predicted as the class reach the target precision. The threshold of a
+taxon is chosen in the same way, on the images that no class and no deeper taxon accepts.
 
-A few images are weak evidence: five correct images of five do not prove a precision of 95%. So the observed precision
-is averaged with `PRIOR_IMAGES` imaginary images, whose precision is the mean calibrated probability of the accepted
-images. With many images the observed precision decides; with few, the probabilities must reach the target. The lowest
-of many thresholds often passes by luck, so the precision must exceed the target by `MARGIN` standard deviations.
+A few images are weak evidence: five correct images out of five do not prove a precision of 95%. So the observed
+precision is averaged with `PRIOR_IMAGES` imaginary images, whose precision is the mean calibrated probability of the
+accepted images. With many images, the result depends mainly on the observed precision; with few images, mainly on the
+probabilities. The lowest of many thresholds often passes by chance, so the precision must exceed the target by `MARGIN`
+standard deviations.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ Whole = NDArray[np.int64]
 def choose_thresholds(
     probabilities: NDArray[np.float32], targets: Whole, taxonomy: Taxonomy, target_precision: float
 ) -> Decision:
-    """The decision rule for a model.
+    """Chooses the decision rule for a model.
 
     Args:
         probabilities: float32, N x classes, of validation images.
@@ -56,12 +57,12 @@ def choose_thresholds(
 
 
 def lowest_threshold(confidence: NDArray[np.floating], correct: NDArray[np.bool_], target: float) -> float | None:
-    """The lowest threshold at which the accepted images keep the target precision; None where no threshold does.
+    """The lowest threshold at which the accepted images reach the target precision; None if no threshold does.
 
     Args:
         confidence: float, N, the probability of the name.
         correct: bool, N, whether the name is correct.
-        target: the target precision, 0..1; it is the threshold where there is no image.
+        target: the target precision, 0..1; the threshold is equal to it if there is no image.
     """
     if not len(confidence):
         return target
@@ -86,15 +87,15 @@ def coverage_and_precision(
     unknown: NDArray[np.float32] | None = None,
     unknown_above: float | None = None,
 ) -> tuple[CoverageAndPrecision, CoverageAndPrecision]:
-    """Share of accepted images and their precision, by the class thresholds alone and with roll-up to taxa.
+    """Share of accepted images and their precision: first with only the class thresholds, then with roll-up to taxa.
 
     Args:
         probabilities: float32, N x classes.
         targets: int64, N, the labels' class indices.
         taxonomy: its classes are the columns of ``probabilities``.
         decision: the rule to apply.
-        unknown: float32, N, out-of-distribution scores; None where the model computes none.
-        unknown_above: images with a higher score are not accepted; None: no score is compared.
+        unknown: float32, N, out-of-distribution scores; None if the model computes no score.
+        unknown_above: images with a higher score are not accepted; if it is None, no score is compared.
     """
     decider = Decider(taxonomy, decision, unknown_above)
     places = decider.verdict_indices(probabilities, unknown)

@@ -1,1 +1,1 @@
-"""Several runs compared: folds, leaks, suspects, sweeps."""
+"""Studies that train or compare several runs: cross-validation, leak, suspects, sweep, and a contact sheet."""

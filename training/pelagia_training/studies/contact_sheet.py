@@ -24,7 +24,7 @@ from pelagia_training.fit.prepare import read_splits
 DRAWS = 9
 MIXED_DRAWS = 3
 MIXED = ("mixup", "cutmix")
-"""Keys of `train`; both mix the pixels of two images of a batch."""
+"""Keys of `train` in the config; both augmentations mix the pixels of two images of a batch."""
 MOST_ROWS = 16
 _GAP = 4
 _LEAST_SIDE = 96
@@ -35,8 +35,8 @@ class Sheet:
     """A contact sheet that was written.
 
     Attributes:
-        rows: number of images.
-        mixed: key of `MIXED` -> its columns, counted from 1.
+        rows: number of rows; each row shows one image.
+        mixed: key of `MIXED` -> the columns that show it, counted from 1.
     """
 
     rows: int
@@ -44,13 +44,13 @@ class Sheet:
 
 
 def show_augmentations(config: TrainConfig, out: Path) -> Sheet:
-    """Writes ``out``, a PNG: each row shows an image without augmentation, then as augmented in `DRAWS` epochs.
+    """Writes the PNG ``out``: each row shows one image without augmentation, then as it is augmented in `DRAWS` epochs.
 
-    Where the config has mixup or CutMix, `MIXED_DRAWS` columns of each follow, in which every image is mixed with the
-    image of another row.
+    If the config uses mixup or CutMix, `MIXED_DRAWS` columns of each follow. In these columns every image is mixed with
+    the image of another row.
 
     Args:
-        config: its dataset's training images and its augmentation are shown.
+        config: the config; the sheet shows training images of its dataset, with its augmentation.
         out: the file to make.
 
     Raises:
@@ -84,7 +84,7 @@ def show_augmentations(config: TrainConfig, out: Path) -> Sheet:
 
 
 def _mixed(images: NDArray[np.uint8], kind: str, seed: int, epoch: int) -> NDArray[np.uint8]:
-    """Every image of a column mixed with another image of it; training mixes only a share of the batch."""
+    """Mixes every image of a column with another image of the column. Training mixes only a share of the batch."""
     shares = {key: float(key == kind) for key in MIXED}
     pixels, _ = mix(torch.from_numpy(images), torch.eye(len(images)), **shares, seed=(seed, epoch))
     return pixels.numpy()
@@ -102,7 +102,7 @@ def _by_turns(records: list[Record], most: int) -> list[Record]:
 
 
 def _framed(image: Image) -> Image:
-    """The image with a white margin, enlarged by a whole factor where its side is less than `_LEAST_SIDE` pixels."""
+    """The image with a white margin; it is enlarged by an integer factor if its side is below `_LEAST_SIDE` pixels."""
     times = -(-_LEAST_SIDE // len(image))
     large = image.repeat(times, axis=0).repeat(times, axis=1)
     return np.pad(large, ((_GAP, 0), (_GAP, 0), (0, 0)), constant_values=255)

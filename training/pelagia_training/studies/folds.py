@@ -1,7 +1,9 @@
-"""`pelagia train --folds`: grouped k-fold cross-validation. Every image is classified by a model that never saw it.
+"""`pelagia train --folds`: grouped k-fold cross-validation.
 
-    fold-1/ ... fold-K/   runs, each with another part of the groups held out
-    out_of_fold/          a survey: each image's probabilities, by the model of the fold that held it out
+Every image is classified by a model that was not trained on the image.
+
+    fold-1/ ... fold-K/   runs; each run holds out another part of the groups
+    out_of_fold/          a survey: each image's probabilities, from the model of the fold that held out the image
     folds.json            metrics of each fold, their mean and standard deviation, and metrics of all images together
     report.html           the report of all images together
 
@@ -46,15 +48,15 @@ class CrossValidation:
     """The evaluations of K runs.
 
     Attributes:
-        folds: each run on the images that it held out.
-        together: all held-out images.
+        folds: the evaluation of each run on the images that it held out.
+        together: the evaluation of all held-out images together.
     """
 
     folds: tuple[Evaluation, ...]
     together: Evaluation
 
     def spread(self, name: str) -> tuple[float, float]:
-        """Mean and standard deviation over the folds of a metric of `Evaluation.headline`."""
+        """The mean and the standard deviation, over the folds, of a metric of `Evaluation.headline`."""
         values = [fold.headline[name] for fold in self.folds]
         return mean(values), stdev(values)
 
@@ -65,14 +67,14 @@ def cross_validate(
     """Trains ``folds`` runs and writes the folder ``out``.
 
     Args:
-        config: of every run, except for the split.
-        folds: number of runs.
+        config: the config of every run, except for the split.
+        folds: number of folds; one run is trained per fold.
         out: folder of the cross-validation, new or interrupted.
         report: called with progress and with lines of text for people.
         resume: whether an interrupted fold continues from its checkpoint.
 
     Raises:
-        ConfigError, InputError, DatasetError, TrainingError: as `train`, and where ``out`` has another config.
+        ConfigError, InputError, DatasetError, TrainingError: as `train`; also if ``out`` was made with another config.
     """
     if config.dataset is None:
         raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
@@ -98,7 +100,7 @@ def cross_validate(
 
 
 def _plan(config: TrainConfig, folds: int) -> list[TrainConfig]:
-    """The config of each fold. Raises DatasetError where a fold would hold out no image."""
+    """The config of each fold. Raises DatasetError if a fold would hold out no image."""
     planned = [_settings(config, folds, number) for number in range(1, folds + 1)]
     for number, settings in enumerate(planned, 1):
         if all(
@@ -106,7 +108,7 @@ def _plan(config: TrainConfig, folds: int) -> list[TrainConfig]:
             for record in read_splits(settings.dataset, settings.data.exclude, settings.data.resplit).dataset.records
         ):
             raise DatasetError(
-                f"fold {number} of {folds} would hold no image: the dataset has too few groups; choose fewer folds"
+                f"fold {number} of {folds} would hold out no image: the dataset has too few groups; choose fewer folds"
             )
     return planned
 
@@ -118,7 +120,7 @@ def _write(result: CrossValidation, dataset: Dataset, out: Path) -> None:
 
 
 def _decode(dataset: Dataset, config: TrainConfig, report: Report) -> None:
-    """Decodes all images into the cache that the folds share; a bad image is reported before the first fold starts."""
+    """Decodes all images into the cache that all folds use; a bad image is reported before the first fold starts."""
     records = [record for record in dataset.records if record.class_name not in config.data.exclude]
     data = config.data
     open_crops(dataset, [records], config.preprocess, folder=data.cache, stream=data.stream, report=report)
@@ -131,7 +133,7 @@ def _settings(config: TrainConfig, folds: int, number: int) -> TrainConfig:
 
 
 def require_one_process(config: TrainConfig) -> None:
-    """Raises ConfigError where the config or the environment asks for several processes."""
+    """Raises ConfigError if the config or the environment asks for several processes."""
     if config.devices * config.nodes > 1 or not is_first() or int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise ConfigError(
             "devices", ["this command trains several runs one after the other, in one process: set devices=1"]
@@ -155,7 +157,7 @@ def is_finished(run: Path, config: TrainConfig) -> bool:
 
 
 def dataset_folder(out: Path) -> Path:
-    """The folder of the dataset that a cross-validation was made of.
+    """The folder of the dataset on which a cross-validation was made.
 
     Raises:
         InputError: ``out`` is not a cross-validation.
@@ -166,7 +168,7 @@ def dataset_folder(out: Path) -> Path:
 
 
 def _require_groups(dataset: Dataset, config: TrainConfig) -> None:
-    """Raises DatasetError where all images of a class are of one group."""
+    """Raises DatasetError if all images of a class are of one group."""
     groups: dict[str, set[str]] = defaultdict(set)
     for record in dataset.records:
         groups[record.class_name].add(record.group)
@@ -174,8 +176,8 @@ def _require_groups(dataset: Dataset, config: TrainConfig) -> None:
     if one_group:
         names = first_few(f"'{name}'" for name in one_group)
         raise DatasetError(
-            f"all images of {names} are of one group: the fold that holds it out has no training image of the class; "
-            f"leave such classes out with --set data.exclude=[{','.join(one_group)}]"
+            f"all images of {names} are of one group: the fold that holds out this group has no training image of the "
+            f"class; leave such classes out with --set data.exclude=[{','.join(one_group)}]"
         )
 
 
@@ -187,7 +189,7 @@ def _together(evaluations: list[Evaluation], dataset: Dataset) -> Evaluation:
 
 
 def _write_survey(result: CrossValidation, dataset: Dataset, out: Path) -> None:
-    """Writes the out-of-fold probabilities as a survey; its model's SHA-256 is that of all folds' weights."""
+    """Writes the out-of-fold probabilities as a survey; its model's SHA-256 is the SHA-256 of all folds' weights."""
     runs = [out / f"fold-{number}" for number in range(1, len(result.folds) + 1)]
     weights = sha256_of("".join(sha256_of_file(run / BEST_FILE) for run in runs).encode())
     settings = {"folds": len(runs), "dataset": dataset.meta.fingerprint}
@@ -195,7 +197,7 @@ def _write_survey(result: CrossValidation, dataset: Dataset, out: Path) -> None:
         with Survey.open(out / SURVEY_FOLDER) as survey:
             if survey.meta["model_sha256"] == weights and len(survey) == result.together.images:
                 return
-        shutil.rmtree(out / SURVEY_FOLDER)  # a fold was trained again since, so its probabilities are outdated
+        shutil.rmtree(out / SURVEY_FOLDER)  # a fold was trained again later, so the stored probabilities are outdated
     opened = Survey.open_for_writing(
         out / SURVEY_FOLDER, model_sha256=weights, classes=result.together.classes, settings=settings
     )

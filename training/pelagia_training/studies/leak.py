@@ -1,9 +1,9 @@
-"""`pelagia leak`: how much too good a random split makes a model look.
+"""`pelagia leak`: measures how much a random split overestimates a model.
 
 The run's config is trained again on a random split of the same images, with splits of the same sizes, and each run is
 evaluated on its own test split. The difference comes from data leakage: in a random split, images of one station are in
-the training split and in the test split, which does not happen in the field. This costs one more training. A linear
-probe on frozen features would be cheaper, but would measure the leakage of the probe and not of the network.
+the training split and in the test split, which does not happen in the field. The command trains one more run. A linear
+probe on frozen features would be cheaper, but it would measure the leakage of the probe and not of the network.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from pelagia_training.train import train
 
 @dataclass(frozen=True)
 class Leak:
-    """Evaluations of the same config, each on its own test split.
+    """Evaluations of two runs with the same config, each on its own test split.
 
     Attributes:
-        by_group: trained on the dataset's split, by group.
-        at_random: trained on a random split.
+        by_group: the evaluation of the run that was trained on the dataset's split, by group.
+        at_random: the evaluation of the run that was trained on a random split.
     """
 
     by_group: Evaluation
@@ -36,15 +36,15 @@ class Leak:
 
 
 def measure_leak(run: Path, out: Path, report: Report = lambda event: None) -> Leak:
-    """Trains the config of ``run`` on a random split into ``out``, unless that is done, and evaluates both runs.
+    """Trains the config of ``run`` on a random split, unless ``out`` is a finished run, and evaluates both runs.
 
     Args:
         run: a finished run on a dataset that is split by group.
-        out: run folder of the training on the random split, new or interrupted.
+        out: run folder for the training on the random split, new or interrupted.
         report: called with progress and with lines of text for people.
 
     Raises:
-        InputError: ``run`` is unfinished, was trained on another split than its dataset's, or has no groups.
+        InputError: ``run`` is unfinished, was not trained on its dataset's split, or its dataset has no groups.
         DatasetError, TrainingError: as `train`.
     """
     config, state = read_run(run)

@@ -1,7 +1,7 @@
 """The search space of `pelagia sweep --search`: keys of the config, and the values that each may take.
 
     train.lr=log:1e-4..3e-3             numbers on a logarithmic scale
-    augment.strength=0..2               numbers; integers where the key holds integers
+    augment.strength=0..2               numbers; integers if the key holds integers
     train.long_tail=none,sqrt_sampling  one of these values
 
 Invariant: one ConfigError lists all faults of a config and its search space, before torch is imported. The config
@@ -28,12 +28,18 @@ _NOT_SEARCHED = {
     **dict.fromkeys(("dataset", "data"), "metrics on different images cannot be compared"),
     "seed": "a lucky seed is not a better config",
 }
-"""Keys that cannot be searched, by their first part or in full, and the reason."""
+"""Keys, or first parts of keys, that cannot be searched -> the reason."""
 
 
 @dataclass(frozen=True)
 class Span:
-    """Numbers from ``low`` to ``high``, both included; integers where both are `int`."""
+    """Numbers from ``low`` to ``high``, both included; integers if both are `int`.
+
+    Attributes:
+        low: the smallest number.
+        high: the largest number.
+        log: whether numbers are drawn on a logarithmic scale.
+    """
 
     low: float
     high: float
@@ -47,13 +53,13 @@ class Span:
         return self.low, self.high
 
     def value(self, drawn: Any) -> Any:
-        """The config's value for a number that was drawn."""
+        """The value that the config gets for a drawn number."""
         return drawn
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A list of values, each as the user wrote it: YAML, as after ``--set KEY=``."""
+    """A list of values; each value is YAML text as the user wrote it, in the same form as after ``--set KEY=``."""
 
     texts: tuple[str, ...]
 
@@ -65,16 +71,16 @@ class Choice:
         return tuple(map(self.value, self.texts))
 
     def value(self, drawn: Any) -> Any:
-        """The config's value for a text that was drawn."""
+        """The value that the config gets for a drawn text."""
         return parse_yaml(drawn, "--search")
 
 
 Space = dict[str, Span | Choice]
-"""The values to search, by dotted key."""
+"""Dotted key -> the values to search."""
 
 
 def load_search(path: Path, overrides: Sequence[str], searches: Sequence[str]) -> tuple[TrainConfig, Space]:
-    """The config with its ``--set`` applied, and the search space.
+    """The config with the values of ``--set`` applied, and the search space.
 
     Args:
         path: the YAML file of the config.
@@ -83,7 +89,7 @@ def load_search(path: Path, overrides: Sequence[str], searches: Sequence[str]) -
 
     Raises:
         InputError: the config cannot be read.
-        ConfigError: every fault in either.
+        ConfigError: the config or the search space has faults; the error lists all of them.
     """
     faults: list[str] = []
     space: Space = {}
@@ -99,7 +105,7 @@ def load_search(path: Path, overrides: Sequence[str], searches: Sequence[str]) -
             if not equals or not key or not text:
                 raise ConfigError("--search", [f"'{search}' is not of the form {_FORM}"])
             if key in space or key in already:
-                raise ConfigError("--search", [f"{key}: the key is given twice; keep one --search or one --set of it"])
+                raise ConfigError("--search", [f"{key}: the key is given twice; give it once, by --search or --set"])
             space[key] = _read(key, text)
             if config is not None:
                 _require_accepted(config, key, space[key])
@@ -111,7 +117,7 @@ def load_search(path: Path, overrides: Sequence[str], searches: Sequence[str]) -
 
 
 def _read(key: str, text: str) -> Span | Choice:
-    """The values of a key. Raises ConfigError where the key cannot be searched or ``text`` is not of the `_FORM`."""
+    """The values of a key. Raises ConfigError if the key cannot be searched or ``text`` does not have the `_FORM`."""
     kinds = kinds_of(TrainConfig, key)
     for start, reason in _NOT_SEARCHED.items():
         if key == start or key.startswith(f"{start}."):

@@ -1,19 +1,19 @@
 """`pelagia suspects`: lists the labels that are most likely wrong, for a second look in Label Studio.
 
     suspects.html      a contact sheet
-    suspects.csv       one row an image, the most doubtful first; a manifest for `pelagia label push`
+    suspects.csv       one row per image, the most doubtful first; a manifest for `pelagia label push`
     images/            the images of the manifest
     predictions/       a survey with the models' predictions, for `pelagia label push --predictions`
-    taxonomy.yaml      of the dataset
+    taxonomy.yaml      the dataset's taxonomy
 
 The method is confident learning (Northcutt, Jiang & Chuang 2021, JAIR 70, arXiv 1911.00068) on out-of-fold
-probabilities, so no model was trained on the label that it checks. A label is counted as wrong where the probability of
-another class is at least the mean that images labelled with that class have. Images are ranked by self-confidence, the
-probability of their label; of the paper's two rankings it finds more of the labels that
+probabilities, so no model was trained on the label that it checks. A label is counted as wrong if the probability of
+another class is at least the mean probability of that class in the images labeled with it. Images are ranked by
+self-confidence, the probability of their label. The paper has two rankings; this one finds more of the labels that
 `benchmarks/science/label_noise.py` changes.
 
-The authors' own library, cleanlab, is not used because its licence is AGPL-3.0, which institutes and companies that
-ship Pelagia could not accept; the method takes twenty lines here.
+The authors' library, cleanlab, is not used because its licence is AGPL-3.0, which institutes and companies that ship
+Pelagia may not be able to accept. The method takes twenty lines here.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class Suspect:
     Attributes:
         record: the image and its label.
         predicted: the most probable class other than the label.
-        probability: of ``predicted``, 0..1.
-        label_probability: of the label, 0..1.
+        probability: the probability of ``predicted``, 0..1.
+        label_probability: the probability of the label, 0..1.
     """
 
     record: Record
@@ -68,12 +68,12 @@ def find_suspects(run: Path, dataset: Dataset, most: int | None = None) -> list[
 
     Args:
         run: a folder that `pelagia train --folds` made.
-        dataset: that it was made of.
-        most: how many to list; by default as many as confident learning counts.
+        dataset: the dataset on which the cross-validation was made.
+        most: how many images to list; by default the number of labels that confident learning counts as wrong.
 
     Raises:
         InputError: ``run`` holds no out-of-fold predictions.
-        DatasetError: the predictions are of another dataset.
+        DatasetError: the predictions were made on another dataset.
     """
     records, probabilities, classes = _read_predictions(run, dataset)
     targets = np.array([classes.index(record.class_name) for record in records], np.int64)
@@ -122,7 +122,7 @@ def _read_predictions(run: Path, dataset: Dataset) -> tuple[list[Record], NDArra
 
 
 def self_confidence(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> Real:
-    """The probability of each image's label: float64, N, 0..1; low where the label is doubtful.
+    """The probability of each image's label: float64, N, 0..1; it is low if the label is doubtful.
 
     Args:
         probabilities: float, N x classes, rows sum to 1.
@@ -133,10 +133,10 @@ def self_confidence(probabilities: NDArray[np.floating], targets: NDArray[np.int
 
 
 def is_doubted(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """The images off the diagonal of the confident joint: bool, N.
+    """Whether each image is off the diagonal of the confident joint: bool, N.
 
-    An image counts for a class where the probability of the class is at least the mean self-confidence of the images
-    with this label; of several such classes, the most probable one counts.
+    An image is counted for a class if the probability of the class is at least the mean self-confidence of the images
+    with this label. If there are several such classes, the image is counted for the most probable one.
 
     Args:
         probabilities: float, N x classes, rows sum to 1.
@@ -158,7 +158,7 @@ def write_suspects(suspects: Sequence[Suspect], run: Path, dataset: Dataset, out
     Args:
         suspects: the images to list.
         run: the folder that `pelagia train --folds` made.
-        dataset: that holds the images.
+        dataset: the dataset that holds the images.
         out: the folder to make.
 
     Raises:
@@ -208,7 +208,7 @@ def _row(suspect: Suspect) -> Mapping[str, str]:
 
 
 def _write_predictions(folder: Path, suspects: Sequence[Suspect], run: Path) -> None:
-    """Writes the suspects' rows of the out-of-fold survey as a survey of their own."""
+    """Writes the suspects' rows of the out-of-fold survey into a separate survey."""
     wanted = {suspect.record.path for suspect in suspects}
     with Survey.open(run / SURVEY_FOLDER) as whole:
         opened = Survey.open_for_writing(
@@ -223,7 +223,7 @@ def _write_predictions(folder: Path, suspects: Sequence[Suspect], run: Path) -> 
 
 
 def _sheet(suspects: Sequence[Suspect], dataset: Dataset) -> str:
-    """The contact sheet: one section a pair of classes, the pair with most suspects first."""
+    """The contact sheet: one section per pair of classes, the pair with most suspects first."""
     shown = suspects[:_MOST_SHOWN]
     pairs: dict[tuple[str, str], list[Suspect]] = {}
     for suspect in shown:
@@ -231,7 +231,7 @@ def _sheet(suspects: Sequence[Suspect], dataset: Dataset) -> str:
     counts = Counter((suspect.record.class_name, suspect.predicted) for suspect in suspects)
     parts = []
     for (label, predicted), members in sorted(pairs.items(), key=lambda item: -len(item[1])):
-        title = f"labelled {label}, predicted {predicted}"
+        title = f"labeled {label}, predicted {predicted}"
         images = [
             thumbnail(
                 dataset,

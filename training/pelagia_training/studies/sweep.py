@@ -1,13 +1,13 @@
 """`pelagia sweep`: trains many short runs with different values of some config keys, and writes the best config.
 
-    trial-1/ ... trial-N/  runs; of a finished one, only the weights best.safetensors are kept
+    trial-1/ ... trial-N/  runs; the checkpoints of a finished run are removed, only best.safetensors is kept
     study.sqlite           the trials and their scores, from which an interrupted sweep resumes
     sweep.json, sweep.csv  the search space, and each trial's values, macro-F1 on the val split, epochs and state
     best.yaml              the config of the best trial, for `pelagia train`
 
-Invariant: a trial is stored as finished only after its run has finished. So a killed process neither loses nor repeats
-a trial: the same command resumes the trial's run from its checkpoint. Trials are compared on the val split only; the
-test split is never used.
+Invariant: a trial is stored as finished only after its run has finished. So if the process is killed, no trial is lost
+or repeated: the same command resumes the trial's run from its checkpoint. Trials are compared only on the val split;
+the test split is never used.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ class Sweep(Strict):
 
     @property
     def best(self) -> Trial | None:
-        """The complete trial with the highest macro-F1, the first one if several; None where no trial is complete."""
+        """The complete trial with the highest macro-F1 (the first of several); None if no trial is complete."""
         complete = [trial for trial in self.trials if trial.state == "complete"]
         return max(complete, key=lambda trial: trial.macro_f1 or 0.0, default=None)
 
 
 class Pruned(Exception):  # noqa: N818 - pruning a trial is not an error
-    """A run was stopped because the other trials were better at the same epoch."""
+    """Raised to stop a run because the other trials were better at the same epoch."""
 
 
 def run_of(out: Path, trial: Trial) -> Path:
@@ -90,15 +90,15 @@ def sweep(
     A run that diverges, or whose values cannot be combined, is a failed trial.
 
     Args:
-        config: of every trial, except for the searched keys.
+        config: the config of every trial, except for the searched keys.
         space: the values to search.
         out: folder of the sweep, new or interrupted.
-        trials: number of trials in all.
-        prune: whether to stop a run that is below the median of the complete trials.
+        trials: total number of trials.
+        prune: whether to stop a run whose macro-F1 is below the median of the complete trials.
         report: called with progress and with lines of text for people.
 
     Raises:
-        ConfigError, InputError, DatasetError: as `train`, and where ``out`` is another sweep, or in use.
+        ConfigError, InputError, DatasetError: as `train`; also if ``out`` is another sweep, or is in use.
         DiskFullError: the disk is full.
     """
     plan = _plan(config, space, prune=prune)
@@ -117,7 +117,7 @@ def sweep(
 
 
 def _plan(config: TrainConfig, space: Space, *, prune: bool) -> Sweep:
-    """The sweep before its first trial. Raises the faults of a config that no trial could be trained with."""
+    """The sweep before its first trial. Raises an error if the config has a fault that every trial would have."""
     require_one_process(config)
     require_loggers(config.loggers)
     make_fabric(config.device, config.precision, config.devices, config.nodes)
@@ -131,7 +131,7 @@ def _plan(config: TrainConfig, space: Space, *, prune: bool) -> Sweep:
 
 @dataclass(frozen=True)
 class _RunningTrial:
-    """The trial that is being trained, with its sweep."""
+    """The trial that is being trained, and its sweep."""
 
     plan: Sweep
     space: Space
@@ -142,10 +142,10 @@ class _RunningTrial:
 
 
 def _run_trial(running: _RunningTrial, *, no_success_yet: bool) -> None:
-    """Trains a trial and stores how it ended.
+    """Trains a trial and stores its result.
 
     Raises:
-        ConfigError: its config is wrong and no trial was complete before, so the fault is probably in every config.
+        ConfigError: the trial's config is wrong and no trial is complete yet, so probably every config is wrong.
         DiskFullError: the disk is full.
     """
     number, store = running.trial.number, running.store
@@ -167,13 +167,13 @@ def _run_trial(running: _RunningTrial, *, no_success_yet: bool) -> None:
 
 
 def _settings(plan: Sweep, space: Space, trial: Trial) -> TrainConfig:
-    """A trial's config. Raises ConfigError where its values cannot be combined."""
+    """A trial's config. Raises ConfigError if its values cannot be combined."""
     changes = {key: space[key].value(drawn) for key, drawn in trial.values.items()}
     return altered(plan.config, changes, "values that cannot be combined")
 
 
 def _score(running: _RunningTrial, settings: TrainConfig) -> float:
-    """Macro-F1 of the best weights on the val split. A finished run is not trained again. May raise Pruned."""
+    """The macro-F1 of the best weights on the val split. A finished run is not trained again. May raise Pruned."""
     run, number, store = run_of(running.out, running.trial), running.trial.number, running.store
     epochs = settings.train.epochs
 
@@ -196,7 +196,7 @@ def _score(running: _RunningTrial, settings: TrainConfig) -> float:
 
 
 def _summary_of_last(current: Sweep) -> str:
-    """One line about the last trial, and about the best."""
+    """One line of text about the last trial and about the best trial."""
     trial, best = current.trials[-1], current.best
     score = "" if trial.macro_f1 is None else f", macro-F1 {trial.macro_f1:.4f}"
     leader = f"; best so far {best.macro_f1:.4f} (trial {best.number})" if best else ""
@@ -208,7 +208,7 @@ def _summary_of_last(current: Sweep) -> str:
 
 @contextmanager
 def _open_folder(out: Path, plan: Sweep) -> Iterator[None]:
-    """Locks the folder of a new or interrupted sweep; at the end, removes it where no trial was begun.
+    """Locks the folder of a new or interrupted sweep; at the end, removes the folder if no trial was started.
 
     Raises:
         InputError: ``out`` is not a sweep, was made with other values, or is in use.
@@ -229,7 +229,7 @@ def _open_folder(out: Path, plan: Sweep) -> Iterator[None]:
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether a sweep wrote this file before its first trial, completely or partly."""
+    """Whether this is a file, complete or partial, that a sweep writes before its first trial."""
     return file.name.startswith(_OURS) or (file.name.startswith(".") and ".partial-" in file.name)
 
 
@@ -242,7 +242,7 @@ def _remove(out: Path) -> None:
 
 
 def _read(out: Path) -> Sweep:
-    """Reads `sweep.json`. Raises InputError where it is damaged."""
+    """Reads `sweep.json`. Raises InputError if the file is damaged."""
     try:
         return Sweep.model_validate(json.loads((out / SWEEP_FILE).read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
@@ -252,7 +252,7 @@ def _read(out: Path) -> Sweep:
 
 
 def _require_same(out: Path, plan: Sweep) -> None:
-    """Raises InputError where the sweep in ``out`` was made with another config, search space or dataset."""
+    """Raises InputError if the sweep in ``out`` was made with another config, search space or dataset."""
     earlier = _read(out)
     differing = differences(earlier.config, plan.config)
     keys = earlier.search | plan.search
@@ -287,7 +287,7 @@ def _write(out: Path, plan: Sweep, space: Space, store: TrialStore) -> Sweep:
 
 
 def _best_config(out: Path, current: Sweep, space: Space, best: Trial) -> str:
-    """The text of best.yaml, with the command that trains it in the first line."""
+    """The text of best.yaml; its first line is the command that trains this config."""
     command = shlex.join(("pelagia", "train", str(out / BEST_CONFIG_FILE), "--out", f"{out}-best"))
     score = f"trial {best.number} of {len(current.trials)}, validation macro-F1 {best.macro_f1:.4f}"
     head = f"# {command}\n# {score}: this config was chosen by this value, so the value is optimistic\n"
@@ -295,7 +295,7 @@ def _best_config(out: Path, current: Sweep, space: Space, best: Trial) -> str:
 
 
 def _remove_checkpoints(run: Path) -> None:
-    """Removes the checkpoints of a finished run, which will not be resumed."""
+    """Removes the checkpoints of a finished run, because it will not be resumed."""
     for name in (LAST_FILE, CHECKPOINT_FILE):
         (run / name).unlink(missing_ok=True)
     Soup(run, 2).discard()

@@ -1,8 +1,8 @@
-"""The trials of a sweep, stored in a SQLite file, and the values of the next trial. The only module that uses Optuna.
+"""Stores the trials of a sweep in a SQLite file, and draws the values of the next trial.
 
-Invariant: a trial is stored with all its values in one transaction, so there are no incomplete trials. The values of a
-trial depend only on (seed, number of the trial, finished trials), so an interrupted sweep draws the same values as an
-uninterrupted one. The caller makes sure that only one process uses the file.
+Only this module uses Optuna. Invariant: a trial is stored with all its values in one transaction, so there are no
+incomplete trials. The values of a trial depend only on (seed, number of the trial, finished trials), so an interrupted
+sweep draws the same values as an uninterrupted sweep. The caller must make sure that only one process uses the file.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "unfinished",
 }
 _LEAST_FOR_PRUNING = 5
-"""Complete trials that there must be before a trial is compared with their median."""
+"""Number of complete trials that are needed before a trial is compared with their median."""
 _LEAST_FOR_IMPORTANCE, _TOP_SHARE = 20, 0.25
-"""Complete trials that there must be before the importance of the keys is computed, and the share of trials that count
-as the best.
+"""Number of complete trials that are needed before the importance of the keys is computed, and the share of trials that
+count as the best.
 
-In a test by hand, with three keys of which one decides, PED-ANOVA named the right key in 20 of 20 studies with these
-values; with 10 trials and Optuna's default of 0.1, in 6 of 20, as often as chance.
+In a manual test with three keys, only one of which had an effect, PED-ANOVA found this key in 20 of 20 studies with
+these values. With 10 trials and Optuna's default of 0.1, it found the key in 6 of 20 studies, as often as by chance.
 """
 _FAULT = "fault"
 _PRIMARY_CODE = 0xFF  # the bits of an extended SQLite error code that hold the primary code
@@ -55,10 +55,10 @@ class Trial(Strict):
     """One draw from the search space, and its result.
 
     Attributes:
-        number: from 1.
-        state: one of `State`.
-        values: by dotted key: numbers, and choices as the user wrote them.
-        macro_f1: of the best weights on the val split; of a pruned trial, the best epoch before it was stopped.
+        number: the trial's number, from 1.
+        state: whether the trial is complete, pruned, failed or unfinished.
+        values: dotted key -> the drawn value: a number, or a choice as the user wrote it.
+        macro_f1: macro-F1 of the best weights on the val split; for a pruned trial, that of its best epoch.
         epochs: number of epochs with a stored score.
         fault: the error message of a failed trial.
     """
@@ -83,7 +83,7 @@ class TrialStore:
         return [_trial_of(frozen) for frozen in self._study.get_trials(deepcopy=False)]
 
     def next(self, seed: int) -> Trial | None:
-        """The interrupted trial, or else a new one; None where every combination was tried."""
+        """The interrupted trial; if there is none, a new trial; None if every combination was tried."""
         known = self._study.get_trials()
         unfinished = [frozen for frozen in known if not frozen.state.is_finished()]
         if unfinished:
@@ -100,11 +100,11 @@ class TrialStore:
         return self.trials()[-1]
 
     def _draw(self, known: Sequence[FrozenTrial], key: tuple[int, ...]) -> dict[str, Any]:
-        """The values that Optuna's TPE proposes, or random values where ``attempt`` is above 0.
+        """The values that Optuna's TPE proposes; random values if the attempt is above 0.
 
         Args:
             known: all trials so far.
-            key: (seed, number of trials, attempt); attempt is above 0 where the earlier proposals were tried already.
+            key: (seed, number of trials, attempt); the attempt is above 0 if the earlier proposals were already tried.
         """
         number = int(np.random.SeedSequence(key).generate_state(1)[0])
         sampler: BaseSampler = RandomSampler(number) if key[-1] else TPESampler(seed=number)
@@ -113,7 +113,7 @@ class TrialStore:
         return scratch.ask(self._space).params
 
     def record_epochs(self, number: int, scores: Sequence[float]) -> None:
-        """Stores the validation macro-F1 of a trial's first epochs; epochs that are stored already are skipped."""
+        """Stores the validation macro-F1 of a trial's first epochs; epochs that are already stored are skipped."""
         trial = self._handle(number)
         stored = self._frozen(number).intermediate_values
         for epoch, score in enumerate(scores, 1):
@@ -124,8 +124,8 @@ class TrialStore:
         """Whether a trial's best score so far is below the median of the complete trials at the same epoch.
 
         Args:
-            number: of the trial.
-            spared: number of first epochs in which the answer is always no.
+            number: the trial's number.
+            spared: number of first epochs in which the result is always False.
         """
         return MedianPruner(_LEAST_FOR_PRUNING, n_warmup_steps=spared + 1).prune(self._study, self._frozen(number))
 
@@ -138,15 +138,15 @@ class TrialStore:
         self._study.tell(trial, macro_f1, state=states[state])
 
     def importance(self) -> dict[str, float]:
-        """Importance of each key for being among the best trials, by PED-ANOVA; the sum is 1.
+        """How much each key decides whether a trial is among the best, computed by PED-ANOVA; the sum is 1.
 
-        Empty where there are too few complete trials or only one key, or where all keys are equally important.
+        The result is empty if there are too few complete trials or only one key, or if all keys are equally important.
         """
         complete = self._study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         if len(complete) < _LEAST_FOR_IMPORTANCE or len(self._space) < 2:
             return {}
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Optuna warns where all trials have the same score
+            warnings.simplefilter("ignore")  # Optuna warns if all trials have the same score
             evaluator = PedAnovaImportanceEvaluator(target_quantile=_TOP_SHARE)
             importances = get_param_importances(self._study, evaluator=evaluator)
         return importances if len(set(importances.values())) > 1 else {}
@@ -160,15 +160,15 @@ class TrialStore:
 
 @contextmanager
 def open_trial_store(file: Path, space: Space) -> Iterator[TrialStore]:
-    """Opens the trials in ``file``; makes the file where there is none.
+    """Opens the trials in ``file``; makes the file if it does not exist.
 
     Raises:
-        InputError: the file is not a SQLite file of Optuna's, is in use, or is of another version of Optuna.
+        InputError: the file is not a SQLite file of Optuna, is in use, or was made by another version of Optuna.
         DiskFullError: the disk of the file is full.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
-        # A function that opens the file, and not an address, in which some characters of a path have a meaning.
+        # A function opens the file, because some characters of a path would have a special meaning in an address.
         options = {"creator": lambda: sqlite3.connect(file, timeout=60)}
         storage = _storage(file, options)
         try:
@@ -185,7 +185,7 @@ def open_trial_store(file: Path, space: Space) -> Iterator[TrialStore]:
         cause = error.__cause__
         fault = first_line(cause if isinstance(cause, Exception) else error)
         raise InputError(
-            f"{file} cannot be used ({fault}): close other programs that have it open; where it is damaged, remove it, "
+            f"{file} cannot be used ({fault}): close other programs that have it open; if it is damaged, remove it, "
             "and the same command makes it again from the runs"
         ) from None
 
@@ -203,7 +203,7 @@ def _is_disk_full(error: BaseException | None) -> bool:
 def _storage(file: Path, options: dict[str, Any]) -> optuna.storages.RDBStorage:
     try:
         return optuna.storages.RDBStorage("sqlite:///sweep", engine_kwargs=options)
-    except RuntimeError as error:  # Optuna raises it where the tables are of another version
+    except RuntimeError as error:  # Optuna raises it if the tables were made by another version
         raise InputError(
             f"{file} was made by another version of Optuna ({first_line(error)}): use that version, or choose another "
             "--out"
