@@ -173,7 +173,7 @@ def _show_sweep(found: Sweep, out: Path) -> None:
     console.table(("trial", *found.search, "macro-F1", "epochs", "state"), rows)
     if found.importance:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importance.items())
-        console.say(f"keys in which the best quarter differs from the others: {shares}")
+        console.say(f"keys whose values distinguish the best quarter of the trials from the others: {shares}")
     best = found.best
     if best is None:
         raise TrainingError(f"none of {len(found.trials)} trials was completed; the last one: {found.trials[-1].fault}")
@@ -225,7 +225,7 @@ def suspects(
         int | None, typer.Option(min=1, help="Maximum number of images to list; default: estimated from the data.")
     ] = None,
 ) -> None:
-    """List the labels that are most likely wrong according to cross-validation, as a page and as a manifest to push.
+    """List the labels that are most likely wrong according to cross-validation, as a web page and a manifest to push.
 
     \b
     pelagia suspects runs/cv --out suspects
@@ -251,7 +251,7 @@ def export(
     dataset: Annotated[Path | None, typer.Option(help="The run's dataset, if it was moved.")] = None,
     orientations: Annotated[
         int | None,
-        typer.Option(help="Average over 1, 2, 4 or 8 mirrored and rotated views; the model is as many times slower."),
+        typer.Option(help="Average over 1, 2, 4 or 8 mirrored and rotated views; the model is slower by this factor."),
     ] = None,
 ) -> None:
     """Export a run's best weights as one .onnx file, if ONNX Runtime gives the same predictions as the trainer."""

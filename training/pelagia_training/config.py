@@ -41,7 +41,7 @@ class NetworkConfig(Strict):
     )
     orientations: Literal[1, 2, 4, 8] = Field(
         default=1,
-        description="number of mirrored and rotated views that an exported model averages; it is as many times slower",
+        description="number of mirrored and rotated views that an exported model averages; it is slower by this factor",
     )
     options: dict[str, Any] = Field(default={}, description="options for timm.create_model, such as pad_type: same")
 

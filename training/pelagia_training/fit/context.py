@@ -109,7 +109,7 @@ class RunContext:
             else "no epoch was finished"
         )
         lower = f"--set train.lr={self.learner.peak_rate / 3:.2g}"
-        return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer --set train.warmup_epochs"
+        return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer warm-up (train.warmup_epochs)"
 
     def epoch_metrics(self, validation: Metrics) -> EpochMetrics:
         """The row of `metrics.csv` for the epoch that has just ended."""

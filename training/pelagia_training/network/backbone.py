@@ -36,7 +36,10 @@ def build_network(
     try:
         network: nn.Module = timm.create_model(backbone, pretrained=False, **wanted)
     except Exception as error:  # timm's networks raise different errors for a wrong option
-        fault = f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}; correct model.options"
+        fault = (
+            f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}; correct model.options or "
+            "model.drop_rate"
+        )
         raise ConfigError("model", [fault]) from None
     if getattr(network, "num_classes", 0) != classes or not network.pretrained_cfg.get("classifier"):  # type: ignore[union-attr, operator]
         fault = f"{backbone} with {dict(options)} does not classify the dataset's {classes} classes"

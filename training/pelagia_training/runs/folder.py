@@ -121,7 +121,7 @@ def read_state(folder: Path) -> RunState:
 def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator[None]:
     """Makes or reopens a run folder, and locks it, so that no other process trains into it.
 
-    A folder that has no checkpoint at the end is removed, so that the same command can start the run again.
+    A folder without weights or a checkpoint is removed at the end, so that the same command can start the run again.
 
     Raises:
         InputError: ``folder`` is not a run, or the run is finished, has another config, or is in use.
