@@ -143,7 +143,7 @@ def test_make_slurm_hands_over_what_it_is_given(tmp_path: Path) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_alike_is_refused_with_one_that_can(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="16 images cannot be shared evenly by 3 processes: 15 images can"):
+    with pytest.raises(ConfigError, match="16 images cannot be shared evenly by 3 processes: set it to 15"):
         train(load_config(CONFIG, TrainConfig, [f"dataset={dataset.root}", *TINY, "devices=3"]), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

@@ -105,7 +105,9 @@ def test_a_pupil_is_taught_by_a_run(dataset: Dataset, run: Path, tmp_path: Path)
 
 def test_a_teacher_of_other_classes_or_sizes_is_refused(dataset: Dataset, run: Path, tmp_path: Path) -> None:
     teacher = f"train.distil.teachers=[{run}]"
-    with pytest.raises(ConfigError, match="has other classes: a teacher must know the same"):
+    with pytest.raises(
+        ConfigError, match="has other classes: choose a teacher with the same classes in the same order"
+    ):
         train(config(dataset, teacher, f"data.exclude=[{dataset.class_names[0]}]"), tmp_path / "run")
     with pytest.raises(ConfigError, match="was trained with another preprocessing"):
         train(config(dataset, teacher, "preprocess.size=48"), tmp_path / "run")
@@ -145,7 +147,9 @@ def test_mean_and_deviation_come_along_with_a_run(dataset: Dataset, tmp_path: Pa
 
 def test_a_run_of_another_network_is_refused_by_name(dataset: Dataset, run: Path, tmp_path: Path) -> None:
     other = config(dataset, "model={backbone: resnet10t}", f"model.weights={run}")
-    with pytest.raises(ConfigError, match="has the backbone test_resnet, the config has resnet10t: set model.backbone"):
+    with pytest.raises(
+        ConfigError, match="backbone is test_resnet in the run .* but resnet10t in the config: set model.backbone"
+    ):
         train(other, tmp_path / "run")
 
 
@@ -176,12 +180,14 @@ def test_a_frozen_backbone_keeps_its_weights_until_it_is_its_turn(dataset: Datas
 
 
 def test_freezing_all_epochs_is_refused() -> None:
-    with pytest.raises(ConfigError, match="freeze_epochs must be less than epochs, which are 2"):
+    with pytest.raises(ConfigError, match="freeze_epochs must be less than epochs, which is 2"):
         load_config(TINY_CONFIG, TrainConfig, ["train.epochs=2", "train.freeze_epochs=2"])
 
 
 def test_more_mixing_than_images_is_refused() -> None:
-    with pytest.raises(ConfigError, match="mixup and cutmix are shares of the images: together they must be at most 1"):
+    with pytest.raises(
+        ConfigError, match="mixup and cutmix are shares of the images: lower them so that their sum is at most 1"
+    ):
         load_config(TINY_CONFIG, TrainConfig, ["train.mixup=0.7", "train.cutmix=0.5"])
 
 
@@ -238,9 +244,15 @@ def test_the_contact_sheet_shows_what_is_mixed_and_the_command_says_where(datase
         words = [word for one in [*settings, *kinds] for word in ("--set", one)]
         done = CliRunner().invoke(app, ["train", str(TINY_CONFIG), *words, "--show-augmentations", str(file)])
         assert done.exit_code == 0, done.output
-        mixup, cutmix = "11 to 13: mixed with another row (train.mixup, 30%", "(train.cutmix, 20% of images)"
+        mixup, cutmix = (
+            "11 to 13: the image is mixed with that of another row (train.mixup, 30%",
+            "(train.cutmix, 20% of images)",
+        )
         assert (f"columns {mixup}" in done.output) == bool(kinds)
-        assert f"columns {'14 to 16' if kinds else '11 to 13'}: mixed with another row {cutmix}" in done.output
+        assert (
+            f"columns {'14 to 16' if kinds else '11 to 13'}: the image is mixed with that of another row {cutmix}"
+            in done.output
+        )
         cells = np.split(cv2.imread(str(file)).astype(int), DRAWS + 1 + 3 * (1 + len(kinds)), axis=1)
         changed = [(cell != cells[0]).any(axis=2).mean() for cell in cells]
         assert max(changed[: DRAWS + 1]) == 0
@@ -262,4 +274,4 @@ def test_the_command_draws_it_and_trains_nothing(dataset: Dataset, tmp_path: Pat
 def test_a_run_needs_a_place(dataset: Dataset) -> None:
     done = CliRunner().invoke(app, ["train", str(TINY_CONFIG), "--set", f"dataset={dataset.root}"])
     assert isinstance(done.exception, InputError)
-    assert str(done.exception) == "say where to write the run: --out RUN"
+    assert str(done.exception) == "no run folder is given: name one with --out RUN"

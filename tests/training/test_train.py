@@ -78,7 +78,11 @@ def test_it_stops_when_validation_no_longer_improves(dataset: Dataset, tmp_path:
         tmp_path / "run",
         events.append,
     )
-    assert any(isinstance(event, str) and event.startswith("stopping: 1 epochs without a better") for event in events)
+    assert any(
+        isinstance(event, str)
+        and event.startswith("stopping early: for 1 epochs, the validation macro-F1 was not better than ")
+        for event in events
+    )
 
 
 def test_a_folder_that_is_no_run_is_not_touched(dataset: Dataset, tmp_path: Path) -> None:
@@ -166,7 +170,10 @@ def test_what_torch_or_timm_cannot_do_is_one_line_and_leaves_no_run(
 
 
 def test_excluding_every_class_is_refused(dataset: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="0 of the dataset's classes are left: a classifier needs two"):
+    with pytest.raises(
+        DatasetError,
+        match="the number of classes to train on is 0, but a classifier needs at least two: shorten data.exclude",
+    ):
         train(config(dataset.root, f"data.exclude=[{','.join(dataset.class_names)}]"), tmp_path / "run")
 
 
@@ -179,7 +186,7 @@ def test_every_shipped_config_is_valid_and_opens_with_its_command(path: Path) ->
 
 
 def test_a_config_without_a_dataset_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="say which dataset to train on: --set dataset=DATASET"):
+    with pytest.raises(ConfigError, match="no dataset is given: name a dataset folder with --set dataset=DATASET"):
         train(load_config(CONFIG, TrainConfig), tmp_path / "run")
 
 
@@ -206,7 +213,10 @@ def test_a_class_without_validation_images_is_named(dataset: Dataset, tmp_path: 
             file.write(f"{image.relative_to(source)},{image.parent.name},{part}\n")
     import_dataset(source, tmp_path / "dataset", manifest=tmp_path / "manifest.csv", group_column="part")
     train(config(tmp_path / "dataset", "train.epochs=1"), tmp_path / "run", said.append)
-    assert "warning: the val split has no image of detritus: they cannot be validated" in said
+    assert (
+        "warning: the val split has no image of detritus, so these classes cannot be validated: label more, or set "
+        "data.exclude"
+    ) in said
 
 
 def test_more_images_a_batch_than_there_are_is_said(dataset: Dataset, tmp_path: Path) -> None:
@@ -241,7 +251,9 @@ def test_a_warm_up_that_is_all_of_the_training_is_said(dataset: Dataset, tmp_pat
     other: list[object] = []
     train(config(dataset.root, "train.epochs=1", "train.warmup_epochs=1"), tmp_path / "run", said.append)
     assert any(
-        str(one).startswith("warning: the warm-up of 1 epochs is as long as the training of 1: the learning rate")
+        str(one).startswith(
+            "warning: the warm-up of 1 epochs is at least as long as the training of 1: the learning rate"
+        )
         for one in said
     )
     train(config(dataset.root, "train.epochs=1", "train.warmup_epochs=0.5"), tmp_path / "other", other.append)

@@ -1,6 +1,6 @@
 """The commands `pelagia train`, `sweep`, `leak`, `suspects`, `export`, `evaluate` and `quantize`.
 
-Each one reads its options, calls one function of the package, and shows what that function returns.
+Each command reads its options, calls one function of the package, and shows the result.
 """
 
 from __future__ import annotations
@@ -26,15 +26,13 @@ SetKeys = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE",
 
 def train(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
-    out: Annotated[Path | None, typer.Option(help="Run folder to make, or an interrupted one to resume.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New run folder, or that of an interrupted run to resume.")] = None,
     set_: SetKeys = None,
-    folds: Annotated[
-        int | None, typer.Option(min=2, help="Cross-validate by group: this many runs, each with one part held out.")
-    ] = None,
-    export: Annotated[bool, typer.Option(help="Also write the model into the run folder.")] = True,
-    resume: Annotated[bool, typer.Option(help="Resume an interrupted run; else refuse it.")] = True,
+    folds: Annotated[int | None, typer.Option(min=2, help="Number of folds for cross-validation by group.")] = None,
+    export: Annotated[bool, typer.Option(help="Also export the model into the run folder.")] = True,
+    resume: Annotated[bool, typer.Option(help="Resume an interrupted run; --no-resume refuses it.")] = True,
     show_augmentations: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Draw augmented training images, and stop.")
+        Path | None, typer.Option(metavar="FILE.png", help="Only draw augmented training images; do not train.")
     ] = None,
 ) -> None:
     """Train a network on a dataset. The same command resumes an interrupted run.
@@ -52,7 +50,7 @@ def train(
     if show_augmentations is not None:
         _show_augmentations(settings, show_augmentations)
     elif out is None:
-        raise InputError("say where to write the run: --out RUN")
+        raise InputError("no run folder is given: name one with --out RUN")
     elif folds:
         _cross_validate(settings, folds, out, resume)
     else:
@@ -69,7 +67,7 @@ def _train_one(settings: TrainConfig, out: Path, resume: bool, export: bool) -> 
             state = run_training(settings, out, report, resume=resume)
     except (KeyboardInterrupt, SystemExit, Interrupted) as error:
         if is_first() and out.exists():
-            console.note(f"the run {out} is not finished: the same command resumes it")
+            console.note(f"the run {out} is not finished: run the same command again to resume it")
         if isinstance(error, Interrupted):
             end_other_processes()
         raise
@@ -96,10 +94,10 @@ def _show_augmentations(settings: TrainConfig, out: Path) -> None:
     from pelagia_training.studies.contact_sheet import DRAWS, show_augmentations
 
     sheet = show_augmentations(settings, out)
-    console.say(f"written: {out}; {sheet.rows} images, each as it is and then {DRAWS} times augmented")
+    console.say(f"written: {out}; {sheet.rows} images, each first unchanged, then augmented {DRAWS} times")
     for kind, columns in sheet.mixed.items():
         share = f"train.{kind}, {getattr(settings.train, kind):.0%} of images"
-        console.say(f"columns {columns[0]} to {columns[-1]}: mixed with another row ({share})")
+        console.say(f"columns {columns[0]} to {columns[-1]}: the image is mixed with that of another row ({share})")
 
 
 def _cross_validate(settings: TrainConfig, folds: int, out: Path, resume: bool) -> None:
@@ -119,7 +117,7 @@ def _cross_validate(settings: TrainConfig, folds: int, out: Path, resume: bool) 
         interval = found.together.intervals.headline[name]
         between = f", {interval.low:.4f} to {interval.high:.4f}" if interval else ""
         console.say(
-            f"{name:18} mean {average:.4f}, spread {deviation:.4f}; "
+            f"{name:18} mean {average:.4f}, standard deviation {deviation:.4f}; "
             f"all images together {found.together.headline[name]:.4f}{between}"
         )
     console.say(f"written: {out}/report.html, folds.json, out_of_fold; next: pelagia suspects {out} --out SUSPECTS")
@@ -127,26 +125,26 @@ def _cross_validate(settings: TrainConfig, folds: int, out: Path, resume: bool) 
 
 def sweep(
     config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
-    search: Annotated[list[str], typer.Option(metavar="KEY=VALUES", help="A key to search; give it again for more.")],
-    out: Annotated[Path, typer.Option(help="Folder of the sweep to make, or of an interrupted one.")],
+    search: Annotated[
+        list[str], typer.Option(metavar="KEY=VALUES", help="A key to search, with its values; repeat it for more keys.")
+    ],
+    out: Annotated[Path, typer.Option(help="New sweep folder, or that of an interrupted sweep to resume.")],
     set_: SetKeys = None,
-    trials: Annotated[
-        int, typer.Option(min=1, help="Trials in all; a larger number than before continues a sweep.")
-    ] = 20,
-    prune: Annotated[bool, typer.Option(help="Stop a run that is below the median of the others.")] = True,
+    trials: Annotated[int, typer.Option(min=1, help="Total number of trials; a larger number extends a sweep.")] = 20,
+    prune: Annotated[bool, typer.Option(help="Stop a trial early if it is below the median of the others.")] = True,
 ) -> None:
     """Search keys of a config for the best macro-F1 on the val split: each trial is one run with its own values.
 
     \b
     --search train.lr=log:1e-4..3e-3             numbers, on a logarithmic scale
-    --search augment.strength=0..2               numbers, integers where the key is an integer
-    --search train.long_tail=none,sqrt_sampling  one of these
+    --search augment.strength=0..2               numbers, or integers if the key is an integer
+    --search train.long_tail=none,sqrt_sampling  one of these values
 
     \b
     pelagia sweep configs/training/baseline.yaml --set dataset=datasets/crops \\
         --search train.lr=log:1e-4..3e-3 --search augment.strength=0..2 --trials 20 --out runs/sweep
 
-    The same command resumes an interrupted sweep. One process at a time works on a sweep.
+    The same command resumes an interrupted sweep. Only one process at a time can work on a sweep.
     """
     needs("training", "sweep")
     needs("sweep", "sweep")
@@ -175,24 +173,26 @@ def _show_sweep(found: Sweep, out: Path) -> None:
     console.table(("trial", *found.search, "macro-F1", "epochs", "state"), rows)
     if found.importance:
         shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importance.items())
-        console.say(f"keys in which the best quarter differs from the others: {shares}")
+        console.say(f"keys whose values distinguish the best quarter of the trials from the others: {shares}")
     best = found.best
     if best is None:
         raise TrainingError(f"none of {len(found.trials)} trials was completed; the last one: {found.trials[-1].fault}")
     console.say(
         f"best validation macro-F1 {best.macro_f1:.4f}, trial {best.number}: "
-        "it was chosen by this value, so the value is optimistic"
+        "it was chosen for this value, so the value is optimistic"
     )
     console.say(f"written: {out}/sweep.json, sweep.csv, {BEST_CONFIG_FILE}")
     console.say(f"next: pelagia export {run_of(out, best)} --out {out.name}.onnx")
-    console.say(f"or, with another --set: pelagia train {out / BEST_CONFIG_FILE} --out {out}-best")
+    console.say(
+        f"or train its config again with other settings: pelagia train {out / BEST_CONFIG_FILE} --out {out}-best"
+    )
 
 
 def leak(
-    run: Annotated[Path, typer.Argument(help="A finished run on a dataset that is split by group.")],
-    out: Annotated[Path, typer.Option(help="Run folder of the same training on a random split.")],
+    run: Annotated[Path, typer.Argument(help="A finished run; its dataset must be split by group.")],
+    out: Annotated[Path, typer.Option(help="New run folder for the same training on a random split.")],
 ) -> None:
-    """Measure how optimistic a random split is: train a run's config on one, and print the metrics of both splits."""
+    """Measure how optimistic a random split is: train a run's config on a random split and compare the metrics."""
     needs("training", "leak")
     from pelagia_training.fit.console import show_training
     from pelagia_training.studies.leak import measure_leak
@@ -212,7 +212,9 @@ def leak(
         )
     console.table(("test split", "by group", "95%", "at random", "95%"), rows)
     difference = found.at_random.headline["macro_f1"] - found.by_group.headline["macro_f1"]
-    console.say(f"the macro-F1 on a random split differs by {difference:+.4f}: report the one by group")
+    console.say(
+        f"the macro-F1 on the random split differs by {difference:+.4f}: report the macro-F1 of the split by group"
+    )
 
 
 def suspects(
@@ -220,10 +222,10 @@ def suspects(
     out: Out,
     dataset: Annotated[Path | None, typer.Option(help="The run's dataset, if it was moved.")] = None,
     most: Annotated[
-        int | None, typer.Option(min=1, help="Number of images; estimated from the data by default.")
+        int | None, typer.Option(min=1, help="Maximum number of images to list; default: estimated from the data.")
     ] = None,
 ) -> None:
-    """List the labels that cross-validation disagrees with most, as a page of images and as a manifest to push.
+    """List the labels that are most likely wrong according to cross-validation, as a web page and a manifest to push.
 
     \b
     pelagia suspects runs/cv --out suspects
@@ -245,14 +247,14 @@ def suspects(
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder that `pelagia train` made.")],
-    out: Annotated[Path, typer.Option(help="The .onnx file to make; must not exist yet.")],
+    out: Annotated[Path, typer.Option(help="New .onnx file; it must not exist yet.")],
     dataset: Annotated[Path | None, typer.Option(help="The run's dataset, if it was moved.")] = None,
     orientations: Annotated[
         int | None,
-        typer.Option(help="Average over 1, 2, 4 or 8 mirrored and rotated views; that many times slower."),
+        typer.Option(help="Average over 1, 2, 4 or 8 mirrored and rotated views; the model is slower by this factor."),
     ] = None,
 ) -> None:
-    """Export a run's best weights as one .onnx file, if ONNX Runtime gives the same answers as the trainer."""
+    """Export a run's best weights as one .onnx file, if ONNX Runtime gives the same predictions as the trainer."""
     needs("training", "export")
     from pelagia_training.export.export import export as run_export
 
@@ -260,7 +262,7 @@ def export(
     parity = model.metadata.parity
     console.say(
         f"parity gate passed: {parity.images} validation images at batch {' and '.join(map(str, parity.batch_sizes))}, "
-        f"same top-1 on all, largest difference of probabilities {parity.max_probability_difference:.2g}"
+        f"same top-1 on all, largest probability difference {parity.max_probability_difference:.2g}"
     )
     console.say(f"{out}: {len(model.data) / 1e6:.1f} MB, {len(model.metadata.classes)} classes")
     console.say(f"next: pelagia classify {out} IMAGES --out SURVEY")
@@ -270,15 +272,15 @@ def evaluate(
     model: ModelPath,
     dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Folder for report.html, metrics.json and the tables.")] = None,
+    out: Annotated[Path | None, typer.Option(help="New folder for report.html, metrics.json and the tables.")] = None,
     run: Annotated[
-        Path | None, typer.Option(help="The model's run folder; the report shows its learning curves.")
+        Path | None, typer.Option(help="The model's run folder: adds its learning curves to the report.")
     ] = None,
 ) -> None:
-    """Measure a model on a split of a dataset, with the runner that classifies surveys.
+    """Measure a model on a split of a dataset, with the program that also classifies surveys.
 
     \b
-    After each metric comes its 95% interval, from bootstrap samples of the groups (stations, tracks).
+    The 95% interval after each metric is estimated from bootstrap samples of the groups (stations, tracks).
     OUT/report.html is one page with all results, to open in a browser and to send to others.
     """
     needs("training", "evaluate")
@@ -292,7 +294,7 @@ def evaluate(
     if out:
         refuse_existing(out, "evaluation")
     if run and not out:
-        raise InputError("--run is for the report: give the folder of the report with --out")
+        raise InputError("--run is only used in the report: name a folder for the report with --out")
     curves = read_curves(run) if run else None
     compared = Dataset.read(dataset)
     with console.progress_bar("classifying") as update:
@@ -308,18 +310,26 @@ def _show_evaluation(result: Evaluation) -> None:
     from pelagia_training.figures.bootstrap import FEW_GROUPS
 
     for name, count in result.unknown.items():
-        console.note(f"left out: {count} images of '{name}', which is not a class of the model")
+        console.note(f"left out: {count} images of '{name}', because it is not a class of the model")
     if result.failed:
-        console.note(f"left out: {result.failed} images that cannot be read")
+        console.note(
+            f"left out: {result.failed} images that cannot be read; `pelagia dataset check DATASET` lists them"
+        )
     console.say(f"{result.images} images of {result.groups} groups in the split '{result.split}' of {result.dataset}")
     for name, value in result.headline.items():
         interval = result.intervals.headline[name]
-        between = f"  {interval.low:.4f} to {interval.high:.4f}" if interval else "  no interval: one group"
+        between = (
+            f"  {interval.low:.4f} to {interval.high:.4f}"
+            if interval
+            else "  no interval, because there is only one group"
+        )
         console.say(f"{name:18} {value:.4f}{between}")
     for name, text in result.assessment.lines() if result.assessment else ():
         console.say(f"{name:18} {text}")
     if result.groups < FEW_GROUPS:
-        console.note(f"warning: only {result.groups} groups: the intervals are too narrow")
+        console.note(
+            f"warning: there are only {result.groups} groups, so the intervals are too narrow: do not rely on them"
+        )
 
 
 def quantize(
@@ -327,14 +337,16 @@ def quantize(
     calibration: Annotated[
         Path,
         typer.Option(
-            metavar="DATASET", help="Its train split is used to calibrate, its val split to check the result."
+            metavar="DATASET", help="Dataset folder: its train split calibrates, its val split checks the result."
         ),
     ],
-    out: Annotated[Path, typer.Option(help="The .onnx file to make; must not exist yet.")],
-    split: Annotated[str, typer.Option(help="Compare both models on train, val, test or all.")] = "test",
-    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision for a GPU, instead of int8 for a CPU.")] = False,
+    out: Annotated[Path, typer.Option(help="New .onnx file; it must not exist yet.")],
+    split: Annotated[
+        str, typer.Option(help="Split on which both models are compared: train, val, test or all.")
+    ] = "test",
+    fp16: Annotated[bool, typer.Option("--fp16", help="Half precision for a GPU instead of int8 for a CPU.")] = False,
 ) -> None:
-    """Make a smaller, faster model, and measure on this machine whether it is better.
+    """Make a smaller model, and compare its speed and metrics with the original on this machine.
 
     \b
     pelagia quantize model.onnx --calibration datasets/crops --out model.int8.onnx
@@ -361,7 +373,11 @@ def _show_comparison(large: ModelFile, small: ModelFile, result: Comparison) -> 
         f"{measured.kind} gate passed: same top-1 on {measured.top1_agreement:.1%} of {measured.images} validation "
         f"images, macro-F1 {measured.float_macro_f1:.4f} -> {measured.macro_f1:.4f}"
     )
-    speed = "for a GPU, not measured here" if result.speed is None else f"{result.speed:.2f} times as fast on this CPU"
+    speed = (
+        "not measured, because this model is for a GPU"
+        if result.speed is None
+        else f"{result.speed:.2f} times as fast on this CPU"
+    )
     console.say(f"speed     {speed}")
     console.say(f"size      {len(large.data) / 1e6:.1f} -> {len(small.data) / 1e6:.1f} MB")
     scores = f"{result.large.metrics.macro_f1:.4f} -> {result.small.metrics.macro_f1:.4f} ({result.change:+.4f})"

@@ -1,8 +1,8 @@
-"""Devices, processes and number formats of a run: the only module that chooses them.
+"""The devices, processes and number formats of a run. No other module chooses them.
 
 Invariant: the trained weights do not depend on the number of processes, except for rounding and for the random numbers
 that each process draws itself (dropout, mixup, CutMix). Each process takes its share of a batch, batch norms use the
-statistics of the whole batch, and only the first process writes files.
+statistics of the full batch, and only the first process writes files.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def make_fabric(device: str, precision: str, devices: int, nodes: int) -> Fabric:
-    """Fabric for the devices of a config; under torchrun and Slurm, for those that they give. It starts no process yet.
+    """Builds Fabric for the devices of a config; torchrun and Slurm override them. It does not start processes yet.
 
     Raises:
-        ConfigError: this machine does not have them.
+        ConfigError: this machine does not have these devices.
     """
     devices, nodes = _processes_and_nodes(devices, nodes)
     strategy: Any = DDPStrategy(broadcast_buffers=False) if devices * nodes > 1 else "auto"
@@ -46,27 +46,33 @@ def make_fabric(device: str, precision: str, devices: int, nodes: int) -> Fabric
             precision=_precision(device, precision),
         )
     except Exception as error:  # Lightning has an exception class for each accelerator
-        raise ConfigError("device", [f"'{device}' cannot be used here: {first_line(error)}"]) from None
+        raise ConfigError(
+            "device",
+            [f"'{device}' cannot be used here: {first_line(error)}; set another device, such as device=cpu"],
+        ) from None
 
 
 def launch(fabric: Fabric) -> None:
-    """Starts the other processes, or joins them. Raises ConfigError where they cannot connect."""
+    """Starts the other processes, or joins them. Raises ConfigError if they cannot connect to each other."""
     try:
         fabric.launch()
-    except Exception as error:  # torch.distributed has many ways to say that an address is taken
-        raise ConfigError("devices", [f"the processes cannot connect to each other: {first_line(error)}"]) from None
+    except Exception as error:  # torch.distributed raises many errors for an address in use
+        fault = (
+            f"the processes cannot connect to each other: {first_line(error)}; check the network between the machines"
+        )
+        raise ConfigError("devices", [fault]) from None
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes files and reports; known before any other process is started."""
+    """Whether this is the process that writes files and reports; works before other processes are started."""
     return int(getattr(rank_zero_only, "rank", 0) or 0) == 0
 
 
 def end_other_processes() -> None:
-    """Ends this process at once, without an error, where it is not the first one. For the command line alone.
+    """Ends this process at once, without an error, unless it is the first one. Only for the command line.
 
-    gloo's threads outlive its process group. A thread that frees a tensor while the interpreter shuts down aborts the
-    process, and with it the run.
+    gloo's threads outlive its process group. If a thread frees a tensor while the interpreter shuts down, the process
+    aborts, and so does the run.
     """
     if not is_first():
         sys.stdout.flush()
@@ -76,7 +82,7 @@ def end_other_processes() -> None:
 
 @contextmanager
 def deterministic(fabric: Fabric) -> Iterator[None]:
-    """On a CPU, allows only deterministic operations; on a GPU they would be slower, and some do not exist."""
+    """On a CPU, allows only deterministic operations. On a GPU they are slower, and some do not exist."""
     before = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(fabric.device.type == "cpu", warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -88,16 +94,16 @@ def deterministic(fabric: Fabric) -> Iterator[None]:
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Lets glibc keep the memory of freed tensors for the next ones; does nothing where there is no glibc.
+    """Makes glibc reuse the memory of freed tensors; does nothing on systems without glibc.
 
-    By default glibc returns large blocks to the system and requests them again for each tensor of each step, and the
-    system fills each page with zeros: most of the time of a step on a CPU (docs/experiments/concluded.md).
+    By default, glibc returns large blocks to the system and requests them again for each tensor of each step, and the
+    system fills each page with zeros. On a CPU this takes most of the time of a step (docs/experiments/concluded.md).
     """
     if sys.platform != "linux" or not hasattr(libc := ctypes.CDLL(None), "mallopt"):
         yield
         return
     libc.mallopt(_M_MMAP_MAX, 0)
-    libc.mallopt(_M_TRIM_THRESHOLD, -1)  # as an unsigned size, it is never reached
+    libc.mallopt(_M_TRIM_THRESHOLD, -1)  # -1 is the largest unsigned size, so no block is returned
     try:
         yield
     finally:
@@ -107,14 +113,14 @@ def memory_kept() -> Iterator[None]:
 
 
 def name_of(fabric: Fabric) -> str:
-    """The devices in words, for people."""
+    """A description of the devices for messages and logs."""
     threads = f"{fabric.device.type}, {torch.get_num_threads()} threads"
     name = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else threads
     return name if fabric.world_size == 1 else f"{fabric.world_size} processes: {name}"
 
 
 def share_batch_norms(network: nn.Module, fabric: Fabric) -> None:
-    """Makes the batch norms use the statistics of all processes. The names of the weights stay."""
+    """Makes the batch norms use the statistics of all processes. The names of the weights do not change."""
     if fabric.world_size == 1:
         return
     if fabric.device.type == "cuda":
@@ -127,7 +133,7 @@ def share_batch_norms(network: nn.Module, fabric: Fabric) -> None:
 
 
 class _SharedBatchNorm(nn.BatchNorm2d):
-    """A BatchNorm2d, or timm's with an activation, whose statistics in training are those of all processes."""
+    """A BatchNorm2d, or timm's variant with an activation, that uses the statistics of all processes in training."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         if not self.training:
@@ -162,7 +168,7 @@ def _sum(values: Tensor) -> Tensor:
 
 
 def _processes_and_nodes(devices: int, nodes: int) -> tuple[int, int]:
-    """Processes per node and nodes: as torchrun or Slurm set them if they started this process, else as given."""
+    """Processes per node and nodes: from torchrun or Slurm if one of them started this process, else as given."""
     for world, here in (("WORLD_SIZE", "LOCAL_WORLD_SIZE"), ("SLURM_NTASKS", "SLURM_NTASKS_PER_NODE")):
         if os.environ.get(here, "").isdigit() and os.environ.get(world, "").isdigit():
             return int(os.environ[here]), max(1, int(os.environ[world]) // int(os.environ[here]))

@@ -1,4 +1,4 @@
-"""The environment of a run: enough to repeat it, or to see why another run differs."""
+"""The environment of a run: what is needed to repeat the run, or to find out why another run differs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ from pelagia.system.cores import usable_cores
 
 
 def environment(device: str) -> dict[str, str]:
-    """Code, packages and machine, as text."""
+    """Versions of the code and the packages, and a description of the machine.
+
+    Args:
+        device: a description of the devices of the run.
+    """
     packages = {module.__name__: module.__version__ for module in (torch, timm, cv2, np)}
     packages["albumentations"] = version("albumentations")
     return {
@@ -32,12 +36,12 @@ def environment(device: str) -> dict[str, str]:
 
 
 def changes(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    """``name: old -> new`` of each entry that differs."""
+    """One text ``name: old -> new`` for each entry that differs."""
     return [f"{name}: {old.get(name)} -> {new.get(name)}" for name in new if old.get(name) != new.get(name)]
 
 
 def _commit() -> str:
-    """The commit of Pelagia's checkout, with ``-dirty`` if files differ; empty if there is no checkout."""
+    """The commit of Pelagia's checkout, with ``-dirty`` if files were changed; empty if there is no checkout."""
     here = Path(__file__).resolve().parent
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:

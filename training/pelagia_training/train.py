@@ -1,11 +1,12 @@
-"""`pelagia train`: one run, read from top to bottom.
+"""`pelagia train`: the training loop of one run, in the order of execution.
 
     pelagia train configs/training/tiny_cpu.yaml --set dataset=DATASET --out RUN
     pelagia train configs/training/baseline.yaml --set dataset=DATASET --set train.epochs=20 --out RUN
 
-The config ends here: every builder below takes plain values from it.
+Only this module reads the config; the other modules get plain values.
 
-Shapes: N images, S side, C classes. Images are uint8 N x S x S x 3; logits float32 N x C.
+Shapes: N is the number of images, S the side of an image in pixels, C the number of classes.
+Images are uint8, N x S x S x 3; logits are float32, N x C.
 """
 
 from __future__ import annotations
@@ -65,11 +66,11 @@ from pelagia_training.runs.logs import training_log, write_metrics
 from pelagia_training.runs.soup import Soup
 
 _READ_EVERY = 10
-"""Batches between two reads of the loss on a GPU, which has to wait for each read."""
+"""On a GPU, the loss is read once per this many batches, because each read synchronizes."""
 _DIVERGED = 5.0
-"""A mean loss this many times the loss of a uniform guess is a divergence..."""
+"""The loss diverges if its mean is more than this many times the loss of a uniform guess."""
 _DIVERGED_AFTER = 20
-"""...after this many batches of an epoch."""
+"""Divergence is checked after this many batches of an epoch."""
 
 
 def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *, resume: bool = True) -> RunState:
@@ -79,15 +80,15 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
     is False.
 
     Args:
-        report: called with sentences and with the state after each batch and epoch.
+        report: a function that is called with messages, and with the state after each batch and epoch.
 
     Returns:
-        `run.json` of the finished run.
+        The content of `run.json` of the finished run.
 
     Raises:
-        ConfigError, InputError, DatasetError: the config, the weights, the dataset or the run folder cannot be used.
+        ConfigError, InputError, DatasetError: the config, the weights, the dataset or the run folder is unusable.
         TrainingError: the loss is not finite or diverges, or the memory or the disk is too small.
-        Interrupted: a SIGTERM came; a checkpoint is written.
+        Interrupted: a SIGTERM arrived, and a checkpoint was written.
     """
     require_loggers(config.loggers)
     fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
@@ -108,7 +109,7 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
 
 
 def _train_epoch(run: RunContext) -> None:
-    """Trains on the batches of the epoch that are not done yet."""
+    """Trains on the remaining batches of the epoch."""
     progress, batches = run.progress, run.batches
     read_every = 1 if run.learner.fabric.device.type == "cpu" else _READ_EVERY
     batches.start(progress.epoch + 1, progress.batch)
@@ -123,13 +124,13 @@ def _train_epoch(run: RunContext) -> None:
 
 
 def train_step(learner: Learner, step: int, batch: Sequence[Tensor]) -> Tensor:
-    """One step of the optimizer on one batch: the inputs of the network, and the class indices last.
+    """One optimizer step. ``batch`` holds the network inputs, then the class indices.
 
     Returns:
-        float32, 2: the loss, and the loss of a network that gives every class the same probability.
+        float32, 2 values: the loss, and the loss of a network that gives every class the same probability.
 
     Raises:
-        TrainingError: the memory does not hold one image.
+        TrainingError: not even one image fits into the memory.
     """
     learner.set_rate(step)
     learner.wrapped.train()
@@ -145,7 +146,7 @@ def train_step(learner: Learner, step: int, batch: Sequence[Tensor]) -> Tensor:
 
 
 def _gradients(learner: Learner, step: int, batch: Sequence[Tensor]) -> Tensor:
-    """Forward, loss and backward, a micro-batch at a time; but for batch norms the same as the batch in one piece."""
+    """Forward, loss and backward, in micro-batches. The result equals that of the full batch, except for batch norm."""
     key = learner.random_key(step)
     seed_everything(key)
     *inputs, labels = batch
@@ -163,7 +164,8 @@ def _gradients(learner: Learner, step: int, batch: Sequence[Tensor]) -> Tensor:
 
 
 def _read_losses(run: RunContext, losses: Tensor) -> None:
-    """Adds up the losses of the last batches, writes a checkpoint where one is due, and stops where it must."""
+    """Adds the losses of the last batches, writes a checkpoint if one is due, and stops if the loss diverges or a
+    SIGTERM arrived."""
     progress, fabric = run.progress, run.learner.fabric
     stop = losses.new_tensor([float(run.stop.is_set())])
     reduced: Any = fabric.all_reduce(torch.cat((losses, stop)), reduce_op="mean")
@@ -176,12 +178,12 @@ def _read_losses(run: RunContext, losses: Tensor) -> None:
     if is_first() and (due or stopping):
         save_run_checkpoint(run)
     if stopping:
-        fabric.barrier()  # a process that ends early has the first one killed, which still writes
-        raise Interrupted(f"interrupted by SIGTERM ({run.place}); a checkpoint is in {run.out}")
+        fabric.barrier()  # if another process ended now, the launcher would kill the first one while it writes
+        raise Interrupted(f"interrupted by SIGTERM ({run.place}); a checkpoint was written to {run.out}")
 
 
 def _require_convergence(run: RunContext) -> None:
-    """Raises TrainingError where the loss is not finite, or has diverged."""
+    """Raises TrainingError if the loss is not finite or diverges."""
     progress = run.progress
     if not math.isfinite(progress.loss_sum):
         raise TrainingError(f"the loss is not a finite number ({run.place}); {run.advice}")
@@ -189,13 +191,13 @@ def _require_convergence(run: RunContext) -> None:
     if enough and progress.loss_sum > _DIVERGED * progress.uniform_loss_sum:
         loss, uniform_loss = progress.loss_sum / progress.batch, progress.uniform_loss_sum / progress.batch
         raise TrainingError(
-            f"the loss diverges ({run.place}): it is {loss:.3g}, and a uniform guess has {uniform_loss:.3g}; "
+            f"the loss diverges ({run.place}): it is {loss:.3g}, but a uniform guess gives {uniform_loss:.3g}; "
             + run.advice
         )
 
 
 def _end_epoch(run: RunContext, confusion: Matrix) -> None:
-    """Counts the epoch, and saves its weights and metrics, the checkpoint last."""
+    """Counts the epoch, then saves its weights, its metrics and, last, a checkpoint."""
     progress, history, metrics = run.progress, run.history, metrics_of(confusion)
     progress.epoch += 1
     progress.epochs_without_gain = 0 if metrics.macro_f1 > progress.best else progress.epochs_without_gain + 1
@@ -214,11 +216,11 @@ def _end_epoch(run: RunContext, confusion: Matrix) -> None:
 
 
 def _finish(run: RunContext) -> RunState:
-    """Averages the last epochs' weights where that is asked for, and marks the run as finished."""
+    """Averages the weights of the last epochs if the config asks for it, and marks the run as finished."""
     progress = run.progress
     if progress.epoch < run.epochs:
         run.report(
-            f"stopping early: {progress.epochs_without_gain} epochs without a better validation macro-F1 than "
+            f"stopping early: for {progress.epochs_without_gain} epochs, the validation macro-F1 was not better than "
             f"{progress.best:.4f}"
         )
     average_last_epochs(run)
@@ -234,7 +236,7 @@ def _finish(run: RunContext) -> RunState:
 
 
 def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, stack: ExitStack) -> RunContext:
-    """Data, network and learner, from the run's checkpoint or from the start."""
+    """Builds data, network and learner, and loads the run's checkpoint if there is one."""
     splits = _read_data(config, fabric.world_size, report)
     resuming = require_same_dataset(out, splits.dataset)
     seed_everything((config.seed,))
@@ -272,16 +274,22 @@ def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, sta
 
 
 def _read_data(config: TrainConfig, processes: int, report: Report) -> Splits:
-    """The rows to train and to validate on, with warnings about them."""
+    """Reads the rows for training and validation, and reports warnings about them."""
     require_even_batches(config.train.batch_size, processes)
     splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
     if missing := splits.classes_without_validation:
-        report(f"warning: the val split has no image of {first_few(missing)}: they cannot be validated")
+        report(
+            f"warning: the val split has no image of {first_few(missing)}, so these classes cannot be validated: "
+            "label more, or set data.exclude"
+        )
     if (count := len(splits.train)) < config.train.batch_size:
-        report(f"warning: all {count} training images make one batch, which is less than train.batch_size")
+        report(
+            f"warning: there are only {count} training images, fewer than train.batch_size: one batch per epoch; "
+            "to have more, set a smaller train.batch_size"
+        )
     if config.train.warmup_epochs >= config.train.epochs:
         report(
-            f"warning: the warm-up of {config.train.warmup_epochs:g} epochs is as long as the training of "
+            f"warning: the warm-up of {config.train.warmup_epochs:g} epochs is at least as long as the training of "
             f"{config.train.epochs}: the learning rate never reaches train.lr; lower train.warmup_epochs"
         )
     return splits
@@ -298,7 +306,7 @@ def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], f
 def _build_learner(
     config: TrainConfig, fabric: Fabric, network: Normalized, splits: Splits, steps: int, report: Report
 ) -> Learner:
-    """A learner that makes ``steps`` steps an epoch."""
+    """A learner that makes ``steps`` steps per epoch."""
     settings = config.train
     optimizer = build_optimizer(
         network,
@@ -349,12 +357,12 @@ def _build_targets(config: TrainConfig, splits: Splits) -> TargetBuilder:
 def _history(
     config: TrainConfig, out: Path, splits: Splits, learner: Learner, resuming: bool, report: Report
 ) -> RunHistory:
-    """Where the run is: at its checkpoint or at its start. Writes the run folder accordingly."""
+    """The state from the checkpoint, or a new one. Also writes it to the run folder."""
     now = environment(name_of(learner.fabric))
     if resuming:
         history = load_checkpoint(out / CHECKPOINT_FILE, learner)
         for change in changes(history.state.environment, now):
-            report(f"warning: the environment differs from the start of the run, so last digits may differ: {change}")
+            report(f"warning: the environment has changed since the run started, so last digits may differ: {change}")
         history.state = history.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
         done = history.progress
         report(f"resuming after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
@@ -387,7 +395,7 @@ def _first_state(splits: Splits, network: Normalized, made_with: dict[str, str])
 
 @contextmanager
 def _logged(out: Path, report: Report) -> Iterator[Report]:
-    """``report`` that writes `train.log` as well; silent in all processes but the first."""
+    """Yields ``report``, extended to also write `train.log`; only the first process reports."""
     if not is_first():
         yield lambda event: None
         return
@@ -406,7 +414,7 @@ def _logged(out: Path, report: Report) -> Iterator[Report]:
 
 @contextmanager
 def _stop_on_sigterm() -> Iterator[threading.Event]:
-    """Yields an event that a SIGTERM sets: the run then ends after a batch, with a checkpoint of it."""
+    """Yields an event that a SIGTERM sets: the run then ends after a batch and writes a checkpoint."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -420,7 +428,7 @@ def _stop_on_sigterm() -> Iterator[threading.Event]:
 
 @contextmanager
 def _error_in_one_line() -> Iterator[None]:
-    """The message of a loader process about an image, without the traceback that torch puts before it."""
+    """Raises a loader process's error about an image without the traceback that torch puts before its message."""
     try:
         yield
     except DatasetError as error:

@@ -195,7 +195,7 @@ def test_names_that_people_give_are_text_and_never_markup(
 
 
 def test_a_folder_that_is_not_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not a training run: it has no metrics.csv"):
+    with pytest.raises(InputError, match="is not a training run, because it has no metrics.csv"):
         read_curves(tmp_path)
 
 

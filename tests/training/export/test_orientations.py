@@ -65,7 +65,7 @@ def test_it_is_a_model_like_any_other(turned: ModelFile) -> None:
 @pytest.mark.parametrize(("flips", "most"), [("horizontal", 2), ("none", 1)])
 def test_orientations_that_training_does_not_show_are_refused(flips: str, most: int) -> None:
     config = REPOSITORY / "configs/training/tiny_cpu.yaml"
-    with pytest.raises(ConfigError, match=f"augment.flips={flips} shows the network at most {most} of them"):
+    with pytest.raises(ConfigError, match=f"augment.flips={flips} shows the network at most {most} of these views"):
         load_config(config, TrainConfig, [f"augment.flips={flips}", "model.orientations=4"])
 
 

@@ -88,14 +88,16 @@ def test_a_batch_that_the_memory_does_not_hold_goes_through_in_parts(batch: list
         assert torch.allclose(found, expected)
     assert torch.allclose(small.layer.weight, large.layer.weight, atol=1e-6)
     assert small.seen == [16, 8] + 3 * [4, 4, 4, 4]
-    assert [text.partition(", whose gradients")[0] for text in said] == [
-        "the device's memory does not hold 16 images at once: continuing with 8",
-        "the device's memory does not hold 8 images at once: continuing with 4",
+    assert [text.partition("; the gradients")[0] for text in said] == [
+        "the device's memory is too small for 16 images at once: continuing with 8 at once",
+        "the device's memory is too small for 8 images at once: continuing with 4 at once",
     ]
 
 
 def test_a_memory_that_holds_no_image_is_one_line(batch: list[Tensor]) -> None:
-    with pytest.raises(TrainingError, match="memory does not hold 1 images: .*smaller preprocess.size or backbone"):
+    with pytest.raises(
+        TrainingError, match="memory is too small for 1 images at once: .*smaller preprocess.size or backbone"
+    ):
         train_step(learner(Forgetful(most=0), []), 0, batch)
 
 
@@ -110,7 +112,9 @@ def test_images_to_be_judged_go_through_as_many_at_once_as_the_memory_holds() ->
 
 def test_a_memory_that_holds_no_image_to_be_judged_is_one_line() -> None:
     images = np.zeros((3, 2, 2, 3), np.uint8)
-    with pytest.raises(TrainingError, match="memory does not hold 1 image to classify: .*smaller preprocess.size or"):
+    with pytest.raises(
+        TrainingError, match="memory is too small to classify even 1 image: .*smaller preprocess.size or"
+    ):
         predict(Normalized(Forgetful(most=0), (0.0,) * 3, (1.0,) * 3), images)
 
 
@@ -156,7 +160,9 @@ def test_a_loss_that_diverges_stops_and_keeps_what_was_good(
     monkeypatch.setattr(
         sys.modules[train.__module__], "warmup_cosine", lambda *given: lambda step: 1e4 if step > 20 else 1
     )
-    with pytest.raises(TrainingError, match=r"the loss diverges \(epoch 3, batch 9\): .*a uniform guess has") as caught:
+    with pytest.raises(
+        TrainingError, match=r"the loss diverges \(epoch 3, batch 9\): .*a uniform guess gives"
+    ) as caught:
         train(config(dataset.root, "train.epochs=9", "train.ema_decay=0", "train.clip_grad=1e9"), out)
     kept = f"the best weights so far are in {out / 'best.safetensors'}. Try a lower learning rate in a new run: "
     assert kept in str(caught.value)
@@ -183,7 +189,7 @@ def test_a_full_disk_at_a_checkpoint_keeps_the_one_before(
     _, said = training.communicate(timeout=60)
     [line] = [line for line in said.splitlines() if line.startswith("error: ")]
     assert f"the disk of {out} is full (epoch " in line
-    assert line.endswith("is whole: free some space, then run the same command again to resume")
+    assert line.endswith("is intact: free some space, then run the same command again to resume")
     assert training.returncode == 7
     mounts.must("rm", disk / "filler")
     again = mounts.start(sys.executable, "-m", "pelagia.cli", *command)

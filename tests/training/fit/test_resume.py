@@ -141,7 +141,7 @@ def test_sigterm_leaves_a_checkpoint_of_that_moment(dataset: Dataset, unbroken: 
     process.terminate()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 143, said
-    assert said.endswith(f"the run {out} is not finished: the same command resumes it\nstopped\n")
+    assert said.endswith(f"the run {out} is not finished: run the same command again to resume it\nstopped\n")
     ended = log.read_text().splitlines()[-1]
     assert "ended: Interrupted: interrupted by SIGTERM (epoch 2, batch " in ended
     assert ended.endswith(f"); a checkpoint is in {out}")
@@ -174,7 +174,7 @@ def test_another_config_is_refused_with_what_differs(dataset: Dataset, tmp_path:
         f"the run {out} was started with another config, and this one cannot resume it:\n"
         "  - seed: was 0, is now 1\n"
         "  - train.lr: was 0.002, is now 0.0005\n"
-        "give it the old values, or choose another --out"
+        "set the old values, or choose another --out"
     )
 
 
@@ -211,7 +211,7 @@ def test_a_finished_run_is_refused(dataset: Dataset, unbroken: Path, tmp_path: P
 def test_no_resume_refuses_a_broken_run(dataset: Dataset, tmp_path: Path) -> None:
     train_until(config(dataset.root), tmp_path / "run", 1, 2)
     with pytest.raises(
-        InputError, match="exists already, after epoch 0: choose another --out, remove it, or resume it"
+        InputError, match="already exists and has finished 0 epochs: choose another --out, remove it, or resume it"
     ):
         train(config(dataset.root), tmp_path / "run", resume=False)
 
@@ -244,7 +244,9 @@ def test_a_run_that_lost_its_checkpoint_is_not_begun_anew_over_its_weights(datas
     train_until(config(dataset.root), out, 3, 1)
     (out / "checkpoint.safetensors").unlink()
     before = (out / "best.safetensors").read_bytes()
-    with pytest.raises(InputError, match=r"after epoch 2, but its checkpoint.safetensors is missing: put it back, or"):
+    with pytest.raises(
+        InputError, match=r"has finished epoch 2, but its checkpoint.safetensors is missing, .*: put the file back, or"
+    ):
         train(config(dataset.root), out)
     assert (out / "best.safetensors").read_bytes() == before
 

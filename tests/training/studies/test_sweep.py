@@ -179,7 +179,7 @@ def test_a_run_that_diverges_is_a_failed_trial_and_not_the_end(dataset: Dataset,
     states = {trial.values["train.lr"]: trial for trial in found.trials}
     assert states["1e-3"].state == "complete"
     assert states["1e30"].state == "failed"
-    assert states["1e30"].fault.startswith("the weights are no longer numbers; no epoch was finished")
+    assert states["1e30"].fault.startswith("a weight is NaN or infinite; no epoch was finished")
     assert found.best == states["1e-3"]
 
 
@@ -192,7 +192,7 @@ def test_values_that_do_not_go_together_are_failed_trials_and_a_sweep_of_these_a
     assert done.returncode == 7
     assert done.stderr.splitlines()[-1] == (
         "error: none of 2 trials was completed; the last one: values that cannot be combined: train: mixup and cutmix "
-        "are shares of the images: together they must be at most 1"
+        "are shares of the images: lower them so that their sum is at most 1"
     )
     assert [trial["state"] for trial in json.loads((out / "sweep.json").read_text())["trials"]] == ["failed"] * 2
 

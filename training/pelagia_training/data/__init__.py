@@ -1,1 +1,1 @@
-"""From a dataset to batches: decoded crops, augmentation, mixing, sampling, splits."""
+"""Turns a dataset into batches: decoded crops, augmentation, mixing, sampling, splits."""

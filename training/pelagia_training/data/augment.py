@@ -1,6 +1,6 @@
 """Augmentation: random changes of a fitted crop, in training only. The only module that uses albumentations.
 
-Invariant: the augmented image depends on (seed, epoch, index) alone, not on the number of processes.
+Invariant: the augmented image depends only on (seed, epoch, index), not on the number of processes.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pelagia.images.preprocess import Image, border_color
 from pelagia_training.config import AugmentConfig
 
 Augment = Callable[[Image, int], Image]
-"""(uint8 H x W x 3 RGB, seed) -> an array of the same shape and type."""
+"""A function: (image, uint8 H x W x 3 RGB; seed) -> the augmented image, of the same shape and type."""
 
 
 class _Augment:
-    """A class and not a closure: worker processes that are not forked get it pickled."""
+    """A class and not a closure, because it must be pickled for worker processes that are not forked."""
 
     def __init__(self, transforms: Sequence[A.BasicTransform]) -> None:
         self._pipeline = A.Compose(transforms)
@@ -32,17 +32,17 @@ class _Augment:
 
 
 def build_augment(config: AugmentConfig) -> Augment:
-    """The augmentation that a config describes."""
+    """Builds the augmentation that a config describes."""
     return _Augment(_transforms(config))
 
 
 def sample_seed(seed: int, epoch: int, index: int) -> int:
-    """An independent 32-bit seed for each image of each epoch."""
+    """The seed of image ``index`` in ``epoch``, 32 bits, independent of all other seeds."""
     return int(np.random.SeedSequence((seed, epoch, index)).generate_state(1)[0])
 
 
 def _transforms(config: AugmentConfig) -> list[A.BasicTransform]:
-    """In the order of the light path: the organism, its surroundings, the optics, the sensor, the file."""
+    """The transforms in the order of the light path: organism, surroundings, optics, sensor, file."""
     return [*_orientation(config), *_scene(config), *_instrument(config)]
 
 
@@ -128,7 +128,7 @@ class _Clip(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class _Background(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Changes the brightness and the tint of the pixels that have the background's colour; the organism stays."""
+    """Changes the brightness and the tint of the pixels that have the background's color; the organism stays."""
 
     def apply(self, img: Image, **_: object) -> Image:
         background = border_color(img).astype(np.float32)
@@ -141,7 +141,7 @@ class _Background(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class _Bubbles(A.ImageOnlyTransform):  # type: ignore[misc]
-    """One to three circles with a dark rim and a bright middle."""
+    """Draws one to three circles with a dark rim and a bright middle."""
 
     def apply(self, img: Image, **_: object) -> Image:
         drawn, side = img.copy(), img.shape[0]
@@ -156,7 +156,7 @@ class _Bubbles(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 class _Defocus(A.ImageOnlyTransform):  # type: ignore[misc]
-    """Spreads each point over a disc of one to three pixels' radius, in a fiftieth of the time of A.Defocus."""
+    """Spreads each point over a disk with a radius of one to three pixels, 50 times as fast as A.Defocus."""
 
     def apply(self, img: Image, **_: object) -> Image:
         radius = self.py_random.uniform(1, 3)
@@ -167,10 +167,10 @@ class _Defocus(A.ImageOnlyTransform):  # type: ignore[misc]
 
 
 _FAR = 48.0
-"""Levels of 255 from the background at which a pixel belongs to the organism entirely."""
+"""A pixel that differs from the background by this much (of 255 levels) belongs to the organism entirely."""
 
 
 def _differs(image: Image, background: Image) -> NDArray[np.bool_]:
-    """True where a pixel is not background: bool, H x W."""
+    """For each pixel, whether it is not background: bool, H x W."""
     distance: NDArray[np.bool_] = np.abs(image.astype(np.int16) - background).max(axis=2) > _FAR / 2
     return distance

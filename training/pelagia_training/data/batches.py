@@ -1,4 +1,4 @@
-"""The training batches: the order of the images, their augmentation, and a thread that loads ahead."""
+"""The training batches: the order of the images, their augmentation, and a thread that loads them in advance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pelagia_training.data.crops import StreamedCrops
 
 
 def load_fitted(dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec) -> NDArray[np.uint8]:
-    """All images of ``records`` in memory: uint8, N x size x size x 3, RGB, 0..255, in their order.
+    """Loads all images of ``records`` into memory, in their order: uint8, N x size x size x 3, RGB, 0..255.
 
     Raises:
         DatasetError: an image is missing or cannot be decoded.
@@ -35,19 +35,26 @@ def load_fitted(dataset: Dataset, records: Sequence[Record], spec: PreprocessSpe
 
 
 Order = Callable[[int], NDArray[np.int64]]
-"""epoch -> indices of the images in the order in which they are used; the same epoch always gives the same order."""
+"""A function: epoch -> the image indices in the order of use. The same epoch always gives the same order."""
 
 
 def shuffled(count: int, seed: int) -> Order:
-    """Every image once, in an order that depends on (seed, epoch) alone."""
+    """An order with every image once. It depends only on (seed, epoch)."""
     return lambda epoch: np.random.default_rng((seed, epoch)).permutation(count)
 
 
 class Batches(Sampler[list[tuple[int, int]]]):
-    """(epoch, index) of this process's images of each batch; images that do not fill the last batch are left out.
+    """For each batch, yields the (epoch, index) pairs of this process. An incomplete last batch is left out.
 
-    Call `start` before each epoch. Batches of ``size`` are the same for any number of processes; process ``rank``
-    of ``world`` takes every ``world``-th image of each.
+    Call `start` before each epoch. The batches do not depend on the number of processes: process ``rank`` of
+    ``world`` takes every ``world``-th image of a batch.
+
+    Args:
+        order: computes the order of the images in an epoch.
+        count: the number of images.
+        size: the number of images per batch, over all processes.
+        rank: the number of this process, counted from 0.
+        world: the number of processes.
     """
 
     def __init__(self, order: Order, count: int, size: int, rank: int = 0, world: int = 1) -> None:
@@ -58,7 +65,7 @@ class Batches(Sampler[list[tuple[int, int]]]):
         self._epoch, self._first = 1, 0
 
     def start(self, epoch: int, first: int = 0) -> None:
-        """The next iteration gives the batches of ``epoch`` from number ``first`` on, counted from 0."""
+        """The next iteration starts at batch ``first`` (from 0) of ``epoch``."""
         self._epoch, self._first = epoch, first
 
     def __len__(self) -> int:
@@ -75,10 +82,11 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
     """Augmented images and their class indices, by (epoch, index).
 
     Args:
-        images: N of uint8, size x size x 3.
-        targets: int64, N.
-        seed: the augmentation follows from it, the epoch and the index.
-        sizes: float32, N x 3, given between images and targets where there are any.
+        images: N images, each uint8 of size x size x 3.
+        targets: the class indices, int64, N.
+        augment: the random change of each image.
+        seed: the seed of the run; with the epoch and the index, it determines the augmentation.
+        sizes: float32, N x 3 (width, height, pixel size in micrometers); if given, each item is (image, size, target).
     """
 
     def __init__(
@@ -107,7 +115,7 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
 
 
 class EveryNth(Sequence[Image]):
-    """Every ``step``-th of ``images``, from ``first`` on."""
+    """Every ``step``-th image of ``images``, starting at index ``first``."""
 
     def __init__(self, images: Sequence[Image], first: int, step: int) -> None:
         self._images, self._indices = images, range(first, len(images), step)
@@ -123,7 +131,7 @@ Item = TypeVar("Item")
 
 
 def prefetched(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, None]:
-    """``items``, made by a thread that is at most ``depth`` items ahead. Its errors are raised in the caller."""
+    """Yields ``items``, made by a thread at most ``depth`` items in advance. The thread's errors are raised here."""
     made: queue.Queue[tuple[Item | None, BaseException | None]] = queue.Queue(depth)
     over = threading.Event()
 
@@ -163,14 +171,14 @@ def spread(records: Sequence[Record], most: int) -> list[Record]:
 
 
 def targets_of(records: Sequence[Record], classes: Sequence[str]) -> NDArray[np.int64]:
-    """Index of each record's class in ``classes``: int64, N."""
+    """The index of each record's class in ``classes``: int64, N."""
     index = {name: position for position, name in enumerate(classes)}
     return np.array([index[record.class_name] for record in records], np.int64)
 
 
 def sizes_of(records: Sequence[Record]) -> NDArray[np.float32]:
-    """Width and height of each image in pixels, and micrometres along a pixel's side, 0 where unknown: float32, N x 3.
+    """Width and height of each image in pixels, and its pixel size in micrometers (0 if unknown): float32, N x 3.
 
-    The runner takes the same values from the image it decodes; the parity gate compares them.
+    The runner reads the same values from each decoded image; the parity gate compares both.
     """
     return np.array([(one.width, one.height, pixel_size_um(one.extra)) for one in records], np.float32).reshape(-1, 3)

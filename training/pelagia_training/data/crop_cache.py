@@ -2,9 +2,9 @@
 
     NAME-SIZE-SPEC-CONTENT.crops    N images uint8 SIZE x SIZE x 3, N CRC-32, N SHA-256 of the originals, sorted
 
-Invariant: a file is whole or absent and never changes, so that one process may have it mapped while another adds a
-file. An image is found by the SHA-256 of its original and the preprocessing, for any dataset, split or fold.
-A file with a wrong checksum counts as absent. Any of them can be removed at any time.
+Invariant: a file is complete or absent and never changes, so one process can map it while another process adds a file.
+An image is found by the SHA-256 of its original and the preprocessing, for any dataset, split or fold.
+A file with a wrong checksum counts as absent. Any file can be removed at any time.
 """
 
 from __future__ import annotations
@@ -26,21 +26,22 @@ from pelagia.system.files import new_file, sha256_of, slug
 from pelagia.system.locking import exclusive_lock
 
 _VERSION = 2
-"""Raise it when the file format changes, or `pelagia.images.preprocess` gives other pixels for the same spec."""
+"""Increase it if the file format changes, or if `pelagia.images.preprocess` gives other pixels for the same spec."""
 
 _NEVER = 7 * 24 * 3600.0
 _SUM, _SHA = np.dtype("<u4"), np.dtype("S32")
 
 Shas = NDArray[np.bytes_]
-"""Array of `_SHA`. numpy strips trailing zero bytes, from all values alike, so comparisons stay correct."""
+"""An array of `_SHA`. numpy strips trailing zero bytes from all values, so comparisons stay correct."""
 
 
 class CachedCrops(Sequence[Image]):
     """Images of cache files by index: uint8, size x size x 3, RGB, 0..255.
 
     Args:
-        files: each with the number of its images.
-        places: int64, N x 2: an index of ``files``, and a row of that file.
+        files: the cache files, each with its number of images.
+        size: the side of the images, in pixels.
+        places: for each image, the index of its file in ``files`` and its row in that file: int64, N x 2.
     """
 
     def __init__(self, files: Sequence[tuple[Path, int]], size: int, places: NDArray[np.int64]) -> None:
@@ -48,7 +49,7 @@ class CachedCrops(Sequence[Image]):
         self._places = places
         self._images = [_images(file, count, size) for file, count in files]
 
-    def __reduce__(self) -> tuple[Any, ...]:  # a worker process opens the files itself; their content is not sent to it
+    def __reduce__(self) -> tuple[Any, ...]:  # a worker process opens the files itself, without a copy of the images
         return (CachedCrops, self._opened)
 
     def __len__(self) -> int:
@@ -66,7 +67,7 @@ class CachedCrops(Sequence[Image]):
 
 @dataclass
 class _Found:
-    """Where images are. ``places`` is int64, N x 2, as in `CachedCrops`; -1 where no file holds one."""
+    """The places of images: ``places`` is int64, N x 2, as in `CachedCrops`, and -1 for an image that no file holds."""
 
     files: list[tuple[Path, int]]
     places: NDArray[np.int64]
@@ -90,14 +91,17 @@ def open_cache(
     make: Callable[[Sequence[int]], Iterator[Image]],
     report: Callable[[str], None],
 ) -> CachedCrops:
-    """Images by the SHA-256 of their originals; those that ``folder`` lacks are made and added in a new file.
+    """Opens images by the SHA-256 of their originals. Missing images are made and added to ``folder`` in a new file.
 
-    Processes that add images under one ``name`` wait for each other, and find what the other made.
+    Processes that add images under the same ``name`` wait for each other, so no image is made twice.
 
     Args:
-        name: of the dataset, for people.
-        wanted: sorted, each once.
-        make: fitted images at some indices of ``wanted``, in their order.
+        folder: the folder of the cache.
+        name: the name of the dataset, used in file names and messages.
+        spec: the preprocessing of the images.
+        wanted: the SHA-256 of each original, sorted, without duplicates.
+        make: makes the fitted images at the given indices of ``wanted``, in their order.
+        report: a function that is called with messages.
 
     Raises:
         OSError: ``folder`` cannot be read or written, or its disk is full.
@@ -111,7 +115,10 @@ def open_cache(
         return CachedCrops(found.files, spec.size, found.places)
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f"{stem}.lock"
-    refusal = f"another process decodes the images of {name} and holds {lock}"
+    refusal = (
+        f"another process is decoding the images of {name} and holds {lock}: wait for it, then run the same command "
+        "again"
+    )
     with exclusive_lock(lock, refusal, wait=_NEVER):
         _remove(folder.glob(f".{stem}-*.partial-*"))  # left by a process that was killed
         found = _look_up(folder, key, spec.size, shas)
@@ -131,7 +138,7 @@ def _remove(files: Iterable[Path]) -> None:
 
 
 def _look_up(folder: Path, key: str, size: int, shas: Shas) -> _Found:
-    """The rows of ``shas`` in the undamaged files of ``folder``."""
+    """Finds the images ``shas`` in the undamaged files of ``folder``."""
     found = _Found([], np.full((len(shas), 2), -1, np.int64), [])
     for file in sorted(folder.glob(f"*-{key}-*.crops")):
         missing = found.missing
@@ -153,7 +160,7 @@ def _images(file: Path, count: int, size: int) -> NDArray[np.uint8]:
 
 
 def _rows(file: Path, count: int, size: int, shas: Shas) -> NDArray[np.intp]:
-    """The row of each of ``shas`` in a file; -1 if it is not there."""
+    """The row of each image of ``shas`` in a file; -1 if the file does not hold it."""
     held = np.fromfile(file, _SHA, offset=count * (size**2 * 3 + _SUM.itemsize))
     rows = np.minimum(np.searchsorted(held, shas), count - 1)
     return np.where(held[rows] == shas, rows, -1)
@@ -168,7 +175,7 @@ def _agree(file: Path, count: int, size: int, rows: NDArray[np.intp]) -> bool:
 
 
 def _write(file: Path, images: Iterator[Image], shas: Shas) -> None:
-    """Writes a cache file. It is not mapped for writing: a full disk is then an error, not a crash."""
+    """Writes a cache file. It is not memory-mapped, because a full disk would then crash the process."""
     sums = []
     with new_file(file) as target:
         for image in images:

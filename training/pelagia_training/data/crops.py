@@ -1,7 +1,7 @@
-"""Fitted images of a dataset, decoded once for all runs and kept in memory-mapped files, or decoded each time.
+"""Fitted images of a dataset: decoded once for all runs and kept in memory-mapped files, or decoded in each epoch.
 
-Invariant: an image is the one with the sha256 in the manifest, fitted by `pelagia.images.preprocess.load`. Memory does
-not grow with the number of images. `pelagia_training.data.crop_cache` holds the files.
+Invariant: each image has the SHA-256 of the manifest and is fitted by `pelagia.images.preprocess.load`. Memory does not
+grow with the number of images. `pelagia_training.data.crop_cache` manages the files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ HOME_VARIABLE = "PELAGIA_CACHE_HOME"
 
 
 class StreamedCrops(Sequence[Image]):
-    """Images that are read and decoded each time, as `CachedCrops` gives them."""
+    """The same images as `CachedCrops`, but read and decoded at each access."""
 
     def __init__(self, dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec) -> None:
         self._root, self._records, self._spec = dataset.root, tuple(records), spec
@@ -49,10 +49,14 @@ def open_crops(
     stream: bool = False,
     report: Callable[[str], None] = lambda text: None,
 ) -> list[Sequence[Image]]:
-    """The images of each of ``parts``, from the cache in ``folder`` (the user's by default), or streamed.
+    """Opens the images of each of ``parts``, from the cache or streamed.
+
+    Args:
+        folder: the folder of the cache; None: `default_folder`.
+        stream: decode the originals at each access, without a cache.
 
     Raises:
-        DatasetError: images are missing, cannot be decoded, or are not those of the manifest.
+        DatasetError: images are missing, cannot be decoded, or differ from the manifest.
     """
     everything = [record for part in parts for record in part]
     _require_files(dataset, everything)
@@ -64,7 +68,7 @@ def open_crops(
             size = len({record.sha256 for record in everything}) * spec.size**2 * 3 / 1e9
             report(
                 f"no cache of decoded images in {place} ({error.strerror or error}): decoding the originals in each "
-                f"epoch, which is slower; name a folder with {size:.1f} GB free: --set data.cache=FOLDER"
+                f"epoch, which is slower; better name a folder with {size:.1f} GB free: --set data.cache=FOLDER"
             )
     return [StreamedCrops(dataset, part, spec) for part in parts]
 
@@ -75,10 +79,10 @@ def default_folder() -> Path:
 
 
 def fitted(root: Path, record: Record, spec: PreprocessSpec) -> Image:
-    """One image of a dataset: uint8, size x size x 3.
+    """Loads one image of a dataset: uint8, size x size x 3, RGB.
 
     Raises:
-        ImageError: it is missing, cannot be decoded, or is not the image that the manifest names.
+        ImageError: the image is missing, cannot be decoded, or differs from the manifest.
     """
     try:
         data = (root / record.path).read_bytes()
@@ -111,7 +115,7 @@ def _cached(
 def _decoded(
     dataset: Dataset, records: Sequence[Record], everything: Sequence[Record], spec: PreprocessSpec
 ) -> Iterator[Image]:
-    """The images of ``records`` in their order, a bounded number in memory. All faults become one DatasetError."""
+    """Yields the images of ``records`` in their order, few in memory at once. All faults become one DatasetError."""
     faults: list[tuple[Record, str]] = []
 
     def one(record: Record) -> Image | None:
@@ -129,7 +133,7 @@ def _decoded(
 
 
 def _require_files(dataset: Dataset, records: Sequence[Record]) -> None:
-    """Raises DatasetError where files are missing: a cache would hide it, and the export would fail later."""
+    """Raises DatasetError if files are missing. A cache would hide this, and the export would fail later."""
     with thread_pool() as pool:
         there = list(pool.map(lambda record: dataset.file(record).is_file(), records))
     missing = [(record, "the file is missing") for record, found in zip(records, there, strict=True) if not found]
@@ -138,12 +142,13 @@ def _require_files(dataset: Dataset, records: Sequence[Record]) -> None:
 
 
 def _unusable(dataset: Dataset, faults: Sequence[tuple[Record, str]], records: Sequence[Record]) -> DatasetError:
-    """An error that names the number of images of each class, the first file, and what to do."""
+    """An error with the number of unusable images per class, the first of them, and the remedy."""
     whole = Counter(record.class_name for record in records)
     broken = Counter(record.class_name for record, _ in faults)
     classes = first_few(f"'{name}' {count} of {whole[name]}" for name, count in broken.most_common())
     record, fault = min(faults, key=lambda one: one[0].path)
     return DatasetError(
         f"{len(faults)} of {len(records)} images of {dataset.root} cannot be used (class {classes}), the first "
-        f"{record.path}: {fault}; put them back (`pelagia dataset check {dataset.root}` lists all), or import again"
+        f"{record.path}: {fault}; put them back (`pelagia dataset check {dataset.root}` lists all), or import the "
+        "dataset again"
     )

@@ -1,7 +1,7 @@
-"""Mixup and CutMix: images of a batch mixed with others of the same batch, and their targets mixed likewise.
+"""Mixup and CutMix: both mix the images of a batch with other images of it, and their targets in the same way.
 
-Invariant: the result follows from the batch and the seed alone. Each image keeps the larger share of itself, so
-its size, which may be an input of the network, stays correct.
+Invariant: the result is computed only from the batch and the seed. The larger share of a mixed image is the image
+itself, so its size, which may be an input of the network, stays correct.
 
 The papers: mixup, Zhang et al. 2018 (arXiv 1710.09412); CutMix, Yun et al. 2019 (arXiv 1905.04899).
 """
@@ -14,21 +14,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _ALPHA = 0.8
-"""Parameter of mixup's beta distribution, timm's default. CutMix uses 1, as in the paper."""
+"""The parameter of mixup's beta distribution: timm's default. CutMix uses 1, as in the paper."""
 
 
 def mix(
     pixels: Tensor, targets: Tensor, *, mixup: float, cutmix: float, seed: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Blends a share ``mixup`` of the images, pastes a rectangle of another one into a share ``cutmix``.
+    """Blends a share ``mixup`` of the images with another image, and pastes a square of one into a share ``cutmix``.
 
     Args:
-        pixels: uint8, N x S x S x 3.
-        targets: float32, N x C; rows sum to 1.
-        seed: of the run, the step, and the process.
+        pixels: the images, uint8, N x S x S x 3.
+        targets: float32, N x C; each row sums to 1.
+        mixup: the share of images to blend, 0..1.
+        cutmix: the share of images to paste into, 0..1.
+        seed: the numbers that seed the random choices, such as (run's seed, step, process).
 
     Returns:
-        Pixels and targets with the same types and shapes; the arguments themselves if no image is mixed.
+        The mixed pixels and targets, with the same types and shapes; the arguments themselves if no image is mixed.
     """
     count, side = pixels.shape[:2]
     random = np.random.default_rng(seed)
@@ -57,7 +59,7 @@ def _larger(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rectangles(random: np.random.Generator, outside: NDArray[np.float64], side: int) -> NDArray[np.bool_]:
-    """bool N x side x side: True in a square that lies within the image and leaves the share ``outside`` of it."""
+    """bool, N x side x side: True in a random square inside each image; ``outside`` is the share outside it."""
     length = (side * np.sqrt(1 - outside)).astype(int)
     corner = (random.random((2, len(outside))) * (side - length + 1)).astype(int)
     at = np.arange(side)

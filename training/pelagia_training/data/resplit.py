@@ -1,4 +1,4 @@
-"""Splits that replace those of a dataset; they follow from the images, the groups and a seed alone.
+"""Splits that replace those of a dataset. They are computed only from the images, the groups and a seed.
 
 Invariant: the same `Resplit` gives the same splits to the trainer, the export and the evaluation. The dataset's folder
 and its fingerprint do not change; the run's config records the `Resplit`.
@@ -14,13 +14,14 @@ from pelagia.model.metadata import ModelMetadata
 from pelagia_training.config import Resplit
 
 _VALIDATION = 0.15
-"""Share of the images outside the fold. The best epoch is chosen on it, so it cannot be the held-out part."""
+"""The share of the images outside the fold that becomes the val split. The best epoch is chosen on it, so the held-out
+fold cannot be the val split."""
 
 
 def as_trained(dataset: Dataset, model: ModelMetadata) -> Dataset:
-    """``dataset`` in the splits that ``model`` was trained on, if it is the dataset of that training; else as it is.
+    """``dataset`` with the splits that ``model`` was trained on; unchanged if it is not the dataset of that training.
 
-    The model of a fold was trained on most of the dataset's own test split.
+    This is needed because the model of a fold was trained on most of the dataset's original test split.
     """
     how = (model.training.get("data") or {}).get("resplit")
     if not how or model.dataset["fingerprint"] != dataset.meta.fingerprint:
@@ -29,9 +30,9 @@ def as_trained(dataset: Dataset, model: ModelMetadata) -> Dataset:
 
 
 def resplit(dataset: Dataset, how: Resplit | None) -> Dataset:
-    """The dataset with other splits in its records and counts; with None, the dataset itself.
+    """The dataset with other splits in its records and counts; the dataset itself if ``how`` is None.
 
-    A fold is the test split; 15% of the other images are the val split, also by group.
+    With folds, the fold is the test split, and 15% of the other images are the val split, assigned in the same way.
     """
     if how is None:
         return dataset

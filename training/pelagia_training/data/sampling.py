@@ -1,9 +1,9 @@
-"""How often each image appears in an epoch, for classes of very different sizes.
+"""Sampling for classes of very different sizes: how often each image appears in an epoch.
 
-Invariant: the images of an epoch follow from (weights, seed, epoch) alone. The draw is systematic: each image appears
-its expected number of times, rounded up or down, and so does each class.
+Invariant: the images of an epoch are computed only from (weights, seed, epoch). Sampling is systematic: each image
+appears its expected number of times, rounded up or down, and so does each class.
 
-The paper: Kang et al. 2020 (arXiv 1910.09217); the square root is Mahajan et al. 2018 (arXiv 1805.00932).
+The papers: Kang et al. 2020 (arXiv 1910.09217); for the square root, Mahajan et al. 2018 (arXiv 1805.00932).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _POWERS = {"balanced_sampling": 1.0, "sqrt_sampling": 0.5}
 
 
 def build_order(long_tail: LongTail, targets: NDArray[np.int64], seed: int) -> Order:
-    """The order of the training images, N in each epoch; ``targets``, int64 N, are their classes."""
+    """Builds the order of the N training images of each epoch. ``targets`` are their class indices, int64 N."""
     weights = image_weights(long_tail, targets)
     if weights is None:
         return shuffled(len(targets), seed)
@@ -26,7 +26,7 @@ def build_order(long_tail: LongTail, targets: NDArray[np.int64], seed: int) -> O
 
 
 def image_weights(long_tail: LongTail, targets: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """How often each image (of class ``targets``, N) should appear: float64 N; None: once.
+    """How often each image should appear: float64 N, relative; None: once each. ``targets`` are class indices, int64 N.
 
     With ``balanced_sampling`` all classes appear equally often, with ``sqrt_sampling`` in proportion to the
     square root of their sizes.
@@ -38,9 +38,9 @@ def image_weights(long_tail: LongTail, targets: NDArray[np.int64]) -> NDArray[np
 
 
 def drawn(targets: NDArray[np.int64], weights: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.int64]:
-    """N indices in random order; each image and each class appears as often as its weight says, plus or minus one.
+    """N indices in random order. Each image and each class appears in proportion to its weight, plus or minus one.
 
-    Systematic sampling: equally spaced marks over the cumulated weights, with the images sorted by class.
+    Systematic sampling: equally spaced marks on the cumulative weights, with the images sorted by class.
     """
     order = np.lexsort((random.permutation(len(targets)), targets))
     edges = np.cumsum(weights[order])

@@ -1,1 +1,1 @@
-"""One training: what it begins with, its step, validation, checkpoints."""
+"""A training run: preparation, steps, validation and checkpoints."""

@@ -1,9 +1,9 @@
-"""The checkpoint: all that an unfinished run needs to resume as if it had never stopped, in one safetensors file.
+"""The checkpoint: one safetensors file with all that an unfinished run needs to resume as if it had never stopped.
 
-Invariant: the file is whole at every moment, and it holds no code. Its tensors are those of the network, of its moving
-average and of the optimizer; the rest is JSON in the file's header. It holds no random state and no learning rate: both
-follow from the step (`pelagia_training.fit.learner`), and the order and augmentation of the images from the epoch
-(`pelagia_training.data.batches`). It does not hold the size of the micro-batch, which follows from the config and the
+Invariant: the file is always complete, and it holds no code. Its tensors belong to the network, to the network's moving
+average and to the optimizer; the rest is JSON in the file's header. It holds no random state and no learning rate,
+because both are computed from the step (`pelagia_training.fit.learner`). The order and the augmentation of the images
+are computed from the epoch (`pelagia_training.data.batches`), and the size of the micro-batch from the config and the
 device.
 """
 
@@ -31,7 +31,7 @@ _KEY = "pelagia"
 
 
 _OLD_NAMES = {"total": "loss_sum", "chance": "uniform_loss_sum", "waited": "epochs_without_gain"}
-"""Keys of `RunProgress` in the file, which stay what they were when the format was made."""
+"""File keys of renamed attributes; the format keeps the old names."""
 
 
 @dataclass
@@ -39,13 +39,13 @@ class RunProgress:
     """How far a run is.
 
     Attributes:
-        epoch: epochs that are complete.
-        batch: batches of the next epoch that are done.
-        loss_sum: sum of the losses of these batches.
-        uniform_loss_sum: the same for a network that gives every class the same probability.
-        best: the best validation macro-F1.
-        epochs_without_gain: epochs since then.
-        seconds: time spent.
+        epoch: the number of completed epochs.
+        batch: the number of completed batches of the next epoch.
+        loss_sum: the sum of the losses of these batches.
+        uniform_loss_sum: the same sum for a network that gives every class the same probability.
+        best: the best validation macro-F1 so far; -1 before the first validation.
+        epochs_without_gain: the number of epochs since that best one.
+        seconds: the total training time.
     """
 
     epoch: int = 0
@@ -59,7 +59,7 @@ class RunProgress:
 
 @dataclass
 class RunHistory:
-    """What a run has reached: its progress, its `run.json`, and the metrics of its epochs."""
+    """The progress of a run, the content of its `run.json`, and the metrics of its epochs."""
 
     progress: RunProgress
     state: RunState
@@ -67,7 +67,7 @@ class RunHistory:
 
 
 def save_checkpoint(path: Path, learner: Learner, history: RunHistory) -> None:
-    """Replaces ``path`` in one step. Raises OSError; the old checkpoint is then still whole."""
+    """Replaces ``path`` in one step. If it raises OSError, the old checkpoint is still valid."""
     optimizer_tensors, optimizer_numbers = _split(learner.optimizer.state_dict()["state"])
     document = {
         "progress": _renamed(asdict(history.progress), {new: old for old, new in _OLD_NAMES.items()}),
@@ -85,10 +85,10 @@ def save_checkpoint(path: Path, learner: Learner, history: RunHistory) -> None:
 
 
 def load_checkpoint(path: Path, learner: Learner) -> RunHistory:
-    """Sets ``learner`` to the state in which the checkpoint was made.
+    """Sets ``learner`` to the state that is stored in the checkpoint.
 
     Raises:
-        InputError: the file is damaged, or of another network.
+        InputError: the file is damaged, or belongs to another network.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -107,15 +107,16 @@ def load_checkpoint(path: Path, learner: Learner) -> RunHistory:
     except (SafetensorError, KeyError, TypeError, ValueError, RuntimeError, ValidationError) as error:
         what = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"the checkpoint {path} is damaged or of another version ({what}): remove the run folder and train again"
+            f"the checkpoint {path} is damaged or was written by another version ({what}): remove the run folder and "
+            "train again"
         ) from None
 
 
 def require_finite(learner: Learner, advice: str) -> None:
-    """Raises TrainingError where a weight is NaN or infinite: such weights must not replace good ones."""
+    """Raises TrainingError if a weight is NaN or infinite: such weights must not replace good ones."""
     norms = torch._foreach_norm([value.detach() for value in learner.network.parameters()])
     if not bool(torch.isfinite(torch.stack(norms)).all()):
-        raise TrainingError(f"the weights are no longer numbers; {advice}")
+        raise TrainingError(f"a weight is NaN or infinite; {advice}")
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
@@ -123,7 +124,7 @@ def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
 
 
 def _split(state: Mapping[int, Mapping[str, Any]]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The state of an optimizer as named tensors and as named plain values."""
+    """Splits the state of an optimizer into named tensors and named plain values."""
     named = {f"{index}.{name}": value for index, values in state.items() for name, value in values.items()}
     tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
     return tensors, {name: value for name, value in named.items() if name not in tensors}

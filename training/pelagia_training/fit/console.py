@@ -1,4 +1,4 @@
-"""What `pelagia train` shows: a progress bar, and a line after each epoch."""
+"""The output of `pelagia train`: a progress bar, and one line after each epoch."""
 
 from __future__ import annotations
 

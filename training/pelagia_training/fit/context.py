@@ -1,4 +1,4 @@
-"""A training run in progress, and what it reports."""
+"""A training run in progress, and its reports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from pelagia_training.runs.logs import EpochMetrics
 
 @dataclass(frozen=True)
 class Step:
-    """The state of a run after a batch or an epoch. ``validation`` is None within an epoch."""
+    """The state of a run after a batch or an epoch. After a batch, ``validation`` is None."""
 
     epoch: int
     epochs: int
@@ -36,22 +36,27 @@ class Step:
 
 
 Report = Callable[[str | Step], None]
-"""Called with a sentence, or with a `Step`."""
+"""A function that is called with a message or with a `Step`."""
 
 
 @dataclass
 class RunContext:
-    """A run in progress: the learner, its data, and how far it is.
+    """A run in progress: the learner, its data, and its progress.
 
     Attributes:
-        epochs: the run ends after this many.
-        patience: the run ends after this many epochs without a better validation macro-F1.
-        soup_epochs: the weights of this many last epochs are averaged at the end; 0: none.
-        checkpoint_seconds: time between two checkpoints within an epoch.
-        val_images: N of uint8, S x S x 3, RGB, 0..255.
-        val_sizes: float32, N x 3 (width, height, micrometers a pixel); None where the network takes no sizes.
+        out: the run folder.
+        epochs: the run ends after this many epochs.
+        patience: the run also ends after this many epochs without a better validation macro-F1.
+        soup_epochs: at the end, the weights of this many last epochs are averaged; 0: no average.
+        checkpoint_seconds: the time between two checkpoints within an epoch.
+        loader: yields the training batches.
+        batches: chooses the images of each training batch.
+        val_images: N images, each uint8 of S x S x 3, RGB, 0..255.
+        val_sizes: float32, N x 3 (width, height, pixel size in micrometers); None if the network takes no sizes.
         val_targets: int64, N, class indices.
-        stop: set by a SIGTERM.
+        stop: an event that a SIGTERM sets.
+        began: the time at which this process started the run.
+        saved: the time of the last checkpoint.
     """
 
     out: Path
@@ -78,12 +83,12 @@ class RunContext:
 
     @property
     def unfinished(self) -> bool:
-        """Whether another epoch is to be trained."""
+        """Whether the run must train another epoch."""
         return self.progress.epoch < self.epochs and self.progress.epochs_without_gain < self.patience
 
     @property
     def step(self) -> int:
-        """The number of the next step, counted from 0 over the whole run."""
+        """The number of the next step, counted from 0 over the entire run."""
         return self.progress.epoch * len(self.batches) + self.progress.batch
 
     @property
@@ -92,19 +97,19 @@ class RunContext:
 
     @property
     def seconds(self) -> float:
-        """Time spent on the run, over all of its starts."""
+        """Total training time, including earlier starts of a resumed run."""
         return self.progress.seconds + time.monotonic() - self.began
 
     @property
     def advice(self) -> str:
-        """What is kept of a run that failed, and what to try next."""
+        """What remains of a failed run, and what to try next."""
         kept = (
             f"the best weights so far are in {self.out / BEST_FILE}"
             if (self.out / BEST_FILE).exists()
             else "no epoch was finished"
         )
         lower = f"--set train.lr={self.learner.peak_rate / 3:.2g}"
-        return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer --set train.warmup_epochs"
+        return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer warm-up (train.warmup_epochs)"
 
     def epoch_metrics(self, validation: Metrics) -> EpochMetrics:
         """The row of `metrics.csv` for the epoch that has just ended."""
@@ -119,7 +124,7 @@ class RunContext:
         )
 
     def report_step(self, validation: Metrics | None = None) -> Step:
-        """The report after a batch, or with ``validation`` after an epoch."""
+        """The state to report after a batch or, if ``validation`` is given, after an epoch."""
         progress = self.progress
         return Step(
             epoch=progress.epoch + (validation is None),

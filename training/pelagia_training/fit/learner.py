@@ -1,7 +1,7 @@
-"""A network with what trains it: optimizer, learning rate, loss, targets, moving average, micro-batches.
+"""A network and everything that trains it: optimizer, learning rate, loss, targets, moving average, micro-batches.
 
-Invariant: a step depends on the weights, the batch and (seed, step, process) alone. All random numbers are drawn from
-these before each step, and the learning rate follows from the step, so that a checkpoint needs neither.
+Invariant: a step depends only on the weights, the optimizer, the batch and (seed, step, process). The random generators
+are seeded before each step, and the learning rate is computed from the step, so a checkpoint stores neither.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ Result = TypeVar("Result")
 
 @dataclass
 class Learner:
-    """A network and what trains it. `pelagia_training.train.train_step` makes one step with it.
+    """A network and everything that trains it. `pelagia_training.train.train_step` makes one step with it.
 
     Attributes:
-        network: holds the weights.
-        wrapped: the same network as Fabric runs it, compiled and on several devices perhaps.
-        average: the moving average of the weights.
-        rate: step, counted from 0 over the whole run -> the factor of the learning rate.
-        make_targets: labels of a batch -> soft targets.
+        network: the network that holds the weights.
+        wrapped: the same network as Fabric runs it: possibly compiled, possibly on several devices.
+        average: the moving average of the weights; None if there is none.
+        rate: a function: step, counted from 0 over the entire run -> factor of the learning rate.
+        make_targets: converts the labels of a batch to soft targets.
         clip_grad: the largest norm of the gradient.
-        micro_batch: images that go through the network at once on each device; it shrinks where memory is short.
-        report: called with a sentence when it shrinks.
+        micro_batch: the number of images per forward pass on each device; halved if the memory is too small.
+        report: a function that is called with a message when the micro-batch is halved.
     """
 
     fabric: Fabric
@@ -61,8 +61,8 @@ class Learner:
         return float(self.optimizer.param_groups[0]["initial_lr"])
 
     @property
-    def watched(self) -> nn.Module:
-        """The network that is validated and saved: the moving average where there is one."""
+    def evaluated(self) -> nn.Module:
+        """The network that is validated and saved: the moving average if there is one."""
         return self.average.module if self.average else self.network
 
     @property
@@ -76,25 +76,25 @@ class Learner:
             group["lr"] = group["initial_lr"] * self.rate(step) if step >= group["begin"] else 0.0
 
     def random_key(self, step: int) -> tuple[int, int, int]:
-        """The key from which all random numbers of ``step`` follow."""
+        """The seed of all random numbers of ``step``."""
         return self.seed, step, self.fabric.global_rank
 
     def micro_batches(self, batch: Sequence[Tensor]) -> Iterator[tuple[list[Tensor], float, bool]]:
-        """Parts of a batch, the share of the batch that each is, and whether it is the last."""
+        """Yields each part of a batch, its share of the batch (0..1), and whether it is the last part."""
         count = len(batch[-1])
         for start in range(0, count, self.micro_batch):
             part = [one[start : start + self.micro_batch] for one in batch]
             yield part, len(part[-1]) / count, start + self.micro_batch >= count
 
     def synchronized(self, last: bool) -> AbstractContextManager[None]:
-        """Gradients are exchanged with the other processes at the last micro-batch alone."""
+        """A context that exchanges gradients with the other processes only at the last micro-batch."""
         return self.fabric.no_backward_sync(self.wrapped, enabled=not last)
 
     def within_memory(self, compute: Callable[[], Result], count: int) -> Result:
-        """``compute()``, again with half the micro-batch as long as the device's memory is too small.
+        """Runs ``compute``; on out-of-memory, halves the micro-batch and retries.
 
         Raises:
-            TrainingError: the memory does not hold one image.
+            TrainingError: not even one image fits into the memory, or several processes share the batch.
         """
         while True:
             try:
@@ -103,11 +103,11 @@ class Learner:
                 self._shrink(count)
 
     def _shrink(self, count: int) -> None:
-        """Halves the micro-batch."""
+        """Halves the micro-batch. Raises TrainingError if that is not possible."""
         now = min(self.micro_batch, count)
-        if now == 1 or self.fabric.world_size > 1:  # the other processes do not know of it
+        if now == 1 or self.fabric.world_size > 1:  # other processes would keep their size
             raise TrainingError(
-                f"the device's memory does not hold {now} images: send fewer at once with "
+                f"the device's memory is too small for {now} images at once: use fewer with "
                 f"--set train.micro_batch={max(1, now // 2)}, or choose a smaller preprocess.size or backbone"
             )
         self.micro_batch = math.ceil(now / 2)
@@ -115,8 +115,8 @@ class Learner:
         if self.fabric.device.type == "cuda":
             torch.cuda.empty_cache()
         self.report(
-            f"the device's memory does not hold {now} images at once: continuing with {self.micro_batch}, "
-            "whose gradients are summed over the same batch"
+            f"the device's memory is too small for {now} images at once: continuing with {self.micro_batch} at once; "
+            "the gradients are summed over the batch, so the batch size stays the same"
         )
 
 
@@ -139,9 +139,9 @@ def build_learner(
     """Puts network and optimizer on the devices, and builds the moving average.
 
     Args:
-        batch_size: images of a step, over all processes.
-        micro_batch: images at once on a device; None: all of the device's share.
-        ema_decay: of the moving average of the weights; 0: none.
+        batch_size: the number of images per step, over all processes.
+        micro_batch: the number of images per forward pass on a device; None: the device's entire share of a batch.
+        ema_decay: the decay of the moving average of the weights; 0: no moving average.
     """
     share = max(1, batch_size // fabric.world_size)
     average = ModelEmaV3(network, decay=ema_decay, use_warmup=True) if ema_decay else None
@@ -163,7 +163,8 @@ def build_learner(
 
 
 def warmup_cosine(warmup: float, total: int) -> Callable[[int], float]:
-    """Learning rate factor of a step: linear from 0 over ``warmup`` steps, then a half cosine to 0 at ``total``."""
+    """The learning rate factor of a step: it rises linearly from 0 over ``warmup`` steps, then falls as a half cosine
+    to 0 at step ``total``."""
 
     def factor(step: int) -> float:
         if step < warmup:
@@ -174,7 +175,7 @@ def warmup_cosine(warmup: float, total: int) -> Callable[[int], float]:
 
 
 def seed_everything(key: Iterable[int]) -> None:
-    """Seeds the global generators of Python, numpy and torch with numbers that follow from ``key`` alone."""
+    """Seeds the global generators of Python, numpy and torch with numbers that are computed only from ``key``."""
     state = np.random.SeedSequence(tuple(key)).generate_state(4)
     random.seed(int(state[0]))
     np.random.seed(int(state[1]))

@@ -1,4 +1,4 @@
-"""What a training run starts from: the rows of the dataset, the network, and the batches."""
+"""Prepares a training run: reads the rows of the dataset, builds the network, and sets up the batches."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from pelagia_training.runs.folder import (
 
 @dataclass(frozen=True)
 class Splits:
-    """The rows to train on and to validate on, of the classes in ``taxonomy``."""
+    """The rows for training and for validation, of the classes in ``taxonomy``."""
 
     dataset: Dataset
     taxonomy: Taxonomy
@@ -58,26 +58,26 @@ class Splits:
 
 
 def require_even_batches(batch_size: int, processes: int) -> None:
-    """Raises ConfigError where ``processes`` cannot share a batch evenly."""
+    """Raises ConfigError if ``processes`` cannot share a batch evenly."""
     if batch_size % processes:
         even = max(1, round(batch_size / processes)) * processes
-        fault = f"{batch_size} images cannot be shared evenly by {processes} processes: {even} images can"
+        fault = f"{batch_size} images cannot be shared evenly by {processes} processes: set it to {even}"
         raise ConfigError("train.batch_size", [fault])
 
 
 def read_splits(folder: Path | None, exclude: Sequence[str] = (), split: Resplit | None = None) -> Splits:
-    """The rows of a dataset to train on and to validate on.
+    """Reads the rows of a dataset for training and for validation.
 
     Args:
-        exclude: classes to leave out.
-        split: another split than the dataset's own.
+        exclude: names of classes to leave out.
+        split: replaces the dataset's split; None: the dataset's split.
 
     Raises:
-        ConfigError: no dataset is named, or it has no such class.
-        DatasetError: it has too few images.
+        ConfigError: no dataset is given, or an excluded class is not in it.
+        DatasetError: the dataset has too few images.
     """
     if folder is None:
-        raise ConfigError("dataset", ["say which dataset to train on: --set dataset=DATASET"])
+        raise ConfigError("dataset", ["no dataset is given: name a dataset folder with --set dataset=DATASET"])
     dataset = resplit(Dataset.read(folder), split)
     unknown = [name for name in exclude if name not in dataset.class_names]
     if unknown:
@@ -92,15 +92,18 @@ def read_splits(folder: Path | None, exclude: Sequence[str] = (), split: Resplit
 
 
 def _require_images(train_records: Sequence[Record], val_records: Sequence[Record], classes: Sequence[str]) -> None:
-    """Raises DatasetError: a class has fewer than two training images, or the val split has none."""
+    """Raises DatasetError if a class has fewer than two training images or the val split has no image."""
     if len(classes) < 2:
-        raise DatasetError(f"{len(classes)} of the dataset's classes are left: a classifier needs at least two")
+        raise DatasetError(
+            f"the number of classes to train on is {len(classes)}, but a classifier needs at least two: "
+            "shorten data.exclude, or label a second class"
+        )
     counts = Counter(record.class_name for record in train_records)
     rare = [name for name in classes if counts[name] < 2]
     if rare:
         listed = first_few(f"'{name}' ({counts[name]})" for name in rare)
         raise DatasetError(
-            f"fewer than 2 training images of {listed}: label more, or leave them out with "
+            f"there are fewer than 2 training images of {listed}: label more, or leave out these classes with "
             f"--set data.exclude=[{','.join(rare)}]"
         )
     if not val_records:
@@ -119,12 +122,12 @@ def first_network(
     *,
     with_weights: bool,
 ) -> Normalized:
-    """The network on the CPU.
+    """Builds the network on the CPU, and loads its first weights.
 
     Args:
-        side: of the input images, in pixels.
-        split: another split than the dataset's own; first weights must not come from a run that saw other images.
-        with_weights: whether its first weights are loaded; a checkpoint replaces them.
+        side: the side of the input images, in pixels.
+        split: replaces the dataset's split; first weights must come from a run with the same split.
+        with_weights: whether first weights are loaded; not needed if a checkpoint replaces them.
     """
     network = build_network(
         model.backbone,
@@ -140,7 +143,10 @@ def first_network(
         mean, std, weights = mean or theirs.mean, std or theirs.std, run / BEST_FILE
     if weights is not None and with_weights:
         fresh = load_weights(network, weights, keep_head=run is None or theirs.taxonomy.names == splits.classes)
-        report(f"loaded the weights of {weights}; not in it, so drawn at random: {first_few(fresh) or 'nothing'}")
+        report(
+            f"loaded the weights of {weights}; randomly initialized, because the file has none: "
+            f"{first_few(fresh) or 'nothing'}"
+        )
     size_head = SizeHead(len(splits.classes)) if model.size else None
     if size_head is not None:
         size_head.fit(torch.from_numpy(sizes_of(splits.train)))
@@ -152,16 +158,16 @@ def first_network(
 
 
 def _run_of(weights: Path) -> Path | None:
-    """The run that ``weights`` is, or is a file of."""
+    """The run folder that ``weights`` names, or in which the file ``weights`` is; None if it is not in a run."""
     folder = weights if weights.is_dir() else weights.parent
     return folder if weights.is_dir() or (folder / STATE_FILE).is_file() else None
 
 
 def _require_same_network(run: Path, model: NetworkConfig, split: Resplit | None, fingerprint: str) -> RunState:
-    """`run.json` of ``run``. Raises ConfigError where its network differs, or it has seen images that are held out."""
+    """Reads `run.json` of ``run``. Raises ConfigError if its network differs or was trained on held-out images."""
     theirs, state = read_run(run)
     faults = [
-        f"the run {run} has the {key} {getattr(theirs.model, key)}, the config {getattr(model, key)}: "
+        f"{key} is {getattr(theirs.model, key)} in the run {run} but {getattr(model, key)} in the config: "
         f"set model.{key} to the same value"
         for key in ("backbone", "options")
         if getattr(theirs.model, key) != getattr(model, key)
@@ -176,12 +182,12 @@ def _require_same_network(run: Path, model: NetworkConfig, split: Resplit | None
 def training_batches(
     images: TrainingImages, order: Order, batch_size: int, fabric: Fabric, workers: int | None
 ) -> tuple[Any, Batches]:
-    """The loader of augmented batches, and the sampler that decides which epoch it gives.
+    """The loader of augmented batches, and the sampler that chooses the images of each batch.
 
     Args:
-        order: the order of the images in each epoch.
-        batch_size: over all processes.
-        workers: processes that augment; None: 8 for a GPU, else 0.
+        order: computes the order of the images in an epoch.
+        batch_size: the number of images per batch, over all processes.
+        workers: the number of processes that augment images; None: 8 for a GPU, else 0.
     """
     on_gpu = fabric.device.type == "cuda"
     if workers is None:
@@ -193,19 +199,19 @@ def training_batches(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=on_gpu,
-        multiprocessing_context="spawn" if workers else None,  # a fork inherits our threads' locks and our pipes
+        multiprocessing_context="spawn" if workers else None,  # a fork would inherit this process's locks and pipes
     )
     return fabric.setup_dataloaders(loader, use_distributed_sampler=False), batches
 
 
 def require_same_dataset(out: Path, dataset: Dataset) -> bool:
-    """Whether the run ``out`` resumes from a checkpoint. Raises InputError where it was trained on other images."""
+    """Whether the run ``out`` resumes from a checkpoint. Raises InputError if it was started on another dataset."""
     if not (out / STATE_FILE).is_file():
         return False
-    begun = read_state(out)
-    if begun.fingerprint != dataset.meta.fingerprint:
+    started = read_state(out)
+    if started.fingerprint != dataset.meta.fingerprint:
         raise InputError(
-            f"the run {out} was started on another dataset: {begun.dataset}, fingerprint {begun.fingerprint[:12]}; "
+            f"the run {out} was started on another dataset: {started.dataset}, fingerprint {started.fingerprint[:12]}; "
             f"{dataset.root} has {dataset.meta.fingerprint[:12]}. Use that dataset, or choose another --out"
         )
     return (out / CHECKPOINT_FILE).is_file()

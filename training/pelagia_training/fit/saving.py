@@ -1,6 +1,6 @@
 """The files that a run writes while it trains.
 
-Invariant: only finite weights replace others, and on a full disk the files that were there before are whole.
+Invariant: only finite weights replace a file, and if the disk is full, the existing files stay complete.
 """
 
 from __future__ import annotations
@@ -24,42 +24,42 @@ from pelagia_training.runs.soup import Soup
 
 
 def save_epoch(run: RunContext) -> None:
-    """Writes the weights and metrics of the epoch that has just ended, the checkpoint last."""
+    """Writes the weights and metrics of the epoch that has just ended, then a checkpoint."""
     out, learner, progress = run.out, run.learner, run.progress
     with _disk_may_be_full(run):
         require_finite(learner, run.advice)
         if progress.epochs_without_gain == 0:
-            save_weights(out / BEST_FILE, learner.watched, progress.epoch)
-        save_weights(out / LAST_FILE, learner.watched, progress.epoch)
-        Soup(out, run.soup_epochs).add(learner.watched, progress.epoch)
+            save_weights(out / BEST_FILE, learner.evaluated, progress.epoch)
+        save_weights(out / LAST_FILE, learner.evaluated, progress.epoch)
+        Soup(out, run.soup_epochs).add(learner.evaluated, progress.epoch)
         write_metrics(out, run.history.metrics)
         write_state(out, run.history.state)
     save_run_checkpoint(run)
 
 
 def average_last_epochs(run: RunContext) -> None:
-    """Averages the weights of the last epochs, and keeps the average where it is better than every epoch."""
+    """Averages the weights of the last epochs, and keeps the average if it is better than every epoch."""
     learner, progress = run.learner, run.progress
     soup = Soup(run.out, run.soup_epochs)
     learner.fabric.barrier()  # wait until the last epoch's weights are written
     average = soup.average()
     if average is None:
         return
-    learner.watched.load_state_dict(average)
+    learner.evaluated.load_state_dict(average)
     confusion = validate(run)
     metrics = metrics_of(confusion)
     better = metrics.macro_f1 > progress.best
-    verdict = "kept" if better else f"no better than {progress.best:.4f}"
+    verdict = "kept" if better else f"not kept, because the best epoch has {progress.best:.4f}"
     run.report(f"average of the last epochs: validation macro-F1 {metrics.macro_f1:.4f}, {verdict}")
     if better:
         run.history.state = run.history.state.model_copy(update=best_weights(progress.epoch, confusion))
         if is_first():
             with _disk_may_be_full(run):
-                save_weights(run.out / BEST_FILE, learner.watched, progress.epoch)
+                save_weights(run.out / BEST_FILE, learner.evaluated, progress.epoch)
 
 
 def best_weights(epoch: int, confusion: Matrix) -> dict[str, Any]:
-    """The entries of `run.json` about the weights that are kept."""
+    """The entries of `run.json` about the best weights."""
     return {
         "best_epoch": epoch,
         "metrics": metrics_of(confusion).headline,
@@ -84,7 +84,7 @@ def _disk_may_be_full(run: RunContext) -> Iterator[None]:
         if not is_full(error):
             raise
         exists = (run.out / CHECKPOINT_FILE).exists()
-        kept = "the last checkpoint is whole" if exists else "no checkpoint was written yet"
+        kept = "the last checkpoint is intact" if exists else "no checkpoint has been written yet"
         raise DiskFullError(
             f"the disk of {run.out} is full ({run.place}); {kept}: free some space, then run the same command again "
             "to resume"

@@ -1,6 +1,6 @@
-"""The targets of a batch: smoothed labels, mixed images, and the answers of teachers.
+"""The targets of a batch: smoothed labels, mixed images, and the predictions of teachers.
 
-Invariant: targets follow from the batch and the key of its step alone.
+Invariant: targets are computed only from the batch, the teachers and the key of the step.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class TargetBuilder:
 
     Args:
         classes: the number of classes, C.
-        smoothing: label smoothing, 0..1.
-        mixup: share of the images that are blended with another.
-        cutmix: share of the images that get a rectangle of another.
-        teachers: networks that take the inputs and return logits, N x C.
-        weight: weight of the teachers' mean answer; the label has the rest.
-        temperature: divides the teachers' logits.
+        smoothing: the share of each target that is spread over all classes, 0..1.
+        mixup: the share of images that are blended with another image, 0..1.
+        cutmix: the share of images into which a rectangle of another image is pasted, 0..1.
+        teachers: the networks that teach; each takes the network inputs and returns logits, N x C.
+        weight: the weight of the teachers' mean prediction, 0..1; the label has the remaining weight.
+        temperature: the divisor of the teachers' logits.
     """
 
     classes: int
@@ -44,11 +44,12 @@ class TargetBuilder:
     temperature: float = 1.0
 
     def __call__(self, inputs: Sequence[Tensor], classes: Tensor, key: tuple[int, ...]) -> list[Tensor]:
-        """The inputs of the network after mixing, and last their targets: float32 N x C, rows sum to 1.
+        """Returns the network inputs after mixing, then the targets: float32 N x C, each row sums to 1.
 
         Args:
-            classes: int64 N.
-            key: seeds the mixing, such as (seed, step).
+            inputs: the images, and their sizes if the network takes them.
+            classes: the class indices, int64 N.
+            key: the seed of the mixing, such as (seed, step, process).
         """
         pixels, *others = inputs
         targets = soft_targets(classes, self.classes, self.smoothing)
@@ -60,7 +61,7 @@ class TargetBuilder:
 
     @torch.no_grad()
     def _answer(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Probabilities, float32 N x C: the mean over the teachers, which see the same images as the network."""
+        """The mean probabilities of the teachers, float32 N x C. They get the same images as the network."""
         total = torch.zeros((), device=inputs[0].device)
         for teacher in self.teachers:
             total = total + torch.softmax(teacher.to(inputs[0].device)(*inputs).float() / self.temperature, 1)
@@ -77,20 +78,24 @@ def load_teachers(
     long_tail: LongTail,
     takes_sizes: bool,
 ) -> list[nn.Module]:
-    """The trained networks of ``runs``, as teachers of a network that is described by the other arguments.
+    """Loads the trained networks of ``runs`` as teachers. The other arguments describe the network that they teach.
 
     Args:
-        fingerprint: of the dataset.
-        split: another split than the dataset's own.
-        takes_sizes: whether the network is given the size of each crop.
+        runs: the run folders of the teachers.
+        classes: the class names, in the order of the logits.
+        fingerprint: the fingerprint of the dataset.
+        preprocess: the preprocessing of the images.
+        split: replaces the dataset's split; None: the dataset's split.
+        long_tail: the method for rare classes.
+        takes_sizes: whether the network takes the size of each crop as input.
 
     Raises:
-        ConfigError: a teacher has other classes or another preprocessing, or has seen images that are held out here.
+        ConfigError: a teacher has other classes or another preprocessing, or was trained on images held out here.
         InputError: a teacher is not a run, or its weights are damaged.
     """
     if not runs:
         return []
-    # it imports ONNX Runtime, which a run without teachers does not need
+    # this import loads ONNX Runtime, which a run without teachers does not need
     from pelagia_training.runs.load import load_trained
 
     teachers: list[nn.Module] = []
@@ -99,7 +104,7 @@ def load_teachers(
         theirs, state = read_run(run)
         fault = split_conflict(run, theirs, state, split, fingerprint)
         if state.taxonomy.names != tuple(classes):
-            fault = f"{run} has other classes: a teacher must have the same classes in the same order"
+            fault = f"{run} has other classes: choose a teacher with the same classes in the same order"
         fault = fault or _difference(run, theirs, preprocess, long_tail, takes_sizes)
         if fault:
             faults.append(fault)
@@ -113,22 +118,22 @@ def load_teachers(
 def _difference(
     run: Path, theirs: TrainConfig, preprocess: PreprocessSpec, long_tail: LongTail, takes_sizes: bool
 ) -> str:
-    """In which setting a teacher differs from the network so that it cannot teach it; empty where in none."""
+    """Why a teacher is incompatible; empty if it is compatible."""
     if theirs.preprocess != preprocess:
         return f"{run} was trained with another preprocessing: set the same `preprocess` for both"
     if (theirs.train.long_tail == "logit_adjustment") != (long_tail == "logit_adjustment"):
-        return f"{run} was trained with train.long_tail={theirs.train.long_tail}: set the same for both"
+        return f"{run} was trained with train.long_tail={theirs.train.long_tail}: set the same value for both"
     if theirs.model.size and not takes_sizes:
-        return f"{run} takes sizes: train a network that takes them as well, with --set model.size=true"
+        return f"{run} uses image sizes as input: set model.size=true as well"
     return ""
 
 
 class _Teacher(nn.Module):
-    """A trained network that takes the first one or two of the inputs."""
+    """A trained network that takes the images and, if it uses them, their sizes; it ignores other inputs."""
 
     def __init__(self, network: Normalized, *, takes_size: bool) -> None:
         super().__init__()
-        network.orientations = 1  # it runs on every image of every epoch
+        network.orientations = 1  # for speed: a teacher runs on every image of every epoch
         self._network = network.requires_grad_(False)
         self._inputs = 1 + takes_size
 

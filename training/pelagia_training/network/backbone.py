@@ -23,7 +23,7 @@ Rgb = tuple[float, float, float]
 def build_network(
     backbone: str, classes: int, *, pretrained: bool, drop_rate: float, options: Mapping[str, Any]
 ) -> nn.Module:
-    """A timm network: float32 N x 3 x H x W, normalised -> logits float32 N x ``classes``.
+    """Builds a timm network: normalized images, float32 N x 3 x H x W -> logits, float32 N x ``classes``.
 
     Raises:
         ConfigError: timm does not know the backbone or an option.
@@ -36,16 +36,19 @@ def build_network(
     try:
         network: nn.Module = timm.create_model(backbone, pretrained=False, **wanted)
     except Exception as error:  # timm's networks raise different errors for a wrong option
-        fault = f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}"
+        fault = (
+            f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}; correct model.options or "
+            "model.drop_rate"
+        )
         raise ConfigError("model", [fault]) from None
     if getattr(network, "num_classes", 0) != classes or not network.pretrained_cfg.get("classifier"):  # type: ignore[union-attr, operator]
-        fault = f"{backbone} with {dict(options)} is not a classifier of the dataset's {classes} classes"
+        fault = f"{backbone} with {dict(options)} does not classify the dataset's {classes} classes"
         raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])
     if not pretrained:
         return network
     try:
         network = timm.create_model(backbone, pretrained=True, **wanted)
-    except Exception as error:  # a fault of the connection, the hub or the disk, or weights that do not fit the options
+    except Exception as error:  # the connection, the hub or the disk fails, or the weights do not fit the options
         raise InputError(
             f"the weights of {backbone} cannot be loaded from timm's hub: {first_line(error)}; "
             "give a local file with --set model.pretrained=false --set model.weights=FILE"
@@ -54,23 +57,23 @@ def build_network(
 
 
 def require_fit(classifier: Normalized, size: int, backbone: str) -> None:
-    """Raises ConfigError where the network does not take images of ``size`` x ``size``."""
+    """Raises ConfigError if the network does not take images of ``size`` x ``size`` pixels."""
     try:
         with torch.no_grad():
             logits = classifier.eval()(*example_inputs(classifier, size))
     except Exception as error:  # as in `build_network`
-        message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}"
+        message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}; set another size"
         raise ConfigError("preprocess.size", [message]) from None
     if logits.ndim != 2:
-        fault = f"{backbone} gives {tuple(logits.shape[1:])} numbers per image instead of one per class"
+        fault = f"{backbone} returns {tuple(logits.shape[1:])} numbers per image instead of one per class"
         raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])
 
 
 def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> list[str]:
-    """Loads the weights of ``network`` from a local file; a head that does not fit or is not kept is random.
+    """Loads the weights of ``network`` from a local file. A head that does not fit or is not kept is random.
 
     Returns:
-        Names of the parameters with random weights.
+        The names of the randomly initialized parameters.
 
     Raises:
         InputError: the file is missing or unreadable, or weights other than the head's do not fit.
@@ -103,7 +106,7 @@ def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> l
 
 
 def is_head(network: nn.Module, name: str) -> bool:
-    """Whether a parameter belongs to the classifier that timm names; some networks have two."""
+    """Whether a parameter belongs to a classifier layer according to timm; some networks have two such layers."""
     config: Any = network.pretrained_cfg
     heads = config["classifier"] if isinstance(config["classifier"], (list, tuple)) else [config["classifier"]]
     return name.startswith(tuple(f"{head}." for head in heads))
@@ -111,12 +114,12 @@ def is_head(network: nn.Module, name: str) -> bool:
 
 def _read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise InputError(f"there is no weights file at {path}")
+        raise InputError(f"there is no weights file at {path}: correct model.weights")
     try:
         if path.suffix == ".safetensors":
             state: Any = safetensors.torch.load_file(path)
         else:
-            with warnings.catch_warnings(action="ignore"):  # about pickles that are not weights
+            with warnings.catch_warnings(action="ignore"):  # warnings about pickles that are not weights
                 state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:  # torch's own message advises to run the code in the file
         raise InputError(
@@ -124,31 +127,35 @@ def _read_state(path: Path) -> dict[str, Tensor]:
             "and could run a program; ask for the weights as a .safetensors file"
         ) from None
     except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(f"{path} holds no weights that can be read safely: {first_line(error)}") from None
+        raise InputError(
+            f"{path} holds no weights that can be read safely: {first_line(error)}; give another file"
+        ) from None
     for key in ("state_dict", "model"):
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} is not a state_dict: expected names and tensors")
+        raise InputError(f"{path} is not a state_dict, that is, names with tensors: give a file with only the weights")
     return {
         name.removeprefix("module.").removeprefix("network."): value
         for name, value in state.items()
-        if not name.startswith("size_head.")  # a size head of Pelagia fits only the classes of its own run
+        if not name.startswith("size_head.")  # a size head fits only the classes of its own run
     }
 
 
 def normalization(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tuple[Rgb, Rgb]:
-    """Mean and standard deviation of the input on 0..1: the given values, else timm's values for the backbone."""
+    """Mean and standard deviation of the input on 0..1: the given values, or timm's values for the backbone if None."""
     config: Any = network.pretrained_cfg
     return tuple(mean or config["mean"]), tuple(std or config["std"])
 
 
 class SizeHead(nn.Module):
-    """Width, height and micrometres per pixel (float32 N x 3; 0: unknown) -> a correction of the logits, N x classes.
+    """Computes a correction of the logits, float32 N x classes, from the size of each image.
 
-    The sides are used as the longer and the shorter one, because plankton has no fixed orientation. The correction
-    makes the size evidence beside the pixels; the hidden layer lets a class have a typical size. It starts at zero. A
-    size is limited to four standard deviations of the training set.
+    The input is float32, N x 3: width and height in pixels, and pixel size in micrometers; 0 if unknown.
+
+    The sides are sorted by length, because plankton has no fixed orientation. The correction adds the evidence from the
+    size to that from the pixels; the hidden layer lets a class have a typical size. The correction is zero at first.
+    A size is limited to four standard deviations of the training set.
     """
 
     middle: Tensor
@@ -163,7 +170,7 @@ class SizeHead(nn.Module):
         self.register_buffer("scale", torch.zeros(3))
 
     def fit(self, sizes: Tensor) -> None:
-        """Sets mean and standard deviation of the logarithms; a column that is constant or unknown is ignored."""
+        """Sets mean and standard deviation of the logarithms of ``sizes``; a constant or unknown column is ignored."""
         logs, known = _logs(sizes)
         for column in range(3):
             values = logs[known[:, column], column]
@@ -179,7 +186,7 @@ class SizeHead(nn.Module):
 
 
 def _logs(size: Tensor) -> tuple[Tensor, Tensor]:
-    """Logarithms of longer side, shorter side and micrometres, and where they are known: each N x 3."""
+    """Logarithms of longer side, shorter side and pixel size, and which of them are known: each N x 3."""
     width, height, micrometres = size.unbind(1)
     ordered = torch.stack((torch.maximum(width, height), torch.minimum(width, height), micrometres), 1)
     known = ordered > 0
@@ -187,11 +194,14 @@ def _logs(size: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Normalized(nn.Module):
-    """uint8 N x H x W x 3, RGB, 0..255 -> logits float32 N x classes: the network behind its normalization.
+    """A network with its normalization: images, uint8 N x H x W x 3, RGB, 0..255 -> logits, float32 N x classes.
 
     Args:
-        size_head: adds a second input, the sizes, float32 N x 3, as for `SizeHead`.
-        orientations: views of each image over which features and logits are averaged: 1, 2, 4 or 8, as `oriented`.
+        network: takes normalized images, and returns logits.
+        mean: the mean of the input on 0..1, per channel.
+        std: the standard deviation of the input on 0..1, per channel.
+        size_head: takes a second input, the sizes, and corrects the logits; None if the network takes no sizes.
+        orientations: the number of views of each image whose features and logits are averaged: 1, 2, 4 or 8.
     """
 
     scale: Tensor
@@ -213,12 +223,12 @@ class Normalized(nn.Module):
         return self.with_size(self.averaged(self.network(self.normal(image))), size)
 
     def normal(self, image: Tensor) -> Tensor:
-        """What the network takes: float32 V N x 3 x H x W, of V orientations one after the other."""
+        """The normalized input of the network, for V orientations one after the other: float32, (V N) x 3 x H x W."""
         normal = image.permute(0, 3, 1, 2).to(self.scale.dtype) * self.scale - self.offset
         return oriented(normal, self.orientations)
 
     def averaged(self, given: Tensor) -> Tensor:
-        """The mean over the orientations: V N x D -> N x D."""
+        """The mean over the V orientations: (V N) x D -> N x D."""
         if self.orientations == 1:
             return given
         return given.reshape(self.orientations, -1, given.shape[1]).mean(0)
@@ -229,9 +239,9 @@ class Normalized(nn.Module):
 
 
 def oriented(images: Tensor, count: int) -> Tensor:
-    """Square images N x 3 x S x S in ``count`` orientations, one after the other: count N x 3 x S x S.
+    """Square images N x 3 x S x S in ``count`` orientations, one after the other: (count N) x 3 x S x S.
 
-    1: as they are; 2: also mirrored; 4: also both of these upside down; 8: also all four transposed.
+    1: unchanged; 2: also mirrored; 4: also both of these upside down; 8: also all four transposed.
     """
     views = [images, images.flip(3), images.flip(2), images.flip(2, 3)][: min(count, 4)]
     if count == 8:
@@ -240,7 +250,7 @@ def oriented(images: Tensor, count: int) -> Tensor:
 
 
 def example_inputs(model: Normalized, size: int) -> tuple[Tensor, ...]:
-    """Two black images, and their sizes if the network takes them."""
+    """Example inputs: two black images, and their sizes if the network takes sizes."""
     images = torch.zeros((2, size, size, 3), dtype=torch.uint8)
     return (images,) if model.size_head is None else (images, torch.full((2, 3), float(size)))
 
@@ -266,7 +276,7 @@ def logits_of(classifier: Normalized, features: Tensor, size: Tensor | None) -> 
 
 
 def shows_features(classifier: Normalized, image: Tensor) -> bool:
-    """Whether the network ends in one linear layer over features that timm gives, as most do; tested on ``image``."""
+    """Whether one linear layer turns timm's features into the logits, as in most networks; tested on ``image``."""
     try:
         with torch.no_grad():
             logits = classifier.eval().averaged(classifier.network(classifier.normal(image)))
@@ -277,13 +287,13 @@ def shows_features(classifier: Normalized, image: Tensor) -> bool:
 
 
 class Deployed(nn.Module):
-    """The exported graph: uint8 N x H x W x 3, and sizes if it takes them -> probabilities float32 N x classes.
+    """The exported graph: images, uint8 N x H x W x 3, and sizes if used -> probabilities, float32 N x classes.
 
     With ``unknown`` it has a second output, the out-of-distribution score of `pelagia_training.network.unknown`,
     float32 N.
 
     Args:
-        temperatures: divide the logits after their mean is subtracted: one for all classes, or one per class.
+        temperatures: the divisors of the logits after their mean is subtracted: one for all classes, or one per class.
     """
 
     divisors: Tensor

@@ -1,7 +1,7 @@
 """Losses: cross-entropy on soft targets, and its variants for rare classes.
 
-Invariant: every loss takes logits, float32 N x C, and targets, float32 N x C with rows that sum to 1, and gives the
-mean over the batch. So smoothed labels, mixed images and teachers work with each loss. No loss has a state.
+Invariant: every loss takes logits, float32 N x C, and targets, float32 N x C with rows that sum to 1, and returns
+the mean over the batch. So smoothed labels, mixed images and teachers work with each loss. No loss has a state.
 
 The papers: logit adjustment, Menon et al. 2021 (arXiv 2007.07314), whose form in the loss is the balanced softmax of
 Ren et al. 2020 (arXiv 2007.10740); focal, Lin et al. 2017 (arXiv 1708.02002); effective number, Cui et al. 2019 (arXiv
@@ -21,24 +21,25 @@ from torch.nn import functional
 from pelagia_training.config import LongTail
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""(logits float32 N x C, targets float32 N x C) -> the mean loss, a scalar."""
+"""A function: (logits, float32 N x C; targets, float32 N x C) -> the mean loss, a scalar."""
 
 _FOCUS = 2.0
 _OVERLAP = 0.999
-"""Beta of the effective number: after 1 / (1 - beta) = 1000 images of a class, one more adds little."""
+"""Beta of the effective number: above 1 / (1 - beta) = 1000 images of a class, another image adds little."""
 
 
 def soft_targets(classes: Tensor, count: int, smoothing: float) -> Tensor:
-    """Class indices (int64 N) as float32 N x ``count``: 1 - ``smoothing`` on the class, the rest over all classes."""
+    """Class indices (int64 N) as probabilities, float32 N x ``count``: 1 - ``smoothing`` for the class, plus
+    ``smoothing`` spread over all classes."""
     hot = functional.one_hot(classes, count).float()
     return hot * (1 - smoothing) + smoothing / count
 
 
 def build_loss(long_tail: LongTail, counts: NDArray[Any]) -> Loss:
-    """The loss for a method of `LongTail`.
+    """Builds the loss for a method of `LongTail`.
 
     Args:
-        counts: number of training images of each class, C, each above 0.
+        counts: the number of training images of each class: C integers above 0.
     """
     number = torch.as_tensor(counts, dtype=torch.float32)
     if long_tail == "logit_adjustment":
@@ -58,7 +59,7 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def _weighted(logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-    """The mean over images, each with its class's weight; micro-batches then average to the loss of the batch."""
+    """The mean over the images, each weighted by its class. The mean over micro-batches equals that of the batch."""
     return -(targets * weights * torch.log_softmax(logits.float(), 1)).sum(1).mean()
 
 

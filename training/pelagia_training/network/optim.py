@@ -1,7 +1,7 @@
 """AdamW with a learning rate for each depth, and a backbone that can be frozen at first.
 
-Invariant: the set of trained parameters never changes during a run. A frozen backbone has the learning rate 0, and
-AdamW still averages its gradients: it needs no warm-up later, and all devices exchange the same gradients.
+Invariant: the set of trained parameters never changes during a run. A frozen backbone has the learning rate
+0, but AdamW still averages its gradients. So it needs no warm-up later, and all devices exchange the same gradients.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from pelagia_training.network.backbone import Normalized, is_head
 def build_optimizer(
     model: Normalized, *, lr: float, weight_decay: float, layer_decay: float = 1.0, frozen_steps: int = 0
 ) -> torch.optim.AdamW:
-    """AdamW without weight decay for biases, normalization layers, the size head, and what timm excludes, such as
-    position embeddings and class tokens.
+    """Builds AdamW. Biases, normalization layers, the size head and the parameters that timm excludes, such as position
+    embeddings and class tokens, have no weight decay.
 
-    Each parameter group holds ``initial_lr``, ``layer_decay`` times that of the layer after it, and ``begin``, the step
-    at which its training starts: 0 for the head, ``frozen_steps`` for the rest. The head's groups come first.
+    Each parameter group holds ``initial_lr``, which is ``layer_decay`` times that of the next layer, and ``begin``, the
+    step at which its training starts: 0 for the head, ``frozen_steps`` for the backbone. The head's groups come first.
     """
     heads = {id(value) for name, value in model.network.named_parameters() if is_head(model.network, name)}
     groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}

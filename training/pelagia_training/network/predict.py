@@ -1,4 +1,4 @@
-"""Logits of many images, within the device's memory."""
+"""Predicts the logits of many images, in batches that fit into the device's memory."""
 
 from __future__ import annotations
 
@@ -21,10 +21,14 @@ _BATCH = 64
 def predict(
     model: nn.Module, images: Sequence[Image] | NDArray[np.uint8], sizes: NDArray[np.float32] | None = None
 ) -> NDArray[np.float32]:
-    """Logits of fitted images (N of uint8 S x S x 3), with their sizes (N x 3) if the model takes them: float32 N x C.
+    """The logits of fitted images, float32 N x C.
+
+    Args:
+        images: N images, each uint8 of S x S x 3.
+        sizes: float32, N x 3, as for `SizeHead`; None if the model takes no sizes.
 
     Raises:
-        TrainingError: the memory does not hold one image.
+        TrainingError: not even one image fits into the memory.
     """
     model.eval()
     most, parts = _BATCH, []
@@ -43,18 +47,18 @@ def predict(
 
 
 def _within_memory(model: nn.Module, inputs: Sequence[Tensor], most: int) -> tuple[Tensor, int]:
-    """Logits, float32 N x C on the CPU, with ``most`` images at once or as many as the memory holds; and how many."""
+    """The logits, float32 N x C on the CPU, and the number of images per forward pass: ``most``, or as many as fit."""
     device = next(model.parameters()).device
     while True:
         with suppress(torch.OutOfMemoryError):
             parts = zip(*(torch.split(one, most) for one in inputs), strict=True)
             return torch.cat([model(*(one.to(device) for one in part)).float().cpu() for part in parts]), most
-        most = (
-            min(most, len(inputs[0])) // 2
-        )  # outside the `with`, nothing refers to the tensors that filled the memory
+        # outside the `with`, the tensors that filled the memory are freed
+        most = min(most, len(inputs[0])) // 2
         if not most:
             raise TrainingError(
-                "the device's memory does not hold 1 image to classify: choose a smaller preprocess.size or backbone"
+                "the device's memory is too small to classify even 1 image: choose a smaller preprocess.size or "
+                "backbone"
             )
         if device.type == "cuda":
             torch.cuda.empty_cache()

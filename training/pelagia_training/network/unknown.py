@@ -1,7 +1,7 @@
 """The out-of-distribution score: ViM, virtual-logit matching (Wang et al., CVPR 2022).
 
-Scores are higher the less an image looks like the training images. Features are the input of the last layer: pooled,
-float32, N x D; logits are float32, N x C, before any temperature.
+A score is higher if an image looks less like the training images. Features are the pooled input of the last layer,
+float32, N x D. Logits are float32, N x C, not divided by a temperature.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from torch import Tensor, nn
 Floats = NDArray[np.float32]
 
 PRINCIPAL_SHARE = 0.95
-"""Share of the training features' scatter that the principal subspace holds."""
+"""The share of the training features' scatter that the principal subspace holds."""
 WEIGHT = 0.25
-"""Weight of the virtual logit: 1 in the paper, 0 is the energy score. In `benchmarks/science/unknown.py`, 1 detects
-some of the left-out classes better than 0 and others worse; 0.25 is better on average."""
+"""The weight of the virtual logit: the paper uses 1; 0 gives the energy score. In `benchmarks/science/unknown.py`,
+1 detects some of the left-out classes better than 0 and others worse; 0.25 is better on average."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Vim:
     """A principal subspace, and the scale of the logit for the residual outside it.
 
     Attributes:
-        origin: float32, D: the features at which the logits carry the least information.
-        principal: float32, D x dimensions, orthonormal columns.
-        scale: turns the residual's norm into a logit.
+        origin: the features at which the logits carry the least information, float32, D.
+        principal: the orthonormal columns that span the subspace, float32, D x dimensions.
+        scale: the factor that turns the residual's norm into a logit.
     """
 
     origin: Floats
@@ -50,15 +50,15 @@ def fit_vim(
     share: float = PRINCIPAL_SHARE,
     counts_for: float = WEIGHT,
 ) -> Vim:
-    """The subspace of the training images.
+    """Fits the subspace to the training images.
 
     Args:
-        features: of training images.
-        logits: of the same images.
-        weight: of the last layer, C x D.
-        bias: of the last layer, C.
-        share: of the scatter around the origin that the subspace holds; at least one dimension stays outside.
-        counts_for: ratio of the virtual logit to the largest logit, on average over these images.
+        features: the features of training images.
+        logits: the logits of the same images.
+        weight: the weight of the last layer, C x D.
+        bias: the bias of the last layer, C.
+        share: the share of the scatter around the origin that the subspace holds; at least one dimension stays outside.
+        counts_for: the mean virtual logit of these images, divided by their mean largest logit.
     """
     origin = -np.linalg.pinv(weight.astype(np.float64)) @ bias
     around = features.astype(np.float64) - origin
@@ -72,7 +72,7 @@ def fit_vim(
 
 
 class VirtualLogit(nn.Module):
-    """Features and logits -> the score, float32 N: the virtual logit less the log-sum-exp of the others."""
+    """Computes the score from features and logits: the virtual logit minus the log-sum-exp of the logits, float32 N."""
 
     origin: Tensor
     principal: Tensor
@@ -86,21 +86,20 @@ class VirtualLogit(nn.Module):
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
         around = features - self.origin
         residual = around - (around @ self.principal) @ self.principal.T
-        summed = (logits - torch.log_softmax(logits, 1)).mean(
-            1
-        )  # log-sum-exp; ONNX's own op stops the quantiser's tools
+        # log-sum-exp, written out, because the quantizer's tools fail on ONNX's operator for it
+        summed = (logits - torch.log_softmax(logits, 1)).mean(1)
         return self.scale * torch.sqrt((residual * residual).sum(1)) - summed
 
 
 def vim_score(vim: Vim, features: Floats, logits: Floats) -> Floats:
-    """As `VirtualLogit`, float32 N."""
+    """The score of `VirtualLogit` for numpy arrays: float32 N."""
     with torch.no_grad():
         score = VirtualLogit(vim)(torch.from_numpy(features), torch.from_numpy(logits))
     return np.asarray(score.numpy(), np.float32)
 
 
 def threshold_for(known: Floats, share: float) -> float:
-    """The score that ``share`` of known images do not exceed, halfway to the next one."""
+    """The threshold that a ``share`` of the known images' scores do not exceed, halfway to the next higher score."""
     ordered = np.sort(known.astype(np.float64))
     last = max(0, int(np.ceil(share * len(ordered))) - 1)
     return float((ordered[last] + ordered[min(last + 1, len(ordered) - 1)]) / 2)

@@ -1,15 +1,15 @@
 """The run folder: all files of one training, from its config to its weights.
 
-    config.yaml             the whole config, defaults included
-    run.json                dataset (folder, fingerprint, classes), code, environment, metrics, whether it finished
-    metrics.csv             one row per epoch; tensorboard/ and other loggers show the same
-    train.log               each start, a line per epoch, and how it ended
-    best.safetensors        weights with the best validation macro-F1; they are exported
+    config.yaml             the complete config, including defaults
+    run.json                dataset (folder, fingerprint, classes), code, environment, metrics, whether it is finished
+    metrics.csv             one row per epoch; tensorboard/ and other loggers show the same metrics
+    train.log               one line for each start, each epoch and each end
+    best.safetensors        weights with the best validation macro-F1, used for the export
     last.safetensors        weights after the last epoch
     checkpoint.safetensors  all that an unfinished run needs to be resumed; removed when it is finished
 
-Invariant: each file is whole at every moment, and the checkpoint is written last: a resumed run writes everything
-after it again, with the same content.
+Invariant: each file is always complete, and the checkpoint is written last. So a resumed run writes again, with the
+same content, everything that was written after the checkpoint.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _EARLY = frozenset(
 
 
 class RunState(Strict):
-    """`run.json`."""
+    """The content of `run.json`."""
 
     schema_version: Literal[1] = 1
     status: Literal["running", "finished"] = "running"
@@ -74,7 +74,7 @@ class RunState(Strict):
 
 
 def write_config(folder: Path, config: TrainConfig) -> None:
-    """Writes `config.yaml`, defaults included."""
+    """Writes `config.yaml`, including defaults."""
     write_text(folder / CONFIG_FILE, "# Made by: pelagia train CONFIG --out RUN\n" + dump_yaml(config))
 
 
@@ -84,10 +84,10 @@ def write_state(folder: Path, state: RunState) -> None:
 
 
 def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
-    """Config and state of a run that has weights, finished or not.
+    """Reads config and state of a run that has weights, finished or not.
 
     Raises:
-        InputError: it is not a run, its config was edited and is wrong, or it has no weights yet.
+        InputError: ``folder`` is not a run, its config or its state is damaged, or it has no weights yet.
     """
     if not (folder / STATE_FILE).is_file():
         raise InputError(f"{folder} is not a training run: make one with `pelagia train CONFIG --out {folder}`")
@@ -95,13 +95,14 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     state = read_state(folder)
     if not (folder / BEST_FILE).is_file():
         raise InputError(
-            f"the run {folder} has no weights yet: it stopped before the end of its first epoch; run its command again"
+            f"the run {folder} has no weights yet: it stopped before the end of its first epoch; run the same "
+            "command again to resume it"
         )
     return config, state
 
 
 def _read_config(path: Path) -> TrainConfig:
-    """The config of a run. One without `jpeg_scale` was made before large JPEGs were decoded at a reduced scale."""
+    """Reads the config of a run. If it has no `jpeg_scale`, the run decoded JPEGs at full scale."""
     document = parse_yaml(read_text(path, "config file"), str(path))
     if isinstance(document, dict) and isinstance(document.get("preprocess"), dict):
         document["preprocess"].setdefault("jpeg_scale", "full")
@@ -109,7 +110,7 @@ def _read_config(path: Path) -> TrainConfig:
 
 
 def read_state(folder: Path) -> RunState:
-    """`run.json` of a run. Raises InputError where it is damaged."""
+    """Reads `run.json` of a run. Raises InputError if it is damaged."""
     try:
         return RunState.model_validate(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
     except (ValueError, ValidationError) as error:
@@ -118,9 +119,9 @@ def read_state(folder: Path) -> RunState:
 
 @contextmanager
 def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator[None]:
-    """Locks the run folder, a new one or that of an interrupted run, so that no other process trains into it.
+    """Makes or reopens a run folder, and locks it, so that no other process trains into it.
 
-    A new folder without a checkpoint is removed at the end, so that the same command can start the run again.
+    A folder without weights or a checkpoint is removed at the end, so that the same command can start the run again.
 
     Raises:
         InputError: ``folder`` is not a run, or the run is finished, has another config, or is in use.
@@ -135,10 +136,10 @@ def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator
     with exclusive_lock(
         folder / LOCK_FILE, f"another process is training into {folder}: wait for it, or choose another --out"
     ):
-        for left in folder.glob(".*.partial-*"):  # left by a write that was killed
+        for left in folder.glob(".*.partial-*"):  # left by a killed process
             left.unlink(missing_ok=True)
         if resuming:
-            _require_unfinished(folder, resume)  # it may have been finished while this process asked for the lock
+            _require_unfinished(folder, resume)  # another process may have finished it in the meantime
         try:
             yield
         finally:
@@ -147,15 +148,15 @@ def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator
 
 
 def _is_ours(file: Path) -> bool:
-    """Whether a run writes this file before its first checkpoint, or a kill left it half written."""
+    """Whether a run writes this file before its first checkpoint, or a killed process left it incomplete."""
     partial = file.name.startswith(".") and ".partial-" in file.name
     return (
         file.name in _EARLY or file.name.startswith(f"{LOCK_FILE}-") or partial
-    )  # the last: SQLite's journal of the lock
+    )  # LOCK_FILE-...: SQLite's journal of the lock
 
 
 def _remove(folder: Path) -> None:
-    """Removes a run without a checkpoint; a folder that holds other files stays."""
+    """Removes a run without a checkpoint; keeps the folder if it holds other files."""
     with suppress(OSError):
         for file in [*folder.iterdir()]:
             if file.is_dir() and _is_ours(file):
@@ -178,13 +179,13 @@ def _require_unfinished(folder: Path, resume: bool) -> None:
         )
     if not resume:
         raise InputError(
-            f"the run {folder} exists already, after epoch {state.epoch}: choose another --out, remove it, or "
-            "resume it by leaving out --no-resume"
+            f"the run {folder} already exists and has finished {state.epoch} epochs: choose another --out, remove it, "
+            "or resume it by leaving out --no-resume"
         )
-    if state.epoch > 1 and not (folder / CHECKPOINT_FILE).exists():  # within the first there may be none yet
+    if state.epoch > 1 and not (folder / CHECKPOINT_FILE).exists():  # epoch 1 may be recorded before its checkpoint
         raise InputError(
-            f"the run {folder} is after epoch {state.epoch}, but its {CHECKPOINT_FILE} is missing: put it back, or "
-            "choose another --out; the run would start again and replace its weights"
+            f"the run {folder} has finished epoch {state.epoch}, but its {CHECKPOINT_FILE} is missing, so it would "
+            "start again and replace its weights: put the file back, or choose another --out"
         )
 
 
@@ -192,19 +193,22 @@ def _require_same_config(folder: Path, config: TrainConfig) -> None:
     if differing := differences(_read_config(folder / CONFIG_FILE), config):
         raise InputError(
             f"the run {folder} was started with another config, and this one cannot resume it:{''.join(differing)}\n"
-            "give it the old values, or choose another --out"
+            "set the old values, or choose another --out"
         )
 
 
 def split_conflict(run: Path, theirs: TrainConfig, state: RunState, split: Resplit | None, fingerprint: str) -> str:
-    """Why a run must not be learned from: it saw images that ``split`` holds out. Empty where it saw none."""
+    """Why no run may learn from this one: it was trained on images that ``split`` holds out. Empty if it was not."""
     if state.fingerprint != fingerprint or theirs.data.resplit == split:
         return ""
-    return f"{run} was trained on another split of this dataset: it has seen images that are held out here"
+    return (
+        f"{run} was trained on another split of this dataset, so it has seen images that are held out here: choose a "
+        "run with the same data.resplit"
+    )
 
 
 def differences(was: TrainConfig, now: TrainConfig) -> list[str]:
-    """The keys that change the result and differ between two configs, a line each."""
+    """The keys that change the result and differ between two configs, one line per key."""
     old, new = (flat(one.model_dump(mode="json")) for one in (was, now))
     return [
         f"\n  - {key}: was {old.get(key)}, is now {new.get(key)}"
@@ -214,7 +218,7 @@ def differences(was: TrainConfig, now: TrainConfig) -> list[str]:
 
 
 def flat(document: Any, place: str = "") -> dict[str, Any]:
-    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    """Flattens a nested document: ``{"a": {"b": 1}}`` becomes ``{"a.b": 1}``."""
     if not isinstance(document, dict) or not document:
         return {place: document}
     return {
@@ -225,7 +229,7 @@ def flat(document: Any, place: str = "") -> dict[str, Any]:
 
 
 def save_weights(path: Path, network: nn.Module, epoch: int) -> None:
-    """Writes a network's parameters and buffers as safetensors, with the number of their epoch, atomically."""
+    """Writes a network's parameters and buffers and the number of their epoch as safetensors, atomically."""
     state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with new_file(path) as file:
         file.write(safetensors.torch.save(state, {"epoch": str(epoch)}))

@@ -1,4 +1,4 @@
-"""Load a run: its dataset and its trained network."""
+"""Loads a run: its dataset and its trained network."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from pelagia_training.runs.folder import BEST_FILE, CONFIG_FILE, RunState
 
 
 def dataset_of(folder: Path, config: TrainConfig, state: RunState) -> Dataset:
-    """The dataset of a run, in the splits that it was trained on.
+    """Reads the dataset of a run, with the splits that the run was trained on.
 
     Raises:
-        DatasetError: it is not in ``folder``, or it is not the dataset of the run.
+        DatasetError: ``folder`` does not exist, or is not the dataset of the run.
     """
     if not folder.is_dir():
-        raise DatasetError(f"the run's dataset is no longer at {folder}: put it back, or export with --dataset FOLDER")
+        raise DatasetError(
+            f"the run's dataset is no longer at {folder}: put it back, or name its new folder with --dataset FOLDER"
+        )
     dataset = Dataset.read(folder)
     if dataset.meta.fingerprint != state.fingerprint:
         raise DatasetError(
             f"{folder} is not the dataset of this run (fingerprint {dataset.meta.fingerprint[:12]}, trained on "
-            f"{state.fingerprint[:12]}): name the right one with --dataset"
+            f"{state.fingerprint[:12]}): name the dataset of the run with --dataset FOLDER"
         )
     return resplit(dataset, config.data.resplit)
 
 
 def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
-    """The network of a run with its best weights: uint8 N x S x S x 3 -> logits.
+    """Loads the network of a run with its best weights: images, uint8 N x S x S x 3 -> logits, float32 N x C.
 
     Raises:
         InputError: the weights are damaged, or do not fit the config.
@@ -53,6 +55,6 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
         ) from None
     if epoch != str(state.best_epoch):
         raise InputError(
-            f"the run {run} was killed while it wrote its best weights: run its command again, it resumes the run"
+            f"the run {run} was killed while it wrote its best weights: run the same command again to resume it"
         )
     return model.eval()

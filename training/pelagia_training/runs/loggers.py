@@ -1,7 +1,7 @@
-"""TensorBoard, MLflow and Weights & Biases: each gets the metrics of the epochs that it does not have yet.
+"""TensorBoard, MLflow and Weights & Biases: each gets the metrics of those epochs that it does not have yet.
 
-Invariant: a logger gets all metrics of the run each time and sends the new ones: there is no gap and no duplicate after
-a run was resumed or a server was away for an hour. A logger that fails never stops a training.
+Invariant: each time, a logger gets all metrics of the run and sends the new ones. So there is no gap and no duplicate
+after a run was resumed or a server was unavailable for an hour. A logger that fails never stops the training.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pelagia.system.files import write_text
 from pelagia_training.runs.logs import EpochMetrics
 
 Logger = Callable[[Sequence[EpochMetrics]], None]
-"""Called with the metrics of all epochs that are over."""
+"""A function that is called with the metrics of all finished epochs."""
 
 PROJECT = "pelagia"
 _SENT_FILE = "wandb.json"
@@ -28,7 +28,7 @@ _MLFLOW_FILE = "mlflow.txt"
 
 
 def require_loggers(names: Sequence[str]) -> None:
-    """Raises MissingExtra where a logger's package is not installed."""
+    """Raises MissingExtra if a logger's package is not installed."""
     for name in names:
         if find_spec(name) is None:
             raise MissingExtra(f"the logger '{name}'", name, name)
@@ -38,12 +38,13 @@ def require_loggers(names: Sequence[str]) -> None:
 def open_loggers(
     names: Sequence[str], folder: Path, run: str, config: Mapping[str, Any], report: Callable[[str], None]
 ) -> Iterator[Logger]:
-    """One logger that sends to all loggers in ``names``.
+    """Yields one logger that sends to all loggers in ``names``.
 
     Args:
         folder: the run folder.
         run: the run's name.
-        config: shown as the run's parameters, by dotted keys.
+        config: the run's parameters, by dotted keys.
+        report: a function that is called with warnings.
     """
     makers: dict[str, Callable[[Path, str, Mapping[str, Any]], AbstractContextManager[Logger]]]
     makers = {"tensorboard": _tensorboard, "mlflow": _mlflow, "wandb": _wandb}
@@ -52,8 +53,8 @@ def open_loggers(
         for name in names:
             try:
                 opened[name] = stack.enter_context(makers[name](folder, run, config))
-            except Exception as error:  # each library has its own errors, for its server and its login
-                report(f"warning: {name} gets no metrics in this run: {first_line(error)}")
+            except Exception as error:  # each library raises different errors for its server and login
+                report(f"warning: {name} gets no metrics until the run is resumed: {first_line(error)}")
 
         def send(figures: Sequence[EpochMetrics]) -> None:
             for name, log in opened.items():
@@ -61,8 +62,8 @@ def open_loggers(
                     log(figures)
                 except Exception as error:  # as above
                     report(
-                        f"warning: {name} did not get the metrics of epoch {len(figures)}, they are sent again later: "
-                        f"{first_line(error)}"
+                        f"warning: {name} did not get the metrics of epoch {len(figures)}; it tries again after the "
+                        f"next epoch: {first_line(error)}"
                     )
 
         yield send
@@ -70,7 +71,7 @@ def open_loggers(
 
 @contextmanager
 def _tensorboard(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger]:
-    """Event files; each start of the run writes them again."""
+    """Writes event files; each start of the run writes all of them again."""
     from torch.utils.tensorboard import SummaryWriter
 
     shutil.rmtree(folder / "tensorboard", ignore_errors=True)
@@ -93,7 +94,7 @@ def _tensorboard(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[
 
 @contextmanager
 def _mlflow(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger]:
-    """A run on the server of MLFLOW_TRACKING_URI, or in MLflow's default store; its id is saved in the run folder."""
+    """Opens a run on the server of MLFLOW_TRACKING_URI or in MLflow's default store; saves its id in the run folder."""
     from mlflow import MlflowClient
 
     client = MlflowClient()
@@ -127,7 +128,7 @@ def _mlflow(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logge
 
 @contextmanager
 def _wandb(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger]:
-    """A run online, or under the run folder where WANDB_MODE=offline; its progress is saved in the run folder."""
+    """Opens a run online, or in the run folder if WANDB_MODE=offline; saves its progress in the run folder."""
     import wandb
 
     file = folder / _SENT_FILE

@@ -1,6 +1,6 @@
-"""The metrics of a run, a row per epoch in `metrics.csv`, and its messages in `train.log`.
+"""The metrics of a run in `metrics.csv`, one row per epoch, and its messages in `train.log`.
 
-Invariant: the metrics in the checkpoint are the truth; `metrics.csv` is always written from them, as a whole.
+Invariant: the metrics in the checkpoint are authoritative; `metrics.csv` is always written completely from them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pelagia_training.runs.folder import LOG_FILE, METRICS_FILE
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One row of `metrics.csv`."""
+    """One row of `metrics.csv`: the metrics of one epoch."""
 
     epoch: int
     train_loss: float
@@ -30,7 +30,7 @@ class EpochMetrics:
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The metrics by the names that loggers show, such as ``val/macro_f1``."""
+        """The metrics, by the names that loggers show, such as ``val/macro_f1``."""
         return {name.replace("_", "/", 1): value for name, value in asdict(self).items() if name != "epoch"}
 
 
@@ -43,16 +43,18 @@ def write_metrics(folder: Path, figures: Sequence[EpochMetrics]) -> None:
 
 
 def read_curves(run: Path) -> dict[str, list[float]]:
-    """The columns of a run's `metrics.csv` that hold only numbers.
+    """Reads the columns of a run's `metrics.csv` that hold only numbers.
 
     Raises:
-        InputError: ``run`` is not a run, or its file is damaged.
+        InputError: ``run`` is not a run, or its `metrics.csv` is damaged.
     """
     try:
         with (run / METRICS_FILE).open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
     except OSError:
-        raise InputError(f"{run} is not a training run: it has no {METRICS_FILE}") from None
+        raise InputError(
+            f"{run} is not a training run, because it has no {METRICS_FILE}: name another folder with --run"
+        ) from None
     except (UnicodeDecodeError, csv.Error):
         raise InputError(f"{run / METRICS_FILE} is damaged: leave out --run, or copy the run again") from None
     curves = {}
@@ -66,7 +68,7 @@ def read_curves(run: Path) -> dict[str, list[float]]:
 
 @contextmanager
 def training_log(folder: Path) -> Iterator[Callable[[str], None]]:
-    """Yields a function that adds a line with the time to `train.log`; on a full disk only the line is lost."""
+    """Yields a function that adds a line with the time to `train.log`. If the disk is full, only that line is lost."""
 
     def log(text: str) -> None:
         line = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {text}\n"

@@ -1,8 +1,8 @@
 """A model soup: the average of a run's weights after each of its last epochs.
 
-Invariant: its files are whole or absent, so a run that was killed and resumed has the same soup.
+Invariant: each file is complete or absent, so a killed and resumed run has the same soup.
 
-The paper: Izmailov et al. 2018 (arXiv 1803.05407), without its constant learning rate.
+The paper: Izmailov et al. 2018 (arXiv 1803.05407). Unlike in the paper, the learning rate is not constant.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pelagia_training.runs.folder import save_weights
 
 
 class Soup:
-    """The weights of the last ``epochs`` epochs, in a folder of the run; none where ``epochs`` is 0."""
+    """The weights of the last ``epochs`` epochs, in a folder of the run. If ``epochs`` is 0, nothing is saved."""
 
     def __init__(self, run: Path, epochs: int) -> None:
         self._folder = run / "soup"
         self._epochs = epochs
 
     def add(self, network: nn.Module, epoch: int) -> None:
-        """Saves the network's weights after an epoch, and removes those that are too old."""
+        """Saves the network's weights after an epoch, and removes those of older epochs."""
         if not self._epochs:
             return
         self._folder.mkdir(exist_ok=True)
