@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STDERR = 2
 
 ProgressCallback = Callable[[int, int], None]
-"""Called with (done, total) while something long runs."""
+"""A function that is called with (done, total) during long work."""
 
 
 @cache

@@ -123,7 +123,10 @@ def test_a_pattern_may_be_relative(casts, monkeypatch):
 
 
 def test_a_pattern_that_matches_nothing_is_refused(casts):
-    assert fault(casts / "1999*/*.png") == f"nothing that matches '{casts}/1999*/*.png' is an image or contains one"
+    assert (
+        fault(casts / "1999*/*.png")
+        == f"nothing that matches '{casts}/1999*/*.png' is an image or contains one: check the pattern"
+    )
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path, put):
@@ -243,7 +246,9 @@ def test_a_wrong_parquet_manifest_says_where(table, tmp_path, rows, message):
 
 def test_a_file_that_is_no_parquet_is_refused(table, tmp_path):
     (tmp_path / "m.parquet").write_bytes(b"no parquet")
-    assert fault(tmp_path / "m.parquet").startswith(f"{tmp_path / 'm.parquet'} cannot be read as Parquet: ")
+    message = fault(tmp_path / "m.parquet")
+    assert message.startswith(f"{tmp_path / 'm.parquet'} cannot be read as Parquet: ")
+    assert message.endswith("; copy it again, or save it as CSV")
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
