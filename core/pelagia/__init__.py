@@ -1,7 +1,7 @@
 """What the parts of Pelagia exchange: datasets, model files and surveys. Imports neither torch nor onnxruntime.
 
-The names below are the public interface; `docs/reference/python-api.md` shows them at work. Each is imported when it
-is first used: a worker process needs few of them.
+The names below are the public interface; `docs/reference/python-api.md` has examples. Each is imported when it is
+first used, because a worker process needs few of them.
 """
 
 import os
@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from pelagia.images.limits import MAX_PIXELS
 from pelagia.system.lazy import lazy_names
 
-# OpenCV reads these when it is first imported, whichever module does that.
+# OpenCV reads these variables when any module first imports it.
 os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(MAX_PIXELS)
-os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a damaged image is a row of the result, not messages on the terminal
+os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")  # a damaged image is reported in the results, not here
 
 _MODULES = {
     "Dataset": "pelagia.dataset.schema",

@@ -1,8 +1,8 @@
 """The command table of `pelagia`.
 
-Invariant: core imports no other part. A command is text here, ``module:function``, and its module is imported when the
-command is called. So `pelagia --help` answers at once, and a field laptop needs no torch. `main` is the only place that
-turns an error into a message on the terminal and an exit code (see `pelagia.errors`).
+Invariant: core imports no other part. Commands are listed here as strings ``module:function``, and the module of a
+command is imported when the command is called. So `pelagia --help` prints at once, and a field laptop needs no torch.
+`main` is the only function that turns an error into a message on the terminal and an exit code (see `pelagia.errors`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pelagia.system.files import is_full
 COMMANDS = {
     "simulate": (
         "pelagia.synthetic.commands:simulate",
-        "Draw a small survey of synthetic organisms to try things on.",
+        "Draw a small survey of synthetic organisms for first tests.",
     ),
     "train": (
         "pelagia_training.commands:train",
@@ -39,7 +39,7 @@ COMMANDS = {
     ),
     "suspects": (
         "pelagia_training.commands:suspects",
-        "List the labels that cross-validation doubts, so that people can check them.",
+        "List the labels that cross-validation disagrees with, so that people can check them.",
     ),
     "export": (
         "pelagia_training.commands:export",
@@ -55,12 +55,12 @@ COMMANDS = {
         "Classify images into a survey folder. The same command resumes an interrupted run.",
     ),
     "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
-    "doctor": ("pelagia_inference.commands:doctor", "Check this machine before it goes to sea."),
+    "doctor": ("pelagia_inference.commands:doctor", "Check that this machine is ready for the field."),
     "dataset": {
-        "": "Make and inspect datasets: folders of checked, labelled images.",
+        "": "Make and inspect datasets: folders of checked, labeled images.",
         "import": (
             "pelagia_labeling.dataset_commands:dataset_import",
-            "Make a dataset: every image checked, duplicates found, split by group.",
+            "Make a dataset: check every image, find duplicates, split by group.",
         ),
         "correct": (
             "pelagia_labeling.dataset_commands:dataset_correct",
@@ -79,8 +79,8 @@ COMMANDS = {
         "doctor": ("pelagia_labeling.commands:studio_doctor", "Check a Label Studio and say how to fix what is wrong."),
     },
     "label": {
-        "": "Bring images to Label Studio, and labels back as a dataset.",
-        "push": ("pelagia_labeling.commands:label_push", "Bring images into a Label Studio project."),
+        "": "Send images to Label Studio, and download the labels as a dataset.",
+        "push": ("pelagia_labeling.commands:label_push", "Send images to a Label Studio project."),
         "submit": ("pelagia_labeling.commands:label_submit", "Submit labels that were made elsewhere."),
         "pull": ("pelagia_labeling.commands:label_pull", "Make a dataset from the labels that people submitted."),
     },
@@ -89,7 +89,7 @@ COMMANDS = {
         "show": ("pelagia_inference.commands:model_show", "Print a model's classes, data, metrics and licence."),
         "verify": (
             "pelagia_inference.commands:model_verify",
-            "Check that this machine computes the same probabilities as the trainer.",
+            "Check that this machine computes the same probabilities as the trained network.",
         ),
     },
     "survey": {
@@ -97,7 +97,7 @@ COMMANDS = {
         "export": ("pelagia_inference.commands:survey_export", "Write a survey's results again, or in another format."),
     },
 }
-"""Name -> (``module:function``, one line of help), or a group of commands, whose help has the empty name."""
+"""Command -> (``module:function``, one line of help). Group -> its commands; the empty name holds the group's help."""
 
 ALIASES = {"sample": "simulate"}
 """Old names that still work but are not shown."""
@@ -111,7 +111,7 @@ _SETTINGS: dict[str, Any] = {
 }
 _STOPPED = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM))
 _signals: list[int] = []
-"""Signals that arrived. A library may turn the exception of a signal into an error of its own."""
+"""Signals that arrived. They are kept here because a library may replace the exception of a signal by its own error."""
 
 
 def _command(name: str, target: str) -> Any:
@@ -173,10 +173,10 @@ def _no_options() -> None:
 
 app = _group(
     "pelagia",
-    {"": "From labelled plankton and fish images to counts: label, train, export, classify.", **COMMANDS},
+    {"": "From labeled plankton and fish images to counts: label, train, export, classify.", **COMMANDS},
     ALIASES,
 )
-"""The whole command line."""
+"""The command line with all its commands."""
 
 
 def main() -> None:
@@ -185,7 +185,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, _end)
     if (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):  # else the shell started this process with Ctrl-C ignored
+    ):  # otherwise the shell started this process with Ctrl-C ignored
         signal.signal(signal.SIGINT, _end)
     try:
         app()

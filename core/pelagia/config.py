@@ -1,6 +1,6 @@
-"""Reads YAML files into pydantic models: the only way in which a file that a person wrote becomes an object.
+"""Reads YAML files into pydantic models. Every file that a person wrote is read by this module.
 
-Invariant: unknown keys and duplicate keys are refused, and all faults of a file come in one ConfigError.
+Invariant: unknown keys and duplicate keys are refused, and one ConfigError reports all faults of a file.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def read_text(path: Path, what: str) -> str:
     """The text of a UTF-8 file, without a byte-order mark.
 
     Args:
-        what: what the file should be, for messages.
+        what: the kind of file, for messages, such as ``config file``.
 
     Raises:
         InputError: the file is missing, a folder, unreadable, or not UTF-8.
@@ -55,7 +55,7 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (),
 
     Raises:
         InputError: the file cannot be read.
-        ConfigError: with all faults of the file and the overrides.
+        ConfigError: the file or an override is wrong; the message lists all faults.
     """
     from pelagia.system.yaml_text import parse_yaml
 
@@ -91,7 +91,7 @@ def altered(model: Schema, changes: Mapping[str, Any], where: str) -> Schema:
 
 
 def kinds_of(schema: type[BaseModel], key: str) -> tuple[Any, ...]:
-    """The types that a dotted key may hold, such as ``(int, NoneType)``; ``(Any,)`` for a free dictionary.
+    """The types that a dotted key may hold, such as ``(int, NoneType)``; ``(Any,)`` for a dictionary with any keys.
 
     Raises:
         ConfigError: ``schema`` has no such key.
@@ -138,7 +138,7 @@ def _put(document: dict[str, Any], steps: Sequence[str], value: Any) -> None:
 
 
 def _is_echo(fault: Any, faults: Sequence[Any]) -> bool:
-    """Whether pydantic calls a list too short only because one of its items is wrong, which is another fault."""
+    """Whether a fault only repeats another one: pydantic calls a list too short if one of its items is wrong."""
     place = fault["loc"]
     return fault["type"] == "too_short" and any(
         other is not fault and other["loc"][: len(place)] == place for other in faults
@@ -165,7 +165,7 @@ def _known_keys(schema: type[BaseModel], location: Sequence[str]) -> list[str]:
 
 
 def _schema_at(schema: type[Any], location: Sequence[str]) -> type[Any] | None:
-    """The schema of the value of a key; None if the value has none."""
+    """The schema of the value of a key; None if the value has no schema."""
     current = schema
     for step in location:
         if step.isdigit():  # an index of a list

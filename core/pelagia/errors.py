@@ -9,9 +9,9 @@ after ``error:`` and exits with the code below. So a traceback is always a bug i
     │   └── MissingExtra      2   an optional part that is not installed
     ├── DatasetError          3   a dataset folder, or the data for one
     ├── ModelError            4   an .onnx file that is not a model of Pelagia, is damaged, or fails its self-test
-    │   └── ParityError       4   the exported model and the trained one disagree
+    │   └── ParityError       4   the exported model and the trained network disagree
     ├── SurveyError           5   a survey folder: made with other settings, in use, or damaged
-    ├── StudioError           6   Label Studio: not running, refuses the token, or answers wrongly
+    ├── StudioError           6   Label Studio: not running, refuses the token, or sends an unexpected response
     ├── TrainingError         7   training cannot continue
     │   └── DiskFullError     7   the disk is full: no other run could continue either
     └── Interrupted         143   a run ended early because of a SIGTERM; its work is saved
@@ -82,7 +82,7 @@ class ModelError(PelagiaError):
 
 
 class ParityError(ModelError):
-    """The exported model and the trained network give different answers."""
+    """The exported model and the trained network give different predictions."""
 
 
 class SurveyError(PelagiaError):
@@ -92,10 +92,10 @@ class SurveyError(PelagiaError):
 
 
 class StudioError(PelagiaError):
-    """Label Studio is not running, refuses the token, or answers wrongly.
+    """Label Studio is not running, refuses the token, or sends an unexpected response.
 
     Attributes:
-        status: the HTTP status of the server's answer, such as 404; None where the server sent none.
+        status: the HTTP status of the server's response, such as 404; None if the server sent none.
     """
 
     exit_code = 6

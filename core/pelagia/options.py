@@ -41,11 +41,11 @@ EXTRAS = {
         "jinja2",
     ),
 }
-"""The packages of each extra that its part imports."""
+"""For each extra, the packages that the code imports."""
 
 
 def needs(extra: str, command: str) -> None:
-    """Raises MissingExtra, which names the command to install it, if a package of the extra is not installed."""
+    """Raises MissingExtra if a package of the extra is not installed; the message has the command that installs it."""
     for module in EXTRAS[extra]:
         if find_spec(module) is None:
             raise MissingExtra(f"`pelagia {command}`", extra, module)
@@ -66,14 +66,14 @@ def show_dataset(dataset: Dataset) -> None:
         f"{meta.images} images; groups ({by}): " + ", ".join(f"{count} {split}" for split, count in groups.items())
     )
     if meta.split.near_duplicates:
-        console.say(f"near-duplicates in two groups, which were joined: {meta.split.near_duplicates} pairs")
+        console.say(f"near-duplicate pairs across two groups: {meta.split.near_duplicates}; these groups were joined")
     for reason, count in meta.left_out.items():
         console.say(f"left out, {reason}: {count}")
     for warning in split_warnings(dataset.records):
         console.note(f"warning: {warning}")
     if meta.split.group_column is None:
         console.note(
-            "warning: no groups: images of one sample may be in two splits, and metrics will be optimistic; name the "
-            "column of the sample or station as --group-column"
+            "warning: no groups: images of one sample may be in two splits, and metrics will be optimistic; give the "
+            "column of the sample or station with --group-column"
         )
     console.say(f"fingerprint {meta.fingerprint[:12]}, {dataset.root}")

@@ -1,7 +1,7 @@
 """The taxonomy: the classes that a model can predict, and the taxa that they belong to.
 
 Invariant: one YAML document describes both what biologists click (classes, hotkeys, colors) and what is published
-(taxa, ranks, AphiaIDs of the World Register of Marine Species, WoRMS). All its faults come in one message. Each dataset
+(taxa, ranks, AphiaIDs of the World Register of Marine Species, WoRMS). One message lists all its faults. Each dataset
 and each model has a copy.
 """
 
@@ -110,7 +110,7 @@ class Taxonomy(Strict):
         return tuple(entry.name for entry in self.classes)
 
     def lineage(self, class_name: str) -> tuple[Taxon, ...]:
-        """The taxa of a class from the root down; empty if it has none.
+        """The taxa of a class from the root down; empty if it has no taxon.
 
         Raises:
             KeyError: there is no such class.
@@ -148,7 +148,7 @@ def load_taxonomy(path: Path) -> Taxonomy:
     """Reads and validates a taxonomy file, or the taxonomy in a dataset's `dataset.yaml`.
 
     Raises:
-        ConfigError: with all faults of the file.
+        ConfigError: the file is wrong; the message lists all its faults.
     """
     return load_config(path, Taxonomy, within="taxonomy")
 
@@ -157,7 +157,7 @@ def taxonomy_of_names(name: str, class_names: Iterable[str]) -> Taxonomy:
     """A taxonomy without taxa, for data that has only class names: sorted, with hotkeys and colors.
 
     Raises:
-        ConfigError: a name that a class cannot have.
+        ConfigError: one of the names is not allowed for a class.
     """
     free = [key for key in "1234567890abcdefghijklmnopqrstvwxyz" if key != UNSURE_HOTKEY]
     entries = []

@@ -1,7 +1,7 @@
-"""Model file + images -> predictions, with numpy, OpenCV and ONNX Runtime alone. Never imports torch.
+"""Model file + images -> predictions, with only numpy, OpenCV and ONNX Runtime. Never imports torch.
 
 The names below are the public interface, and the commands use the same functions; `docs/reference/python-api.md`
-shows them at work. Each is imported when it is first used: a worker process needs few of them, and starts in half the
+has examples. Each is imported when it is first used: a worker process needs few of them, and starts in half the
 time without the others.
 """
 

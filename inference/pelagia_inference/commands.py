@@ -37,7 +37,7 @@ Provider = Annotated[
 Formats = Annotated[
     list[str], typer.Option("--format", metavar="csv|parquet", help="Format of the results; csv,parquet for both.")
 ]
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Classify images again that failed before.")]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the failed images of earlier runs again.")]
 StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with code 8 if any image failed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and warnings.")]
 Json = Annotated[bool, typer.Option("--json", help="Print progress and summary as JSON lines.")]
@@ -108,7 +108,7 @@ def bench(
         list[Path] | None, typer.Argument(metavar="INPUT...", help="Images; by default a simulated survey.")
     ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Length of each measurement, in each round.")] = 1.0,
-    rounds: Annotated[int, typer.Option(min=1, help="How often everything is measured; the medians count.")] = 3,
+    rounds: Annotated[int, typer.Option(min=1, help="Number of rounds of measurement; the medians are reported.")] = 3,
     apply: Annotated[
         bool, typer.Option("--apply", help="Store the fastest setting for `classify` on this machine.")
     ] = False,
@@ -141,7 +141,7 @@ def doctor(
     model: Annotated[Path | None, typer.Argument(metavar="MODEL.onnx", help="Verify this model as well.")] = None,
     out: Annotated[Path, typer.Option(help="Folder where you will write surveys.")] = Path(),
 ) -> None:
-    """Check this machine before it goes to sea, and say what to fix. Exits with code 9 if something is wrong."""
+    """Check that this machine is ready for the field, and say what to fix. Exits with code 9 if something is wrong."""
     needs("inference", "doctor")
     from pelagia_inference.machine.doctor import examine
 
@@ -164,7 +164,7 @@ def model_verify(
     model: ModelPath,
     provider: Annotated[str, typer.Option(help="What computes the network: cpu, or a provider of `classify`.")] = "cpu",
 ) -> None:
-    """Classify the reference images in a model file, and compare the results with the trainer's."""
+    """Classify the reference images in a model file, and compare the results with those of the trained network."""
     needs("inference", "model verify")
     from pelagia.model.metadata import ModelFile
     from pelagia_inference.machine.verify import verify

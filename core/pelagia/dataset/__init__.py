@@ -1,1 +1,1 @@
-"""The dataset: a folder of checked, labelled images. Its form, how it is written, split and checked."""
+"""The dataset, a folder of checked, labeled images: its definition, and functions to write, split and check it."""

@@ -1,4 +1,4 @@
-"""Faults of a DATASET and what a user should know before training on it: leaks between splits, missing classes.
+"""Finds faults of a DATASET, and problems that affect training on it: leaks between splits, missing classes.
 
 `check` compares a dataset with itself. `leaks` finds near-duplicates in two splits. `split_warnings` names classes that
 a split lacks.
@@ -20,7 +20,7 @@ from pelagia.system.files import sha256_of_file
 
 
 def check(root: Path) -> list[str]:
-    """The faults of the dataset in ``root``, one sentence each; empty where it has none. Reads every image."""
+    """The faults of the dataset in ``root``, one sentence each; empty if it has no faults. Reads every image."""
     try:
         dataset = Dataset.read(root)
     except PelagiaError as error:
@@ -62,7 +62,7 @@ def leaks(dataset: Dataset) -> list[tuple[Record, Record]]:
 
 
 def split_warnings(records: Sequence[Record]) -> list[str]:
-    """Splits without images and classes that a split lacks, one sentence each. Metrics on such splits mean less."""
+    """Splits without images and classes that a split lacks, one sentence each. Their metrics are less reliable."""
     columns = [[getattr(record, name) for record in records] for name in ("class_name", "group", "split")]
     empty = [split for split in SPLITS if split not in columns[2]]
     if empty:
@@ -70,7 +70,7 @@ def split_warnings(records: Sequence[Record]) -> list[str]:
         have, verb = "has" if len(empty) == 1 else "have", "is" if groups == 1 else "are"
         return [
             f"{' and '.join(empty)} {have} no images: there {verb} only {groups} group{'s' * (groups != 1)}; "
-            "name a column with more values as --group-column"
+            "give a column with more values with --group-column"
         ]
     return [
         f"class '{name}' has {groups} group{'s' * (groups != 1)}: it has no image in {' and '.join(lacking)}"

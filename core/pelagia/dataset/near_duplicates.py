@@ -1,13 +1,13 @@
 """Finds near-duplicates: images that show the same picture but differ in their bytes.
 
-Such images were saved again, rescaled, brightened, or have other noise. If one of a pair is in train and the other in
-test, the test is a leak; so `pelagia.dataset.write` puts both into one group.
+Such images were saved again, rescaled, brightened, or have other noise. If one image of a pair is in train and the
+other in test, the test metrics are too optimistic; so `pelagia.dataset.write` puts both images into one group.
 
 Invariant: a pair must pass two checks. A perceptual hash of 64 bits (the signs of the lower frequencies of a discrete
 cosine transform) finds candidates without comparing every image with every other one. But plankton is often a dark blob
 on a plain background, and blobs have similar hashes. So the texture, which is the image without its coarse shape, must
-correlate as well. `benchmarks/science/near_duplicates.py` measures both on FlowCam images, where no two stations share
-an image: of 13.5 million pairs, 58 pass the first check and none the second, while all copies saved again at JPEG
+correlate as well. `benchmarks/science/near_duplicates.py` tests both checks on FlowCam images (no two stations share
+an image): of 13.5 million pairs, 58 pass the first check and none pass the second, while all copies saved again at JPEG
 quality 50 pass both. Copies that were turned, mirrored or cropped are not found.
 """
 
@@ -48,7 +48,7 @@ class NearDuplicates:
     Attributes:
         first, second: the indices of the two images.
         bits: how many of the 64 bits of the hash differ.
-        correlation: of the textures, -1..1.
+        correlation: the correlation of the textures, -1..1.
     """
 
     first: int
@@ -104,7 +104,7 @@ def find_near_duplicates(signatures: Sequence[bytes], groups: Sequence[object]) 
 def _candidates(
     hashes: NDArray[np.uint64], groups: NDArray[np.intp]
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Pairs of different groups whose hashes agree in two of `_BANDS` bands, in blocks; a pair may come repeatedly."""
+    """Pairs of different groups whose hashes agree in two of `_BANDS` bands, in blocks; a pair may be repeated."""
     edges = [64 * band // _BANDS for band in range(_BANDS + 1)]
     masks = [sum(1 << bit for bit in range(low, high)) for low, high in pairwise(edges)]
     for first_band, second_band in combinations(masks, 2):
@@ -134,7 +134,7 @@ def _correlation(left: NDArray[np.int8], right: NDArray[np.int8]) -> Floats:
 
 
 def join_groups(groups: Sequence[str], pairs: Sequence[NearDuplicates]) -> list[str]:
-    """The group of each image after joining groups that share a near-duplicate; the first name in order stays."""
+    """The group of each image after joining groups that share a near-duplicate: the name that sorts first."""
     parent = {name: name for name in groups}
 
     def root(name: str) -> str:

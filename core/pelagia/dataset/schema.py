@@ -50,8 +50,8 @@ class SplitMeta(Strict):
     group_column: str | None = Field(default=None, description="null: every image was its own group")
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
     seed: int = Field(default=0, ge=0)
-    join_near_duplicates: bool = Field(default=True, description="whether pairs that look the same share a group")
-    near_duplicates: int = Field(default=0, ge=0, description="pairs in two groups, which were joined")
+    join_near_duplicates: bool = Field(default=True, description="whether images that look the same share a group")
+    near_duplicates: int = Field(default=0, ge=0, description="pairs across two groups, which were joined")
 
     @field_validator("fractions")
     @classmethod
@@ -95,7 +95,7 @@ class Record:
     extra: dict[str, str] = field(default_factory=dict)
 
     def row(self) -> dict[str, str | int]:
-        """The record as a dictionary by column of the manifest."""
+        """The values of the record by column of the manifest."""
         identity = (self.path, self.sha256, self.width, self.height, self.class_name, self.group, self.split)
         provenance = (self.annotators, self.agreement, self.source, self.licence)
         columns: dict[str, str | int] = dict(zip(MANIFEST_COLUMNS, identity + provenance, strict=True))
@@ -115,7 +115,7 @@ class Dataset:
         """Opens a dataset folder.
 
         Raises:
-            DatasetError: ``root`` is not a dataset, or one of its two files is wrong, or they do not agree.
+            DatasetError: ``root`` is not a dataset, one of its two files is wrong, or they contradict each other.
         """
         if not root.is_dir():
             raise DatasetError(
@@ -141,7 +141,7 @@ class Dataset:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the taxonomy."""
+        """The class names, in the order of the taxonomy."""
         return self.meta.taxonomy.names
 
     def split(self, name: str) -> tuple[Record, ...]:
@@ -162,7 +162,7 @@ class Dataset:
         return records
 
     def file(self, record: Record) -> Path:
-        """Where the image of a row is."""
+        """The path of the image of a row."""
         return self.root / record.path
 
 
@@ -199,10 +199,12 @@ def _record(row: dict[str, str], where: str) -> Record:
     try:
         width, height = int(row["width"]), int(row["height"])
     except ValueError:
-        raise DatasetError(f"{where}: width and height must be whole numbers") from None
+        raise DatasetError(
+            f"{where}: width and height must be whole numbers: restore the file, or import again"
+        ) from None
     if row["split"] not in SPLITS:
         raise DatasetError(f"{where}: the split must be train, val or test, not '{row['split']}'")
-    path = PureWindowsPath(row["path"])  # the strictest rules: they know drives and backslashes
+    path = PureWindowsPath(row["path"])  # the rules of Windows are stricter: they know drives and backslashes
     if path.drive or path.root or ".." in path.parts or "\0" in row["path"]:
         raise DatasetError(f"{where}: the path '{row['path']}' points outside the dataset")
     return Record(

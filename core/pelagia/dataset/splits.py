@@ -1,9 +1,10 @@
 """Splits images into train, val and test by group: images of one sample, station or track are always in one split.
 
-With a random split, the accuracy of plankton classifiers looks 15 points better than it is on a day that they have not
-seen (ZooLake, arXiv 2401.14256). The method is that of scikit-learn's StratifiedGroupKFold, which is greedy: groups
-with the most uneven classes come first, and each group goes to the split where it brings the class shares closest to
-the wanted ones. Then each group is placed again while the others keep their split, until no group moves.
+With a random split, the measured accuracy of plankton classifiers is 15 points higher than their accuracy on a day that
+is not in the training data (ZooLake, arXiv 2401.14256). The method is that of scikit-learn's StratifiedGroupKFold,
+which is greedy: groups with the most uneven classes come first, and each group goes to the split where it brings the
+class shares closest to the wanted shares. Then each group is placed again while the others keep their split, until no
+group moves.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _MANY_GROUPS = 5000  # with more groups, one pass is balanced enough, and more p
 def assign_splits(
     classes: Sequence[str], groups: Sequence[str], fractions: Sequence[float] = DEFAULT_FRACTIONS, seed: int = 0
 ) -> list[str]:
-    """The split of each image; all images of a group get the same. The same arguments give the same result.
+    """The split of each image; all images of a group get the same split. The same arguments give the same result.
 
     Args:
         classes: class name of each image.
@@ -37,7 +38,7 @@ def assign_splits(
 
 
 def assign_parts(classes: Sequence[str], groups: Sequence[str], shares: Sequence[float], seed: int = 0) -> list[int]:
-    """As `assign_splits`, into any number of parts.
+    """Divides images by group as `assign_splits` does, but into any number of parts.
 
     Args:
         shares: the share of each part, above 0; they sum to 1.
@@ -74,7 +75,7 @@ def assign_parts(classes: Sequence[str], groups: Sequence[str], shares: Sequence
 def _imbalance(
     filled: NDArray[np.float64], split: int, added: NDArray[np.float64], wanted: NDArray[np.float64]
 ) -> float:
-    """How far the class shares would be from the wanted ones with ``added`` in ``split``. Every class counts alike.
+    """How far the class shares would be from ``wanted`` with ``added`` in ``split``. Every class has the same weight.
 
     A split without any image of a class costs `_ABSENT` more, so that three groups of a rare class go to three splits.
 

@@ -3,8 +3,8 @@
 Groups that share near-duplicates (`pelagia.dataset.near_duplicates`) are joined before the split, so that both images
 of a pair are in the same split.
 
-Invariant: the folder appears when it is complete. Each image that is left out is counted in `dataset.yaml` and listed
-with its reason in `dropped.csv`.
+Invariant: the folder appears only when it is complete. Each image that is left out is counted in `dataset.yaml` and
+listed with its reason in `dropped.csv`.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ class Candidate:
 
     Attributes:
         file: the encoded image.
-        class_name: its label.
-        source: where it came from, such as its path in the imported folder.
-        group: the images of one group stay in one split; empty: the image is its own group.
-        annotators: who labelled it, separated by ``;``.
-        agreement: share of the annotators who gave this label, 0..1, as text; empty if only one person labelled it.
+        class_name: the class that it is labeled with.
+        source: the origin of the image, such as its path in the imported folder.
+        group: the name of its group; all images of a group stay in one split; empty: the image is its own group.
+        annotators: the people who labeled it, separated by ``;``.
+        agreement: share of the annotators who gave this label, 0..1, as text; empty if only one person labeled it.
         licence: the licence of the image.
         extra: the survey's other columns.
-        split: the split that the image must stay in; used only if every candidate has image.
+        split: the split that the image must stay in; used only if every candidate has a split.
     """
 
     file: Path
@@ -100,9 +100,9 @@ def write_dataset(
     """Makes the dataset folder ``out``.
 
     Args:
-        candidates: the images; those that cannot be decoded and those that repeat another one are left out and listed.
+        candidates: the images; images that cannot be decoded and copies of other images are left out and listed.
         source: the origin, as `dataset.yaml` records it.
-        taxonomy: its classes must include every candidate's class; made from the class names if None.
+        taxonomy: its classes must include every candidate's class; None: it is made from the class names.
         split: fractions, seed and the name of the column that the groups come from.
         conflicts: what to do with one image that has two classes: refuse the import, or drop all its copies.
         left_out: counts of what the importer itself left out, reason -> images.
@@ -110,7 +110,7 @@ def write_dataset(
 
     Raises:
         InputError: ``out`` exists.
-        DatasetError: no usable image, a class that the taxonomy lacks, or an image under two classes.
+        DatasetError: no image is usable, the taxonomy lacks a class, or an image has two classes.
     """
     taxonomy = _check_classes(candidates, taxonomy, name := printable(out.absolute().name))
     with new_folder(out, "dataset") as folder:
@@ -129,7 +129,7 @@ def write_dataset(
 
 
 def _assign(kept: Sequence[_Checked], split: SplitMeta) -> tuple[list[Record], SplitMeta, Sequence[NearDuplicates]]:
-    """The rows of the manifest, how they were split, and the near-duplicates whose groups were joined for it."""
+    """The rows of the manifest, how they were split, and the near-duplicates whose groups were joined."""
     if all(image.candidate.split for image in kept):
         return _records(kept, [image.group for image in kept], [image.candidate.split for image in kept]), split, ()
     pairs = _pairs_across_groups(kept) if split.join_near_duplicates else []
@@ -178,7 +178,7 @@ def _pairs_across_groups(kept: Sequence[_Checked]) -> list[NearDuplicates]:
 def _check_classes(candidates: Sequence[Candidate], taxonomy: Taxonomy | None, name: str) -> Taxonomy:
     found = Counter(candidate.class_name for candidate in candidates)
     if not found:
-        raise DatasetError("there is no labelled image to import")
+        raise DatasetError("there is no labeled image to import: check that the images have labels")
     if taxonomy is None:
         return taxonomy_of_names(name, found)
     unknown = sorted(set(found) - set(taxonomy.names))
@@ -216,7 +216,7 @@ def _check_image(candidate: Candidate) -> _Checked:
 
 
 def _remove_duplicates(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], list[Dropped]]:
-    """The usable images in order, the first of several equal ones; and those that are left out, with the reason."""
+    """The usable images in order, without copies; and the images that are left out, each with the reason."""
     by_content: dict[str, list[_Checked]] = defaultdict(list)
     dropped: list[Dropped] = []
     for image in checked:
@@ -268,7 +268,7 @@ def _records(kept: Sequence[_Checked], groups: Sequence[str], splits: Sequence[s
 
 
 def _path_of(image: _Checked) -> str:
-    """A path made from the source: the files of Label Studio are named by their hash, which tells a reader nothing."""
+    """A path made from the source, because Label Studio names files by a hash, which people cannot recognize."""
     suffix = f".{slug(image.candidate.file.suffix.lower())}" if image.candidate.file.suffix else ""
     stem = slug(PurePosixPath(image.candidate.source).stem)
     return f"images/{slug(image.candidate.class_name)}/{stem}-{image.sha256[:8]}{suffix}"

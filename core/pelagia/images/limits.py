@@ -1,4 +1,4 @@
-"""Limits for images from strangers."""
+"""Limits for untrusted images."""
 
 MAX_PIXELS = 1 << 28
-"""The largest image that is decoded: 16,384 x 16,384."""
+"""Largest number of pixels that is decoded (16,384 x 16,384)."""

@@ -1,4 +1,4 @@
-"""The size of a pixel: the only place that reads it, for training and in the field.
+"""The size of a pixel. Only this module reads it, for training and in the field.
 
 Invariant: an unknown size is 0. A model that uses sizes replaces 0 by the middle of the sizes of its training images.
 """
@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping
 
 PIXEL_SIZE_COLUMNS = {"pixel_size_um": 1.0, "pixel_size_mm": 1000.0}
-"""Column of a manifest or an EcoTaxa export -> micrometers per unit. The first column with a number counts."""
+"""Column of a manifest or an EcoTaxa export -> micrometers per unit. The first column that holds a number is used."""
 
 
 def pixel_size_um(columns: Mapping[str, str]) -> float:

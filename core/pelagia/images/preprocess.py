@@ -1,7 +1,7 @@
-"""Turns encoded bytes into the network's input: the ONLY path that decodes and fits an image, in training and in use.
+"""Turns encoded bytes into the network's input: the ONLY code that decodes and fits an image.
 
-Invariant: `load(data, spec)` depends only on its arguments. The trainer, the validation, the export gate and the runner
-all call it with the spec in the model, so an image is always preprocessed in the same way. Normalization is part of the
+Invariant: `load(data, spec)` depends only on its arguments. Training, validation, the parity gate and the runner all
+call it with the spec in the model, so an image is always preprocessed in the same way. Normalization is part of the
 graph.
 
 Arrays are uint8, H x W x 3, RGB, 0..255.
@@ -24,11 +24,11 @@ from pelagia.images.limits import MAX_PIXELS
 Image = NDArray[np.uint8]
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_NEEDED = (b"tRNS", b"eXIf")  # and the critical chunks, whose names begin with a capital
+_PNG_NEEDED = (b"tRNS", b"eXIf")  # critical chunks, whose names begin with a capital letter, are needed too
 _JPEG_MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # without stuffed bytes, fill bytes and restart markers
 _JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
 _JPEG_MOST_SCANS = 64
-"""The most scans of a progressive JPEG. Encoders write about ten. Each takes a pass over all blocks, for 12 bytes."""
+"""Largest number of scans in a progressive JPEG. Encoders write about ten. Even a scan of 12 bytes takes much time."""
 _JPEG_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _JPEG_DECODED = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # without lossless and hierarchical frames
 _JPEG_SCALES = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
@@ -118,7 +118,7 @@ def load(data: bytes, spec: PreprocessSpec) -> Image:
 
 
 def load_sized(data: bytes, spec: PreprocessSpec) -> Fitted:
-    """As `load`, with the original width and height."""
+    """Decodes and fits an image as `load` does, and returns the original width and height as well."""
     try:
         pixels, (height, width) = _decode(data, spec)
         return Fitted(fit(pixels, spec), width, height)
@@ -131,7 +131,7 @@ def load_sized(data: bytes, spec: PreprocessSpec) -> Fitted:
 def decode(data: bytes, spec: PreprocessSpec | None = None) -> Image:
     """The pixels of an encoded image, with the EXIF orientation of a JPEG, PNG or TIFF applied.
 
-    Of several frames or pages, the first is decoded. Gray and palette images become RGB; an alpha channel is dropped;
+    Only the first frame or page is decoded. Gray and palette images become RGB; an alpha channel is dropped;
     16-bit values are divided by 257 and rounded, so that 0..65535 becomes 0..255, whatever the range of the image.
 
     Args:
@@ -168,7 +168,7 @@ def _decode(data: bytes, spec: PreprocessSpec | None) -> tuple[Image, tuple[int,
 
 
 def _checked(data: bytes, spec: PreprocessSpec | None) -> tuple[bytes, int, tuple[int, int] | None]:
-    """Checks that OpenCV itself does not make: the bytes to decode, OpenCV's flags, and the size of a reduced JPEG.
+    """Makes the checks that OpenCV does not make. Returns the bytes, OpenCV's flags, and the size of a reduced JPEG.
 
     The size is height and width before the EXIF orientation; None unless the JPEG is decoded at a reduced scale.
 
@@ -200,7 +200,7 @@ def _decoded(data: bytes, flags: int) -> NDArray[Any] | None:
 
 
 def _refused(data: bytes) -> ImageError:
-    """Why OpenCV decoded nothing. It reads a gray TIFF of floating-point numbers, but does not convert it to colors."""
+    """Why OpenCV decoded nothing: it reads a gray TIFF of floating-point numbers, but does not convert it to colors."""
     if data.startswith(_TIFF_STARTS) and (pixels := _decoded(data, cv2.IMREAD_UNCHANGED)) is not None:
         return _unsupported_pixels(pixels)
     return ImageError("undecodable", "not a complete image of a known format")
@@ -229,7 +229,7 @@ def _jpeg_flags(sides: tuple[int, int], spec: PreprocessSpec | None) -> int:
 
 
 def _sides_of_whole_jpeg(data: bytes) -> tuple[int, int]:
-    """Height and width in a JPEG's header, before the EXIF orientation; 0, 0 if it has none.
+    """Height and width in a JPEG's header, before the EXIF orientation; 0, 0 if it has no size.
 
     Raises ImageError for a truncated JPEG: OpenCV would fill the missing part with gray. Bytes after the end, such as
     a phone's video, are ignored.

@@ -24,11 +24,11 @@ MIN_TAXON_PROBABILITY = 0.5
 
 
 class CoverageAndPrecision(Strict):
-    """The result of a rule on labelled images.
+    """The result of a rule on labeled images.
 
     Attributes:
         accepted: share of the images that got a name, 0..1.
-        precision: share of those whose name is right, 0..1; None if no image got a name.
+        precision: share of the accepted images whose name is right, 0..1; None if no image got a name.
     """
 
     accepted: float
@@ -43,14 +43,19 @@ class Decision(Strict):
         default=None, description="the precision that the thresholds were chosen for"
     )
     classes: dict[str, float | None] = Field(
-        default={}, description="the likeliest class is accepted from this probability on; null: never"
+        default={},
+        description="class -> lowest probability that is accepted if the class is the likeliest; null: never",
     )
     taxa: dict[str, float | None] = Field(
-        default={}, description="if no class is accepted, a taxon is, from this sum of its classes on; null: never"
+        default={}, description="taxon -> lowest sum of its classes that is accepted if no class is; null: never"
     )
-    images: int = Field(default=0, description="of the validation split, on which the thresholds were chosen")
-    by_thresholds: CoverageAndPrecision | None = Field(default=None, description="on those images, with classes only")
-    by_roll_up: CoverageAndPrecision | None = Field(default=None, description="on those images, with classes and taxa")
+    images: int = Field(default=0, description="number of validation images on which the thresholds were chosen")
+    by_thresholds: CoverageAndPrecision | None = Field(
+        default=None, description="result on those images with classes only"
+    )
+    by_roll_up: CoverageAndPrecision | None = Field(
+        default=None, description="result on those images with classes and taxa"
+    )
 
 
 @dataclass(frozen=True, slots=True)

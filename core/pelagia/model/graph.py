@@ -1,4 +1,4 @@
-"""The part of a MODEL that computing needs: its graph and its preprocessing. `pelagia.model.metadata` defines the rest.
+"""The part of a MODEL that a worker needs: its graph and its preprocessing. `pelagia.model.metadata` defines the rest.
 
 It is quick to import and small to send: a worker process imports this module, but neither the metadata nor pydantic.
 """
@@ -21,7 +21,7 @@ class Graph:
     """A serialized ONNX graph.
 
     Attributes:
-        path: the file that it comes from.
+        path: the path of the model file.
         data: the serialized ModelProto.
         preprocess: how images are prepared for it.
         classes: the names of its outputs, in order.

@@ -39,15 +39,15 @@ from pelagia.taxonomy import Taxonomy
 METADATA_KEY = "pelagia"
 DIGEST_KEY = "pelagia_sha256"
 TOLERANCE = 1e-4
-"""The largest difference of a probability that counts as equal, for a model without a tolerance in its metadata."""
+"""Largest allowed difference of a probability, if the metadata of the model has no tolerance."""
 
 
 class Calibration(Strict):
-    """The temperatures of the graph, and the calibration error of the probabilities before and after them.
+    """The temperatures of the graph, and the calibration error of the probabilities before and after calibration.
 
     The expected calibration error compares the probability of the likeliest class with the share of images for which
-    it is right, in bins with equal numbers of images. All metrics are of the validation split; those after calibration
-    are of images whose groups were not used in the fit.
+    it is right, in bins with equal numbers of images. All metrics are measured on the validation split; the metrics
+    after calibration are measured on images whose groups were not used in the fit.
     """
 
     temperatures: tuple[float, ...] = Field(description="one for each class; they divide the logits minus their mean")
@@ -55,7 +55,7 @@ class Calibration(Strict):
     bins: int
     error_before: float = Field(description="expected calibration error with every temperature 1")
     error: float
-    error_by_chance: float = Field(description="expected for a perfectly calibrated model with as many images")
+    error_by_chance: float = Field(description="error that a perfectly calibrated model would have by chance")
     likelihood_before: float = Field(description="mean negative log-likelihood with every temperature 1")
     likelihood: float
 
@@ -69,8 +69,8 @@ class Unknown(Strict):
     """
 
     method: Literal["vim"] = "vim"
-    dimensions: int = Field(description="of the principal subspace")
-    principal_share: float = Field(description="share of the variance of the training features in it")
+    dimensions: int = Field(description="number of dimensions of the principal subspace")
+    principal_share: float = Field(description="share of the variance of the training features in that subspace")
     weight: float
     known_share: float = Field(description="share of the validation images with a score below the threshold")
     threshold: float = Field(description="an image with a higher score belongs to none of the classes")
@@ -78,9 +78,9 @@ class Unknown(Strict):
 
 
 class ReferenceImage(Strict):
-    """An image of the validation split, with its original bytes, and the answer that the model must give for it.
+    """An image of the validation split, with its original bytes, and the outputs that the model must compute for it.
 
-    In an exported model the answer is that of the trained network; in a quantized model it is its own.
+    In an exported model they are the outputs of the trained network; in a quantized model, those of the model itself.
     """
 
     name: str
@@ -113,7 +113,7 @@ class ReferenceImage(Strict):
         unknown: float | None = None,
         pixel_size_um: float = 0.0,
     ) -> ReferenceImage:
-        """A reference image from its encoded bytes ``data`` and its expected answer."""
+        """A reference image from its encoded bytes ``data`` and its expected outputs."""
         return cls(
             name=name,
             sha256=sha256_of(data),
@@ -138,12 +138,12 @@ class Quantization(Strict):
     """The result of the quantization gate: the float model compared with this file, on a validation split."""
 
     kind: Literal["int8", "fp16"]
-    float_sha256: str = Field(description="of the model that it was made from")
+    float_sha256: str = Field(description="SHA-256 of the float model that it was made from")
     dataset: str = Field(description="name of the dataset for the calibration and the gate")
-    fingerprint: str = Field(description="of that dataset")
-    calibration_images: int = Field(description="of its training split; 0 if nothing was calibrated")
-    images: int = Field(description="of its validation split, compared by the gate")
-    top1_agreement: float = Field(description="share of them for which both models give the same class")
+    fingerprint: str = Field(description="fingerprint of that dataset")
+    calibration_images: int = Field(description="images of the training split used for calibration; 0 if none")
+    images: int = Field(description="images of the validation split that the gate compared")
+    top1_agreement: float = Field(description="share of those images for which both models give the same class")
     float_macro_f1: float
     macro_f1: float
 
@@ -158,7 +158,7 @@ class ModelMetadata(Strict):
     name: str
     created: str = Field(description="ISO 8601, UTC")
     pelagia_version: str
-    licence: str = Field(default="", description="of the weights; empty if it was not given")
+    licence: str = Field(default="", description="license of the weights; empty if it was not given")
     taxonomy: Taxonomy
     preprocess: PreprocessSpec
     normalisation: dict[str, tuple[float, float, float]] = Field(description="mean and std in the graph, on 0..1")
@@ -219,7 +219,7 @@ class ModelFile:
 
     @property
     def graph(self) -> Graph:
-        """The part that computing needs."""
+        """The part of the model that a worker needs."""
         data = self.metadata
         return Graph(self.path, self.data, data.preprocess, data.classes, scores_unknown=data.unknown is not None)
 
@@ -262,7 +262,7 @@ def _parse(text: str, path: Path) -> ModelMetadata:
         first = error.errors()[0]
         if first["loc"] == ("schema_version",):
             raise ModelError(
-                f"{path} has the metadata schema {first['input']}, this Pelagia reads 1 and 2: "
+                f"{path} has the metadata schema {first['input']}, but this Pelagia reads only 1 and 2: "
                 "update Pelagia, or export the model again"
             ) from None
         place = ".".join(str(step) for step in first["loc"]) or METADATA_KEY
@@ -270,7 +270,7 @@ def _parse(text: str, path: Path) -> ModelMetadata:
 
 
 def write_model(path: Path, graph: bytes, metadata: ModelMetadata) -> None:
-    """Writes the .onnx file ``path``, complete or not at all.
+    """Writes the .onnx file ``path``. The file is complete or absent.
 
     Args:
         graph: a serialized ModelProto without Pelagia's metadata.
@@ -281,7 +281,7 @@ def write_model(path: Path, graph: bytes, metadata: ModelMetadata) -> None:
 
 
 def refuse_model(path: Path) -> None:
-    """Raises InputError if a model cannot be made at ``path`` because something is there already."""
+    """Raises InputError if a model cannot be made at ``path`` because the path exists already."""
     refuse_existing(path, "model")
     if path.is_dir():
         raise InputError(f"{path} is a folder: name the file to make, such as {path / 'model.onnx'}")
@@ -289,7 +289,7 @@ def refuse_model(path: Path) -> None:
 
 @contextmanager
 def new_model(path: Path) -> Iterator[Path]:
-    """Yields a path for a candidate, which becomes ``path`` if the block ends without an error, else is removed."""
+    """Yields a temporary path. Its file is renamed to ``path`` if the block ends without an error, else removed."""
     candidate = path.with_name(f".{path.name}.unproven")
     try:
         yield candidate

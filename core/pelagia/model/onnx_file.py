@@ -2,7 +2,7 @@
 
 An ONNX file is one protobuf message, ModelProto (onnx/onnx.proto): ``graph`` is field 7 and ``metadata_props``, key and
 value pairs, field 14. GraphProto holds its ``initializer`` tensors in field 5; field 14 of TensorProto
-(``data_location``) tells whether its data are in another file. The protobuf encoding is that of
+(``data_location``) shows whether its data are in another file. The protobuf encoding is that of
 protobuf.dev/programming-guides/encoding. Field 14 is repeated, so metadata are added by appending to the file.
 """
 

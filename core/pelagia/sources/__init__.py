@@ -46,23 +46,23 @@ KINDS: tuple[Kind, ...] = (
     parquet.KIND,
     single.KIND,
 )
-"""They are asked in this order: an EcoTaxa export comes before a folder, because it is a folder too."""
+"""They are tried in this order: an EcoTaxa export comes before a folder, because it is a folder too."""
 
 _TABLES = (manifest.KIND, parquet.KIND)
 
 
 def list_images(inputs: Sequence[Path], tally: Tally | None = None) -> Iterator[SourceImage]:
-    """The images of folders, image files, manifests, archives, IFCB bins, EcoTaxa exports, and patterns of all these.
+    """The images of folders, image files, manifests, archives, IFCB bins, EcoTaxa exports, and patterns for all these.
 
-    They come one by one, in an order that depends only on the inputs. The caller reads them, in any thread. With
-    several inputs, each path starts with the name of its input, except for single files and IFCB bins, whose names are
-    different already. Inputs with the same name and inputs that share an image are refused.
+    They come one by one, in an order that depends only on the inputs. Any thread may read them. With several
+    inputs, each path starts with the name of its input, except for single files and IFCB bins, whose names are unique
+    already. Inputs with the same name and inputs that share an image are refused.
 
     Args:
         tally: counts what is left out on purpose, by a key of `LEFT_OUT`, while the images are listed.
 
     Raises:
-        InputError: an input does not exist, has no image, or is of no known kind; or a manifest is wrong.
+        InputError: an input does not exist, has no image, or is not of a known kind; or a manifest is wrong.
     """
     tally = Tally() if tally is None else tally
     named = [_name(path) for path in _each_bin_once(inputs)]
@@ -133,7 +133,7 @@ def _list_one(path: Path, kind: Kind | None, tally: Tally) -> Iterator[SourceIma
 
 
 def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
-    """Images of each match, named by their path below the fixed part. A match of no known kind is skipped."""
+    """Images of each match, named by their path below the fixed part. Matches of other kinds are skipped."""
     root = pattern.root_of(path)
     found = False
     listed: set[str] = set()
@@ -157,4 +157,4 @@ def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
             found = True
             yield replace(image, path=prefix + image.path)
     if not found:
-        raise InputError(f"nothing that matches '{path}' is an image or contains one")
+        raise InputError(f"nothing that matches '{path}' is an image or contains one: check the pattern")

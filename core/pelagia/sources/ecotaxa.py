@@ -132,7 +132,7 @@ def read_table(file: TextIO, table: Path, required: Sequence[str] = ()) -> Itera
 
 
 def _rows(file: TextIO, table: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """(image, columns under the names of Pelagia) of each row. As `read_table`."""
+    """Yields (path of the image, columns under Pelagia's names) for each row. Raises the errors of `read_table`."""
     renamed = None
     for row in read_table(file, table):
         renamed = renamed or _columns(list(row))

@@ -23,7 +23,7 @@ MAX_BYTES = 1 << 28
 """The largest encoded image, in bytes, also inside an archive: a larger one is ``too_large``."""
 
 Tally = Counter[str]
-"""Counts of what was left out of an input, by a key of `LEFT_OUT`."""
+"""Key of `LEFT_OUT` -> number of things that were left out of an input."""
 
 LEFT_OUT = {
     "archive_inside": "archives inside a folder or an archive, not opened",
@@ -41,11 +41,11 @@ class SourceImage:
     """One image of an input.
 
     Attributes:
-        path: its name, relative to its input, with forward slashes; printable, whatever bytes the disk holds.
-        file: where its bytes are: a `Path` that can be opened, or, inside an archive or a bin, text such as
+        path: its name, relative to its input, with forward slashes; bytes that cannot be printed are escaped.
+        file: the place of its bytes: a `Path` that can be opened, or, inside an archive or a bin, text such as
             ``cast7.zip!/a/b.png``.
         columns: the values that the input has for it, as text: the manifest's other columns, or Darwin Core terms.
-        reader: returns the bytes if ``file`` is not a file that can be opened.
+        reader: a function that returns the bytes if ``file`` cannot be opened.
     """
 
     path: str
@@ -68,11 +68,12 @@ class Kind:
     """One kind of input: the interface of each module of `pelagia.sources`.
 
     Attributes:
-        claims: whether an input is of this kind.
-        images: lists its images one by one, in an order that depends only on the input, and counts in the tally what it
-            leaves out.
-        label: the input's name, which comes before the paths of its images if there are several inputs.
-        self_named: the images have unique names already, so that no label comes before them.
+        claims: a function that returns whether an input is of this kind.
+        images: a function that lists its images one by one, in an order that depends only on the input, and counts in
+            the tally what it leaves out.
+        label: a function that returns the input's name, which comes before the paths of its images if there are several
+            inputs.
+        self_named: whether the images have unique names already, so that no label comes before them.
     """
 
     claims: Callable[[Path], bool]
@@ -137,7 +138,7 @@ def read_at(path: Path, offset: int, size: int) -> bytes:
 
 
 def inside(container: Path, member: str) -> str:
-    """Where a member of an archive or a bin is, for people: ``container!/member``.
+    """The place of a member of an archive or a bin, as text for people: ``container!/member``.
 
     It is text: a `Path` would add each of its parts to the interpreter's table of names, which then takes more memory
     than the images.
@@ -151,7 +152,7 @@ def is_image_name(name: str) -> bool:
 
 
 def image_files(root: Path) -> Iterator[Path]:
-    """Files under ``root`` whose names end as image names do, without hidden files, junk and unreadable folders."""
+    """Files under ``root`` that have the ending of an image, without hidden files, junk and unreadable folders."""
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if not is_junk(name)]
         yield from (Path(folder, name) for name in names if is_image_name(name) and not is_junk(name))

@@ -1,4 +1,4 @@
-"""CSV manifests: a table with the path of each image and its other columns, read row by row.
+"""CSV manifests: a table with the path of each image and further columns, read row by row.
 
 Invariant: a manifest of a million rows needs only 8 bytes of memory for each row, to find a path that appears twice. An
 error names its line; the rows before it have been listed by then.
@@ -49,13 +49,13 @@ def read_manifest(manifest: Path, root: Path | None = None, path_column: str = P
         path_column: the column that holds the paths.
 
     Raises:
-        InputError: the file is unreadable, has no column of paths, no row, a row without a path, or a path twice.
+        InputError: the file is unreadable, has no column of paths, no row, a row without a path, or a repeated path.
     """
     return images_of(Table(manifest, lambda: _rows(manifest, path_column), "line"), root, path_column)
 
 
 def images_of(table: Table, root: Path | None = None, path_column: str = PATH_COLUMN) -> Iterator[SourceImage]:
-    """The images that the rows of a table name, as `read_manifest`."""
+    """The images that the rows of a table name, as in `read_manifest`."""
     manifest = table.file
     root = manifest.parent if root is None else root
     seen = Seen()
@@ -69,7 +69,9 @@ def images_of(table: Table, root: Path | None = None, path_column: str = PATH_CO
         if "\0" in path:
             raise InputError(f"{manifest}, {table.place} {number}: {path!r} is not a path")
         if seen.add(path) and (first := _first(table, path_column, path)) < number:
-            raise InputError(f"{manifest}, {table.place} {number}: '{path}' is on {table.place} {first} already")
+            raise InputError(
+                f"{manifest}, {table.place} {number}: '{path}' is on {table.place} {first} already: remove one of them"
+            )
         yield SourceImage(path, root / path, row)
     if not found:
         raise InputError(f"{manifest} has a header and no rows")

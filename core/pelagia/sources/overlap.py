@@ -1,8 +1,8 @@
 """Refuses inputs that share images, which would be counted twice, before the first image is listed.
 
 Invariant: two inputs of a survey never reach the same file, whatever the spelling, link or pattern; and an archive and
-the folder that it was unpacked to are not both used. Some cases would need every file to be read, and are left to the
-user: copies, links to single images, and manifests that name images outside their own folder.
+the folder that it was unpacked to are not both used. Some cases are not checked, because every file would have to be
+read: copies, links to single images, and manifests that name images outside their own folder.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _Key = tuple[int, int] | str
 
 @dataclass(frozen=True)
 class Place:
-    """One input, as far as this module needs it.
+    """What this module needs to know about an input.
 
     Attributes:
-        path: as it was given.
-        files: its files, unless it is a folder or a pattern; a bin has three.
+        path: the path of the input as the user gave it.
+        files: the files of the input, such as the three of a bin; empty for a folder or a pattern.
         role: ``folder``, ``pattern``, ``manifest``, ``image``, ``archive`` or ``bin``.
-        kind: its kind; None for a pattern.
+        kind: the kind of the input; None for a pattern.
     """
 
     path: Path
@@ -43,12 +43,12 @@ class Place:
 
     @cached_property
     def real(self) -> Path:
-        """Its path without links."""
+        """The path of the input without links."""
         return Path(os.path.realpath(self.path))
 
     @cached_property
     def reached(self) -> tuple[Path, ...]:
-        """Its files without links; for a folder or a pattern, the path itself without links."""
+        """The files of the input without links; for a folder or a pattern, the path itself without links."""
         return tuple(Path(os.path.realpath(file)) for file in self.files) or (self.real,)
 
 
@@ -142,7 +142,7 @@ def _meet(pattern: Sequence[str], other: Sequence[str], *, deep: bool) -> bool:
 
 
 def _may_both_match(first: str, second: str) -> bool:
-    """Whether one name can match both. Of two patterns, only the beginnings and ends are compared."""
+    """Whether one name can match both. Only the beginnings and ends of two patterns are compared."""
     if not WILD.search(second):
         first, second = second, first
     if not WILD.search(first):

@@ -18,11 +18,11 @@ _ROWS = 4096
 
 
 def images(manifest: Path, _: Tally) -> Iterator[SourceImage]:
-    """Images that a Parquet table names in its column ``path``, relative to its folder.
+    """The images listed in the column ``path`` of a Parquet table. Paths are relative to the table's folder.
 
     Raises:
         MissingExtra: pyarrow is not installed.
-        InputError: it is not a Parquet file, or the manifest is wrong, as in `read_manifest`.
+        InputError: the file is not a Parquet file, or the table has a fault that `read_manifest` refuses in a CSV file.
     """
     return images_of(Table(manifest, lambda: _rows(manifest), "row"))
 
@@ -44,7 +44,9 @@ def _rows(manifest: Path) -> Rows:
                     if any(value.strip() for value in texts.values()):
                         yield number, texts
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{manifest} cannot be read as Parquet: {str(error).splitlines()[0]}") from None
+        raise InputError(
+            f"{manifest} cannot be read as Parquet: {str(error).splitlines()[0]}; copy it again, or save it as CSV"
+        ) from None
 
 
 def _text(value: Any) -> str:

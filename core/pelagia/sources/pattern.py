@@ -33,14 +33,14 @@ def root_of(pattern: Path) -> Path:
 def matches(pattern: Path) -> Iterator[str]:
     """Paths below `root_of` that match, sorted by name within each folder, one folder in memory at a time.
 
-    Only one of the three files of an IFCB bin is listed, so that each bin comes once.
+    Only one of the three files of an IFCB bin is listed, so that each bin is listed once.
     """
     root = root_of(pattern)
     return _match(root, "", pattern.parts[len(root.parts) :])
 
 
 def _match(folder: Path, prefix: str, parts: tuple[str, ...]) -> Iterator[str]:
-    """Recursive: one level for each part of the pattern, and for each folder below a ``**``."""
+    """Calls itself for each further part of the pattern, and for each folder below a ``**``."""
     part, rest = parts[0], parts[1:]
     names, folders = _list(folder)
     if part == "**" and not rest:  # a folder that matches is listed with everything in it

@@ -1,4 +1,4 @@
-"""The columns of a survey's results: the one definition, which every output format uses."""
+"""The columns of a survey's results. Every output format uses this definition."""
 
 from __future__ import annotations
 

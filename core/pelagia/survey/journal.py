@@ -5,16 +5,16 @@ and the same command resumes it. A survey belongs to one model and one set of se
 image is one row: ``ok``, or ``failed`` with a reason of `pelagia.images.preprocess.REASONS`. No other module knows the
 form of the file.
 
-Schema 1, of a model that gives only probabilities
+Schema 1, for a model without a decision rule
     meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia
     images(path PK, file, status, reason, message, sha256, class, probability, probabilities, columns)
         probabilities: float32, little-endian, one for each class in the order of meta.classes
         columns: JSON object, the columns of the input or the EXIF values of the image
-Schema 2, of a model that also decides
+Schema 2, for a model with a decision rule
     images(..., decision, accepted_as, accepted_rank, unknown)
         the first three: `pelagia.model.decision.Verdict`; unknown: the out-of-distribution score, or null
 
-The model decides which schema it is, so a survey of either schema is resumed as it was begun.
+The model determines the schema, so a survey is resumed with the schema that it was started with.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from pelagia.system.version import __version__
 SCHEMA, DECIDING_SCHEMA = "1", "2"
 JOURNAL_FILE = "survey.sqlite"
 TRANSIENT = ("missing", "unreadable", "timed_out")
-"""Reasons that may be gone next time, when the drive is back. Such rows do not count as done."""
+"""Reasons that may not apply in the next run, if the drive is connected again. Rows with them do not count as done."""
 NEXT_CLASSES = 2
-"""How many classes after the first one the CSV names."""
+"""Number of classes after the most likely one that the CSV names."""
 
 _TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -74,11 +74,11 @@ class Prediction:
     """The result of one image.
 
     Attributes:
-        path: its name in the survey.
-        file: the absolute path of its file; bytes that are not UTF-8 are escapes.
-        reason: why it failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
+        path: the name of the image in the survey.
+        file: the absolute path of its file; bytes that are not UTF-8 are escaped.
+        reason: the reason why it failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
         message: the reason in words.
-        sha256: of its bytes, 64 hex digits; empty if they could not be read.
+        sha256: the SHA-256 of its bytes, 64 hex digits; empty if they could not be read.
         probabilities: float32, one for each class, summing to 1; None if it failed.
         unknown: the out-of-distribution score: the higher, the less the image is like the training images; None if the
             model has no such score.
@@ -133,8 +133,8 @@ class Survey:
         """Opens a survey to resume it, or makes a new one.
 
         Args:
-            origin: where the images were; kept from the first time.
-            decides: the model gives verdicts.
+            origin: the place of the images; a survey keeps its first origin.
+            decides: whether the model gives verdicts.
 
         Raises:
             SurveyError: it belongs to another model or to other settings (the message says what differs), another
@@ -176,7 +176,7 @@ class Survey:
         db = _connect(journal, "ro")
         try:
             if not _has_tables(db):
-                raise SurveyError(f"{journal} is not a survey of Pelagia")
+                raise SurveyError(f"{journal} is not a survey of Pelagia: choose another folder")
             survey = cls(folder, db)
             if survey.meta.get("schema") not in (SCHEMA, DECIDING_SCHEMA):
                 survey._require({"schema": f"{SCHEMA} or {DECIDING_SCHEMA}"})
@@ -195,7 +195,7 @@ class Survey:
         self.close()
 
     def close(self) -> None:
-        """Leaves one file, which can be copied, and read from a disk that cannot be written, such as a DVD."""
+        """Closes the journal. It is then one file, which can be copied, and read from a disk like a DVD."""
         with suppress(sqlite3.DatabaseError):  # another reader or a full disk: then SQLite's files stay; they are valid
             self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
@@ -241,7 +241,7 @@ class Survey:
         return (*row, verdict.decision, verdict.name, verdict.rank, prediction.unknown) if self.decides else row
 
     def done(self, paths: Sequence[str], *, ok_only: bool = False) -> set[str]:
-        """Those of ``paths`` that are classified or failed for good; with ``ok_only``, only the classified ones."""
+        """The paths that no run needs to try again; with ``ok_only``, only the paths that are classified."""
         only = " AND status = 'ok'" if ok_only else f" AND reason NOT IN {TRANSIENT}"
         found: set[str] = set()
         for start in range(0, len(paths), 500):
@@ -264,7 +264,7 @@ class Survey:
             raise _explain(error, self.folder / JOURNAL_FILE) from None
 
     def hashes(self, paths: Sequence[str]) -> dict[str, str]:
-        """Path -> SHA-256 of those of ``paths`` that were classified."""
+        """Path -> SHA-256, for the paths that were classified."""
         query = f"SELECT path, sha256 FROM images WHERE status = 'ok' AND path IN ({','.join('?' * len(paths))})"
         return dict(self._select(query, paths))
 

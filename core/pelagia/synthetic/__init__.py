@@ -1,1 +1,1 @@
-"""Drawn images of organisms, to try things on."""
+"""Drawn images of organisms, for first tests."""

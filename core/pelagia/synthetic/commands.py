@@ -15,7 +15,7 @@ def simulate(
     images: Annotated[int, typer.Option(min=1, help="How many images to draw.")] = 1800,
     seed: Annotated[int, typer.Option(min=0, help="Another seed gives another cruise, with other stations.")] = 0,
 ) -> None:
-    """Draw a small survey of synthetic organisms to try things on.
+    """Draw a small survey of synthetic organisms for first tests.
 
     \b
     OUT/images/         the images, one folder for each station

@@ -102,7 +102,7 @@ def chain_diatom(pen: Pen, rng: Rng) -> None:
 
 
 def dinoflagellate(pen: Pen, rng: Rng) -> None:
-    """An armoured cell with a girdle, one apical horn and two hind horns, straight or swept forward like an anchor."""
+    """An armored cell with a girdle, one apical horn and two hind horns, straight or swept forward like an anchor."""
     dense, wide, anchor = rng.uniform(0.9, 1.9), rng.uniform(0.24, 0.36), rng.random() < 0.5
     apical = curl((-0.12, 0), np.pi, rng.uniform(0.65, 1.15), rng.uniform(-0.3, 0.3))
     pen.fill(ribbon(apical, np.linspace(0.4 * wide, 0.025, 24) ** 1.15), dense, grain=0.2)
@@ -240,7 +240,7 @@ def fish_larva(pen: Pen, rng: Rng) -> None:
 
 
 def detritus(pen: Pen, rng: Rng) -> None:
-    """What is left over: marine snow, opaque chunks, tangled fibers, creased flakes, faecal pellets."""
+    """Particles of organic remains: marine snow, opaque chunks, tangled fibers, creased flakes, fecal pellets."""
     kinds = (_snow, _chunk, _fiber, _flake, _pellet)
     kinds[int(rng.choice(5, p=(0.36, 0.24, 0.16, 0.14, 0.10)))](pen, rng)
 

@@ -87,7 +87,7 @@ SURVEY_COLUMNS = (
 
 @dataclass(frozen=True)
 class SimulatedSurvey:
-    """Where a simulated survey is, and what is in it. `counts` is by class, in the order of the taxonomy."""
+    """The folder and the content of a simulated survey. `counts` is by class, in the order of the taxonomy."""
 
     root: Path
     manifest: Path
@@ -131,7 +131,7 @@ class Station:
     when: datetime
     latitude: float
     longitude: float
-    layers: tuple[tuple[float, float], tuple[float, float]]  # metres: the shallow and the deep sample
+    layers: tuple[tuple[float, float], tuple[float, float]]  # meters: the shallow and the deep sample
     volumes: tuple[float, float]
     community: npt.NDArray[np.float64]  # probability of each class, in the order of ORGANISMS
     magnification: float
@@ -171,7 +171,7 @@ def simulate_survey(
 
     Args:
         out: a folder that does not exist yet.
-        images: how many. From 10 on every class appears, and with the default at least 60 times.
+        images: the number of images. Every class appears in 10 or more images; with the default, at least 60 times.
         seed: 0 or more; surveys of different seeds share no station.
         progress: called after each image with the number drawn so far.
 
@@ -210,7 +210,7 @@ def simulate_survey(
 
 
 def _station(seed: int, index: int) -> Station:
-    """A station's place, time, water and optics. Four stations in a row have every instrument once."""
+    """A station's place, time, water and optics. Four consecutive stations use all four instruments."""
     rng = np.random.default_rng(np.random.SeedSequence((seed, index)))
     order = np.random.default_rng(np.random.SeedSequence((seed, index // len(INSTRUMENTS), 1, 1)))
     instrument = INSTRUMENTS[order.permutation(len(INSTRUMENTS))[index % len(INSTRUMENTS)]]

@@ -14,7 +14,7 @@ class Check:
 
     Attributes:
         name: what was checked.
-        ok: whether it is in order; None if the check was skipped.
+        ok: whether the check passed; None if it was skipped.
         found: what was found, or why the check was skipped.
         remedy: what to do; empty if there is nothing to do.
     """
@@ -26,7 +26,7 @@ class Check:
 
 
 def show_checks(checks: Iterable[Check]) -> bool:
-    """Prints each check, and the remedy of each that failed. Returns whether none failed."""
+    """Prints each check, and the remedy of each that failed. Returns True if none failed."""
     failed = False
     for check in checks:
         mark = {True: "ok  ", False: "BAD ", None: "skip"}[check.ok]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _STDERR = 2
 
 ProgressCallback = Callable[[int, int], None]
-"""Called with (done, total) while something long runs."""
+"""A function that is called with (done, total) during long work."""
 
 
 @cache
@@ -50,7 +50,7 @@ def on_terminal() -> bool:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Shows ``what`` while the block runs, for work without a measure of progress."""
+    """Shows ``what`` while the block runs, for work that reports no progress."""
     with _console(stderr=True).status(what):
         yield
 

@@ -1,4 +1,4 @@
-"""The number of processor cores that this process may use: every pool of threads or workers asks here."""
+"""The number of processor cores that this process may use: every pool of threads or workers uses it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, at least 1. The CPU affinity limits them, such as in a container."""
+    """Cores that this process may use, at least 1. A CPU affinity, such as that of a container, limits them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

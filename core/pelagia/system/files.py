@@ -1,4 +1,4 @@
-"""Writes files and folders so that they are complete or absent: the only place that puts results on a disk.
+"""Writes files and folders so that they are complete or absent: the only module that writes results to a disk.
 
 Invariant: a name that a user sees (a dataset, a model, a CSV file) never holds an incomplete result. The result is
 written in the same folder under a name that starts with a dot, flushed to the disk, and renamed. A process that is
@@ -40,7 +40,7 @@ def printable(name: str) -> str:
 
 
 def refuse_existing(path: Path, what: str = "output") -> None:
-    """Raises InputError where ``path`` exists, unless it is an empty folder. Pelagia overwrites nothing."""
+    """Raises InputError if ``path`` exists, unless it is an empty folder. Pelagia overwrites nothing."""
     if path.is_dir() and not path.is_symlink() and not any(path.iterdir()):
         return
     if path.exists() or path.is_symlink():
@@ -48,7 +48,7 @@ def refuse_existing(path: Path, what: str = "output") -> None:
 
 
 def is_full(error: OSError) -> bool:
-    """Whether the disk, or what the user may have of it, is full."""
+    """Whether the disk is full, or the user's quota on it is used up."""
     return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
@@ -148,7 +148,7 @@ def _flush_file(path: str) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Flushes the names in ``folder``, such as a rename, where the system lets a folder be opened."""
+    """Flushes the names in ``folder``, such as a rename, if the system can open a folder."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -161,6 +161,6 @@ def _flush_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes ``text`` as UTF-8 with Unix line ends, complete or not at all."""
+    """Writes ``text`` as UTF-8 with Unix line ends. The file is complete or absent."""
     with new_file(path, "w", encoding="utf-8", newline="\n") as file:
         file.write(text)

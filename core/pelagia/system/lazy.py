@@ -1,7 +1,7 @@
 """Public names of a package that are imported when they are first used.
 
 `import pelagia_training` must not import torch, and a worker process needs few of the names: so each package's
-`__init__` lists its public names with the modules that define them, and `lazy_names` does the rest.
+`__init__` lists its public names with the modules that define them, and `lazy_names` imports them.
 """
 
 import sys
@@ -39,6 +39,6 @@ class _Package(ModuleType):
     """A package in which a submodule does not replace a public name."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        """The import of a submodule ends with this call on its package."""
+        """Python calls this on the package when it has imported a submodule."""
         if not (isinstance(value, ModuleType) and name in self.__dict__.get("__all__", ())):
             super().__setattr__(name, value)

@@ -1,10 +1,10 @@
-"""Locks between processes, and a test of whether a disk has them.
+"""Locks between processes, and a test of whether they work on a disk.
 
 `exclusive_lock` keeps other processes out. `locking_fault` says whether the locks of a disk work; `pelagia doctor` and
 `Survey.open_for_writing` both call it.
 
-Invariant: the test asks a second process. Within one process SQLite remembers its own locks and refuses a second writer
-even where the disk would let every other process in, as some network drives do. Whether another machine writes to the
+Invariant: the test uses a second process. Within one process SQLite remembers its own locks and refuses a second writer
+even on a disk that would let every other process in, as some network drives do. Whether another machine writes to the
 same drive cannot be known here.
 """
 
@@ -71,7 +71,7 @@ def exclusive_lock(file: Path, refusal: str, wait: float = 0) -> Iterator[None]:
 
 
 def locking_fault(folder: Path) -> str:
-    """What is wrong with file locks in ``folder``, which must exist; empty where they work. Leaves no file behind.
+    """What is wrong with file locks in ``folder``, which must exist; empty if they work. Leaves no file behind.
 
     Raises:
         OSError: ``folder`` cannot be written, or its disk is full.

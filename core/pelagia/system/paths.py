@@ -1,4 +1,4 @@
-"""Where Pelagia keeps a user's files: the one place that knows the folders of each system.
+"""The folders in which Pelagia keeps a user's files. Only this module knows the folders of each system.
 
     kind     Linux                                    Windows                      macOS
     config   $XDG_CONFIG_HOME or ~/.config            %APPDATA%  (Roaming)         ~/Library/Application Support
@@ -26,6 +26,6 @@ def user_folder(kind: Literal["config", "data", "cache"]) -> Path:
 
 
 def folder_from_environment(variable: str) -> Path | None:
-    """The absolute path that an environment variable names, ``~`` expanded; None where it is not set or empty."""
+    """The absolute path that an environment variable names, ``~`` expanded; None if it is not set or empty."""
     named = os.environ.get(variable)
     return Path(named).expanduser().absolute() if named else None

@@ -1,7 +1,7 @@
 r"""CSV files: the one writer for every table that Pelagia makes.
 
 Invariant: a table is UTF-8, separated by commas and quoted as RFC 4180 says; each row ends with ``\n`` on every system.
-The file appears when it is complete. The same rows always give the same bytes.
+The file appears only when it is complete. The same rows always give the same bytes.
 
 A spreadsheet runs a cell that starts with ``=``, ``+``, ``-``, ``@`` or a tab as a formula (OWASP, "CSV Injection"). So
 a table that people open (``predictions.csv``, ``dropped.csv``, ``per_class.csv``) has an apostrophe before such text. A
@@ -19,7 +19,7 @@ from pathlib import Path
 from pelagia.system.files import new_file
 
 Cell = str | int | float | None
-"""None is an empty cell. A float is written with all of its digits: round it before."""
+"""The value of a cell; None is an empty cell. A float is written with all of its digits: round it before."""
 
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 
@@ -27,11 +27,11 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t")
 def write_table(
     path: Path, header: Iterable[str], rows: Iterable[Iterable[Cell]], *, guard_formulas: bool = True
 ) -> None:
-    """Writes a CSV file, whole or not at all; a file that is already at ``path`` is replaced.
+    """Writes a CSV file, which is complete or absent; a file that is already at ``path`` is replaced.
 
     Args:
         header: the names of the columns.
-        rows: the cells of each row, in the order of the header. They are taken one by one.
+        rows: the cells of each row, in the order of the header. They are read one by one.
         guard_formulas: write an apostrophe before text that a spreadsheet would run. False for a file that Pelagia
             reads again.
 

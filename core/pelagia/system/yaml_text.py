@@ -43,5 +43,5 @@ def parse_yaml(text: str, where: str) -> Any:
         raise ConfigError(where, [f"{place}{problem}"]) from None
     except RecursionError:
         raise ConfigError(where, ["nested too deeply"]) from None
-    except Exception as error:  # errors of Python at 2024-13-41, a number of 5000 digits, !!bool maybe
+    except Exception as error:  # Python's errors for values such as 2024-13-41 or a number of 5000 digits
         raise ConfigError(where, [f"a value that YAML cannot read: {error}"]) from None

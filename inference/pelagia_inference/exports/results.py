@@ -1,7 +1,7 @@
-"""Writes a survey as ``predictions.csv``, ``predictions.parquet``, or both, from its journal alone.
+"""Writes a survey as ``predictions.csv``, ``predictions.parquet``, or both, only from its journal.
 
 Invariant: every format has the columns of `pelagia.survey.columns` and one row for each image, sorted by path. A file
-is complete or does not exist. After a run that came to its end, no file is older than the journal.
+is complete or does not exist. After a completed run, no file is older than the journal.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def formats_of(options: Iterable[str]) -> tuple[str, ...]:
     """The keys of `FILES` in options such as ``csv,parquet``, each once.
 
     Raises:
-        InputError: an option names an unknown format, or none.
+        InputError: an option names an unknown format, or no format.
     """
     names = [name.strip().lower() for option in options for name in option.split(",")]
     for name in names:
@@ -52,7 +52,7 @@ def formats_to_write(folder: Path, wanted: Sequence[str]) -> tuple[str, ...]:
 
 
 def write_results(survey: Survey, formats: Iterable[str]) -> dict[str, Path]:
-    """Writes the survey's files, and replaces older ones. Returns the path of each, by its format.
+    """Writes the survey's files, and replaces older ones. Returns format -> path.
 
     Raises:
         SurveyError: the journal cannot be read.
@@ -74,7 +74,7 @@ def write_csv(survey: Survey) -> Path:
 
 
 def write_parquet(survey: Survey) -> Path:
-    """Writes ``predictions.parquet``, some rows at a time. Probabilities and scores are float32, all else is text.
+    """Writes ``predictions.parquet``, in groups of rows. Probabilities and scores are float32, all else is text.
 
     A cell that is empty in the CSV is null here. Text is exactly as in the survey, with no apostrophe before a formula.
     """
@@ -95,7 +95,7 @@ def write_parquet(survey: Survey) -> Path:
 
 
 def _groups(survey: Survey, columns: ResultColumns) -> Iterator[list[list[Any]]]:
-    """The survey, some rows at a time, as `_values` returns them."""
+    """Yields the rows of the survey in groups, in the form that `_values` returns."""
     rows = iter(survey)
     while group := list(islice(rows, _ROWS_AT_ONCE)):
         yield _values(group, columns, survey.classes)

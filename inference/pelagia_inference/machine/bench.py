@@ -1,8 +1,8 @@
 """`pelagia bench`: measures how fast this machine runs a model, how close `classify` comes to it, and the best setting.
 
 The ideal rate shares the cores between decoding and the network: 1 / (1/decode + 1/network), both measured with every
-core busy. The efficiency is the rate of the whole command, start and journal included, divided by the ideal rate. All
-of them are measured in turn, several times, and the medians count: a laptop that gets warm slows all of them alike.
+core busy. The efficiency is the rate of the complete command, start and journal included, divided by the ideal rate.
+They are measured in turn, several times, and the medians are used: a laptop that gets warm slows all of them equally.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Bench:
     """The rates that were measured, in images/s.
 
     Attributes:
-        decode: reading, decoding and resizing alone, with every core busy.
-        network: the network alone, for each setting that was tried.
-        end_to_end: the whole command.
-        images: how many images the whole command classified.
+        decode: the rate of only reading, decoding and resizing, with every core busy.
+        network: the rate of only the network, for each setting that was tried.
+        end_to_end: the rate of the complete command.
+        images: the number of images that the complete command classified.
     """
 
     decode: float
@@ -67,12 +67,12 @@ class Bench:
 
     @property
     def ideal(self) -> float:
-        """Images/s if nothing but decoding and the network took time."""
+        """Images/s if only decoding and the network took time."""
         return 1 / (1 / self.decode + 1 / self.network[self.best])
 
     @property
     def efficiency(self) -> float:
-        """The rate of the whole command, as a share of the ideal rate."""
+        """The rate of the complete command, as a share of the ideal rate."""
         return self.end_to_end / self.ideal
 
 
@@ -95,10 +95,10 @@ def bench(
     rounds: int = ROUNDS,
     report: Callable[[str], None] = lambda text: None,
 ) -> Bench:
-    """Measures decoding alone, the network alone, and the whole command.
+    """Measures only decoding, only the network, and the complete command.
 
     Args:
-        inputs: the images to measure on. The whole command classifies all of them.
+        inputs: the images to measure on. The complete command classifies all of them.
         seconds: how long each of the first two kinds of measurement takes, in each round.
         rounds: how often everything is measured.
         report: called with a line of text before each measurement.
@@ -115,11 +115,11 @@ def bench(
     whole: list[float] = []
     images = 0
     for number in range(1, rounds + 1):
-        report(f"round {number} of {rounds}: decoding alone, the network alone")
+        report(f"round {number} of {rounds}: only decoding, only the network")
         rates.append(_measure(steps, seconds))
         decode, *network = map(median, zip(*rates, strict=True))
         best = max(zip(network, settings(), strict=True), key=lambda pair: pair[0])[1]
-        report(f"round {number} of {rounds}: the whole command, with {best}")
+        report(f"round {number} of {rounds}: the complete command, with {best}")
         images, rate = _end_to_end(model, inputs, best)
         whole.append(rate)
     return Bench(decode, dict(zip(settings(), network, strict=True)), median(whole), images)
@@ -196,7 +196,7 @@ def _result(results: Queue[list[float]], processes: Sequence[SpawnProcess], time
 
 def _work(number: int, steps: Sequence[_Step], seconds: float, barrier: Barrier, results: Queue[list[float]]) -> None:
     """One process of `_measure`: puts its images/s in each step. The first item of an iterator is not timed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which kills this
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and kills this process
     rates = []
     for step in steps:
         takes_part = number < step.workers
@@ -220,7 +220,7 @@ def _end_to_end(model: ModelFile, inputs: Sequence[Path], setting: Setting) -> t
     with tempfile.TemporaryDirectory(prefix="pelagia-bench-") as folder:
         out = Path(folder, "survey")
         command = [sys.executable, "-P", "-m", "pelagia.cli", "classify", *map(str, [model.path, *inputs])]
-        command += ["--out", str(out), "--provider", CPU]  # on which everything else was measured
+        command += ["--out", str(out), "--provider", CPU]  # all other measurements used it as well
         command += [f"--workers={setting.workers}", f"--batch={setting.batch}", f"--threads={setting.threads}"]
         start = time.perf_counter()
         done = subprocess.run(command, capture_output=True, text=True, check=False)

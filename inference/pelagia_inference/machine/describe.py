@@ -1,4 +1,4 @@
-"""What a model file says about itself, as lines of text for a person."""
+"""Describes a model file in lines of text."""
 
 from __future__ import annotations
 
@@ -33,19 +33,21 @@ def class_rows(metadata: ModelMetadata) -> list[tuple[str, int, str]]:
 
 
 def _limits(data: ModelMetadata) -> list[tuple[str, str]]:
-    """What is known about when the model is wrong, measured on validation images."""
+    """Calibration, decision rule and out-of-distribution threshold, measured on the validation split."""
     rows = []
     if (fit := data.calibration) is not None:
-        errors = (
-            f"{fit.error_before:.4f} before, {fit.error:.4f} after; by chance it would be {fit.error_by_chance:.4f}"
-        )
-        rows.append(("calibration error", f"{errors}; {fit.images} images"))
+        errors = f"{fit.error_before:.4f} before, {fit.error:.4f} after, on {fit.images} images"
+        rows.append(("calibration error", f"{errors}; {fit.error_by_chance:.4f} is expected by chance"))
     if (reached := data.decision.by_roll_up) is not None and reached.precision is not None:
-        shares = f"{reached.accepted:.1%} of images get a name, {reached.precision:.1%} of these names are right"
-        rows.append(("decision", f"{shares}; thresholds for {data.decision.target_precision:.0%}"))
+        shares = f"{reached.accepted:.1%} of images accepted, precision {reached.precision:.1%}"
+        rows.append(
+            ("decision", f"{shares}; thresholds for a target precision of {data.decision.target_precision:.0%}")
+        )
     if data.unknown is not None:
-        share = f"{data.unknown.known_share:.0%} of images of known classes are below"
-        rows.append(("unknown", f"an out-of-distribution score above {data.unknown.threshold:.3f}; {share}"))
+        share = f"{data.unknown.known_share:.0%} of images of known classes have a lower score"
+        rows.append(
+            ("unknown", f"images with an out-of-distribution score above {data.unknown.threshold:.3f}; {share}")
+        )
     return rows
 
 
@@ -56,6 +58,9 @@ def _quantization(data: ModelMetadata) -> list[tuple[str, str]]:
         return []
     agreement = f"same top-1 on {small.top1_agreement:.1%} of {small.images} images of {small.dataset}"
     return [
-        (small.kind, f"{agreement}; macro-F1 there {small.macro_f1:.4f}, float {small.float_macro_f1:.4f}"),
-        ("made from", f"the float model with sha256 {small.float_sha256}; the metrics above are those of that model"),
+        (small.kind, f"{agreement}; macro-F1 {small.macro_f1:.4f}, of the float model {small.float_macro_f1:.4f}"),
+        (
+            "made from",
+            f"the float model with sha256 {small.float_sha256}; the metrics above were measured with that model",
+        ),
     ]

@@ -1,9 +1,9 @@
 """What can compute the network: the execution providers of ONNX Runtime that Pelagia knows, and how one is chosen.
 
 Invariant: a provider computes in float32, as in training. Providers that would use less precision (TF32, half
-precision) are set not to. An accelerator is used only if its results on the model's reference images agree with those
-in the model, to `pelagia.model.metadata.TOLERANCE`; so the results do not depend on the provider. A survey stores which
-provider computed it.
+precision) are configured not to. An accelerator is used only if its results on the model's reference images agree with
+those in the model, within `pelagia.model.metadata.TOLERANCE`; so the results do not depend on the provider. A survey
+stores which provider computed it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Provider:
     """An execution provider.
 
     Attributes:
-        name: its name in ONNX Runtime.
-        extra: Pelagia's extra that installs it.
-        options: ONNX Runtime's options for it.
+        name: the name of the provider in ONNX Runtime.
+        extra: the extra of Pelagia that installs it.
+        options: the options of ONNX Runtime for the provider.
         needs: what it needs to start, for a message.
-        on_cpu: it computes on the CPU's cores, so one session for each core keeps them busy.
+        on_cpu: whether it computes on the CPU's cores, so one session for each core keeps them busy.
     """
 
     name: str
@@ -89,7 +89,7 @@ def require_installed(name: str) -> Provider:
     """The provider with this key of `PROVIDERS`.
 
     Raises:
-        InputError: there is none, or this ONNX Runtime lacks it; the message names the extra that installs it.
+        InputError: there is no such provider, or this ONNX Runtime lacks it; the message names the extra for it.
     """
     provider = provider_of(name)
     if name not in installed():

@@ -1,9 +1,9 @@
-"""One loaded model: uint8 pixels in, and image sizes if the model takes them; probabilities out, and an
-out-of-distribution score if the model has one.
+"""One loaded model. It takes uint8 pixels, and image sizes if the model needs them; it returns probabilities, and
+out-of-distribution scores if the model has them.
 
-Invariant: a session computes in the number of threads that it was given. The default is the calling thread alone, so
-the caller decides how many cores are busy. By default ONNX Runtime uses every core for every session, which is slower
-when several sessions run.
+Invariant: a session computes in the number of threads that it was given. By default, that is only the calling thread,
+so the caller decides how many cores are busy. By default ONNX Runtime uses every core for every session, which is
+slower when several sessions run.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Answers:
 
     @property
     def scores(self) -> NDArray[np.float32]:
-        """``unknown``, for a model that has the score. Raises ValueError if it has not."""
+        """``unknown``, for a model that has the score. Raises ValueError if the model has no score."""
         if self.unknown is None:
             raise ValueError("this model has no out-of-distribution score")
         return self.unknown
@@ -52,11 +52,11 @@ class Session:
     Args:
         model: the file, read and validated, or its graph.
         provider: a key of `pelagia_inference.machine.providers.PROVIDERS`.
-        threads: the number of threads that a call computes in; 1 is the calling thread alone.
+        threads: the number of threads that a call computes in; 1: only the calling thread.
 
     Attributes:
-        graph: what the session computes.
-        takes_size: the model takes the images' sizes as well as their pixels.
+        graph: the graph that the session computes.
+        takes_size: whether the model takes the images' sizes as well as their pixels.
 
     Raises:
         ModelError: the graph is damaged, or its inputs and outputs are not those of a Pelagia model.
@@ -103,8 +103,8 @@ class Session:
             sizes: float32, N x 3, as `stacked` returns them; required if `takes_size`, else ignored.
 
         Raises:
-            ModelError: ONNX Runtime fails, for example because memory is short; or the model takes sizes and there are
-                none.
+            ModelError: ONNX Runtime fails, for example because memory is short; or the model takes sizes and
+                ``sizes`` is None.
         """
         inputs: dict[str, NDArray[np.uint8] | NDArray[np.float32]] = {INPUT_NAME: pixels}
         if self.takes_size:

@@ -49,7 +49,7 @@ def default_setting(provider: str = CPU) -> Setting:
 def complete_setting(wanted: Setting, provider: str, known: Sequence[Setting] = ()) -> Setting:
     """Replaces each 0 of ``wanted`` by the first value of ``known`` that is not 0, else by the provider's default.
 
-    A number of workers from ``known`` counts only if its threads are used as well: the two together fill the cores.
+    A number of workers from ``known`` is used only if its threads are used as well: the two together fill the cores.
     """
     default = default_setting(provider)
     threads = next(setting.threads for setting in (wanted, *known, default) if setting.threads)

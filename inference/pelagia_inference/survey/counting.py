@@ -1,7 +1,7 @@
 """Counts the images of a run while it works, so that a person can see how long it will take.
 
-Invariant: counting never ends or delays a run. It lists images and reads none, and it stops when the run stops. There
-is no count where listing would mean unpacking, as in a compressed tar.
+Invariant: counting never ends or delays a run. It lists images and reads none, and it stops when the run stops. Nothing
+is counted if listing would need unpacking, as for a compressed tar.
 """
 
 from __future__ import annotations

@@ -25,13 +25,13 @@ from pelagia_inference.workers.protocol import Item, Response
 
 _POSITION = {"decimalLatitude", "decimalLongitude"}
 _REQUEST_IMAGES = 64
-"""A request has about this many images: enough that messages cost almost nothing."""
+"""Approximate number of images in a request. With so many images, the time for the messages is negligible."""
 _REQUEST_BYTES = 1 << 22
 """A request is closed when its images have this many bytes. Only images from compressed tars travel in a request."""
 _REQUESTS_IN_FLIGHT = 4
-"""For each worker: enough that none waits while the journal is written to the disk."""
+"""Number of requests in progress per worker: enough to keep it busy while the journal is written to the disk."""
 _BYTES_IN_FLIGHT = 48 << 20
-"""For each worker: about this many bytes of images travel in requests at the same time."""
+"""Approximate number of bytes of images in the requests in progress, per worker."""
 
 
 def predict(
@@ -41,7 +41,7 @@ def predict(
     setting: Setting | None = None,
     provider: str = CPU,
 ) -> Iterator[list[Prediction]]:
-    """Yields predictions for ``images``, in their order, a list of some images at a time.
+    """Yields predictions for ``images``, in their order, in lists of several images.
 
     Args:
         setting: by default that of `default_setting`: on the CPU, a worker with its own session for each core.
@@ -70,7 +70,7 @@ def predict_with(
     Args:
         pool: the workers.
         setting: the setting of the pool.
-        skip: takes some images and returns those that are still to be done. Batches are formed before it is called.
+        skip: a function that returns the images of a list that are not done. Batches are formed before it is called.
         decider: the rule of the pool's model.
     """
     pending: deque[_InFlight] = deque()
@@ -89,7 +89,7 @@ def predict_with(
 
 
 class _InFlight:
-    """The images of a request, and its response to come."""
+    """The images of a request, and the future of its response."""
 
     def __init__(self, images: Sequence[SourceImage], response: Future[Response]) -> None:
         self.images = images
@@ -98,7 +98,7 @@ class _InFlight:
 
 
 def _requests(images: Iterable[SourceImage], batch_size: int) -> Iterator[list[list[SourceImage]]]:
-    """Yields requests of several batches. Where a batch begins depends on the position in ``images`` alone."""
+    """Yields requests of several batches. The start of a batch depends only on the position in ``images``."""
     stream = iter(images)
     request: list[list[SourceImage]] = []
     held = 0
@@ -150,6 +150,6 @@ def _columns(from_input: Mapping[str, str], from_image: Mapping[str, str] | None
     if from_image is None:
         return from_input
     filled = {name: value for name, value in from_input.items() if value}
-    if filled.keys() & _POSITION:  # half a position from each source would be a place where nobody was
+    if filled.keys() & _POSITION:  # latitude and longitude must be from one source
         from_image = {name: value for name, value in from_image.items() if name not in _POSITION}
     return {**from_input, **from_image, **filled}

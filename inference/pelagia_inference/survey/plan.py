@@ -1,7 +1,7 @@
-"""What a run needs to know before it begins: the model, provider and setting, and whether it fits the survey folder.
+"""Prepares a run: chooses the model, provider and setting, and checks that they fit the survey folder.
 
-Invariant: a survey is resumed with the provider, batch size and threads that it began with, and with the same images;
-anything else is refused before a row is written.
+Invariant: a survey is resumed with the provider, batch size and threads that it was started with, and with the same
+images; anything else is refused before a row is written.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _IMAGES_COMPARED_AT_ONCE = 256
 
 @dataclass(frozen=True)
 class SurveyPlan:
-    """One run: which images, into which folder, with which model, provider and setting; and what to warn about."""
+    """One run: its images, folder, model, provider and setting, and its warnings."""
 
     model: ModelFile
     inputs: tuple[Path, ...]
@@ -39,7 +39,7 @@ class SurveyPlan:
 
     @property
     def facts(self) -> dict[str, object]:
-        """What the log says about the run."""
+        """The facts about the run that the log records."""
         model = f"{self.model.metadata.name} {self.model.sha256[:12]}"
         return {"model": model, "provider": self.provider, "setting": self.setting}
 
@@ -73,7 +73,7 @@ class SurveyPlan:
         time, there must be such an image.
 
         Raises:
-            SurveyError: the images are others.
+            SurveyError: the images are different.
         """
         if not survey.counts_by_class():
             return
@@ -112,7 +112,7 @@ def plan_survey(
 
     Raises:
         InputError, ModelError: as `choose_provider`.
-        SurveyError: the survey in ``out`` began with another provider.
+        SurveyError: the survey in ``out`` was started with another provider.
     """
     warnings: list[str] = []
 
@@ -130,20 +130,20 @@ def plan_survey(
 
 
 def _settings_of(out: Path) -> Mapping[str, Any]:
-    """The settings that the survey in ``out`` began with; empty if there is no survey."""
+    """The settings that the survey in ``out`` was started with; empty if there is no survey."""
     try:
         with Survey.open(out) as survey:
             found: dict[str, Any] = json.loads(survey.meta["settings"])
             return found
-    except SurveyError:  # no survey yet, or one that cannot be read; opening it to write says what is wrong
+    except SurveyError:  # no survey yet, or one that cannot be read; opening it to write reports the fault
         return {}
 
 
 def _provider(out: Path, model: ModelFile, before: str, wanted: str, note: Callable[[str], None]) -> str:
     if before and wanted not in (AUTO, before):
         raise SurveyError(
-            f"the survey {out} began with the provider {before}, but this run names {wanted}: leave --provider out, or "
-            "choose a new --out folder"
+            f"the survey {out} was started with the provider {before}, but this run names {wanted}: leave --provider "
+            "out, or choose a new --out folder"
         )
 
     def check(name: str) -> None:

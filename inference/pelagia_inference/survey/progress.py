@@ -1,4 +1,4 @@
-"""How far a run is, and the rows that it writes on the way."""
+"""The progress of a run, and the rows that it writes into the journal."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _COMMIT_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class SurveyProgress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         done: rows that this run has added, failed images included.
-        failed: how many of them are failed images.
+        failed: the number of these rows that are failed images.
         before: images that were in the journal already.
-        seconds: since the run began.
+        seconds: the time since the run started, in seconds.
         current: the path of the last image.
     """
 
@@ -46,8 +46,8 @@ class JournalWriter:
 
     Args:
         survey: the journal, opened for writing.
-        retry_failed: images that failed before are done again.
-        report: called with the progress after each list of predictions.
+        retry_failed: whether images that failed before are classified again.
+        report: a function that is called with the progress after each list of predictions.
     """
 
     def __init__(self, survey: Survey, retry_failed: bool, report: Callable[[SurveyProgress], None]) -> None:
@@ -61,7 +61,7 @@ class JournalWriter:
         self._start = self._committed = time.monotonic()
 
     def todo(self, images: Sequence[SourceImage]) -> list[SourceImage]:
-        """Those of ``images`` that are not in the journal yet."""
+        """The images that are not in the journal yet."""
         if self._is_new:
             return list(images)
         done = self._survey.done([image.path for image in images], ok_only=self._retry_failed)

@@ -28,17 +28,17 @@ from pelagia_inference.workers.pool import WorkerPool
 
 @dataclass(frozen=True)
 class SurveyResult:
-    """What a run that came to its end leaves.
+    """The result of a completed run.
 
     Attributes:
         files: the files with the results, by their format.
-        provider: what computed the network, a key of `pelagia_inference.machine.providers.PROVIDERS`.
+        provider: the provider that computed the network, a key of `pelagia_inference.machine.providers.PROVIDERS`.
         setting: the setting that was used.
-        progress: of this run.
-        counts: images of the whole survey, by their most likely class.
-        failures: failed images of the whole survey, by reason.
-        left_out: things in the inputs that are not images, by a key of `pelagia.sources.LEFT_OUT`.
-        verdicts: images of the whole survey, by verdict; empty if the model has no decision rule.
+        progress: the final progress of this run.
+        counts: number of images of the survey, earlier runs included, by their most likely class.
+        failures: number of failed images of the survey, earlier runs included, by reason.
+        left_out: number of things in the inputs that are not images, by a key of `pelagia.sources.LEFT_OUT`.
+        verdicts: number of images of the survey, earlier runs included, by verdict; empty without a decision rule.
     """
 
     files: Mapping[str, Path]
@@ -57,7 +57,7 @@ class SurveyResult:
 
     @property
     def decisions(self) -> dict[str, int]:
-        """Images of the whole survey, by decision."""
+        """Number of images of the survey by decision."""
         counts = dict.fromkeys(DECISIONS, 0)
         for verdict, count in self.verdicts.items():
             counts[verdict.decision] += count
@@ -65,7 +65,7 @@ class SurveyResult:
 
     @property
     def accepted(self) -> Counter[str]:
-        """Images whose class was accepted, by class."""
+        """Number of images whose class was accepted, by class."""
         return Counter({verdict.name: n for verdict, n in self.verdicts.items() if verdict.decision == ACCEPTED})
 
     @property
@@ -90,12 +90,13 @@ def classify(
     """Classifies the images of ``inputs`` into the survey folder ``out``, or resumes the survey in it.
 
     Args:
-        setting: a 0 in it, or None, means: as the survey began; else as `bench --apply` stored it; else the default.
-        provider: a key of `PROVIDERS`; `AUTO`: as the survey began; else as `choose_provider`.
+        setting: None, or a 0 in it, means: the value of the survey; in a new survey, the value that `bench --apply`
+            stored, else the default.
+        provider: a key of `PROVIDERS`; `AUTO`: the provider of the survey; in a new survey, as `choose_provider`.
         formats: keys of `FILES`. Results in other formats that are in ``out`` already are written again as well.
-        retry_failed: does images again that failed before.
-        progress: called after each list of images.
-        note: called with each warning, before the images are classified.
+        retry_failed: whether images that failed before are classified again.
+        progress: a function that is called after each list of images.
+        note: a function that is called with each warning, before the images are classified.
 
     Raises:
         InputError: an input is wrong, the provider does not start, or a package for a format is not installed.
@@ -126,7 +127,7 @@ def _run(
     images = list_images(plan.inputs, left_out)
     decider = plan.model.metadata.decider
     at = writer.write_all(predict_with(pool, images, plan.setting, skip=writer.todo, decider=decider))
-    pool.close()  # writing the results needs memory, and no worker
+    pool.close()  # writing the results needs memory but no worker
     counts, failures = survey.counts_by_class(), survey.counts_by_reason()
     files = write_results(survey, formats)
     log.info(f"done: {at}; in all {counts.total()} classified, {dict(failures)} failed")

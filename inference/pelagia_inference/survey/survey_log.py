@@ -1,4 +1,4 @@
-"""``pelagia.log`` in a survey folder: for each start of a run, when, with what settings, how far it came, how it ended.
+"""``pelagia.log`` in a survey folder: the time, settings, progress and end of each start of a run.
 
 Invariant: a start adds a few lines, and one more each minute, but none for each image; the journal says which images
 failed and why. If the log cannot be written, the run continues without a warning. A start without a last line was
@@ -52,7 +52,7 @@ class SurveyLog:
         self._logger.warning(_one_line(text))
 
     def failure(self, error: BaseException) -> None:
-        """Writes why a run ended early; with a traceback only if the error is a mistake in Pelagia."""
+        """Writes why a run ended early; with a traceback only if the error is a bug in Pelagia."""
         if isinstance(error, KeyboardInterrupt):
             self.info("interrupted")
         elif isinstance(error, SystemExit):
@@ -63,14 +63,14 @@ class SurveyLog:
             self._logger.error(_one_line(repr(error)), exc_info=error)
 
     def every_minute(self, text: Callable[[], str]) -> None:
-        """Writes a line if the last line from here is a minute old."""
+        """Writes a line, but at most one per minute."""
         if time.monotonic() - self._last_progress >= _PROGRESS_SECONDS:
             self._last_progress = time.monotonic()
             self.info(text())
 
     def close(self) -> None:
         for handler in self._logger.handlers:
-            with suppress(OSError):  # closing writes what is left, and the disk may be full
+            with suppress(OSError):  # closing writes the remaining text, and the disk may be full
                 handler.close()
 
 

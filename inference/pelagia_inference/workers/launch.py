@@ -1,4 +1,4 @@
-"""Starts worker processes: when they are needed, or earlier.
+"""Starts worker processes, either when they are needed or in advance.
 
 A worker needs a third of a second for its imports, and so does the command that is going to use it. `prestart_workers`,
 called before the command's own imports, lets both import at the same time. A worker that is never used ends when its
@@ -18,7 +18,7 @@ from typing import IO, cast
 from pelagia.system.cores import usable_cores
 
 _MAX_PRESTARTED = 16
-"""The provider is not known yet: on a machine with many cores, a GPU may compute the network."""
+"""Largest number of prestarted workers. It is limited because a GPU, which needs few workers, may be chosen later."""
 _COMMAND = (sys.executable, "-P", "-m", "pelagia_inference.workers.worker")
 
 
@@ -42,10 +42,10 @@ _prestarted: deque[Child] = deque()
 
 
 def prestart_workers(workers: int, provider: str) -> None:
-    """Starts the workers that `take` will return.
+    """Starts workers in advance; `take` returns them.
 
     Args:
-        workers: their number; 0: as many as ``provider`` is likely to need.
+        workers: the number of workers; 0: as many as ``provider`` is likely to need.
         provider: what the user asked for: ``auto`` or a key of `pelagia_inference.machine.providers.PROVIDERS`.
     """
     likely = min(usable_cores(), _MAX_PRESTARTED) if provider in ("auto", "cpu") else 1
@@ -59,7 +59,7 @@ def take() -> Child:
 
 
 def stop_unused_workers() -> None:
-    """Ends the prestarted workers that nobody took."""
+    """Ends the prestarted workers that are not used."""
     while _prestarted:
         child = _prestarted.popleft()
         child.process.kill()
@@ -69,6 +69,6 @@ def stop_unused_workers() -> None:
 
 
 def _start() -> Child:
-    stderr: IO[bytes] = TemporaryFile()  # noqa: SIM115 - whoever takes the child closes it
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # for numpy: a worker multiplies no matrices with it
+    stderr: IO[bytes] = TemporaryFile()  # noqa: SIM115 - the user of the child closes it
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # for numpy, which multiplies no matrices in a worker
     return Child(Popen(_COMMAND, stdin=PIPE, stdout=PIPE, stderr=stderr, env=environment), stderr)

@@ -3,7 +3,7 @@
 Invariant: every request gets a response. If a process ends during a request, or does not answer in time, a new process
 takes the images of that request one at a time. The images that end this process too have failed (``crashed``,
 ``timed_out``). The other images are then computed in their old batches, so they get the probabilities that they would
-have had if the failed images could merely not be decoded.
+have had if the failed images could not be decoded.
 
 These are processes and not threads: a decoder that crashes ends its process, and threads would wait for Python's global
 interpreter lock around every image. They are plain subprocesses, the same on every system, so a program that calls
@@ -31,7 +31,7 @@ IMAGE_TIMEOUT = 60.0
 _MAX_STARTS = 3
 _PROCESS_ENDED = ("crashed", "timed_out")
 _REQUESTS_PER_WORKER = 2
-"""A worker computes one request; the next one waits in its pipe."""
+"""Number of requests that a worker has at a time: it computes one, and the next one waits in its pipe."""
 
 _Task = tuple[Request, "Future[Response]"]
 
@@ -40,7 +40,7 @@ class WorkerPool:
     """Workers, each a process with its own session. Use it as a context manager.
 
     Args:
-        model: what the workers compute.
+        model: the model that the workers compute.
         provider: a key of `pelagia_inference.machine.providers.PROVIDERS`.
         setting: how many workers, and the threads of each; its batch is not used here.
         timeout: seconds that a worker may take for one image, or to start.
@@ -140,7 +140,7 @@ class _WorkerThread(threading.Thread):
         future.set_result(response)
 
     def _fail_all(self, error: Exception) -> None:
-        """Everyone who waits for this worker gets the error, now and later."""
+        """Raises the error for all requests of this worker, present and future."""
         if not self.started.done():
             self.started.set_exception(error)
         for _, future in self._sent:
@@ -157,7 +157,7 @@ class _WorkerThread(threading.Thread):
         self._start()
 
     def _start(self) -> None:
-        """Starts the process, if need be several times: something outside may have killed it."""
+        """Starts the process. Tries several times, because another program may have killed it."""
         for attempt in range(1, _MAX_STARTS + 1):
             try:
                 if self._closed.is_set():  # `close` has killed the process that it saw, which is not this one
@@ -184,7 +184,7 @@ class _WorkerThread(threading.Thread):
         )
         try:
             return self._receive()
-        except WorkerDied:  # each image alone is fine and all together are not, for example if memory is short
+        except WorkerDied:  # each image works by itself but not all together, for example if memory is short
             self._replace()
             return Response.joined([response for responses in singles for response in responses])
 
@@ -199,6 +199,6 @@ class _WorkerThread(threading.Thread):
 
 
 def _without_crash(item: Item, response: Response) -> Item:
-    """``item``; if it ended its process, an item that fails with the same reason instead."""
+    """``item``, or, if it ended its process, an item that fails with the same reason."""
     outcome = response.outcomes[0]
     return (Fault(outcome.reason, outcome.message), 0.0) if outcome.reason in _PROCESS_ENDED else item

@@ -1,7 +1,7 @@
 """One worker process as its parent sees it: its pipes, how it ended, and how long it has not answered.
 
 Invariant: however the process ends, `WorkerProcess.receive` returns or raises; it never waits forever. `send` does not
-wait at all: a thread writes to the pipe, so the caller can go on and read responses even while the pipe is full.
+wait at all: a thread writes to the pipe, so the caller can read responses even while the pipe is full.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _EXIT_SECONDS = 5.0
 
 
 class WorkerDied(Exception):  # noqa: N818 - not always an error: it becomes a row
-    """A process ended, or was ended because it did not answer.
+    """A process ended, or was killed because it did not answer.
 
     Attributes:
         reason: ``crashed`` or ``timed_out``, keys of `pelagia.images.preprocess.REASONS`, for the image that caused it.
@@ -35,7 +35,7 @@ class WorkerProcess:
     """A process that runs `pelagia_inference.workers.worker`.
 
     Args:
-        setup: what it is sent first.
+        setup: the first message that the process gets.
         timeout: seconds that it may take for one image, or to start.
     """
 

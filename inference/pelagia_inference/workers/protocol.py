@@ -46,7 +46,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The worker has reached its next image. Sent once a second at most."""
+    """The worker has reached its next image. Sent at most once per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ class Outcome:
     """The result of reading and decoding one image.
 
     Attributes:
-        sha256: of the encoded bytes; empty if they could not be read.
-        reason: why the image failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
+        sha256: the SHA-256 of the encoded bytes; empty if they could not be read.
+        reason: the reason why the image failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
         message: the reason in words.
-        columns: what the camera wrote into the image; None if it wrote nothing.
+        columns: the EXIF values that the camera wrote into the image; None if it wrote none.
     """
 
     sha256: str = ""
@@ -86,7 +86,7 @@ class Response:
 
         Args:
             classes: the number of the model's classes.
-            scored: the model has an out-of-distribution score.
+            scored: whether the model has an out-of-distribution score.
         """
         no_scores = np.empty(0, np.float32) if scored else None
         return cls(outcomes, np.empty((0, classes), np.float32), no_scores)

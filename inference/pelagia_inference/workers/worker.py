@@ -1,4 +1,4 @@
-"""One worker process: reads, decodes and resizes images, runs its own session, and answers over its pipes.
+"""One worker process: reads, decodes and resizes images, runs its own session, and sends the results over its pipes.
 
 Invariant: nothing that an image does to this process affects another process. `pelagia_inference.workers.protocol`
 defines the messages. The process ends, after its current batch, when its stdin ends; so it ends with its parent.
@@ -33,9 +33,9 @@ from pelagia_inference.workers.protocol import Failure, Heartbeat, Item, Outcome
 
 _HEARTBEAT_SECONDS = 1.0
 _FAST_READ_SECONDS = 100e-6
-"""Per image. A file that is already in memory takes a tenth of this; reading from a disk takes more."""
+"""Seconds per image. Reading a file that is already in memory takes a tenth of this; reading from a disk takes more."""
 _READ_SECONDS_IGNORED = 0.5
-"""In total. Less than this does not show that reading is slow: another process may have used the core."""
+"""Seconds in total. A shorter delay does not show that reading is slow: another process may have used the core."""
 _BATCHES_READ_AHEAD = 4
 _IMAGE_ERRORS = (OSError, MemoryError, ImageError)
 
@@ -89,7 +89,7 @@ def _answer_requests(setup: Setup, requests: IO[bytes], send: Callable[[object],
 
 
 class _HeartbeatSender:
-    """Called after each image; sends the parent a heartbeat, once a second at most."""
+    """Called after each image; sends the parent a heartbeat, at most once per second."""
 
     def __init__(self, send: Callable[[], None]) -> None:
         self._send = send

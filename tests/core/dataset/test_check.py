@@ -76,7 +76,7 @@ def test_a_class_with_too_few_groups_is_warned_of():
 
 
 def test_splits_without_images_are_warned_of():
-    remedy = "name a column with more values as --group-column"
+    remedy = "give a column with more values with --group-column"
     assert split_warnings([record()]) == [f"val and test have no images: there is only 1 group; {remedy}"]
     two = [record(), record(group="h", split="val")]
     assert split_warnings(two) == [f"test has no images: there are only 2 groups; {remedy}"]

@@ -100,7 +100,8 @@ def test_a_dataset_whose_split_cuts_a_pair_is_told_by_check_and_mended_by_a_new_
     again = told.stderr.split("puts each pair into one: ")[1]
     fixed = pelagia(*again.split()[1:-1], tmp_path / "fixed")
     assert fixed.returncode == 0, fixed.stderr
-    assert "near-duplicates in two groups, which were joined: " in fixed.stdout
+    assert "near-duplicate pairs across two groups: " in fixed.stdout
+    assert "; these groups were joined" in fixed.stdout
     assert pelagia("dataset", "check", tmp_path / "fixed").stdout.splitlines() == [
         f"{tmp_path / 'fixed'} is complete and unchanged"
     ]

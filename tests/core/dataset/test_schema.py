@@ -119,7 +119,11 @@ def test_a_row_that_was_removed_is_noticed(dataset):
     ("old", "new", "message"),
     [
         (",train,", ",trian,", ", line {line}: the split must be train, val or test, not 'trian'"),
-        (",40,30,", ",40,tall,", ", line {line}: width and height must be whole numbers"),
+        (
+            ",40,30,",
+            ",40,tall,",
+            ", line {line}: width and height must be whole numbers: restore the file, or import again",
+        ),
         ("images/", "../images/", ", line {line}: the path '../{path}' points outside the dataset"),
         ("images/", "/images/", ", line {line}: the path '/{path}' points outside the dataset"),
         ("sha256,", "sha,", " lacks the columns sha256: restore it, or import again"),
@@ -139,7 +143,10 @@ def test_a_wrong_manifest_says_where(dataset, old, new, message):
 def test_a_row_that_was_cut_is_one_line(dataset):
     manifest = dataset.root / MANIFEST_FILE
     manifest.write_text(manifest.read_text() + "images/x.png,abc\n")
-    assert refusal(dataset.root) == f"{manifest}, line 14: width and height must be whole numbers"
+    assert (
+        refusal(dataset.root)
+        == f"{manifest}, line 14: width and height must be whole numbers: restore the file, or import again"
+    )
 
 
 def test_an_unknown_key_of_the_yaml_is_refused(dataset):

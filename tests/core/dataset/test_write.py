@@ -199,7 +199,7 @@ def test_where_nothing_can_be_used_the_reasons_are_named(tmp_path, put):
 
 
 def test_no_candidate_is_no_dataset(tmp_path):
-    assert refusal(tmp_path, []) == "there is no labelled image to import"
+    assert refusal(tmp_path, []) == "there is no labeled image to import: check that the images have labels"
 
 
 # The taxonomy

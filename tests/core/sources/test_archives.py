@@ -218,7 +218,7 @@ def test_an_archive_cut_short_gives_what_is_whole_and_one_failed_row(make, part)
     *whole, last = found
     assert last == path.name
     assert found[last].startswith("damaged: it ")
-    assert found[last].endswith(f"; {len(whole)} images before that were listed")
+    assert found[last].endswith(f"; the {len(whole)} images before the damage were listed")
     assert all(found[name] == data[name] for name in whole)
     assert whole == list(data)[: len(whole)]
     assert len(whole) >= int(10 * part) - (5 if path.suffix == ".bz2" else 1)  # bzip2 gives out 900 kB at a time
@@ -236,7 +236,7 @@ def test_a_zip_that_lacks_only_its_end_gives_every_member(make_zip):
     assert outcomes(path) == {
         "a.png": b"1",
         "b.png": b"2",
-        "cast.zip": "damaged: its directory is cut short; 2 images before that were listed",
+        "cast.zip": "damaged: its directory is cut short; the 2 images before the damage were listed",
     }
 
 
@@ -335,7 +335,7 @@ def test_a_damaged_directory_is_one_failed_row_after_what_was_listed(make_zip):
     path.write_bytes(data)
     assert outcomes(path) == {
         "a.png": b"x",
-        "cast.zip": "damaged: its directory is damaged; 1 images before that were listed",
+        "cast.zip": "damaged: its directory is damaged; the 1 images before the damage were listed",
     }
 
 
@@ -386,7 +386,10 @@ def test_a_member_with_zip64_sizes_is_read(tmp_path):
 @pytest.mark.parametrize("data", [b"", b"x", b"no zip at all" * 100])
 def test_a_file_that_is_no_zip_is_refused(tmp_path, data):
     (tmp_path / "a.zip").write_bytes(data)
-    assert fault(tmp_path / "a.zip") == f"{tmp_path / 'a.zip'} is not a zip archive, although its name says so"
+    assert (
+        fault(tmp_path / "a.zip")
+        == f"{tmp_path / 'a.zip'} is named .zip but is not a zip archive: download or copy it again"
+    )
 
 
 def test_a_zip_removed_while_it_is_read_gives_missing_images(make_zip):
@@ -476,7 +479,7 @@ def test_a_header_that_claims_gigabytes_of_name_is_damage(make_tar):
     path.write_bytes(path.read_bytes()[:1024] + info.tobuf(tarfile.GNU_FORMAT) + bytes(10_000))
     assert outcomes(path) == {
         "a.png": b"x",
-        "cast.tar": "damaged: it is damaged: a header of 8589934592 bytes; 1 images before that were listed",
+        "cast.tar": "damaged: it is damaged: a header of 8589934592 bytes; the 1 images before the damage were listed",
     }
 
 
@@ -492,7 +495,10 @@ def test_an_extended_header_that_makes_no_sense_is_damage(make_tar, records):
 @pytest.mark.parametrize("data", [b"", b"x", b"no tar at all" * 100, bytes(100)])
 def test_a_file_that_is_no_tar_is_refused(tmp_path, data):
     (tmp_path / "a.tar").write_bytes(data)
-    assert fault(tmp_path / "a.tar") == f"{tmp_path / 'a.tar'} is not a tar archive, although its name says so"
+    assert (
+        fault(tmp_path / "a.tar")
+        == f"{tmp_path / 'a.tar'} is named like a tar archive but is not one: download or copy it again"
+    )
 
 
 def test_a_compressed_tar_holds_one_member_at_a_time(tmp_path, start):

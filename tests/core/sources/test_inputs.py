@@ -123,7 +123,10 @@ def test_a_pattern_may_be_relative(casts, monkeypatch):
 
 
 def test_a_pattern_that_matches_nothing_is_refused(casts):
-    assert fault(casts / "1999*/*.png") == f"nothing that matches '{casts}/1999*/*.png' is an image or contains one"
+    assert (
+        fault(casts / "1999*/*.png")
+        == f"nothing that matches '{casts}/1999*/*.png' is an image or contains one: check the pattern"
+    )
 
 
 def test_a_file_whose_name_looks_like_a_pattern_is_a_file(tmp_path, put):
@@ -152,7 +155,7 @@ def test_a_fault_far_down_costs_nothing_of_what_stands_before(tmp_path):
     (tmp_path / "m.csv").write_text("path,a\n" + "".join(f"{index}.png,1\n" for index in range(50_000)) + "7.png,2\n")
     images = list_images([tmp_path / "m.csv"])
     assert [next(images).path for _ in range(50_000)][-1] == "49999.png"
-    with pytest.raises(InputError, match="line 50002: '7.png' is on line 9 already"):
+    with pytest.raises(InputError, match="line 50002: '7.png' is on line 9 already: remove one of them"):
         next(images)
 
 
@@ -232,7 +235,10 @@ def test_a_parquet_manifest_of_many_row_groups_is_read_in_order(table, tmp_path)
     ("rows", "message"),
     [
         ([{"file": "a.png"}], " has no column 'path'; its columns are: file"),
-        ([{"path": "a.png"}, {"path": "b.png"}, {"path": "a.png"}], ", row 3: 'a.png' is on row 1 already"),
+        (
+            [{"path": "a.png"}, {"path": "b.png"}, {"path": "a.png"}],
+            ", row 3: 'a.png' is on row 1 already: remove one of them",
+        ),
         ([{"path": None, "a": "1"}], ", row 1: the column 'path' is empty"),
     ],
 )
@@ -243,7 +249,9 @@ def test_a_wrong_parquet_manifest_says_where(table, tmp_path, rows, message):
 
 def test_a_file_that_is_no_parquet_is_refused(table, tmp_path):
     (tmp_path / "m.parquet").write_bytes(b"no parquet")
-    assert fault(tmp_path / "m.parquet").startswith(f"{tmp_path / 'm.parquet'} cannot be read as Parquet: ")
+    message = fault(tmp_path / "m.parquet")
+    assert message.startswith(f"{tmp_path / 'm.parquet'} cannot be read as Parquet: ")
+    assert message.endswith("; copy it again, or save it as CSV")
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):

@@ -292,7 +292,10 @@ def test_a_database_of_others_is_refused(tmp_path, statement):
 
 def test_an_empty_file_that_a_kill_left_becomes_a_survey(tmp_path):
     (tmp_path / JOURNAL_FILE).touch()
-    assert fault(lambda: Survey.open(tmp_path)) == f"{tmp_path / JOURNAL_FILE} is not a survey of Pelagia"
+    assert (
+        fault(lambda: Survey.open(tmp_path))
+        == f"{tmp_path / JOURNAL_FILE} is not a survey of Pelagia: choose another folder"
+    )
     with writing(tmp_path) as made:
         assert len(made) == 0
 

@@ -1,4 +1,4 @@
-"""Zip and tar archives, read as streams. A member whose name ends as an image name does is an image."""
+"""Zip and tar archives, read as streams. A member is an image if its name has the ending of an image file."""
 
 from pelagia.sources.archives.names import is_archive_name
 

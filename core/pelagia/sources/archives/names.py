@@ -42,7 +42,7 @@ class Names:
         self._again: Counter[str] = Counter()
 
     def of(self, raw: str) -> str:
-        """The name of a member that is an image; empty for any other. Archives inside the archive are counted."""
+        """The name of a member that is an image; empty for other members. Archives inside the archive are counted."""
         name = member_name(raw)
         if any(map(is_junk, name.split("/"))):
             return ""
@@ -53,7 +53,7 @@ class Names:
         return self.unique(name)
 
     def unique(self, name: str) -> str:
-        """``name``, with a number if it came before."""
+        """``name``, with a number appended if it was used before."""
         if not self._seen.add(name):
             return name
         while True:

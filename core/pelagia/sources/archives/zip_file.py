@@ -14,7 +14,7 @@ from pelagia.sources.image import Kind, SourceImage, Tally, base_name, failed, i
 def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
     """The images of a zip, in the archive's order.
 
-    Of an archive that is cut short, the complete members come first, then one failed image that says so.
+    If the archive is truncated, yields its complete members, then one failed image with the reason.
 
     Raises:
         InputError: the archive cannot be read, is not a zip, or has no image.
@@ -28,7 +28,9 @@ def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
                 found += 1
                 yield SourceImage(name, inside(archive, name), {}, entry)
     except Broken as error:
-        yield failed(base_name(archive), archive, "damaged", f"{error}; {found} images before that were listed")
+        yield failed(
+            base_name(archive), archive, "damaged", f"{error}; the {found} images before the damage were listed"
+        )
         return
     except OSError as error:
         raise InputError(f"cannot read {archive}: {error.strerror}") from None
@@ -52,7 +54,7 @@ def members(archive: Path) -> Iterator[Entry]:
             return
         file.seek(0)
         if file.read(4) != b"PK\3\4":
-            raise InputError(f"{archive} is not a zip archive, although its name says so")
+            raise InputError(f"{archive} is named .zip but is not a zip archive: download or copy it again")
         yield from entries_without_directory(archive, file)
 
 

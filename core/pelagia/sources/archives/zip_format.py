@@ -2,8 +2,8 @@
 
 Python's zipfile keeps every entry in memory (500 MB for a million), has one file handle that threads must share, and
 reads nothing of an archive whose end is missing. Here entries are read one by one, any thread can read a member with
-its `Entry`, and of a damaged archive the members before the damage are found by their own headers. The tests compare
-this module with zipfile, member by member.
+its `Entry`, and the members of a damaged archive that come before the damage are found by their own
+headers. The tests compare this module with zipfile, member by member.
 
 Numbers are little-endian. Supported: stored, deflate, bzip2; zip64; entries whose sizes come after their data.
 """
@@ -38,7 +38,7 @@ class Broken(Exception):  # noqa: N818 - it is named after what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One member: the place of its header in the archive, and its size and checksum, which reading checks."""
+    """One member: the place of its header, and its size and checksum, which are verified when it is read."""
 
     archive: Path
     name: str
@@ -104,10 +104,10 @@ class Directory:
 
 
 def find_directory(file: BinaryIO) -> Directory | None:
-    """Finds the list of members at the end of an archive; None if there is none, as when the end is missing.
+    """Finds the list of members at the end of an archive; None if there is none, for example if the end is missing.
 
     Other bytes may come before the archive or after it, but not both. Otherwise, if an archive were cut short right
-    after a member that is itself a zip, the members of that zip would be listed as its own.
+    after a member that is itself a zip, the members of that zip would be listed as members of the archive.
     """
     length = file.seek(0, 2)
     start = max(0, length - _END.size - 0xFFFF)
@@ -139,7 +139,7 @@ def _zip64_end(file: BinaryIO, end: int) -> tuple[int, int, int] | None:
 
 
 def entries(archive: Path, file: BinaryIO, directory: Directory) -> Iterator[tuple[int, Entry]]:
-    """(place in the directory, member), in the directory's order.
+    """Yields (place in the directory, member), in the directory's order.
 
     Raises:
         Broken: the directory is damaged; the members before the damage have been listed.

@@ -1,6 +1,6 @@
 """Finds members of a zip by name, with 16 bytes of memory for each member, and reads a member as text.
 
-For archives with tables that name images.
+It is used for archives with tables that name images.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class _Member(io.RawIOBase):
 
     def __init__(self, entry: Entry) -> None:
         if entry.method not in (STORED, DEFLATED) or entry.flags & 1:
-            raise OSError(None, "it is encrypted, or packed in an unusual way")
+            raise OSError(None, "it is encrypted, or compressed with an unsupported method")
         self._file = entry.archive.open("rb")
         self._file.seek(entry.offset)
         header = self._file.read(LOCAL_HEADER.size).ljust(LOCAL_HEADER.size, b"\0")

@@ -79,7 +79,7 @@ def images(path: Path, tally: Tally) -> Iterator[SourceImage]:
 
 
 def images_or_fault(path: Path, tally: Tally) -> Iterator[SourceImage]:
-    """As `images`, for a bin in a folder: a bin that cannot be read is a failed image, and a bin may be empty."""
+    """As `images`, for a bin in a folder: a bin that cannot be read is a failed image, and the bin may be empty."""
     base = _base(path)
     bin_id = parse_bin_id(base.name)
     if bin_id is None:
@@ -113,7 +113,7 @@ def _images(base: Path, bin_id: BinId, adc: Adc, tally: Tally) -> Iterator[Sourc
 
 
 def _pairs(adc: Adc, tally: Tally) -> Iterator[tuple[Roi, Roi | None]]:
-    """Each image, and the next one if the two are parts of one image; such a next one does not come separately."""
+    """Each image, and the next one if the two are parts of one image; that second image is not listed separately."""
     before: Roi | None = None
     for roi in adc.rois():
         if roi.is_empty:
@@ -131,7 +131,7 @@ def _pairs(adc: Adc, tally: Tally) -> Iterator[tuple[Roi, Roi | None]]:
 
 
 def _columns(base: Path, bin_id: BinId, adc: Adc) -> dict[str, str]:
-    """The columns of the whole bin, as Darwin Core terms where there are any."""
+    """The columns that all images of the bin share, as Darwin Core terms if there are any."""
     header = read_hdr(_with(base, ".hdr"))
     columns = {"sample": bin_id.name, "instrument": f"IFCB{bin_id.instrument}"}
     if bin_id.start is not None:

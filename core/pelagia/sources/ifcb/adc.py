@@ -48,11 +48,11 @@ class Roi:
     """A region of interest: one image.
 
     Attributes:
-        target: its number in the bin, from 1.
+        target: the number of the image in the bin, from 1.
         trigger: the number of the trigger; one trigger may give several images.
-        x, y, width, height: its rectangle in the view of the camera, in pixels.
-        offset: its first byte in the ``.roi``.
-        fault: what is wrong with the row, empty if nothing; with a fault, the other values mean nothing.
+        x, y, width, height: the rectangle of the image in the view of the camera, in pixels.
+        offset: the place of its first byte in the ``.roi``.
+        fault: what is wrong with the row; empty if nothing is. In a row with a fault, the other values are meaningless.
     """
 
     target: int
@@ -89,7 +89,7 @@ class Adc:
         return len(self._rows)
 
     def rois(self) -> Iterator[Roi]:
-        """One for each row, in order of the target number."""
+        """Yields one region of interest for each row, in order of the target number."""
         for target, row in enumerate(self._rows, start=1):
             yield self._roi(target, row.split(","))
 

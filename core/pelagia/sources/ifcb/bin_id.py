@@ -22,10 +22,10 @@ class BinId:
     """The name of a bin and what it holds.
 
     Attributes:
-        name: the name itself.
+        name: the complete name of the bin.
         instrument: the number of the instrument.
-        style: of the name and of the ``.adc``.
-        start: when sampling began, UTC; None if the digits are not a time.
+        style: the style of the name and of the ``.adc``.
+        start: the time when sampling started, UTC; None if the digits are not a time.
     """
 
     name: str

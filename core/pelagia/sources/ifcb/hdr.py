@@ -16,7 +16,7 @@ _PLACES = (("gpslatitude", "gpslongitude"), ("latitude", "longitude"))
 
 
 def read_hdr(path: Path) -> dict[str, str]:
-    """Values by name in lower case; empty if the header is missing or unreadable, because the images need none."""
+    """Values by name in lower case; empty if the header is missing or unreadable, because the images do not need it."""
     text = ""
     with suppress(OSError):
         text = read_at(path, 0, _LONGEST).decode("utf-8", "replace")
@@ -40,7 +40,7 @@ def number(values: Mapping[str, str], name: str) -> float | None:
 
 
 def position(values: Mapping[str, str]) -> tuple[float, float] | None:
-    """Latitude and longitude in degrees; None without a GPS receiver, when the instrument writes 0, 0."""
+    """Latitude and longitude in degrees; None for 0, 0, which an instrument without a GPS receiver writes."""
     for names in _PLACES:
         latitude, longitude = (number(values, name) for name in names)
         if latitude is None or longitude is None or latitude == longitude == 0:

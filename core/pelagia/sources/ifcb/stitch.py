@@ -34,7 +34,7 @@ def stitch(first: Roi, second: Roi, pixels: tuple[Pixels, Pixels]) -> Pixels:
     """The two images joined.
 
     Args:
-        pixels: of both, uint8, height x width, 0..255.
+        pixels: the pixels of both images, uint8, height x width, 0..255.
 
     Returns:
         uint8, height x width, 0..255.
@@ -68,7 +68,7 @@ def _filling(canvas: Pixels, missing: Mask) -> int:
 
 
 def _shifted_any(mask: Mask, outside: bool = False) -> Mask:
-    """Where one of the four neighbors is set; neighbors outside the image count as ``outside``."""
+    """The pixels of which one of the four neighbors is set; neighbors outside the image count as ``outside``."""
     padded = np.pad(mask, 1, constant_values=outside)
     found: Mask = padded[:-2, 1:-1] | padded[2:, 1:-1] | padded[1:-1, :-2] | padded[1:-1, 2:]
     return found

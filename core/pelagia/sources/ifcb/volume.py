@@ -1,8 +1,8 @@
-"""The analyzed volume of a bin in millilitres, computed as the IFCB community does (pyifcb's ``ml_analyzed``).
+"""The analyzed volume of a bin in milliliters, computed as the IFCB community does (pyifcb's ``ml_analyzed``).
 
-The syringe delivers 0.25 ml a minute. While the instrument processes a trigger it sees nothing; so the volume is the
-flow times the look time, which is the run time minus the inhibit time. Both are in the ``.adc``, in other columns for
-style I than for style D. The values of the header are used only if the ``.adc`` lacks them, because they include the
+The syringe delivers 0.25 ml per minute. While the instrument processes a trigger it records nothing; so the volume is
+the flow times the look time, which is the run time minus the inhibit time. Both are in the ``.adc``, in different
+columns for styles I and D. The values of the header are used only if the ``.adc`` lacks them, because they include the
 time after the last trigger.
 """
 
@@ -20,7 +20,7 @@ from pelagia.sources.ifcb.bin_id import BinId
 from pelagia.sources.ifcb.hdr import number
 
 _ML_PER_MINUTE = 0.25
-_STYLE_I_ML_PER_SECOND = 40 * 5 / 48000  # steps per second x millilitres per step
+_STYLE_I_ML_PER_SECOND = 40 * 5 / 48000  # steps per second x milliliters per step
 _DAY = 24 * 60 * 60
 _IFCB5_CHANGED = datetime(2015, 6, 1, tzinfo=UTC)
 
@@ -28,7 +28,7 @@ Column = NDArray[np.float64]
 
 
 def volume(bin_id: BinId, adc: Adc, header: Mapping[str, str]) -> float | None:
-    """The analyzed volume in millilitres; None if it is unknown: no trigger, or values that contradict each other."""
+    """The analyzed volume in milliliters; None if it is unknown: no trigger, or values that contradict each other."""
     columns = adc.columns
     if not len(adc):
         found = None
@@ -48,7 +48,7 @@ def _style_i(table: Column, least: float) -> float | None:
 
     Args:
         table: float64, rows x 3: trigger number, trigger open time and frame grab time in seconds. A trigger with two
-            images counts once; times below zero are after midnight.
+            images counts once; negative times are after midnight.
     """
     if not len(table):
         return None
@@ -62,7 +62,7 @@ def _style_i(table: Column, least: float) -> float | None:
 
 
 def _style_d(adc_time: Column, run_time: Column, inhibit: Column) -> float | None:
-    """Style D: run time minus inhibit time of the last row, corrected where the clock of a row has jumped.
+    """Style D: run time minus inhibit time of the last row, corrected if the clock of a row has jumped.
 
     Args:
         adc_time, run_time, inhibit: float64, one value for each row, in seconds.
