@@ -176,7 +176,7 @@ app = _group(
     {"": "From labeled plankton and fish images to counts: label, train, export, classify.", **COMMANDS},
     ALIASES,
 )
-"""The whole command line."""
+"""The command line with all its commands."""
 
 
 def main() -> None:

@@ -116,14 +116,14 @@ def bench(measured: Bench) -> None:
     from pelagia.system.cores import usable_cores
 
     console.table(
-        ("sessions", "threads", "batch", "network alone, images/s"),
+        ("sessions", "threads", "batch", "only the network, images/s"),
         [
             (setting.workers, setting.threads, setting.batch, f"{rate:.0f}")
             for setting, rate in measured.network.items()
         ],
     )
-    console.say(f"decoding alone            {measured.decode:8.0f} images/s on {usable_cores()} cores")
-    console.say(f"network alone, fastest    {measured.network[measured.best]:8.0f} images/s, {measured.best}")
+    console.say(f"only decoding             {measured.decode:8.0f} images/s on {usable_cores()} cores")
+    console.say(f"only the network, fastest {measured.network[measured.best]:8.0f} images/s, {measured.best}")
     console.say(f"ideal of both             {measured.ideal:8.0f} images/s")
     console.say(f"classify, start to CSV    {measured.end_to_end:8.0f} images/s over {measured.images} images")
     console.say(f"efficiency                {measured.efficiency:8.3f} (classify / ideal)")

@@ -6,8 +6,8 @@ other in test, the test metrics are too optimistic; so `pelagia.dataset.write` p
 Invariant: a pair must pass two checks. A perceptual hash of 64 bits (the signs of the lower frequencies of a discrete
 cosine transform) finds candidates without comparing every image with every other one. But plankton is often a dark blob
 on a plain background, and blobs have similar hashes. So the texture, which is the image without its coarse shape, must
-correlate as well. `benchmarks/science/near_duplicates.py` measures both on FlowCam images, where no two stations share
-an image: of 13.5 million pairs, 58 pass the first check and none pass the second, while all copies saved again at JPEG
+correlate as well. `benchmarks/science/near_duplicates.py` tests both checks on FlowCam images (no two stations share
+an image): of 13.5 million pairs, 58 pass the first check and none pass the second, while all copies saved again at JPEG
 quality 50 pass both. Copies that were turned, mirrored or cropped are not found.
 """
 

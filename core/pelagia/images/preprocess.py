@@ -1,7 +1,8 @@
 """Turns encoded bytes into the network's input: the ONLY code that decodes and fits an image.
 
-Invariant: `load(data, spec)` depends only on its arguments. Training, validation, the parity gate and the runner call
-it with the spec in the model, so an image is always preprocessed in the same way. Normalization is part of the graph.
+Invariant: `load(data, spec)` depends only on its arguments. Training, validation, the parity gate and the runner all
+call it with the spec in the model, so an image is always preprocessed in the same way. Normalization is part of the
+graph.
 
 Arrays are uint8, H x W x 3, RGB, 0..255.
 """

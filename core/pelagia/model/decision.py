@@ -24,7 +24,7 @@ MIN_TAXON_PROBABILITY = 0.5
 
 
 class CoverageAndPrecision(Strict):
-    """The result of a rule on labelled images.
+    """The result of a rule on labeled images.
 
     Attributes:
         accepted: share of the images that got a name, 0..1.

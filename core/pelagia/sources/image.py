@@ -152,7 +152,7 @@ def is_image_name(name: str) -> bool:
 
 
 def image_files(root: Path) -> Iterator[Path]:
-    """Files under ``root`` with the ending of an image in their names, without hidden files, junk and unreadable folders."""
+    """Files under ``root`` that have the ending of an image, without hidden files, junk and unreadable folders."""
     for folder, below, names in os.walk(root):
         below[:] = [name for name in below if not is_junk(name)]
         yield from (Path(folder, name) for name in names if is_image_name(name) and not is_junk(name))

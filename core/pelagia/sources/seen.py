@@ -1,4 +1,4 @@
-"""Finds names that appear twice in a list of millions, with the memory of its largest folder.
+"""Finds names that appear twice in a list of millions. The memory depends only on the largest folder.
 
 Archives are written folder by folder. So the names of a folder stay in memory while the list is in it or in a folder
 below, as hashes of 8 bytes each (a set of strings takes 150); then the hashes go to a temporary file. If the list comes

@@ -100,7 +100,7 @@ class Pen:
 
 
 def point(xy: Sequence[float]) -> Floats:
-    """A point, a shift or a stretch."""
+    """Two numbers, x and y, as an array: a point, a shift or a stretch."""
     return np.array(xy, np.float32)
 
 

@@ -50,7 +50,7 @@ def on_terminal() -> bool:
 
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Shows ``what`` while the block runs, for work without a measure of progress."""
+    """Shows ``what`` while the block runs, for work that reports no progress."""
     with _console(stderr=True).status(what):
         yield
 

@@ -3,7 +3,7 @@
 `exclusive_lock` keeps other processes out. `locking_fault` says whether the locks of a disk work; `pelagia doctor` and
 `Survey.open_for_writing` both call it.
 
-Invariant: the test asks a second process. Within one process SQLite remembers its own locks and refuses a second writer
+Invariant: the test uses a second process. Within one process SQLite remembers its own locks and refuses a second writer
 even on a disk that would let every other process in, as some network drives do. Whether another machine writes to the
 same drive cannot be known here.
 """

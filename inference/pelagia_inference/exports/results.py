@@ -74,7 +74,7 @@ def write_csv(survey: Survey) -> Path:
 
 
 def write_parquet(survey: Survey) -> Path:
-    """Writes ``predictions.parquet``, some rows at a time. Probabilities and scores are float32, all else is text.
+    """Writes ``predictions.parquet``, in groups of rows. Probabilities and scores are float32, all else is text.
 
     A cell that is empty in the CSV is null here. Text is exactly as in the survey, with no apostrophe before a formula.
     """
@@ -95,7 +95,7 @@ def write_parquet(survey: Survey) -> Path:
 
 
 def _groups(survey: Survey, columns: ResultColumns) -> Iterator[list[list[Any]]]:
-    """The survey, some rows at a time, as `_values` returns them."""
+    """Yields the rows of the survey in groups, in the form that `_values` returns."""
     rows = iter(survey)
     while group := list(islice(rows, _ROWS_AT_ONCE)):
         yield _values(group, columns, survey.classes)

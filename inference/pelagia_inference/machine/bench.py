@@ -1,8 +1,8 @@
 """`pelagia bench`: measures how fast this machine runs a model, how close `classify` comes to it, and the best setting.
 
 The ideal rate shares the cores between decoding and the network: 1 / (1/decode + 1/network), both measured with every
-core busy. The efficiency is the rate of the complete command, start and journal included, divided by the ideal rate. They
-are measured in turn, several times, and the medians are used: a laptop that gets warm slows all of them equally.
+core busy. The efficiency is the rate of the complete command, start and journal included, divided by the ideal rate.
+They are measured in turn, several times, and the medians are used: a laptop that gets warm slows all of them equally.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def _memory() -> Check:
 
 
 def _providers() -> Check:
-    """Which providers are installed and start. A package for a GPU may be installed although there is no GPU."""
+    """Checks which providers are installed and start. A package for a GPU may be installed although there is no GPU."""
     if len(runtimes()) > 1:
         remedy = "they overwrite each other's files: uninstall all of them, then install the one that you need"
         return _check("providers", f"several ONNX Runtimes are in one environment: {', '.join(runtimes())}", remedy)
@@ -96,7 +96,7 @@ def _disk(folder: Path) -> Check:
 
 
 def _locking(folder: Path) -> Check:
-    """Locks must keep a second run out. On some network drives they do not, and two runs would mix their results."""
+    """Checks that locks keep a second run out. Without them, as on some network drives, two runs would mix results."""
     existing = _existing(folder)
     try:
         fault = locking_fault(existing)

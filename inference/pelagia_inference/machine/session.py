@@ -1,9 +1,9 @@
-"""One loaded model: uint8 pixels in, and image sizes if the model takes them; probabilities out, and an
-out-of-distribution score if the model has one.
+"""One loaded model. It takes uint8 pixels, and image sizes if the model needs them; it returns probabilities, and
+out-of-distribution scores if the model has them.
 
 Invariant: a session computes in the number of threads that it was given. By default, that is only the calling thread,
-so the caller decides how many cores are busy. By default ONNX Runtime uses every core for every session, which is slower
-when several sessions run.
+so the caller decides how many cores are busy. By default ONNX Runtime uses every core for every session, which is
+slower when several sessions run.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`pelagia model verify`: does this machine compute the same numbers as the machine that exported the model?"""
+"""`pelagia model verify`: checks that this machine computes the same probabilities as the one that made the model."""
 
 from __future__ import annotations
 

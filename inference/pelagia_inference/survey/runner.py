@@ -30,16 +30,16 @@ from pelagia_inference.workers.pool import WorkerPool
 class SurveyResult:
     """The result of a completed run.
 
-    Attributes:
-        files: the files with the results, by their format.
-        provider: the provider that computed the network, a key of `pelagia_inference.machine.providers.PROVIDERS`.
-        setting: the setting that was used.
-        progress: the final progress of this run.
-        counts: images of the whole survey, by their most likely class.
-        failures: failed images of the whole survey, by reason.
-        left_out: things in the inputs that are not images, by a key of `pelagia.sources.LEFT_OUT`.
-        verdicts: images of the whole survey, by verdict; empty if the model has no decision rule.
-    """
+        Attributes:
+            files: the files with the results, by their format.
+            provider: the provider that computed the network, a key of `pelagia_inference.machine.providers.PROVIDERS`.
+            setting: the setting that was used.
+            progress: the final progress of this run.
+                counts: number of images of the survey, earlier runs included, by their most likely class.
+            failures: number of failed images of the survey, earlier runs included, by reason.
+            left_out: number of things in the inputs that are not images, by a key of `pelagia.sources.LEFT_OUT`.
+            verdicts: number of images of the survey, earlier runs included, by verdict; empty without a decision rule.
+        """
 
     files: Mapping[str, Path]
     provider: str
@@ -57,7 +57,7 @@ class SurveyResult:
 
     @property
     def decisions(self) -> dict[str, int]:
-        """Images of the whole survey, by decision."""
+        """Number of images of the survey by decision."""
         counts = dict.fromkeys(DECISIONS, 0)
         for verdict, count in self.verdicts.items():
             counts[verdict.decision] += count
@@ -65,7 +65,7 @@ class SurveyResult:
 
     @property
     def accepted(self) -> Counter[str]:
-        """Images whose class was accepted, by class."""
+        """Number of images whose class was accepted, by class."""
         return Counter({verdict.name: n for verdict, n in self.verdicts.items() if verdict.decision == ACCEPTED})
 
     @property

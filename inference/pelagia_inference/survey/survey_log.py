@@ -63,7 +63,7 @@ class SurveyLog:
             self._logger.error(_one_line(repr(error)), exc_info=error)
 
     def every_minute(self, text: Callable[[], str]) -> None:
-        """Writes a line if this method wrote its last line a minute ago or earlier."""
+        """Writes a line, but at most one per minute."""
         if time.monotonic() - self._last_progress >= _PROGRESS_SECONDS:
             self._last_progress = time.monotonic()
             self.info(text())

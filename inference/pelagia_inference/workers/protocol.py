@@ -46,18 +46,18 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The worker has reached its next image. Sent once a second at most."""
+    """The worker has reached its next image. Sent at most once per second."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The result of reading and decoding one image.
 
-    Attributes:
-        sha256: the SHA-256 of the encoded bytes; empty if they could not be read.
-        reason: why the image failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
-        message: the reason in words.
-        columns: the EXIF values that the camera wrote into the image; None if it wrote none.
+        Attributes:
+            sha256: the SHA-256 of the encoded bytes; empty if they could not be read.
+                reason: the reason why the image failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
+                message: the reason in words.
+            columns: the EXIF values that the camera wrote into the image; None if it wrote none.
     """
 
     sha256: str = ""

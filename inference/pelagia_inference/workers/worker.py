@@ -89,7 +89,7 @@ def _answer_requests(setup: Setup, requests: IO[bytes], send: Callable[[object],
 
 
 class _HeartbeatSender:
-    """Called after each image; sends the parent a heartbeat, once a second at most."""
+    """Called after each image; sends the parent a heartbeat, at most once per second."""
 
     def __init__(self, send: Callable[[], None]) -> None:
         self._send = send

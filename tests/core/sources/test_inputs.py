@@ -155,7 +155,7 @@ def test_a_fault_far_down_costs_nothing_of_what_stands_before(tmp_path):
     (tmp_path / "m.csv").write_text("path,a\n" + "".join(f"{index}.png,1\n" for index in range(50_000)) + "7.png,2\n")
     images = list_images([tmp_path / "m.csv"])
     assert [next(images).path for _ in range(50_000)][-1] == "49999.png"
-    with pytest.raises(InputError, match="line 50002: '7.png' is on line 9 already"):
+    with pytest.raises(InputError, match="line 50002: '7.png' is on line 9 already: remove one of them"):
         next(images)
 
 
@@ -235,7 +235,10 @@ def test_a_parquet_manifest_of_many_row_groups_is_read_in_order(table, tmp_path)
     ("rows", "message"),
     [
         ([{"file": "a.png"}], " has no column 'path'; its columns are: file"),
-        ([{"path": "a.png"}, {"path": "b.png"}, {"path": "a.png"}], ", row 3: 'a.png' is on row 1 already"),
+        (
+            [{"path": "a.png"}, {"path": "b.png"}, {"path": "a.png"}],
+            ", row 3: 'a.png' is on row 1 already: remove one of them",
+        ),
         ([{"path": None, "a": "1"}], ", row 1: the column 'path' is empty"),
     ],
 )

@@ -251,7 +251,7 @@ def test_a_short_row_has_empty_values(manifest):
         ("path,a\nx.png,1,2\n", ", line 2: more values than the header has columns"),
         ("path,path\nx.png,1\n", " has two columns 'path': rename or remove one"),
         ("path,a\n,1\n", ", line 2: the column 'path' is empty"),
-        ("path,a\nx.png,1\ny.png,2\nx.png,3\n", ", line 4: 'x.png' is on line 2 already"),
+        ("path,a\nx.png,1\ny.png,2\nx.png,3\n", ", line 4: 'x.png' is on line 2 already: remove one of them"),
         ("path,a\n", " has a header and no rows"),
         ("path,a\n,\n", " has a header and no rows"),
         ("", " has no column 'path'; its columns are: none"),
@@ -305,4 +305,6 @@ def test_a_manifest_that_excel_saved_as_unicode_text_is_read(manifest):
 
 def test_one_path_spelled_in_two_ways_is_given_twice(manifest):
     path = manifest("path\nimages/x.png\n./images/x.png\n")
-    assert fault(lambda: read_manifest(path)) == f"{path}, line 3: 'images/x.png' is on line 2 already"
+    assert (
+        fault(lambda: read_manifest(path)) == f"{path}, line 3: 'images/x.png' is on line 2 already: remove one of them"
+    )

@@ -32,7 +32,6 @@ def test_apply_is_stored_and_printed_by_classify(
     shown = pelagia("bench", model.path, survey.root, "--seconds", "0.1", "--rounds", "1", "--apply", env=own)
     assert shown.returncode == 0, shown.stderr
     assert f"stored in {folder / 'bench.json'}" in shown.stdout
-    [best] = [
-        line.split("images/s, ")[1] for line in shown.stdout.splitlines() if line.startswith("network alone, fastest")
-    ]
+    lines = shown.stdout.splitlines()
+    [best] = [line.split("images/s, ")[1] for line in lines if line.startswith("only the network, fastest")]
     assert f"({best})" in pelagia("classify", model.path, survey.root, "--out", folder / "out", env=own).stdout

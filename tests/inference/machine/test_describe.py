@@ -11,7 +11,7 @@ def test_the_facts_name_the_file_its_data_and_its_limits(model: ModelFile) -> No
     assert model.sha256 in facts["file"]
     assert facts["input"] == "uint8 N x 32 x 32 x 3, RGB, letterbox"
     assert facts["parity gate"].startswith(f"{model.metadata.parity.images} images, largest difference ")
-    assert facts["unknown"].startswith("an out-of-distribution score above ")
+    assert facts["unknown"].startswith("images with an out-of-distribution score above ")
     assert "made from" not in facts
 
 

@@ -174,8 +174,8 @@ def test_a_survey_is_not_continued_on_another_provider(
     with pytest.raises(SurveyError) as caught:
         classify(model, [survey.root], tmp_path / "out", provider="cuda")
     assert str(caught.value) == (
-        f"the survey {tmp_path / 'out'} was started with the provider cpu, but this run names cuda: leave --provider out, or "
-        "choose a new --out folder"
+        f"the survey {tmp_path / 'out'} was started with the provider cpu, but this run names cuda: leave --provider "
+        "out, or choose a new --out folder"
     )
     assert classify(model, [survey.root], tmp_path / "out").provider == CPU
 

@@ -235,7 +235,7 @@ def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         digits, space, _ = data.partition(b" ")
         length = _number(digits)
         if not space or not len(digits) < length <= len(data):
-            raise _Broken("it is damaged: an extended header makes no sense")
+            raise _Broken("it is damaged: an extended header is invalid")
         key, _, value = data[len(digits) + 1 : length - 1].partition(b"=")
         yield key, value
         data = data[length:]
@@ -243,7 +243,7 @@ def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 def _number(digits: bytes) -> int:
     if not digits.isdigit() or len(digits) > 20:
-        raise _Broken("it is damaged: an extended header makes no sense")
+        raise _Broken("it is damaged: an extended header is invalid")
     return int(digits)
 
 

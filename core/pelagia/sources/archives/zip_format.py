@@ -38,7 +38,7 @@ class Broken(Exception):  # noqa: N818 - it is named after what is wrong
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One member: the place of its header in the archive, and its size and checksum, which are checked during reading."""
+    """One member: the place of its header, and its size and checksum, which are verified when it is read."""
 
     archive: Path
     name: str

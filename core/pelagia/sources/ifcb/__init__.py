@@ -79,7 +79,7 @@ def images(path: Path, tally: Tally) -> Iterator[SourceImage]:
 
 
 def images_or_fault(path: Path, tally: Tally) -> Iterator[SourceImage]:
-    """Lists a bin in a folder as `images` does, but a bin that cannot be read is a failed image, and a bin may be empty."""
+    """As `images`, for a bin in a folder: a bin that cannot be read is a failed image, and the bin may be empty."""
     base = _base(path)
     bin_id = parse_bin_id(base.name)
     if bin_id is None:

@@ -62,7 +62,7 @@ def _style_i(table: Column, least: float) -> float | None:
 
 
 def _style_d(adc_time: Column, run_time: Column, inhibit: Column) -> float | None:
-    """Style D: run time minus inhibit time of the last row, corrected where the clock of a row has jumped.
+    """Style D: run time minus inhibit time of the last row, corrected if the clock of a row has jumped.
 
     Args:
         adc_time, run_time, inhibit: float64, one value for each row, in seconds.
