@@ -68,7 +68,7 @@ def test_the_metadata_name_dataset_and_parity(model: ModelFile, dataset: Dataset
 )
 def test_the_gate_fails_when_the_trainer_preprocessed_differently(run: Path, tmp_path: Path, trainer: object) -> None:
     with pytest.raises(
-        ParityError, match="does not give the trainer's (answers|out-of-distribution score): .* nothing was written"
+        ParityError, match="does not give the trainer's (outputs|out-of-distribution scores): .* nothing was written"
     ):
         export(run, tmp_path / "model.onnx", load_for_training=trainer)  # type: ignore[arg-type]
     assert list(tmp_path.iterdir()) == []
