@@ -73,17 +73,17 @@ ALTER TABLE images ADD COLUMN unknown REAL;
 class Prediction:
     """The result of one image.
 
-        Attributes:
-            path: the name of the image in the survey.
-            file: the absolute path of its file; bytes that are not UTF-8 are escaped.
-                reason: the reason why it failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
-                message: the reason in words.
-            sha256: the SHA-256 of its bytes, 64 hex digits; empty if they could not be read.
-            probabilities: float32, one for each class, summing to 1; None if it failed.
-            unknown: the out-of-distribution score: the higher, the less the image is like the training images; None if the
-                model has no such score.
-            verdict: what the model decided: the class, a higher taxon, or unknown.
-            columns: the columns of the input for this image, or its EXIF values.
+    Attributes:
+        path: the name of the image in the survey.
+        file: the absolute path of its file; bytes that are not UTF-8 are escaped.
+        reason: the reason why it failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
+        message: the reason in words.
+        sha256: the SHA-256 of its bytes, 64 hex digits; empty if they could not be read.
+        probabilities: float32, one for each class, summing to 1; None if it failed.
+        unknown: the out-of-distribution score: the higher, the less the image is like the training images; None if the
+            model has no such score.
+        verdict: what the model decided: the class, a higher taxon, or unknown.
+        columns: the columns of the input for this image, or its EXIF values.
     """
 
     path: str

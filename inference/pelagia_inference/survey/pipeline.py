@@ -67,11 +67,11 @@ def predict_with(
 ) -> Iterator[list[Prediction]]:
     """As `predict`, with workers that are already running.
 
-        Args:
-            pool: the workers.
-            setting: the setting of the pool.
-                skip: a function that returns the images of a list that are not done. Batches are formed before it is called.
-                decider: the rule of the pool's model.
+    Args:
+        pool: the workers.
+        setting: the setting of the pool.
+        skip: a function that returns the images of a list that are not done. Batches are formed before it is called.
+        decider: the rule of the pool's model.
     """
     pending: deque[_InFlight] = deque()
     for request in _requests(images, setting.batch):

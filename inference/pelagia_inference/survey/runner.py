@@ -30,16 +30,16 @@ from pelagia_inference.workers.pool import WorkerPool
 class SurveyResult:
     """The result of a completed run.
 
-        Attributes:
-            files: the files with the results, by their format.
-            provider: the provider that computed the network, a key of `pelagia_inference.machine.providers.PROVIDERS`.
-            setting: the setting that was used.
-            progress: the final progress of this run.
-                counts: number of images of the survey, earlier runs included, by their most likely class.
-            failures: number of failed images of the survey, earlier runs included, by reason.
-            left_out: number of things in the inputs that are not images, by a key of `pelagia.sources.LEFT_OUT`.
-            verdicts: number of images of the survey, earlier runs included, by verdict; empty without a decision rule.
-        """
+    Attributes:
+        files: the files with the results, by their format.
+        provider: the provider that computed the network, a key of `pelagia_inference.machine.providers.PROVIDERS`.
+        setting: the setting that was used.
+        progress: the final progress of this run.
+        counts: number of images of the survey, earlier runs included, by their most likely class.
+        failures: number of failed images of the survey, earlier runs included, by reason.
+        left_out: number of things in the inputs that are not images, by a key of `pelagia.sources.LEFT_OUT`.
+        verdicts: number of images of the survey, earlier runs included, by verdict; empty without a decision rule.
+    """
 
     files: Mapping[str, Path]
     provider: str

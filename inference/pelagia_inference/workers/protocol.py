@@ -53,11 +53,11 @@ class Heartbeat:
 class Outcome:
     """The result of reading and decoding one image.
 
-        Attributes:
-            sha256: the SHA-256 of the encoded bytes; empty if they could not be read.
-                reason: the reason why the image failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
-                message: the reason in words.
-            columns: the EXIF values that the camera wrote into the image; None if it wrote none.
+    Attributes:
+        sha256: the SHA-256 of the encoded bytes; empty if they could not be read.
+        reason: the reason why the image failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
+        message: the reason in words.
+        columns: the EXIF values that the camera wrote into the image; None if it wrote none.
     """
 
     sha256: str = ""
