@@ -130,7 +130,8 @@ def _run(
     pool.close()  # writing the results needs memory but no worker
     counts, failures = survey.counts_by_class(), survey.counts_by_reason()
     files = write_results(survey, formats)
-    log.info(f"done: {at}; in all {counts.total()} classified, {dict(failures)} failed")
+    reasons = ", ".join(f"{reason} {count}" for reason, count in failures.items()) or "none"
+    log.info(f"done: {at}; in total {counts.total()} classified, failed: {reasons}")
     verdicts = survey.counts_by_verdict()
     return SurveyResult(files, plan.provider, plan.setting, at, counts, failures, left_out, verdicts)
 
