@@ -47,7 +47,7 @@ def test_the_size_changes_the_answer_and_a_quarter_turn_does_not(sized: ModelFil
 
 
 def test_a_model_that_takes_sizes_is_not_run_without(sized: ModelFile) -> None:
-    with pytest.raises(ModelError, match="takes the images' sizes beside their pixels"):
+    with pytest.raises(ModelError, match="takes the images' sizes as well as their pixels"):
         Session(sized).probabilities(np.zeros((1, 32, 32, 3), np.uint8))
 
 
