@@ -22,7 +22,16 @@ PARTS = {
 }
 MOST_MODULES = 15
 MOST_LINES = 60
-LONG_FUNCTIONS: dict[str, str] = {}
+_DOCUMENTED = "half of it or more is its signature and the description of its arguments"
+LONG_FUNCTIONS = {
+    "labeling/pelagia_labeling/importers/dataset.py:import_dataset": _DOCUMENTED,
+    "labeling/pelagia_labeling/tasks/pull.py:pull": _DOCUMENTED,
+    "labeling/pelagia_labeling/tasks/push.py:push": _DOCUMENTED,
+    "training/pelagia_training/data/crop_cache.py:open_cache": _DOCUMENTED,
+    "training/pelagia_training/evaluation/evaluate.py:evaluate": _DOCUMENTED,
+    "training/pelagia_training/evaluation/evaluate.py:evaluation_of": "it fills the 18 fields of one object",
+    "training/pelagia_training/fit/targets.py:load_teachers": _DOCUMENTED,
+}
 """Functions of more than 40 lines, and why each is not shorter."""
 
 STRANGE_WORDS = (

@@ -123,8 +123,7 @@ def store_image(image: SourceImage, folder: Path, source: str) -> StoredImage:
     sha256 = sha256_of(data)
     suffix = Path(image.file).suffix.lower()
     suffix = suffix if suffix in IMAGE_SUFFIXES else ""
-    original = folder / sha256[:2] / f"{sha256}{suffix}"
-    displayed = original
+    original = displayed = folder / sha256[:2] / f"{sha256}{suffix}"
     try:
         _write_once(original, data)
         if suffix not in _BROWSER_SUFFIXES or _has_16_bits(data):

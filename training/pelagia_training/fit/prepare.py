@@ -143,18 +143,14 @@ def first_network(
         mean, std, weights = mean or theirs.mean, std or theirs.std, run / BEST_FILE
     if weights is not None and with_weights:
         fresh = load_weights(network, weights, keep_head=run is None or theirs.taxonomy.names == splits.classes)
-        report(
-            f"loaded the weights of {weights}; randomly initialized, because the file has none: "
-            f"{first_few(fresh) or 'nothing'}"
-        )
+        report(f"loaded the weights of {weights}; not in the file, so random: {first_few(fresh) or 'nothing'}")
     size_head = SizeHead(len(splits.classes)) if model.size else None
     if size_head is not None:
         size_head.fit(torch.from_numpy(sizes_of(splits.train)))
-    normalised = Normalized(network, *normalization(network, mean, std), size_head).to(
-        memory_format=torch.channels_last
-    )
-    require_fit(normalised, side, model.backbone)
-    return normalised
+    normalized = Normalized(network, *normalization(network, mean, std), size_head)
+    normalized = normalized.to(memory_format=torch.channels_last)
+    require_fit(normalized, side, model.backbone)
+    return normalized
 
 
 def _run_of(weights: Path) -> Path | None:
