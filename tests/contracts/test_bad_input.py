@@ -30,7 +30,7 @@ def test_a_missing_folder(pelagia: Pelagia, model: ModelFile, tmp_path: Path) ->
         pelagia("classify", model.path, tmp_path / "no", "--out", tmp_path / "out"), 2, "there is no file or folder at"
     )
     refused(
-        pelagia("dataset", "import", tmp_path / "no", "--out", tmp_path / "out"), 2, "is not there: name the folder"
+        pelagia("dataset", "import", tmp_path / "no", "--out", tmp_path / "out"), 2, "does not exist: name the folder"
     )
     refused(pelagia("dataset", "show", tmp_path / "no"), 3, "make one with `pelagia dataset import SRC --out")
     refused(pelagia("evaluate", model.path, tmp_path / "no"), 3, "there is no dataset at")

@@ -144,7 +144,7 @@ def test_sigterm_leaves_a_checkpoint_of_that_moment(dataset: Dataset, unbroken: 
     assert said.endswith(f"the run {out} is not finished: run the same command again to resume it\nstopped\n")
     ended = log.read_text().splitlines()[-1]
     assert "ended: Interrupted: interrupted by SIGTERM (epoch 2, batch " in ended
-    assert ended.endswith(f"); a checkpoint is in {out}")
+    assert ended.endswith(f"); a checkpoint was written to {out}")
     assert "resuming after epoch 1 of 3, batch " in end(start(dataset.root, out))
     shutil.copy(unbroken / "config.yaml", out)  # the time between checkpoints may change, and did
     assert_same(out, unbroken)

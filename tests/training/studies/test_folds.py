@@ -234,7 +234,7 @@ def test_the_leak_is_the_same_training_on_a_random_split(run: Path, tmp_path: Pa
     assert config.data.resplit.by == "image"
     assert config.model_copy(update={"data": own.data}) == own
     difference = at_random.headline["macro_f1"] - by_group.headline["macro_f1"]
-    assert f"the macro-F1 on a random split differs by {difference:+.4f}: " in done.stdout
+    assert f"the macro-F1 on the random split differs by {difference:+.4f}: " in done.stdout
     assert f"{by_group.headline['accuracy']:.4f}" in done.stdout
     with pytest.raises(InputError, match="was trained on another split than its dataset's"):
         measure_leak(tmp_path / "random", tmp_path / "again")
