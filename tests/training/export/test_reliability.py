@@ -74,4 +74,4 @@ def test_the_command_shows_the_assessment(pelagia: Pelagia, model: ModelFile, da
         assert words in said
     shown = pelagia("model", "show", model.path).stdout
     assert "calibration error" in shown
-    assert "of images of known classes are below" in shown
+    assert "of images of known classes have a lower score" in shown
