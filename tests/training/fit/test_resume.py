@@ -234,7 +234,9 @@ def test_a_damaged_checkpoint_is_one_line(dataset: Dataset, tmp_path: Path) -> N
     train_until(config(dataset.root), out, 1, 2)
     whole = (out / "checkpoint.safetensors").read_bytes()
     (out / "checkpoint.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"the checkpoint .* is damaged or was written by another version .*: remove the run"):
+    with pytest.raises(
+        InputError, match=r"the checkpoint .* is damaged or was written by another version .*: remove the run"
+    ):
         train(config(dataset.root), out)
 
 

@@ -442,7 +442,7 @@ def test_the_command_shows_the_trials_and_what_to_do_next(
     assert lines[1].split()[0] == str(found.best.number)
     assert lines[-2:] == [
         f"next: pelagia export {out}/trial-{found.best.number} --out whole.onnx",
-        f"or, with another --set: pelagia train {out}/best.yaml --out {out}-best",
+        f"or train its config again with other settings: pelagia train {out}/best.yaml --out {out}-best",
     ]
 
 
