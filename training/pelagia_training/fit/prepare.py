@@ -143,7 +143,7 @@ def first_network(
         mean, std, weights = mean or theirs.mean, std or theirs.std, run / BEST_FILE
     if weights is not None and with_weights:
         fresh = load_weights(network, weights, keep_head=run is None or theirs.taxonomy.names == splits.classes)
-        report(f"loaded the weights of {weights}; not in the file, so random: {first_few(fresh) or 'nothing'}")
+        report(f"loaded the weights of {weights}; initialized at random: {first_few(fresh) or 'nothing'}")
     size_head = SizeHead(len(splits.classes)) if model.size else None
     if size_head is not None:
         size_head.fit(torch.from_numpy(sizes_of(splits.train)))
