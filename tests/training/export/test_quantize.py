@@ -305,7 +305,7 @@ def test_the_command_says_that_half_precision_is_for_a_gpu(
 ) -> None:
     made = pelagia("quantize", model.path, "--calibration", dataset.root, "--out", tmp_path / "half.onnx", "--fp16")
     assert made.returncode == 0, made.stderr
-    assert "for a GPU, not measured here" in made.stdout
+    assert "not measured, because this model is for a GPU" in made.stdout
 
 
 def test_garbage_is_refused_in_one_line(pelagia: Pelagia, model: ModelFile, dataset: Dataset, tmp_path: Path) -> None:
