@@ -7,7 +7,7 @@ This module uses Python's tarfile only to parse headers, and finds the members i
 members: 56,000 per second, this module 54,000 to 62,000; in a compressed tar 33,000, this module 55,000), and needs no
 more memory if its ``members`` are cleared after each member. But it has faults that cannot be fixed from outside: it
 takes an archive that is truncated or damaged between two members for complete; it loops forever on a header with a
-negative size (Python 3.11.7, CVE-2025-8194); and it needs 519 to 1030 MB of memory for a compressed tar of 2 MB whose
+negative size (Python 3.11.7); and it needs 519 to 1030 MB of memory for a compressed tar of 2 MB whose
 header declares a name of 512 MB. The tests compare this module with tarfile, member by member.
 """
 
