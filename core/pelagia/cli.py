@@ -183,9 +183,8 @@ def main() -> None:
     """Entry point of `pelagia`."""
     _signals.clear()
     signal.signal(signal.SIGTERM, _end)
-    if (
-        signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    ):  # otherwise the shell started this process with Ctrl-C ignored
+    # another handler means that the shell started this process with Ctrl-C ignored
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
     try:
         app()

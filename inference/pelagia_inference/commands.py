@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -74,11 +73,20 @@ def classify(
     from pelagia_inference.exports.results import formats_of
     from pelagia_inference.survey import runner
 
-    run = partial(runner.classify, ModelFile.read(model), inputs, out, provider=provider, retry_failed=retry_failed)
-    setting, chosen = Setting(workers, threads, batch), formats_of(formats)
+    file = ModelFile.read(model)
     resume = runner.resume_command(model, inputs, out, formats)
     with show.resume_hint(resume), show.progress_of_run(inputs, quiet, as_json) as progress:
-        result = run(setting=setting, formats=chosen, progress=progress, note=show.warning)
+        result = runner.classify(
+            file,
+            inputs,
+            out,
+            setting=Setting(workers, threads, batch),
+            provider=provider,
+            formats=formats_of(formats),
+            retry_failed=retry_failed,
+            progress=progress,
+            note=show.warning,
+        )
     show.result(result, resume, quiet, as_json)
     if strict and result.failures:
         raise typer.Exit(_SOME_FAILED)

@@ -12,11 +12,9 @@ Images are uint8, N x S x S x 3; logits are float32, N x C.
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +23,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pelagia.errors import DatasetError, Interrupted, TrainingError, first_few
+from pelagia.errors import Interrupted, TrainingError, first_few
 from pelagia.images.preprocess import Image
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.augment import build_augment
-from pelagia_training.data.batches import Batches, TrainingImages, prefetched, sizes_of, targets_of
+from pelagia_training.data.batches import (
+    Batches,
+    TrainingImages,
+    loader_error_in_one_line,
+    prefetched,
+    sizes_of,
+    targets_of,
+)
 from pelagia_training.data.crops import open_crops
 from pelagia_training.data.sampling import build_order
 from pelagia_training.devices import (
@@ -40,15 +45,18 @@ from pelagia_training.devices import (
     memory_kept,
     name_of,
     share_batch_norms,
+    stop_on_sigterm,
 )
 from pelagia_training.environment import changes, environment
 from pelagia_training.figures.metrics import Matrix, metrics_of
 from pelagia_training.fit.checkpoint import RunHistory, RunProgress, load_checkpoint
-from pelagia_training.fit.context import Report, RunContext, Step
+from pelagia_training.fit.console import logged
+from pelagia_training.fit.context import Report, RunContext
 from pelagia_training.fit.learner import Learner, build_learner, seed_everything, warmup_cosine
 from pelagia_training.fit.prepare import (
     Splits,
     first_network,
+    first_state,
     read_splits,
     require_even_batches,
     require_same_dataset,
@@ -62,7 +70,7 @@ from pelagia_training.network.losses import build_loss
 from pelagia_training.network.optim import build_optimizer
 from pelagia_training.runs.folder import CHECKPOINT_FILE, RunState, flat, open_run, write_config, write_state
 from pelagia_training.runs.loggers import open_loggers, require_loggers
-from pelagia_training.runs.logs import training_log, write_metrics
+from pelagia_training.runs.logs import write_metrics
 from pelagia_training.runs.soup import Soup
 
 _READ_EVERY = 10
@@ -96,7 +104,7 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         stack.enter_context(open_run(out, config, resume) if is_first() else nullcontext())
         stack.enter_context(deterministic(fabric))
         stack.enter_context(memory_kept())
-        report = stack.enter_context(_logged(out, report))
+        report = stack.enter_context(logged(out, report))
         run = _prepare(config, out, fabric, report, stack)
         run.logger(run.history.metrics)
         while run.unfinished:
@@ -114,7 +122,7 @@ def _train_epoch(run: RunContext) -> None:
     read_every = 1 if run.learner.fabric.device.type == "cpu" else _READ_EVERY
     batches.start(progress.epoch + 1, progress.batch)
     losses: list[Tensor] = []
-    with _error_in_one_line(), closing(prefetched(run.loader)) as loaded:
+    with loader_error_in_one_line(), closing(prefetched(run.loader)) as loaded:
         for batch in loaded:
             losses.append(train_step(run.learner, run.step, batch))
             progress.batch += 1
@@ -251,7 +259,7 @@ def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, sta
     share_batch_norms(network, fabric)
     loader, batches = _load_batches(config, splits, crops, fabric)
     learner = _build_learner(config, fabric, network, splits, len(batches), report)
-    stop = stack.enter_context(_stop_on_sigterm())
+    stop = stack.enter_context(stop_on_sigterm())
     history = _history(config, out, splits, learner, resuming, report)
     loggers, parameters = config.loggers if is_first() else (), flat(config.model_dump(mode="json"))
     return RunContext(
@@ -367,7 +375,7 @@ def _history(
         done = history.progress
         report(f"resuming after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
     else:
-        history = RunHistory(RunProgress(), _first_state(splits, learner.network, now), [])
+        history = RunHistory(RunProgress(), first_state(splits, learner.network, now), [])
         report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
     learner.fabric.barrier()  # no process writes before all processes have read
     if is_first():
@@ -375,61 +383,3 @@ def _history(
         write_state(out, history.state)
         write_metrics(out, history.metrics)
     return history
-
-
-def _first_state(splits: Splits, network: Normalized, made_with: dict[str, str]) -> RunState:
-    return RunState(
-        dataset=splits.dataset.root.absolute(),
-        dataset_name=splits.dataset.meta.name,
-        fingerprint=splits.dataset.meta.fingerprint,
-        counts={name: splits.dataset.meta.counts[name] for name in splits.classes},
-        taxonomy=splits.taxonomy,
-        mean=network.mean,
-        std=network.std,
-        environment=made_with,
-    )
-
-
-# ---- around the loop
-
-
-@contextmanager
-def _logged(out: Path, report: Report) -> Iterator[Report]:
-    """Yields ``report``, extended to also write `train.log`; only the first process reports."""
-    if not is_first():
-        yield lambda event: None
-        return
-    with training_log(out) as log:
-
-        def both(event: str | Step) -> None:
-            if isinstance(event, str):
-                log(event)
-            elif event.validation is not None:
-                metrics = ", ".join(f"{name} {value:.4f}" for name, value in event.validation.headline.items())
-                log(f"epoch {event.epoch} of {event.epochs}, loss {event.loss:.4f}, validation {metrics}")
-            report(event)
-
-        yield both
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[threading.Event]:
-    """Yields an event that a SIGTERM sets: the run then ends after a batch and writes a checkpoint."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, frame: stop.set())
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _error_in_one_line() -> Iterator[None]:
-    """Raises a loader process's error about an image without the traceback that torch puts before its message."""
-    try:
-        yield
-    except DatasetError as error:
-        raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None

@@ -1,6 +1,6 @@
 """Draws ten kinds of particle as optical density, in any pose.
 
-Invariant: a drawing depends only on the random generator, and it is density, not color: `pelagia.synthetic.survey`, the
+Invariant: a drawing depends only on the random generator, and it is density, not color: `pelagia.synthetic.image`, the
 only caller, decides how an instrument shows it (dark on light, light on dark, gray, tinted, blurred). Shapes are in
 body units.
 """

@@ -12,17 +12,16 @@ import numpy as np
 import pytest
 
 from pelagia.errors import InputError, PelagiaError
+from pelagia.synthetic.image import LENGTH, draw_image
 from pelagia.synthetic.organisms import ORGANISMS
+from pelagia.synthetic.station import Planned
 from pelagia.synthetic.survey import (
     ABUNDANCE,
-    LENGTH,
     STATIONS,
     SURVEY_COLUMNS,
-    Planned,
     SimulatedSurvey,
     _plan,
     _station,
-    draw_image,
     simulate_survey,
     taxonomy_yaml,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
 from pelagia.dataset.schema import Dataset, Record
+from pelagia.errors import DatasetError
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.images.preprocess import Image, PreprocessSpec
 from pelagia.system.cores import thread_pool
@@ -162,6 +163,15 @@ def prefetched(items: Iterable[Item], depth: int = 2) -> Generator[Item, None, N
     finally:
         over.set()
         thread.join()
+
+
+@contextmanager
+def loader_error_in_one_line() -> Iterator[None]:
+    """Raises a loader process's error about an image without the traceback that torch puts before its message."""
+    try:
+        yield
+    except DatasetError as error:
+        raise DatasetError(str(error).rpartition("DatasetError: ")[2].strip()) from None
 
 
 def spread(records: Sequence[Record], most: int) -> list[Record]:

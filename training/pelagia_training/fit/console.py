@@ -1,12 +1,15 @@
-"""The output of `pelagia train`: a progress bar, and one line after each epoch."""
+"""What a training reports: a progress bar and one line per epoch on the terminal, and lines in `train.log`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from pelagia.system import console
-from pelagia_training.fit.context import Step
+from pelagia_training.devices import is_first
+from pelagia_training.fit.context import Report, Step
+from pelagia_training.runs.logs import training_log
 
 
 @contextmanager
@@ -31,3 +34,22 @@ def show_training() -> Iterator[Callable[[str | Step], None]]:
                 )
 
         yield report
+
+
+@contextmanager
+def logged(out: Path, report: Report) -> Iterator[Report]:
+    """Yields ``report``, extended to also write `train.log`; only the first process reports."""
+    if not is_first():
+        yield lambda event: None
+        return
+    with training_log(out) as log:
+
+        def both(event: str | Step) -> None:
+            if isinstance(event, str):
+                log(event)
+            elif event.validation is not None:
+                metrics = ", ".join(f"{name} {value:.4f}" for name, value in event.validation.headline.items())
+                log(f"epoch {event.epoch} of {event.epochs}, loss {event.loss:.4f}, validation {metrics}")
+            report(event)
+
+        yield both

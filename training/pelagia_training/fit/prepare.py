@@ -211,3 +211,17 @@ def require_same_dataset(out: Path, dataset: Dataset) -> bool:
             f"{dataset.root} has {dataset.meta.fingerprint[:12]}. Use that dataset, or choose another --out"
         )
     return (out / CHECKPOINT_FILE).is_file()
+
+
+def first_state(splits: Splits, network: Normalized, made_with: dict[str, str]) -> RunState:
+    """The content of `run.json` before the first epoch."""
+    return RunState(
+        dataset=splits.dataset.root.absolute(),
+        dataset_name=splits.dataset.meta.name,
+        fingerprint=splits.dataset.meta.fingerprint,
+        counts={name: splits.dataset.meta.counts[name] for name in splits.classes},
+        taxonomy=splits.taxonomy,
+        mean=network.mean,
+        std=network.std,
+        environment=made_with,
+    )

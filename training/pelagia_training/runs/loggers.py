@@ -56,13 +56,13 @@ def open_loggers(
             except Exception as error:  # each library raises different errors for its server and login
                 report(f"warning: {name} gets no metrics until the run is resumed: {first_line(error)}")
 
-        def send(figures: Sequence[EpochMetrics]) -> None:
+        def send(metrics: Sequence[EpochMetrics]) -> None:
             for name, log in opened.items():
                 try:
-                    log(figures)
+                    log(metrics)
                 except Exception as error:  # as above
                     report(
-                        f"warning: {name} did not get the metrics of epoch {len(figures)}; it tries again after the "
+                        f"warning: {name} did not get the metrics of epoch {len(metrics)}; it tries again after the "
                         f"next epoch: {first_line(error)}"
                     )
 
@@ -78,8 +78,8 @@ def _tensorboard(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[
     board = SummaryWriter(str(folder / "tensorboard"))
     sent: set[int] = set()
 
-    def log(figures: Sequence[EpochMetrics]) -> None:
-        for one in figures:
+    def log(metrics: Sequence[EpochMetrics]) -> None:
+        for one in metrics:
             if one.epoch not in sent:
                 for name, value in one.scalars.items():
                     board.add_scalar(name, value, one.epoch)
@@ -110,13 +110,13 @@ def _mlflow(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logge
     client.set_terminated(run_id, "RUNNING")
     last = dict.fromkeys(EpochMetrics(0, 0, 0, 0, 0, 0).scalars, 0)
 
-    def log(figures: Sequence[EpochMetrics]) -> None:
+    def log(metrics: Sequence[EpochMetrics]) -> None:
         for name, epoch in last.items():
             sent = epoch or max((metric.step for metric in client.get_metric_history(run_id, name)), default=0)
-            for one in figures:
+            for one in metrics:
                 if one.epoch > sent:
                     client.log_metric(run_id, name, one.scalars[name], step=one.epoch)
-            last[name] = len(figures)
+            last[name] = len(metrics)
 
     try:
         yield log
@@ -138,8 +138,8 @@ def _wandb(folder: Path, run: str, config: Mapping[str, Any]) -> Iterator[Logger
     options = {"config": dict(config), "settings": wandb.Settings(silent=True, console="off")}
     opened = wandb.init(project=PROJECT, name=run, id=sent["id"], resume="allow", dir=str(folder), **options)
 
-    def log(figures: Sequence[EpochMetrics]) -> None:
-        for one in figures[sent["epoch"] :]:
+    def log(metrics: Sequence[EpochMetrics]) -> None:
+        for one in metrics[sent["epoch"] :]:
             opened.log(one.scalars, step=one.epoch)
             sent["epoch"] = one.epoch
             write_text(file, json.dumps(sent) + "\n")

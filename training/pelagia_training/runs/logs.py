@@ -34,10 +34,10 @@ class EpochMetrics:
         return {name.replace("_", "/", 1): value for name, value in asdict(self).items() if name != "epoch"}
 
 
-def write_metrics(folder: Path, figures: Sequence[EpochMetrics]) -> None:
+def write_metrics(folder: Path, metrics: Sequence[EpochMetrics]) -> None:
     """Writes `metrics.csv`."""
     rows = (
-        [epoch, *(f"{value:.6g}" for value in values)] for epoch, *values in (asdict(one).values() for one in figures)
+        [epoch, *(f"{value:.6g}" for value in values)] for epoch, *values in (asdict(one).values() for one in metrics)
     )
     write_table(folder / METRICS_FILE, [column.name for column in fields(EpochMetrics)], rows, guard_formulas=False)
 
