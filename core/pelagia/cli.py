@@ -35,20 +35,20 @@ COMMANDS = {
     ),
     "leak": (
         "pelagia_training.commands:leak",
-        "Measure how much a random split overestimates a model.",
+        "Measure how optimistic a random split is.",
     ),
     "suspects": (
         "pelagia_training.commands:suspects",
-        "List the labels that cross-validation disagrees with, so that people can check them.",
+        "List the labels that are most likely wrong, so that people can check them.",
     ),
     "export": (
         "pelagia_training.commands:export",
-        "Write a run as one ONNX file, and compare it with the trained network.",
+        "Export a run as one ONNX file, if it gives the same predictions as the trained network.",
     ),
-    "evaluate": ("pelagia_training.commands:evaluate", "Measure a model on a split of a dataset, and write a report."),
+    "evaluate": ("pelagia_training.commands:evaluate", "Measure a model on a split of a dataset."),
     "quantize": (
         "pelagia_training.commands:quantize",
-        "Make a smaller, faster model, and measure what it costs in accuracy.",
+        "Make a smaller model, and compare it with the original.",
     ),
     "classify": (
         "pelagia_inference.commands:classify",
@@ -69,27 +69,33 @@ COMMANDS = {
         "show": ("pelagia_labeling.dataset_commands:dataset_show", "Print a dataset's classes, splits and groups."),
         "check": (
             "pelagia_labeling.dataset_commands:dataset_check",
-            "Check a dataset: every file, hash, class and group.",
+            "Check every file, hash, class and group of a dataset.",
         ),
     },
     "studio": {
         "": "Run your own Label Studio on this machine.",
-        "start": ("pelagia_labeling.commands:studio_start", "Start Label Studio and print its address and login."),
+        "start": (
+            "pelagia_labeling.commands:studio_start",
+            "Start Label Studio in the background and print its address and login.",
+        ),
         "stop": ("pelagia_labeling.commands:studio_stop", "Stop the Label Studio that `studio start` started."),
-        "doctor": ("pelagia_labeling.commands:studio_doctor", "Check a Label Studio and say how to fix what is wrong."),
+        "doctor": (
+            "pelagia_labeling.commands:studio_doctor",
+            "Find what is wrong with a Label Studio and print how to fix it.",
+        ),
     },
     "label": {
         "": "Send images to Label Studio, and download the labels as a dataset.",
-        "push": ("pelagia_labeling.commands:label_push", "Send images to a Label Studio project."),
+        "push": ("pelagia_labeling.commands:label_push", "Add images to a Label Studio project."),
         "submit": ("pelagia_labeling.commands:label_submit", "Submit labels that were made elsewhere."),
-        "pull": ("pelagia_labeling.commands:label_pull", "Make a dataset from the labels that people submitted."),
+        "pull": ("pelagia_labeling.commands:label_pull", "Make a dataset of the submitted labels."),
     },
     "model": {
         "": "Show a model, and check that it works on this machine.",
-        "show": ("pelagia_inference.commands:model_show", "Print a model's classes, data, metrics and licence."),
+        "show": ("pelagia_inference.commands:model_show", "Print what is in a model file."),
         "verify": (
             "pelagia_inference.commands:model_verify",
-            "Check that this machine computes the same probabilities as the trained network.",
+            "Check that this machine gives the same predictions as the trained network.",
         ),
     },
     "survey": {

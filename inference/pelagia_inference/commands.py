@@ -158,7 +158,7 @@ def doctor(
 
 
 def model_show(model: ModelPath) -> None:
-    """Print what is in a model file: classes, preprocessing, data, metrics, licence."""
+    """Print what is in a model file: its classes, preprocessing, data, metrics, licence."""
     from pelagia.model.metadata import ModelFile
     from pelagia_inference.machine.describe import class_rows, model_facts
 
@@ -172,7 +172,7 @@ def model_verify(
     model: ModelPath,
     provider: Annotated[str, typer.Option(help="What computes the network: cpu, or a provider of `classify`.")] = "cpu",
 ) -> None:
-    """Classify the reference images in a model file, and compare the results with those of the trained network."""
+    """Check that this machine gives the same predictions as the trained network, on images inside the model file."""
     needs("inference", "model verify")
     from pelagia.model.metadata import ModelFile
     from pelagia_inference.machine.verify import verify

@@ -45,7 +45,7 @@ def dataset_import(
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
 ) -> None:
-    """Make a dataset: every image checked, duplicates found, split by group.
+    """Make a dataset: check every image, find duplicates, split by group.
 
     \b
     pelagia dataset import crops/ --out datasets/crops
@@ -94,7 +94,7 @@ def dataset_correct(dataset: DatasetFolder, review: Review, out: Out) -> None:
 
 
 def dataset_show(dataset: DatasetFolder) -> None:
-    """Print a dataset's classes, splits, groups and what was left out."""
+    """Print a dataset's classes, splits and groups, and what was left out."""
     from pelagia.dataset.schema import Dataset
 
     show_dataset(Dataset.read(dataset))

@@ -1,6 +1,7 @@
 """The pages are true: commands that they show exist, files that they name are there, and nothing is left out."""
 
 import csv
+import inspect
 import os
 import re
 import shlex
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import typer.main
 from cli_fixtures import Pelagia
 from model_fixtures import REPOSITORY
 from pelagia import errors
-from pelagia.cli import app
+from pelagia.cli import COMMANDS, app
 from pelagia.model.metadata import ModelFile
 from pelagia.synthetic.survey import SimulatedSurvey
 from pelagia_labeling.studio.server import find_executable, stop_studio
@@ -92,6 +94,17 @@ def test_every_command_is_documented_and_explains_itself(command: tuple[str, ...
     shown = subprocess.run([sys.executable, "-m", "pelagia.cli", *command, "--help"], capture_output=True, text=True)
     assert shown.returncode == 0
     assert len(shown.stdout.splitlines()) > 5
+
+
+@pytest.mark.parametrize("command", sorted(all_commands()), ids=" ".join)
+def test_the_line_in_the_list_of_commands_begins_the_help_of_the_command(command: tuple[str, ...]) -> None:
+    entry: Any = COMMANDS
+    for word in command:
+        entry = entry[word]
+    target, line = entry
+    module, _, function = target.partition(":")
+    documented = inspect.getdoc(getattr(import_module(module), function)) or ""
+    assert " ".join(documented.split()).startswith(line.rstrip("."))
 
 
 @pytest.mark.parametrize(("page", "line"), sorted(set(shown_commands())))

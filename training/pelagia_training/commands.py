@@ -192,7 +192,7 @@ def leak(
     run: Annotated[Path, typer.Argument(help="A finished run; its dataset must be split by group.")],
     out: Annotated[Path, typer.Option(help="New run folder for the same training on a random split.")],
 ) -> None:
-    """Measure how optimistic a random split is: train a run's config on a random split and compare the metrics."""
+    """Measure how optimistic a random split is: train a run's config on one, and compare the metrics."""
     needs("training", "leak")
     from pelagia_training.fit.console import show_training
     from pelagia_training.studies.leak import measure_leak
@@ -225,7 +225,9 @@ def suspects(
         int | None, typer.Option(min=1, help="Maximum number of images to list; default: estimated from the data.")
     ] = None,
 ) -> None:
-    """List the labels that are most likely wrong according to cross-validation, as a web page and a manifest to push.
+    """List the labels that are most likely wrong, so that people can check them: as a web page and a manifest to push.
+
+    They are the labels that cross-validation disagrees with most.
 
     \b
     pelagia suspects runs/cv --out suspects
@@ -254,7 +256,9 @@ def export(
         typer.Option(help="Average over 1, 2, 4 or 8 mirrored and rotated views; the model is slower by this factor."),
     ] = None,
 ) -> None:
-    """Export a run's best weights as one .onnx file, if ONNX Runtime gives the same predictions as the trainer."""
+    """Export a run as one ONNX file, if it gives the same predictions as the trained network.
+
+    The file holds the weights of the best epoch."""
     needs("training", "export")
     from pelagia_training.export.export import export as run_export
 
@@ -346,7 +350,7 @@ def quantize(
     ] = "test",
     fp16: Annotated[bool, typer.Option("--fp16", help="Half precision for a GPU instead of int8 for a CPU.")] = False,
 ) -> None:
-    """Make a smaller model, and compare its speed and metrics with the original on this machine.
+    """Make a smaller model, and compare it with the original: its metrics, and its speed on this machine.
 
     \b
     pelagia quantize model.onnx --calibration datasets/crops --out model.int8.onnx
