@@ -93,7 +93,7 @@ def label_submit(
     with console.progress_bar("submitting") as update:
         report = submit_csv(connect(url), project, labels, class_column=class_column, progress=update)
     console.say(
-        f"{report.submitted} labels submitted, {report.present} tasks had one, "
+        f"{report.submitted} labels submitted, {report.present} images had a label already, "
         f"{report.unknown} paths are not in the project"
     )
 

@@ -31,10 +31,10 @@ def test_images_become_labels_become_a_model_becomes_predictions_become_prelabel
     half = tmp_path / "survey" / "half.csv"
     lines = survey.truth.read_text().splitlines(keepends=True)
     half.write_text("".join(lines[:1] + lines[1::2]))
-    assert "120 labels submitted, 0 tasks had one, 0 paths are not in the project" in run(
+    assert "120 labels submitted, 0 images had a label already, 0 paths are not in the project" in run(
         "label", "submit", half, *project
     )
-    assert "120 labels submitted, 120 tasks had one" in run("label", "submit", survey.truth, *project)
+    assert "120 labels submitted, 120 images had a label already" in run("label", "submit", survey.truth, *project)
     pulled = run("label", "pull", *project, "--group-column", "station", "--out", tmp_path / "dataset")
     assert "240 images; groups (by station)" in pulled
     dataset = Dataset.read(tmp_path / "dataset")

@@ -163,14 +163,14 @@ def _write(
     licence: str,
 ) -> Dataset:
     """Fetches the labeled images and writes the dataset."""
-    labelled = [(task, consensus) for task, consensus in results if consensus.class_name]
+    labeled = [(task, consensus) for task, consensus in results if consensus.class_name]
     with tempfile.TemporaryDirectory(prefix="pelagia-pull-") as scratch:
-        files = _fetch(connection, [task for task, _ in labelled], Path(scratch))
-        candidates, unusable = _candidates(labelled, files, taxonomy, split.group_column, licence)
+        files = _fetch(connection, [task for task, _ in labeled], Path(scratch))
+        candidates, unusable = _candidates(labeled, files, taxonomy, split.group_column, licence)
         if not candidates:
             counts = ", ".join(f"{count} {reason}" for reason, count in unusable.items())
             raise DatasetError(
-                f"none of the {len(labelled)} labeled images of '{project.title}' can be used ({counts}): "
+                f"none of the {len(labeled)} labeled images of '{project.title}' can be used ({counts}): "
                 "see `pelagia studio doctor`"
             )
         return write_dataset(
@@ -263,12 +263,12 @@ def _download(connection: Connection, task: Task, scratch: Path) -> Path | str:
 
 
 def _candidates(
-    labelled: _Results, files: Sequence[Path | str], taxonomy: Taxonomy, group_column: str | None, licence: str
+    labeled: _Results, files: Sequence[Path | str], taxonomy: Taxonomy, group_column: str | None, licence: str
 ) -> tuple[list[Candidate], Counter[str]]:
     """The candidates for the dataset; and reason -> number of labeled images that cannot be used."""
     candidates = []
     unusable: Counter[str] = Counter()
-    for (task, consensus), file in zip(labelled, files, strict=True):
+    for (task, consensus), file in zip(labeled, files, strict=True):
         if isinstance(file, str):
             unusable[f"image_{file}"] += 1
         elif group_column and not _text(task.data.get(group_column)).strip():

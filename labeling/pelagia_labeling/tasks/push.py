@@ -245,7 +245,7 @@ def _remove_duplicate_tasks(connection: Connection, project: Project, expected: 
     for task in list_tasks(connection, project, whole=True):
         if task.sha256:
             by_image[task.sha256].append((not task.annotations, task.id))
-    redundant = [number for tasks in by_image.values() for unlabelled, number in sorted(tasks)[1:] if unlabelled]
+    redundant = [number for tasks in by_image.values() for unlabeled, number in sorted(tasks)[1:] if unlabeled]
     if redundant:
         with connection.doing(f"removing {len(redundant)} tasks that were imported twice"):
             connection.client.actions.create(
