@@ -1,4 +1,5 @@
 pytest_plugins = [
+    "archive_fixtures",
     "browser_fixtures",
     "cli_fixtures",
     "core_fixtures",
