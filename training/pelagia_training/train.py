@@ -3,7 +3,7 @@
     pelagia train configs/training/tiny_cpu.yaml --set dataset=DATASET --out RUN
     pelagia train configs/training/baseline.yaml --set dataset=DATASET --set train.epochs=20 --out RUN
 
-Only this module reads the config; the other modules get plain values.
+Only this module reads the config of the new run; the modules that it calls get plain values.
 
 Shapes: N is the number of images, S the side of an image in pixels, C the number of classes.
 Images are uint8, N x S x S x 3; logits are float32, N x C.
@@ -74,7 +74,7 @@ from pelagia_training.runs.logs import write_metrics
 from pelagia_training.runs.soup import Soup
 
 _READ_EVERY = 10
-"""On a GPU, the loss is read once per this many batches, because each read synchronizes."""
+"""On a GPU, the number of batches between two reads of the loss: each read makes the CPU wait for the GPU."""
 _DIVERGED = 5.0
 """The loss diverges if its mean is more than this many times the loss of a uniform guess."""
 _DIVERGED_AFTER = 20
@@ -205,7 +205,7 @@ def _require_convergence(run: RunContext) -> None:
 
 
 def _end_epoch(run: RunContext, confusion: Matrix) -> None:
-    """Counts the epoch, then saves its weights, its metrics and, last, a checkpoint."""
+    """Increments the epoch counter, then saves the weights, the metrics and finally a checkpoint."""
     progress, history, metrics = run.progress, run.history, metrics_of(confusion)
     progress.epoch += 1
     progress.epochs_without_gain = 0 if metrics.macro_f1 > progress.best else progress.epochs_without_gain + 1

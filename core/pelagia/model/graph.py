@@ -1,6 +1,7 @@
-"""The part of a MODEL that a worker needs: its graph and its preprocessing. `pelagia.model.metadata` defines the rest.
+"""The part of a model file that a worker process needs: its graph and its preprocessing.
 
-It is quick to import and small to send: a worker process imports this module, but neither the metadata nor pydantic.
+`pelagia.model.metadata` defines the rest. A worker process imports this module, but neither the metadata nor pydantic,
+so it starts sooner.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Reads and writes the metadata of an .onnx file without the onnx package, which a field laptop does not need.
+"""Reads and writes the metadata of an .onnx file without the onnx package, so that a laptop at sea does not need it.
 
-An ONNX file is one protobuf message, ModelProto (onnx/onnx.proto): ``graph`` is field 7 and ``metadata_props``, key and
-value pairs, field 14. GraphProto holds its ``initializer`` tensors in field 5; field 14 of TensorProto
-(``data_location``) shows whether its data are in another file. The protobuf encoding is that of
-protobuf.dev/programming-guides/encoding. Field 14 is repeated, so metadata are added by appending to the file.
+An ONNX file is one protobuf message, ModelProto (onnx/onnx.proto). Its field 7 is ``graph``; its field 14 is
+``metadata_props``, a list of key-value pairs. GraphProto holds its ``initializer`` tensors in field 5; field 14 of
+TensorProto (``data_location``) shows whether its data are in another file. The protobuf encoding is that of
+protobuf.dev/programming-guides/encoding. ``metadata_props`` is a repeated field, so metadata are added by appending to
+the file.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _fields(view: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         elif kind in (_FIXED32, _FIXED64):
             length = 4 if kind == _FIXED32 else 8
         else:
-            raise NotOnnxError(f"wire type {kind} at byte {at}")
+            raise NotOnnxError(f"unsupported wire type {kind} at byte {at}")
         if at + length > len(view):
             raise NotOnnxError(f"a field at byte {at} runs over the end")
         yield tag >> 3, view[at : at + length]
@@ -86,7 +87,7 @@ def _read_varint(view: memoryview, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
-    raise NotOnnxError(f"an unfinished number at byte {at}")
+    raise NotOnnxError(f"a varint at byte {at} is truncated or too long")
 
 
 def _varint(value: int) -> bytes:

@@ -88,7 +88,7 @@ def _crop(tissue: Floats, pigment: Floats, rng: Rng) -> tuple[Floats, Floats]:
 
 
 def _clutter(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> tuple[Floats, Floats]:
-    """Adds other particles, with outlines as (x, y) in pixels: specks, a fiber, the edge of a neighbor."""
+    """Adds specks, a fiber, and the edge of a neighboring organism. Outlines are (x, y) in pixels."""
     height, width = tissue.shape
     mask = np.zeros((height * SUPERSAMPLE, width * SUPERSAMPLE), np.uint8)
     circle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
@@ -116,7 +116,7 @@ def _clutter(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> tup
 
 
 def _expose(tissue: Floats, pigment: Floats, station: Station, rng: Rng) -> Pixels:
-    """Simulates light, lens and sensor: turns density into pixels, dark on light or, in a darkfield, light on dark."""
+    """Simulates light, lens and sensor. Brightfield gives dark on light, darkfield illumination light on dark."""
     instrument, (height, width) = station.instrument, tissue.shape
     light = _illumination(height, width, station, rng)[..., None] * station.background
     contrast = station.contrast * float(np.exp(rng.normal(0, 0.18)))

@@ -1,6 +1,6 @@
 """An EcoTaxa export: ``ecotaxa*.tsv`` tables with the images beside them.
 
-Invariant: the annotator's name is kept, as the annotator of the label; the e-mail address never enters a dataset.
+Invariant: the annotator's name is stored with the label; the annotator's e-mail address never enters a dataset.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def from_ecotaxa(src: Path, tables: Sequence[Path], group_column: str, statuses:
 
     Raises:
         InputError: a table cannot be read, or lacks a column.
-        DatasetError: no object has one of the statuses.
+        DatasetError: no object can be used.
     """
     candidates = []
     left_out: Counter[str] = Counter()
@@ -54,7 +54,10 @@ def from_ecotaxa(src: Path, tables: Sequence[Path], group_column: str, statuses:
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         wanted = " or ".join(sorted(statuses))
-        raise DatasetError(f"no object of {src} has the status {wanted} ({reasons}): name other statuses with --status")
+        raise DatasetError(
+            f"no object of {src} can be used ({reasons or 'its tables have no rows'}): only the status {wanted} is "
+            "taken; name other statuses with --status, and check the columns of the category and the group"
+        )
     return Import(candidates, {"kind": "ecotaxa", "folder": printable(src.name)}, group_column, dict(left_out))
 
 

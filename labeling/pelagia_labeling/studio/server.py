@@ -1,9 +1,10 @@
 """A local Label Studio in the background, ready to use: account, token and document root, all in one folder.
 
 Invariant: all files of the server are in its home folder. ``studio.json`` (mode 0600) holds the address, the account
-and the token; ``data/`` holds the database; ``files/`` holds the images (the document root). Stopping and starting the
-server changes none of them. The server listens only on 127.0.0.1, accepts no sign-ups, and contacts no other server. It
-gets the password and the token through its environment, never through a command line, which `ps` would show to others.
+and the token; ``data/`` holds the database; ``files/`` holds the images (the document root). Account, token, labels and
+images are kept when the server is stopped and started. The server listens only on 127.0.0.1, accepts no
+sign-ups, and contacts no other server. It gets the password and the token through its environment, never through a
+command line, which `ps` would show to others.
 
 A home folder has one server: `start_studio` holds the lock ``start.lock`` until the server responds. This module does
 not need label-studio-sdk.

@@ -1,9 +1,9 @@
 """`pelagia label push`: adds images, and the predictions of a model, to a Label Studio project.
 
 Invariant: a project has one task per image, even if several people push the same image several times. Tasks are
-recognized by the SHA-256 of their image. They are read from the server before a task is added, and counted afterwards,
-because the server may still be completing the import of a push that was killed. So a push can be killed at any moment
-and repeated.
+recognized by the SHA-256 of their image. A push reads the existing tasks and adds the missing ones. Afterwards it
+counts them and removes duplicates, because the server may still complete an import of a push that was killed. So a push
+can be killed at any moment and repeated.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def push(
 def _check_title(title: str) -> str:
     if not SHORTEST_TITLE <= len(title) <= LONGEST_TITLE:
         limits = f"{SHORTEST_TITLE} to {LONGEST_TITLE} characters"
-        raise InputError(f"--project: a project's name has {limits}, and '{title}' has {len(title)}: choose another")
+        raise InputError(f"--project: a name has {limits}, and '{title}' has {len(title)}: choose another name")
     return title
 
 
@@ -168,7 +168,7 @@ def read_prelabels(survey: Path, taxonomy: Taxonomy) -> Prelabels:
         if unknown:
             raise InputError(
                 f"the survey {survey} has classes that the taxonomy '{taxonomy.name}' lacks: {first_few(unknown)}; "
-                "name the taxonomy that its model was trained with"
+                "name the taxonomy that its model was trained with, with --taxonomy"
             )
         version = f"{printable(survey.absolute().name)} {rows.meta['model_sha256'][:12]}"
         labels = {}

@@ -61,10 +61,10 @@ def test_metadata_that_are_not_text_are_refused():
     ("data", "message"),
     [
         (b"\x00\x00\x00\x00", "a field without a number at byte 1"),
-        (b"\x0b", "wire type 3 at byte 1"),
+        (b"\x0b", "unsupported wire type 3 at byte 1"),
         (b"\x0a\x05abc", "a field at byte 2 runs over the end"),
-        (b"\x08" + b"\xff" * 20, "an unfinished number at byte 11"),
-        (b"\x08\x80", "an unfinished number at byte 2"),
+        (b"\x08" + b"\xff" * 20, "a varint at byte 11 is truncated or too long"),
+        (b"\x08\x80", "a varint at byte 2 is truncated or too long"),
         (b"PK\x03\x04 a zip file", "a field at byte 1 runs over the end"),
         (b"\x0a" + b"\xff" * 9 + b"\x01", "a field at byte 11 runs over the end"),
     ],

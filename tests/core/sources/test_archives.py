@@ -64,7 +64,10 @@ def test_an_archive_inside_is_counted_and_not_opened(make):
 
 def test_an_archive_without_images_is_refused(make):
     path = make(("readme.txt", b"x"))
-    assert fault(path) == f"there is no image in {path} (looked for .bmp .jpeg .jpg .png .tif .tiff .webp)"
+    assert (
+        fault(path)
+        == f"there is no image in {path} (looked for .bmp .jpeg .jpg .png .tif .tiff .webp): name another archive"
+    )
 
 
 def test_nothing_is_unpacked_to_the_disk(make, encode, tmp_path):
@@ -131,7 +134,7 @@ def test_an_archive_cut_short_gives_what_is_whole_and_one_failed_row(make, part)
     *whole, last = found
     assert last == path.name
     assert found[last].startswith("damaged: it ")
-    assert found[last].endswith(f"; the {len(whole)} images before the damage were listed")
+    assert found[last].endswith(f"; images listed before the damage: {len(whole)}; download or copy the archive again")
     assert all(found[name] == data[name] for name in whole)
     assert whole == list(data)[: len(whole)]
     assert len(whole) >= int(10 * part) - (5 if path.suffix == ".bz2" else 1)  # bzip2 gives out 900 kB at a time
@@ -149,7 +152,8 @@ def test_a_zip_that_lacks_only_its_end_gives_every_member(make_zip):
     assert outcomes(path) == {
         "a.png": b"1",
         "b.png": b"2",
-        "cast.zip": "damaged: its directory is cut short; the 2 images before the damage were listed",
+        "cast.zip": "damaged: its directory is cut short; images listed before the damage: 2; download or copy "
+        "the archive again",
     }
 
 

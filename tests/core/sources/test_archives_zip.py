@@ -73,7 +73,8 @@ def test_a_damaged_directory_is_one_failed_row_after_what_was_listed(make_zip):
     path.write_bytes(data)
     assert outcomes(path) == {
         "a.png": b"x",
-        "cast.zip": "damaged: its directory is damaged; the 1 images before the damage were listed",
+        "cast.zip": "damaged: its directory is damaged; images listed before the damage: 1; download or copy "
+        "the archive again",
     }
 
 

@@ -197,7 +197,7 @@ def test_two_projects_with_the_same_title_are_an_error(
 def test_a_name_that_label_studio_does_not_take_is_an_input_error(
     connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, name: str
 ) -> None:
-    with pytest.raises(InputError, match="a project's name has 3 to 50 characters"):
+    with pytest.raises(InputError, match="a name has 3 to 50 characters"):
         push(connection, make_images("a.png"), name, taxonomy)
 
 

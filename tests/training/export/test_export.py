@@ -127,7 +127,7 @@ def test_weights_that_are_not_the_runs_are_refused_in_one_line(run: Path, tmp_pa
     else:
         document = json.loads(state.read_text())
         state.write_text(json.dumps({**document, "best_epoch": document["best_epoch"] + 1}))
-    with pytest.raises(InputError, match="train again|run the same command again") as caught:
+    with pytest.raises(InputError, match="train again|resume it with the `pelagia train` command") as caught:
         export(copy, tmp_path / "model.onnx")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "model.onnx").exists()

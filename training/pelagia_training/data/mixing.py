@@ -1,7 +1,7 @@
-"""Mixup and CutMix: both mix the images of a batch with other images of it, and their targets in the same way.
+"""Mixup and CutMix: mix an image with another one of its batch, and mix their targets in the same proportion.
 
-Invariant: the result is computed only from the batch and the seed. The larger share of a mixed image is the image
-itself, so its size, which may be an input of the network, stays correct.
+Invariant: the result is computed only from the batch and the seed. At least half of a mixed image is the original
+image, so the size of the original, which may be an input of the network, remains correct.
 
 The papers: mixup, Zhang et al. 2018 (arXiv 1710.09412); CutMix, Yun et al. 2019 (arXiv 1905.04899).
 """
@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 _ALPHA = 0.8
-"""The parameter of mixup's beta distribution: timm's default. CutMix uses 1, as in the paper."""
+"""The parameter of mixup's beta distribution. CutMix uses 1, as in the paper."""
 
 
 def mix(
     pixels: Tensor, targets: Tensor, *, mixup: float, cutmix: float, seed: tuple[int, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Blends a share ``mixup`` of the images with another image, and pastes a square of one into a share ``cutmix``.
+    """Blends a fraction ``mixup`` of the images with another image, and pastes a square into a fraction ``cutmix``.
 
     Args:
         pixels: the images, uint8, N x S x S x 3.

@@ -29,7 +29,7 @@ class TargetBuilder:
         classes: the number of classes, C.
         smoothing: the share of each target that is spread over all classes, 0..1.
         mixup: the share of images that are blended with another image, 0..1.
-        cutmix: the share of images into which a rectangle of another image is pasted, 0..1.
+        cutmix: the share of images into which a square of another image is pasted, 0..1.
         teachers: the networks that teach; each takes the network inputs and returns logits, N x C.
         weight: the weight of the teachers' mean prediction, 0..1; the label has the remaining weight.
         temperature: the divisor of the teachers' logits.
@@ -78,7 +78,7 @@ def load_teachers(
     long_tail: LongTail,
     takes_sizes: bool,
 ) -> list[nn.Module]:
-    """Loads the trained networks of ``runs`` as teachers. The other arguments describe the network that they teach.
+    """Loads the trained networks of ``runs`` as teachers. The other arguments describe the student.
 
     Args:
         runs: the run folders of the teachers.
@@ -90,7 +90,7 @@ def load_teachers(
         takes_sizes: whether the network takes the size of each crop as input.
 
     Raises:
-        ConfigError: a teacher has other classes or another preprocessing, or was trained on images held out here.
+        ConfigError: a teacher has other classes or another preprocessing, or saw images of this val or test split.
         InputError: a teacher is not a run, or its weights are damaged.
     """
     if not runs:

@@ -55,6 +55,7 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
         ) from None
     if epoch != str(state.best_epoch):
         raise InputError(
-            f"the run {run} was killed while it wrote its best weights: run the same command again to resume it"
+            f"the run {run} was killed while it wrote its best weights: resume it with the `pelagia train` "
+            "command that started it"
         )
     return model.eval()

@@ -25,6 +25,7 @@ from typing import IO, Any
 
 from pelagia.errors import InputError
 from pelagia.images.preprocess import ImageError
+from pelagia.sources.archives import cut_short
 from pelagia.sources.archives.names import Names
 from pelagia.sources.image import (
     MAX_BYTES,
@@ -105,14 +106,12 @@ def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
             raise InputError(
                 f"{archive} is named like a tar archive but is not one: download or copy it again"
             ) from None
-        yield failed(
-            base_name(archive), archive, "damaged", f"{error}; the {found} images before the damage were listed"
-        )
+        yield failed(base_name(archive), archive, "damaged", cut_short(error, found))
         return
     except OSError as error:
-        raise InputError(f"cannot read {archive}: {error.strerror}") from None
+        raise InputError(f"cannot read {archive}: {error.strerror}; check that your account may read it") from None
     if not found:
-        raise InputError(f"there is no image in {archive} (looked for {known_suffixes()})")
+        raise InputError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
 
 
 _NO_TAR = "it is not a tar"

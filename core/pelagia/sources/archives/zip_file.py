@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pelagia.errors import InputError
+from pelagia.sources.archives import cut_short
 from pelagia.sources.archives.names import Names
 from pelagia.sources.archives.zip_format import Broken, Entry, entries, entries_without_directory, find_directory
 from pelagia.sources.image import Kind, SourceImage, Tally, base_name, failed, inside, known_suffixes
@@ -28,14 +29,12 @@ def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
                 found += 1
                 yield SourceImage(name, inside(archive, name), {}, entry)
     except Broken as error:
-        yield failed(
-            base_name(archive), archive, "damaged", f"{error}; the {found} images before the damage were listed"
-        )
+        yield failed(base_name(archive), archive, "damaged", cut_short(error, found))
         return
     except OSError as error:
-        raise InputError(f"cannot read {archive}: {error.strerror}") from None
+        raise InputError(f"cannot read {archive}: {error.strerror}; check that your account may read it") from None
     if not found:
-        raise InputError(f"there is no image in {archive} (looked for {known_suffixes()})")
+        raise InputError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
 
 
 def members(archive: Path) -> Iterator[Entry]:

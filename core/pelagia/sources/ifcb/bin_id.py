@@ -1,7 +1,8 @@
 """Names of IFCB bins. A name holds the instrument and the time, and shows the style of the bin's ``.adc``.
 
-There are two styles, called as in WHOI's libraries: D, such as ``D20220519T124533_IFCB134``, which current instruments
-write, and I, such as ``IFCB5_2012_028_081515`` (instrument, year, day of the year, time), which older ones wrote.
+There are two styles, named as in WHOI's libraries. Current instruments write style D, for example
+``D20220519T124533_IFCB134``. Older instruments wrote style I, for example ``IFCB5_2012_028_081515`` (instrument, year,
+day of the year, time).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ Style = Literal["D", "I"]
 
 @dataclass(frozen=True, slots=True)
 class BinId:
-    """The name of a bin and what it holds.
+    """The name of a bin, split into its parts.
 
     Attributes:
         name: the complete name of the bin.
@@ -34,7 +35,7 @@ class BinId:
     start: datetime | None
 
     def target(self, number: int) -> str:
-        """The name of one image in the IFCB community, such as ``D20220519T124533_IFCB134_00002``."""
+        """The usual name of image ``number`` of the bin, such as ``D20220519T124533_IFCB134_00002``."""
         return f"{self.name}_{number:05d}"
 
 
