@@ -72,6 +72,8 @@ def result(done: SurveyResult, resume_command: str, quiet: bool, as_json: bool) 
     elif not quiet:
         _show_counts(done)
         _show_run(done)
+    for text in done.warnings:
+        warning(text)
     if not done.counts:
         warning("no image could be classified: check that the drive with the images is connected")
     if done.failures:
@@ -93,7 +95,7 @@ def _show_counts(result: SurveyResult) -> None:
 
 
 def _show_run(result: SurveyResult) -> None:
-    from pelagia.sources import LEFT_OUT
+    from pelagia.sources import left_out_text
 
     at = result.progress
     rate = f", {at.rate:.0f} images/s" if at.done else ""
@@ -102,7 +104,7 @@ def _show_run(result: SurveyResult) -> None:
     for reason, count in result.failures.items():
         console.say(f"failed, {reason}: {count}")
     for key, count in result.left_out.items():
-        console.say(f"{count} {LEFT_OUT[key]}")
+        console.say(f"{count} {left_out_text(key)}")
     console.say(f"results: {', '.join(map(str, result.files.values()))}")
 
 

@@ -22,8 +22,8 @@ PACK = {
 }
 
 
-def names(*inputs, tally=None):
-    return [image.path for image in list_images(inputs, tally)]
+def names(*inputs, listing=None):
+    return [image.path for image in list_images(inputs, listing)]
 
 
 def outcomes(path):

@@ -8,9 +8,9 @@ from pelagia.errors import InputError
 from pelagia.sources import list_images
 
 
-def paths(*inputs, tally=None):
+def paths(*inputs, listing=None):
     """The names of the images of the inputs."""
-    return [image.path for image in list_images([Path(one) for one in inputs], tally)]
+    return [image.path for image in list_images([Path(one) for one in inputs], listing)]
 
 
 def fault(*inputs):

@@ -9,7 +9,6 @@ listed with its reason in `dropped.csv`.
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ from pelagia.dataset.schema import (
 from pelagia.dataset.splits import SPLITS, assign_splits
 from pelagia.errors import DatasetError, did_you_mean, first_few
 from pelagia.images.preprocess import ImageError, decode
+from pelagia.sources.image import SourceImage
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import new_folder, printable, sha256_of, slug
 from pelagia.system.tables import write_table
@@ -44,7 +44,7 @@ class Candidate:
     """An image that an importer offers, with its label.
 
     Attributes:
-        file: the encoded image.
+        file: the place of the encoded image: a file, or text such as ``export.zip!/a.png``.
         class_name: the class that it is labeled with.
         source: the origin of the image, such as its path in the imported folder.
         group: the name of its group; all images of a group stay in one split; empty: the image is its own group.
@@ -53,9 +53,10 @@ class Candidate:
         licence: the licence of the image.
         extra: the survey's other columns.
         split: the split that the image must stay in; used only if every candidate has a split.
+        reader: a function that returns the bytes if ``file`` cannot be opened, as in `SourceImage`.
     """
 
-    file: Path
+    file: Path | str
     class_name: str
     source: str
     group: str = ""
@@ -64,6 +65,16 @@ class Candidate:
     licence: str = ""
     extra: dict[str, str] = field(default_factory=dict)
     split: str = ""
+    reader: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
+
+    def read(self) -> bytes:
+        """The encoded image. Raises OSError or ImageError, as `SourceImage.read`."""
+        return SourceImage(self.source, self.file, reader=self.reader).read()
+
+    @property
+    def suffix(self) -> str:
+        """The ending of the image's name, in lower case, such as ``.png``."""
+        return PurePosixPath(str(self.file)).suffix.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +214,7 @@ def _check_images(candidates: Sequence[Candidate], progress: Callable[[int], Non
 
 def _check_image(candidate: Candidate) -> _Checked:
     try:
-        data = candidate.file.read_bytes()
+        data = candidate.read()
         pixels = decode(data)
     except FileNotFoundError:
         return _Checked(candidate, fault="missing: there is no such file")
@@ -269,7 +280,7 @@ def _records(kept: Sequence[_Checked], groups: Sequence[str], splits: Sequence[s
 
 def _path_of(image: _Checked) -> str:
     """A path made from the source, because Label Studio names files by a hash, which people cannot recognize."""
-    suffix = f".{slug(image.candidate.file.suffix.lower())}" if image.candidate.file.suffix else ""
+    suffix = f".{slug(image.candidate.suffix)}" if image.candidate.suffix else ""
     stem = slug(PurePosixPath(image.candidate.source).stem)
     return f"images/{slug(image.candidate.class_name)}/{stem}-{image.sha256[:8]}{suffix}"
 
@@ -278,7 +289,7 @@ def _copy_images(folder: Path, kept: Sequence[_Checked], records: Sequence[Recor
     for image, record in zip(kept, records, strict=True):
         target = folder / record.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(image.candidate.file, target)
+        target.write_bytes(image.candidate.read())
 
 
 def _pairs_table(kept: Sequence[_Checked], pairs: Sequence[NearDuplicates]) -> tuple[Sequence[str], list[list[str]]]:

@@ -18,7 +18,8 @@ from pelagia.errors import InputError
 from pelagia.sources import ecotaxa, folder, ifcb, manifest, parquet, pattern, single
 from pelagia.sources.archives import tar_file, zip_file
 from pelagia.sources.archives.names import archive_stem
-from pelagia.sources.image import IMAGE_SUFFIXES, LEFT_OUT, Kind, SourceImage, Tally, base_name, known_suffixes
+from pelagia.sources.image import IMAGE_SUFFIXES, Kind, SourceImage, base_name, known_suffixes
+from pelagia.sources.listing import LEFT_OUT, Listing, ListingOptions, left_out_text
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
 from pelagia.sources.overlap import Place, is_unpacked, refuse_overlaps
 from pelagia.system.files import printable
@@ -29,8 +30,10 @@ __all__ = [
     "LEFT_OUT",
     "PATH_COLUMN",
     "Kind",
+    "Listing",
+    "ListingOptions",
     "SourceImage",
-    "Tally",
+    "left_out_text",
     "list_images",
     "read_manifest",
 ]
@@ -51,7 +54,7 @@ KINDS: tuple[Kind, ...] = (
 _TABLES = (manifest.KIND, parquet.KIND)
 
 
-def list_images(inputs: Sequence[Path], tally: Tally | None = None) -> Iterator[SourceImage]:
+def list_images(inputs: Sequence[Path], listing: Listing | None = None) -> Iterator[SourceImage]:
     """The images of folders, image files, manifests, archives, IFCB bins, EcoTaxa exports, and patterns for all these.
 
     They come one by one, in an order that depends only on the inputs. Any thread may read them. With several
@@ -59,19 +62,19 @@ def list_images(inputs: Sequence[Path], tally: Tally | None = None) -> Iterator[
     already. Inputs with the same name and inputs that share an image are refused.
 
     Args:
-        tally: counts what is left out on purpose, by a key of `LEFT_OUT`, while the images are listed.
+        listing: holds the options; counts what is left out and collects warnings while the images are listed.
 
     Raises:
         InputError: an input does not exist, has no image, or is not of a known kind; or a manifest is wrong.
     """
-    tally = Tally() if tally is None else tally
+    listing = Listing() if listing is None else listing
     named = [_name(path) for path in _each_bin_once(inputs)]
     if len(named) > 1:
         refuse_overlaps([_place(entry) for entry in named])
         _refuse_same_names([entry.label for entry in named])
     for entry in named:
         prefix = "" if len(named) == 1 or entry.self_named else f"{entry.label}/"
-        for image in _list_one(entry.path, entry.kind, tally):
+        for image in _list_one(entry.path, entry.kind, listing):
             yield replace(image, path=prefix + image.path) if prefix else image
 
 
@@ -118,11 +121,11 @@ def _place(entry: _Input) -> Place:
     return Place(entry.path, (entry.path,), role, entry.kind)
 
 
-def _list_one(path: Path, kind: Kind | None, tally: Tally) -> Iterator[SourceImage]:
+def _list_one(path: Path, kind: Kind | None, listing: Listing) -> Iterator[SourceImage]:
     if kind is not None:
-        yield from kind.images(path, tally)
+        yield from kind.images(path, listing)
     elif pattern.is_pattern(path):
-        yield from _list_pattern(path, tally)
+        yield from _list_pattern(path, listing)
     elif not path.exists():
         raise InputError(f"there is no file or folder at {path}")
     else:
@@ -132,7 +135,7 @@ def _list_one(path: Path, kind: Kind | None, tally: Tally) -> Iterator[SourceIma
         )
 
 
-def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
+def _list_pattern(path: Path, listing: Listing) -> Iterator[SourceImage]:
     """Images of each match, named by their path below the fixed part. Matches of other kinds are skipped."""
     root = pattern.root_of(path)
     found = False
@@ -145,15 +148,15 @@ def _list_pattern(path: Path, tally: Tally) -> Iterator[SourceImage]:
             continue  # ``cruise/*`` means the images, not the images of its manifest again
         if (root / match).is_dir():
             if (root / match).is_symlink():
-                tally["folder_link"] += 1
+                listing.left_out["folder_link"] += 1
                 continue
             listed.add(match)
         elif (stem := archive_stem(match)) in listed and is_unpacked(root / match, kind, root / stem):
-            tally["unpacked"] += 1
+            listing.left_out["unpacked"] += 1
             continue
         below = match.rpartition("/")[0] if kind.self_named else match
         prefix = f"{printable(below)}/" if below else ""
-        for image in kind.images(root / match, tally):
+        for image in kind.images(root / match, listing):
             found = True
             yield replace(image, path=prefix + image.path)
     if not found:

@@ -22,7 +22,8 @@ from pelagia.sources.archives.names import Names, member_name
 from pelagia.sources.archives.zip_file import members
 from pelagia.sources.archives.zip_format import Broken, Directory, find_directory
 from pelagia.sources.archives.zip_index import ZipIndex, open_text
-from pelagia.sources.image import Kind, SourceImage, Tally, failed, image_files, inside, read_at
+from pelagia.sources.image import Kind, SourceImage, failed, image_files, inside, read_at
+from pelagia.sources.listing import Listing
 from pelagia.sources.manifest import lines, opened
 from pelagia.system.files import printable
 
@@ -51,8 +52,8 @@ _TABLE_IN_DIRECTORY = re.compile(rb"ecotaxa[^/\\\0]{0,200}?\.tsv", re.IGNORECASE
 _PIECE = 1 << 16
 
 
-def _folder_images(root: Path, tally: Tally) -> Iterator[SourceImage]:
-    names = Names(Tally())
+def _folder_images(root: Path, listing: Listing) -> Iterator[SourceImage]:
+    names = Names(Listing())
     named: set[str] = set()
     for table in _tables_of(root):
         with opened(table, "EcoTaxa table") as file:
@@ -60,11 +61,11 @@ def _folder_images(root: Path, tally: Tally) -> Iterator[SourceImage]:
                 named.add(os.path.normpath(root / name))
                 yield SourceImage(names.unique(printable(name)), root / name, columns)
     if others := sum(os.path.normpath(path) not in named for path in image_files(root)):
-        tally["not_in_table"] += others
+        listing.left_out["not_in_table"] += others
 
 
-def _zip_images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
-    names = Names(Tally())
+def _zip_images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
+    names = Names(Listing())
     found = tables = 0
     try:
         directory = _directory(archive)
@@ -94,9 +95,9 @@ def _zip_images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
                         found += 1
                         yield SourceImage(path, origin, columns, entry)
         if tables:
-            tally["not_in_table"] += max(0, index.images - found)
+            listing.left_out["not_in_table"] += max(0, index.images - found)
         else:  # the bytes in the directory that looked like the name of a table were not one
-            yield from zip_file.images(archive, tally)
+            yield from zip_file.images(archive, listing)
     except UnicodeDecodeError:
         raise InputError(f"a table in {archive} is not an EcoTaxa table: it is not UTF-8 text") from None
     except (OSError, Broken) as error:

@@ -14,7 +14,8 @@ from pathlib import Path
 from pelagia.errors import InputError
 from pelagia.sources import ifcb
 from pelagia.sources.archives import is_archive_name
-from pelagia.sources.image import Kind, SourceImage, Tally, failed, is_image_name, is_junk, known_suffixes
+from pelagia.sources.image import Kind, SourceImage, failed, is_image_name, is_junk, known_suffixes
+from pelagia.sources.listing import Listing
 from pelagia.system.files import printable
 
 
@@ -30,7 +31,7 @@ class _Level:
     folders: frozenset[str]
 
 
-def images(root: Path, tally: Tally) -> Iterator[SourceImage]:
+def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
     """Images under ``root``. Links to folders, pipes, devices, hidden names and junk are skipped.
 
     A folder below ``root`` that cannot be listed is a failed image.
@@ -39,18 +40,18 @@ def images(root: Path, tally: Tally) -> Iterator[SourceImage]:
         InputError: ``root`` cannot be listed, or has no image.
     """
     found = False
-    for image in _walk(root, tally):
+    for image in _walk(root, listing):
         found = True
         yield image
     if not found:
-        inside = tally["archive_inside"]
+        inside = listing.left_out["archive_inside"]
         hint = f"; it contains {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
         raise InputError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
 
 
-def _walk(root: Path, tally: Tally) -> Iterator[SourceImage]:
+def _walk(root: Path, listing: Listing) -> Iterator[SourceImage]:
     try:
-        levels = [_list(root, "", tally)]
+        levels = [_list(root, "", listing)]
     except OSError as error:
         raise InputError(f"cannot list {root}: {error.strerror}") from None
     while levels:
@@ -62,18 +63,18 @@ def _walk(root: Path, tally: Tally) -> Iterator[SourceImage]:
         relative = level.prefix + name
         if name in level.folders:
             try:
-                levels.append(_list(root / relative, f"{relative}/", tally))
+                levels.append(_list(root / relative, f"{relative}/", listing))
             except OSError as error:  # the other images are still listed
                 why = f"the folder cannot be listed: {error.strerror}"
                 yield failed(printable(relative), root / relative, "unreadable", why)
         elif ifcb.is_bin_file(name):
-            for image in ifcb.images_or_fault(root / relative, tally):
+            for image in ifcb.images_or_fault(root / relative, listing):
                 yield SourceImage(printable(level.prefix) + image.path, image.file, image.columns, image.reader)
         else:
             yield SourceImage(printable(relative), root / relative)
 
 
-def _list(folder: Path, prefix: str, tally: Tally) -> _Level:
+def _list(folder: Path, prefix: str, listing: Listing) -> _Level:
     names: list[str] = []
     folders: set[str] = set()
     with os.scandir(folder) as entries:
@@ -83,23 +84,23 @@ def _list(folder: Path, prefix: str, tally: Tally) -> _Level:
             if entry.is_dir(follow_symlinks=False):
                 folders.add(entry.name)
                 names.append(entry.name)
-            elif _is_wanted(entry, tally):
+            elif _is_wanted(entry, listing):
                 names.append(entry.name)
     names.sort()
     return _Level(prefix, ifcb.one_file_per_bin(names)[::-1], frozenset(folders))
 
 
-def _is_wanted(entry: os.DirEntry[str], tally: Tally) -> bool:
+def _is_wanted(entry: os.DirEntry[str], listing: Listing) -> bool:
     if is_image_name(entry.name):
         return entry.is_symlink() or entry.is_file()
     if ifcb.has_bin_suffix(entry.name) and entry.is_file():
         if ifcb.is_bin_file(entry.name):
             return True
-        tally["bin_without_name"] += 1
+        listing.left_out["bin_without_name"] += 1
     elif is_archive_name(entry.name):
-        tally["archive_inside"] += 1
+        listing.left_out["archive_inside"] += 1
     elif entry.is_symlink() and entry.is_dir():
-        tally["folder_link"] += 1
+        listing.left_out["folder_link"] += 1
     return False
 
 

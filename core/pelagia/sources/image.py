@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pelagia.images.preprocess import ImageError
+from pelagia.sources.listing import Listing
 from pelagia.system.files import printable
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
@@ -21,19 +21,6 @@ _ENDINGS = tuple(IMAGE_SUFFIXES)
 JUNK_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 MAX_BYTES = 1 << 28
 """The largest encoded image, in bytes, also inside an archive: a larger one is ``too_large``."""
-
-Tally = Counter[str]
-"""Key of `LEFT_OUT` -> number of things that were left out of an input."""
-
-LEFT_OUT = {
-    "archive_inside": "archives inside a folder or an archive, not opened",
-    "unpacked": "archives whose unpacked folder is beside them, listed once",
-    "folder_link": "links to folders, not followed",
-    "no_image": "rows of an IFCB .adc without an image",
-    "stitched": "IFCB images that overlap the image before them and were joined to it",
-    "bin_without_name": "IFCB files whose name is not the name of a bin",
-    "not_in_table": "images of an EcoTaxa export that its tables do not name",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +57,14 @@ class Kind:
     Attributes:
         claims: a function that returns whether an input is of this kind.
         images: a function that lists its images one by one, in an order that depends only on the input, and counts in
-            the tally what it leaves out.
+            the `Listing` what it leaves out.
         label: a function that returns the input's name, which comes before the paths of its images if there are several
             inputs.
         self_named: whether the images have unique names already, so that no label comes before them.
     """
 
     claims: Callable[[Path], bool]
-    images: Callable[[Path, Tally], Iterator[SourceImage]]
+    images: Callable[[Path, Listing], Iterator[SourceImage]]
     label: Callable[[Path], str] = lambda path: base_name(path)
     self_named: bool = False
 

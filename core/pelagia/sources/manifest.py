@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import TextIO
 
 from pelagia.errors import InputError, did_you_mean
-from pelagia.sources.image import Kind, SourceImage, Tally, base_name
+from pelagia.sources.image import Kind, SourceImage, base_name
+from pelagia.sources.listing import Listing
 from pelagia.sources.seen import Seen
 
 PATH_COLUMN = "path"
@@ -162,7 +163,7 @@ def folder_name(manifest: Path) -> str:
     return base_name(manifest.parent)
 
 
-def _images(manifest: Path, _: Tally) -> Iterator[SourceImage]:
+def _images(manifest: Path, _: Listing) -> Iterator[SourceImage]:
     return read_manifest(manifest)
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from pelagia.errors import InputError
 from pelagia.images.preprocess import ImageError
 from pelagia.sources.archives.names import archive_stem
-from pelagia.sources.image import Kind, Tally
+from pelagia.sources.image import Kind
+from pelagia.sources.listing import Listing
 from pelagia.sources.pattern import WILD
 
 _Key = tuple[int, int] | str
@@ -157,7 +158,7 @@ def _may_both_match(first: str, second: str) -> bool:
 def is_unpacked(archive: Path, kind: Kind, folder: Path) -> bool:
     """Whether the first image of an archive is in ``folder``, with the same bytes, where unpacking would put it."""
     try:
-        first = next(kind.images(archive, Tally()), None)
+        first = next(kind.images(archive, Listing()), None)
         if first is None:
             return False
         for file in _unpacked_to(archive, folder, first.path):

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from pelagia.errors import InputError, MissingExtra
-from pelagia.sources.image import Kind, SourceImage, Tally
+from pelagia.sources.image import Kind, SourceImage
+from pelagia.sources.listing import Listing
 from pelagia.sources.manifest import PATH_COLUMN, Rows, Table, folder_name, images_of, require_columns
 
 _ROWS = 4096
 
 
-def images(manifest: Path, _: Tally) -> Iterator[SourceImage]:
+def images(manifest: Path, _: Listing) -> Iterator[SourceImage]:
     """The images listed in the column ``path`` of a Parquet table. Paths are relative to the table's folder.
 
     Raises:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pelagia.sources.image import Kind, SourceImage, Tally, is_image_name
+from pelagia.sources.image import Kind, SourceImage, is_image_name
+from pelagia.sources.listing import Listing
 from pelagia.system.files import printable
 
 
-def images(file: Path, _: Tally) -> Iterator[SourceImage]:
+def images(file: Path, _: Listing) -> Iterator[SourceImage]:
     """The image ``file``."""
     yield SourceImage(printable(file.name), file)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pelagia.model.decision import ACCEPTED, DECISIONS, ROLLED_UP, Verdict
 from pelagia.model.metadata import ModelFile
-from pelagia.sources import Tally, list_images
+from pelagia.sources import Listing, left_out_text, list_images
 from pelagia.survey.journal import Survey
 from pelagia_inference.exports.results import CSV, formats_to_write, write_results
 from pelagia_inference.machine.providers import AUTO
@@ -37,7 +37,8 @@ class SurveyResult:
         progress: the final progress of this run.
         counts: number of images of the survey, earlier runs included, by their most likely class.
         failures: number of failed images of the survey, earlier runs included, by reason.
-        left_out: number of things in the inputs that are not images, by a key of `pelagia.sources.LEFT_OUT`.
+        left_out: number of things in the inputs that are not listed as images, by a key of `Listing.left_out`.
+        warnings: what was assumed while the inputs were listed, one sentence each.
         verdicts: number of images of the survey, earlier runs included, by verdict; empty without a decision rule.
     """
 
@@ -47,7 +48,8 @@ class SurveyResult:
     progress: SurveyProgress
     counts: Counter[str]
     failures: Counter[str]
-    left_out: Tally
+    left_out: Counter[str]
+    warnings: tuple[str, ...]
     verdicts: Counter[Verdict]
 
     @property
@@ -123,17 +125,23 @@ def _run(
     formats: Sequence[str],
     log: SurveyLog,
 ) -> SurveyResult:
-    left_out = Tally()
-    images = list_images(plan.inputs, left_out)
+    listing = Listing()
+    images = list_images(plan.inputs, listing)
     decider = plan.model.metadata.decider
     at = writer.write_all(predict_with(pool, images, plan.setting, skip=writer.todo, decider=decider))
     pool.close()  # writing the results needs memory but no worker
     counts, failures = survey.counts_by_class(), survey.counts_by_reason()
     files = write_results(survey, formats)
     reasons = ", ".join(f"{reason} {count}" for reason, count in failures.items()) or "none"
+    for text in listing.warning_texts():
+        log.warning(text)
+    for key, count in listing.left_out.items():
+        log.info(f"{count} {left_out_text(key)}")
     log.info(f"done: {at}; in total {counts.total()} classified, failed: {reasons}")
     verdicts = survey.counts_by_verdict()
-    return SurveyResult(files, plan.provider, plan.setting, at, counts, failures, left_out, verdicts)
+    return SurveyResult(
+        files, plan.provider, plan.setting, at, counts, failures, listing.left_out, listing.warning_texts(), verdicts
+    )
 
 
 def _report_and_log(progress: Callable[[SurveyProgress], None], log: SurveyLog) -> Callable[[SurveyProgress], None]:

@@ -81,7 +81,17 @@ def _candidate(image: SourceImage, class_column: str, group_column: str | None, 
     if group_column and not group:
         return "no_group"  # its real group may be in another split
     source = extra.pop("source") if of_dataset else image.path
-    kept = {name: extra.pop(name) for name in _KEPT_COLUMNS if name in extra}
+    annotators, agreement, licence = (extra.pop(name, "") for name in _KEPT_COLUMNS)
     if of_dataset:
         extra = {name: value for name, value in extra.items() if name not in MANIFEST_COLUMNS}
-    return Candidate(Path(image.file), class_name, source, group=group, extra=survey_columns(extra), **kept)
+    return Candidate(
+        image.file,
+        class_name,
+        source,
+        group=group,
+        annotators=annotators,
+        agreement=agreement,
+        licence=licence,
+        extra=survey_columns(extra),
+        reader=image.reader,
+    )

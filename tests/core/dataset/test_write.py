@@ -246,11 +246,14 @@ def test_an_import_killed_midway_leaves_no_dataset_and_the_next_one_works(tmp_pa
     entries = candidates(*(("a", at) for at in range(20)))
     process = start(
         "import sys, time; from pathlib import Path; from pelagia.dataset import write as writer\n"
-        "copy = writer.shutil.copyfile\n"
-        "def slow(*paths):\n    copy(*paths); print('copied', flush=True); time.sleep(0.2)\n"
-        "writer.shutil.copyfile = slow\n"
+        "class Slow(writer.Candidate):\n"
+        "    reads = 0\n"
+        "    def read(self):\n"
+        "        Slow.reads += 1\n"
+        "        if Slow.reads > 20: print('copied', flush=True); time.sleep(0.2)\n"
+        "        return super().read()\n"
         "files = sorted(Path(sys.argv[1]).glob('in/*.png'))\n"
-        "writer.write_dataset(Path(sys.argv[1]) / 'ds', [writer.Candidate(f, 'a', f.name) for f in files], source={})",
+        "writer.write_dataset(Path(sys.argv[1]) / 'ds', [Slow(f, 'a', f.name) for f in files], source={})",
         tmp_path,
     )
     for _ in range(3):

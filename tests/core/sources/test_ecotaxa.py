@@ -1,13 +1,12 @@
 """EcoTaxa exports: a real one, and small ones as a folder and as a zip."""
 
 import zipfile
-from collections import Counter
 
 import pytest
 
 from pelagia.errors import InputError
 from pelagia.images.preprocess import ImageError, decode
-from pelagia.sources import list_images
+from pelagia.sources import Listing, list_images
 
 HEADER = (
     "img_file_name\tobject_id\tobject_lat\tobject_lon\tobject_date\tobject_time\tobject_depth_min\tobject_depth_max"
@@ -149,11 +148,11 @@ def test_a_zip_may_hold_its_export_in_a_folder(tmp_path):
         archive.writestr("export_42/ecotaxa_42.tsv", f"{HEADER}\n{ROW}\n")
         archive.writestr("export_42/a.jpg", b"x")
         archive.writestr("export_42/other.jpg", b"y")
-    tally = Counter()
-    (image,) = list_images([tmp_path / "export.zip"], tally)
+    listing = Listing()
+    (image,) = list_images([tmp_path / "export.zip"], listing)
     assert (image.path, image.read()) == ("export_42/a.jpg", b"x")
     assert str(image.file) == f"{tmp_path}/export.zip!/export_42/a.jpg"
-    assert tally == {"not_in_table": 1}
+    assert listing.left_out == {"not_in_table": 1}
 
 
 def test_a_damaged_table_in_a_zip_is_refused(tmp_path):

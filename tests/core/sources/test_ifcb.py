@@ -2,7 +2,6 @@
 
 import pickle
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +9,14 @@ import pytest
 
 from pelagia.errors import InputError
 from pelagia.images.preprocess import ImageError, decode
-from pelagia.sources import list_images
+from pelagia.sources import Listing, list_images
 
 SMHI, WHOI = "D20220519T124533_IFCB134", "D20130526T095207_IFCB013"
 STYLE_I = "IFCB5_2012_028_081515"
 
 
-def by_name(*inputs, tally=None):
-    return {image.path: image for image in list_images(inputs, tally)}
+def by_name(*inputs, listing=None):
+    return {image.path: image for image in list_images(inputs, listing)}
 
 
 def grey(image):
@@ -81,9 +80,9 @@ def make_style_d(tmp_path):
 
 @pytest.mark.parametrize(("folder", "name", "images", "empty"), [("smhi", SMHI, 17, 1), ("whoi", WHOI, 19, 99)])
 def test_a_real_bin_gives_its_images_and_counts_the_rows_without(data_root, folder, name, images, empty):
-    tally = Counter()
-    found = by_name(data_root / "ifcb" / folder, tally=tally)
-    assert (len(found), tally) == (images, {"no_image": empty})
+    listing = Listing()
+    found = by_name(data_root / "ifcb" / folder, listing=listing)
+    assert (len(found), listing.left_out) == (images, {"no_image": empty})
     assert all(path.startswith(f"{name}_") for path in found)
 
 
@@ -209,11 +208,11 @@ def test_ifcb5_was_quicker_from_june_2015_on(make_bin):
 
 
 def test_two_images_of_one_trigger_that_overlap_are_stitched(make_bin):
-    tally = Counter()
-    found = by_name(make_bin((3, 10, 20, 6, 5), (3, 13, 22, 6, 5), (4, 10, 20, 6, 5)), tally=tally)
+    listing = Listing()
+    found = by_name(make_bin((3, 10, 20, 6, 5), (3, 13, 22, 6, 5), (4, 10, 20, 6, 5)), listing=listing)
     assert list(found) == [f"{STYLE_I}_00001", f"{STYLE_I}_00003"]
     assert found[f"{STYLE_I}_00001"].columns["stitched_with"] == "2"
-    assert tally == {"stitched": 1}
+    assert listing.left_out == {"stitched": 1}
     # The first (40) from column 0 and row 0, the second (80) from column 3 and row 2, over it; what neither has is the
     # mean of its known neighbours, here worked out by hand below.
     pixels = grey(found[f"{STYLE_I}_00001"])
@@ -397,9 +396,9 @@ def test_a_file_that_is_no_bin_says_what_a_bin_is_called(tmp_path):
 def test_in_a_folder_files_with_other_names_are_counted(tmp_path, put):
     (tmp_path / "renamed.adc").write_text("1,2,3\n")
     put(tmp_path / "a.png")
-    tally = Counter()
-    assert list(by_name(tmp_path, tally=tally)) == ["a.png"]
-    assert tally == {"bin_without_name": 1}
+    listing = Listing()
+    assert list(by_name(tmp_path, listing=listing)) == ["a.png"]
+    assert listing.left_out == {"bin_without_name": 1}
 
 
 def test_a_name_with_an_impossible_date_has_no_date(make_style_d):

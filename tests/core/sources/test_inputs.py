@@ -6,14 +6,13 @@ import subprocess
 import sys
 import tracemalloc
 import zipfile
-from collections import Counter
 
 import pytest
 
 from listing import fault, paths
 from pelagia.errors import InputError, MissingExtra
 from pelagia.images.preprocess import ImageError
-from pelagia.sources import KINDS, LEFT_OUT, list_images
+from pelagia.sources import KINDS, LEFT_OUT, Listing, list_images
 from pelagia.sources.seen import Seen
 
 MEASURE = (
@@ -281,19 +280,19 @@ def test_all_kinds_go_together_and_every_name_is_its_own(tmp_path, put, data_roo
         archive.add(tmp_path / "single.png", "x.png")
     put(tmp_path / "far" / "x.png")
     ours = [tmp_path / name for name in ("crops", "single.png", "st1/manifest.csv", "cast.zip", "cast.tar", "f*/*")]
-    tally = Counter()
+    listing = Listing()
     with pytest.raises(InputError, match="is inside the input"):
-        paths(*ours, tmp_path, tally=tally)
+        paths(*ours, tmp_path, listing=listing)
     found = paths(*ours, data_root / "ifcb" / "smhi" / "D20220519T124533_IFCB134", data_root / "ecotaxa_export")
     assert found[:5] == ["crops/x.png", "single.png", "st1/x.png", "cast.zip/x.png", "cast.tar/x.png"]
     assert found[5] == f"{tmp_path.name}/far/x.png"
     assert len(found) == len(set(found)) == 6 + 17 + 437
 
 
-def test_a_tally_only_has_keys_that_are_explained(data_root):
-    tally = Counter()
-    paths(data_root / "ifcb", tally=tally)
-    assert set(tally) <= set(LEFT_OUT)
+def test_a_listing_only_has_keys_that_are_explained(data_root):
+    listing = Listing()
+    paths(data_root / "ifcb", listing=listing)
+    assert set(listing.left_out) <= set(LEFT_OUT)
 
 
 def test_thousands_of_inputs_are_listed(tmp_path, put):
@@ -325,9 +324,9 @@ def test_images_that_no_table_of_an_export_names_are_counted(tmp_path, put):
     for name in ("a.png", "b.png", "sub/c.png"):
         put(tmp_path / "eco" / name)
     (tmp_path / "eco" / "ecotaxa_1.tsv").write_text("img_file_name\tobject_id\na.png\to1\n")
-    tally = Counter()
-    assert paths(tmp_path / "eco", tally=tally) == ["a.png"]
-    assert tally["not_in_table"] == 2
+    listing = Listing()
+    assert paths(tmp_path / "eco", listing=listing) == ["a.png"]
+    assert listing.left_out["not_in_table"] == 2
 
 
 @pytest.mark.parametrize("others", [("ecotaxa.txt", "m.tsv"), ("notes_ecotaxa.tsv",)], ids=" and ".join)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from listing import fault, paths
-from pelagia.sources import list_images
+from pelagia.sources import Listing, list_images
 
 BIN = "D20220519T124533_IFCB134"
 
@@ -147,14 +147,14 @@ def test_a_pattern_goes_through_folders_and_not_through_files(put):
 
 @pytest.mark.usefixtures("cruise")
 def test_a_pattern_follows_no_link_to_a_folder_and_says_so():
-    tally = Counter()
-    found = [image.file.resolve() for image in list_images([Path("*")], tally)]
-    assert tally["folder_link"] == 2
+    listing = Listing()
+    found = [image.file.resolve() for image in list_images([Path("*")], listing)]
+    assert listing.left_out["folder_link"] == 2
     assert sorted(path.name for path in set(found)) == ["a.png", "a.png", "b.png", "c.png"]
-    tally.clear()
+    listing.left_out.clear()
     os.symlink("st1", "cruise/again")
-    assert len(paths("cruise", tally=tally)) == 3
-    assert tally["folder_link"] == 1
+    assert len(paths("cruise", listing=listing)) == 3
+    assert listing.left_out["folder_link"] == 1
 
 
 # Manifests
@@ -207,10 +207,10 @@ def test_an_archive_of_other_images_may_bear_a_folders_name(cast, put):
 
 
 def test_of_what_a_pattern_matches_an_unpacked_archive_is_taken_once_and_counted(cast):
-    tally = Counter()
-    assert paths("cas*", tally=tally) == ["cast/a.png", "cast/b.png"]
-    assert tally["unpacked"] == 1
-    assert paths("cast.*", tally=tally) == ["cast.zip/a.png", "cast.zip/b.png"]
+    listing = Listing()
+    assert paths("cas*", listing=listing) == ["cast/a.png", "cast/b.png"]
+    assert listing.left_out["unpacked"] == 1
+    assert paths("cast.*", listing=listing) == ["cast.zip/a.png", "cast.zip/b.png"]
 
 
 # No two images share a row

@@ -4,7 +4,6 @@ from collections import Counter
 from pathlib import Path
 
 from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, Verdict
-from pelagia.sources import Tally
 from pelagia_inference.machine.setting import Setting
 from pelagia_inference.survey.progress import SurveyProgress
 from pelagia_inference.survey.runner import SurveyResult, resume_command
@@ -20,7 +19,7 @@ def test_a_result_counts_its_decisions() -> None:
         }
     )
     progress = SurveyProgress(10, 0, 0, 2.0)
-    result = SurveyResult({}, "cpu", Setting(1), progress, Counter(medusa=10), Counter(), Tally(), verdicts)
+    result = SurveyResult({}, "cpu", Setting(1), progress, Counter(medusa=10), Counter(), Counter(), (), verdicts)
     assert result.decisions == {"accepted": 3, "rolled_up": 3, "abstained": 4, "unknown": 0}
     assert result.accepted == {"medusa": 3}
     assert result.rolled_up == [("Animalia", "kingdom", 2), ("Cnidaria", "phylum", 1)]

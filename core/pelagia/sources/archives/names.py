@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from pelagia.sources.image import Tally, is_image_name, is_junk
+from pelagia.sources.image import is_image_name, is_junk
+from pelagia.sources.listing import Listing
 from pelagia.sources.seen import Seen
 from pelagia.system.files import printable
 
@@ -36,8 +37,8 @@ def member_name(name: str) -> str:
 class Names:
     """Gives each image of an archive a unique name. A second ``a.png`` becomes ``a.png#2``, so that none is lost."""
 
-    def __init__(self, tally: Tally) -> None:
-        self._tally = tally
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
         self._seen = Seen()
         self._again: Counter[str] = Counter()
 
@@ -48,7 +49,7 @@ class Names:
             return ""
         if not is_image_name(name):
             if is_archive_name(name):
-                self._tally["archive_inside"] += 1
+                self._listing.left_out["archive_inside"] += 1
             return ""
         return self.unique(name)
 

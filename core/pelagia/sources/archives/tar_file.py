@@ -33,13 +33,13 @@ from pelagia.sources.image import (
     Held,
     Kind,
     SourceImage,
-    Tally,
     base_name,
     failed,
     inside,
     known_suffixes,
     read_at,
 )
+from pelagia.sources.listing import Listing
 
 _BLOCK = tarfile.BLOCKSIZE
 _LONGEST_HEADER = 1 << 20
@@ -82,7 +82,7 @@ class _Member:
     fault: str
 
 
-def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
+def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
     """The images of a tar.
 
     If the archive is truncated, yields its complete members, then one failed image with the reason.
@@ -90,7 +90,7 @@ def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
     Raises:
         InputError: the archive cannot be read, is not a tar, or has no image.
     """
-    names = Names(tally)
+    names = Names(listing)
     found = 0
     try:
         stream = _Stream(archive)

@@ -9,10 +9,11 @@ from pelagia.errors import InputError
 from pelagia.sources.archives import cut_short
 from pelagia.sources.archives.names import Names
 from pelagia.sources.archives.zip_format import Broken, Entry, entries, entries_without_directory, find_directory
-from pelagia.sources.image import Kind, SourceImage, Tally, base_name, failed, inside, known_suffixes
+from pelagia.sources.image import Kind, SourceImage, base_name, failed, inside, known_suffixes
+from pelagia.sources.listing import Listing
 
 
-def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
+def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
     """The images of a zip, in the archive's order.
 
     If the archive is truncated, yields its complete members, then one failed image with the reason.
@@ -20,7 +21,7 @@ def images(archive: Path, tally: Tally) -> Iterator[SourceImage]:
     Raises:
         InputError: the archive cannot be read, is not a zip, or has no image.
     """
-    names = Names(tally)
+    names = Names(listing)
     found = 0
     try:
         for entry in members(archive):

@@ -20,7 +20,8 @@ from pelagia.sources.ifcb.bin_id import BinId, parse_bin_id
 from pelagia.sources.ifcb.hdr import position, read_hdr
 from pelagia.sources.ifcb.stitch import Pixels, overlap, stitch
 from pelagia.sources.ifcb.volume import volume
-from pelagia.sources.image import Kind, SourceImage, Tally, failed, inside, read_at
+from pelagia.sources.image import Kind, SourceImage, failed, inside, read_at
+from pelagia.sources.listing import Listing
 
 SUFFIXES = (".adc", ".hdr", ".roi")
 
@@ -48,7 +49,7 @@ class RoiReader:
         return np.frombuffer(data, np.uint8).reshape(roi.height, roi.width)
 
 
-def images(path: Path, tally: Tally) -> Iterator[SourceImage]:
+def images(path: Path, listing: Listing) -> Iterator[SourceImage]:
     """The images of a bin.
 
     Args:
@@ -71,14 +72,14 @@ def images(path: Path, tally: Tally) -> Iterator[SourceImage]:
     except ImageError as error:
         raise InputError(f"{_with(base, '.adc')} is not an .adc file: {error}") from None
     found = False
-    for image in _images(base, bin_id, adc, tally):
+    for image in _images(base, bin_id, adc, listing):
         found = True
         yield image
     if not found:
         raise InputError(f"the bin {base} has no image: its .adc has {len(adc)} rows without an image")
 
 
-def images_or_fault(path: Path, tally: Tally) -> Iterator[SourceImage]:
+def images_or_fault(path: Path, listing: Listing) -> Iterator[SourceImage]:
     """As `images`, for a bin in a folder: a bin that cannot be read is a failed image, and the bin may be empty."""
     base = _base(path)
     bin_id = parse_bin_id(base.name)
@@ -91,15 +92,15 @@ def images_or_fault(path: Path, tally: Tally) -> Iterator[SourceImage]:
     except ImageError as error:
         yield failed(bin_id.name, base, "damaged", f"the bin's .adc is not an .adc file: {error}")
     else:
-        yield from _images(base, bin_id, adc, tally)
+        yield from _images(base, bin_id, adc, listing)
 
 
-def _images(base: Path, bin_id: BinId, adc: Adc, tally: Tally) -> Iterator[SourceImage]:
+def _images(base: Path, bin_id: BinId, adc: Adc, listing: Listing) -> Iterator[SourceImage]:
     columns = _columns(base, bin_id, adc)
     file = _with(base, ".roi")
-    for roi, second in _pairs(adc, tally) if bin_id.style == "I" else ((roi, None) for roi in adc.rois()):
+    for roi, second in _pairs(adc, listing) if bin_id.style == "I" else ((roi, None) for roi in adc.rois()):
         if roi.is_empty:
-            tally["no_image"] += 1
+            listing.left_out["no_image"] += 1
             continue
         name = bin_id.target(roi.target)
         own = columns | {"target": str(roi.target)}
@@ -107,17 +108,17 @@ def _images(base: Path, bin_id: BinId, adc: Adc, tally: Tally) -> Iterator[Sourc
             yield failed(name, inside(file, name), "damaged", roi.fault, own)
             continue
         if second is not None:
-            tally["stitched"] += 1
+            listing.left_out["stitched"] += 1
             own["stitched_with"] = str(second.target)
         yield SourceImage(name, inside(file, name), own, RoiReader(file, roi, second))
 
 
-def _pairs(adc: Adc, tally: Tally) -> Iterator[tuple[Roi, Roi | None]]:
+def _pairs(adc: Adc, listing: Listing) -> Iterator[tuple[Roi, Roi | None]]:
     """Each image, and the next one if the two are parts of one image; that second image is not listed separately."""
     before: Roi | None = None
     for roi in adc.rois():
         if roi.is_empty:
-            tally["no_image"] += 1
+            listing.left_out["no_image"] += 1
         elif before is None:
             before = roi
         elif overlap(before, roi):
