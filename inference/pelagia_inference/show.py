@@ -72,6 +72,8 @@ def result(done: SurveyResult, resume_command: str, quiet: bool, as_json: bool) 
     elif not quiet:
         _show_counts(done)
         _show_run(done)
+    for text in done.warnings:
+        warning(text)
     if not done.counts:
         warning("no image could be classified: check that the drive with the images is connected")
     if done.failures:

@@ -5,6 +5,8 @@ Invariant: a remark is a fixed text, so a survey counts its images by remark. It
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 PAGES = "the file has several pages or frames; only the first is read"
 LARGER_PAGE = "the file has several pages; the first is read, and a later page is larger"
 SECOND_CHANNEL = "the image has two channels; only the first is read"
@@ -38,3 +40,32 @@ def low_values(most: int) -> str:
     A black image has no remark: no scale would change it.
     """
     return next((text for limit, text in LOW_VALUES.items() if 0 < most <= limit), "")
+
+
+@dataclass
+class RemarkCounts:
+    """Counts images by remark.
+
+    Attributes:
+        counts: remark -> number of images.
+        first: remark -> the name of one image that has it.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, remarks: str, name: str = "", images: int = 1) -> None:
+        """Counts images with the same remarks, one of which is called ``name``."""
+        for remark in remarks.split(JOINED) if remarks else ():
+            self.counts[remark] = self.counts.get(remark, 0) + images
+            self.first.setdefault(remark, name)
+
+    def warnings(self) -> list[str]:
+        """One text for each remark: how many images have it, which is the first, and what to do."""
+        texts = []
+        for remark, count in self.counts.items():
+            text = f"{count} image{'s' if count > 1 else ''}: {remark}"
+            first = f" (the first is {self.first[remark]})" if self.first.get(remark) else ""
+            remedy = f"; {REMEDIES[remark]}" if remark in REMEDIES else ""
+            texts.append(f"{text}{first}{remedy}")
+        return texts

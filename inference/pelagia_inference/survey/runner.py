@@ -39,6 +39,7 @@ class SurveyResult:
         failures: number of failed images of the survey, earlier runs included, by reason.
         left_out: number of things in the inputs that are not images, by a key of `pelagia.sources.LEFT_OUT`.
         verdicts: number of images of the survey, earlier runs included, by verdict; empty without a decision rule.
+        warnings: one text for each remark on images of the survey, earlier runs included.
     """
 
     files: Mapping[str, Path]
@@ -49,6 +50,7 @@ class SurveyResult:
     failures: Counter[str]
     left_out: Tally
     verdicts: Counter[Verdict]
+    warnings: Sequence[str] = ()
 
     @property
     def csv(self) -> Path:
@@ -132,8 +134,11 @@ def _run(
     files = write_results(survey, formats)
     reasons = ", ".join(f"{reason} {count}" for reason, count in failures.items()) or "none"
     log.info(f"done: {at}; in total {counts.total()} classified, failed: {reasons}")
+    warnings = survey.remarks().warnings()
+    for text in warnings:
+        log.warning(text)
     verdicts = survey.counts_by_verdict()
-    return SurveyResult(files, plan.provider, plan.setting, at, counts, failures, left_out, verdicts)
+    return SurveyResult(files, plan.provider, plan.setting, at, counts, failures, left_out, verdicts, warnings)
 
 
 def _report_and_log(progress: Callable[[SurveyProgress], None], log: SurveyLog) -> Callable[[SurveyProgress], None]:
