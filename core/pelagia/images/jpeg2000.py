@@ -36,12 +36,15 @@ def decode(data: bytes) -> tuple[Pixels, str]:
 
 def _checked_stream(data: bytes) -> int:
     """The place of the codestream. Raises ImageError for a palette and for colors that OpenCV does not convert."""
+    supported = True
     for top in boxes(data, 0, len(data)):
         if top.kind == b"jp2h":
             for box in boxes(data, top.start, top.end):
                 method, space = data[box.start : box.start + 1], int.from_bytes(data[box.start + 3 : box.start + 7])
                 if box.kind == b"pclr" or (box.kind == b"colr" and method == b"\1" and space not in (_SRGB, _GRAY)):
-                    raise ImageError("unsupported", "a JPEG 2000 image that is neither sRGB nor gray: save it as PNG")
+                    supported = False
+        if top.kind == b"jp2c" and not supported:
+            raise ImageError("unsupported", "a JPEG 2000 image that is neither sRGB nor gray: save it as PNG")
         if top.kind == b"jp2c":
             return top.start
     raise undecodable()
@@ -54,9 +57,11 @@ def _size(data: bytes, at: int) -> tuple[int, int, tuple[int, int]]:
         raise undecodable()
     right, bottom, left, top = struct.unpack(">4I", header[8:24])
     channels = int.from_bytes(header[40:42])
+    if len(data) < at + 42 + 3 * channels:
+        raise undecodable()
     samples = {data[at + 42 + 3 * number : at + 45 + 3 * number] for number in range(min(channels, 5))}
     sample = samples.pop()
-    bits = sample[0] + 1 if len(sample) == 3 else 0
+    bits = sample[0] + 1
     if samples or channels > 4 or not 8 <= bits <= 16 or sample[1:] != b"\1\1":
         raise ImageError(
             "unsupported",

@@ -73,7 +73,7 @@ def unsupported_type(name: str) -> ImageError:
 
 def built_with(codec: str) -> bool:
     """Whether this OpenCV decodes a format, such as ``AVIF``; its wheels differ between systems and versions."""
-    return re.search(rf"^\s*{codec}:\s+(?!NO\b)", cv2.getBuildInformation(), re.MULTILINE) is not None
+    return re.search(rf"^\s*{codec}:\s+(?!NO\b)\S", cv2.getBuildInformation(), re.MULTILINE) is not None
 
 
 def missing_decoder(codec: str) -> ImageError:

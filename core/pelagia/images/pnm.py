@@ -36,7 +36,7 @@ def decode(data: bytes) -> tuple[Pixels, str]:
     kind = data[1:2]
     read = _bits if kind == b"4" else _binary if kind in b"56" else _text
     pixels, rest = read(data, header)
-    shape = (header.height, header.width, header.channels)
+    shape = (header.height, header.width, 3)[: 3 if header.channels == 3 else 2]
     remarks = [PAGES] if rest.lstrip()[:2] in STARTS else []
     most = int(pixels.max())
     if most > header.white:
@@ -44,7 +44,7 @@ def decode(data: bytes) -> tuple[Pixels, str]:
     if header.white == 65535 and (low := low_values(most)):
         remarks.append(low)
     shaped = _to_eight_bits(pixels.reshape(shape).astype(np.uint8 if header.white < 256 else np.uint16), header.white)
-    return (shaped if header.channels == 3 else rgb(shaped[..., 0])), JOINED.join(remarks)
+    return (shaped if header.channels == 3 else rgb(shaped)), JOINED.join(remarks)
 
 
 def _header(data: bytes) -> _Header:
@@ -85,7 +85,7 @@ def _text(data: bytes, header: _Header) -> tuple[NDArray[Any], bytes]:
         _require(len(digits) == count and int(digits.max()) <= 1)
         return 1 - digits, b""
     _require(re.fullmatch(rb"[\d\s]*", text) is not None)
-    numbers = np.fromstring(text, np.int64, count, sep=" ")
+    numbers = np.fromstring(text, np.int64, sep=" ")[:count]
     _require(len(numbers) == count)
     return numbers, b""
 
