@@ -1,4 +1,4 @@
-"""Decodes an image of each kind of `tests/support/image_kinds.py`, and counts the right, refused and wrong pictures.
+"""Decodes an image of each kind of `tests/support/encoders/image_kinds.py`, and counts the right, refused and wrong pictures.
 
     .venv/bin/python -m tests.fuzz.compare_decoders
 
@@ -17,7 +17,7 @@ import numpy as np
 import pelagia  # noqa: F401 - before OpenCV, whose messages it turns off
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
-from image_kinds import FAMILIES, Made
+from encoders.image_kinds import FAMILIES, Made
 from pelagia.images.preprocess import ImageError, decode
 
 

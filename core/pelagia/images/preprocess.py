@@ -17,11 +17,12 @@ import numpy as np
 from annotated_types import Interval
 from numpy.typing import NDArray
 
-from pelagia.images import formats, jpeg, png
+from pelagia.images import formats
 from pelagia.images.error import REASONS as REASONS
 from pelagia.images.error import ImageError as ImageError
 from pelagia.images.error import require_few_pixels, undecodable
-from pelagia.images.opencv import eight_bits, image_error, imdecode, rgb
+from pelagia.images.formats import jpeg, png
+from pelagia.images.formats.opencv import eight_bits, image_error, imdecode, rgb
 
 DECODER_VERSION = 2
 """Increase it if an image is decoded or fitted to other pixels than before. It is part of the crop cache's key."""

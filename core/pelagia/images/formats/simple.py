@@ -7,7 +7,7 @@ import struct
 import numpy as np
 
 from pelagia.images.error import ImageError, require_few_pixels, undecodable
-from pelagia.images.opencv import COLOR, Pixels, built_with, eight_bits, imdecode, missing_decoder, rgb
+from pelagia.images.formats.opencv import COLOR, Pixels, built_with, eight_bits, imdecode, missing_decoder, rgb
 from pelagia.images.remarks import PAGES
 
 _EXTENSION, _IMAGE, _TRAILER, _CONTROL = 0x21, 0x2C, 0x3B, 0xF9

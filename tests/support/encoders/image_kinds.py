@@ -18,7 +18,7 @@ import numpy as np
 import tifffile
 from PIL import Image, ImageOps
 
-from tiff_writer import (
+from encoders.tiff_writer import (
     BLACK_IS_ZERO,
     CMYK,
     DEFLATE,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from encoders.tiff_writer import BLACK_IS_ZERO, CMYK, RGB, WHITE_IS_ZERO, Page, tiff
 from pelagia.images.preprocess import ImageError, decode, decode_with_remark
 from pelagia.images.remarks import LARGER_PAGE, LOW_VALUES, PAGES, SECOND_CHANNEL, WRONG_MAXIMUM
-from tiff_writer import BLACK_IS_ZERO, CMYK, RGB, WHITE_IS_ZERO, Page, tiff
 
 GRAY = np.linspace(27, 214, 60 * 80).reshape(60, 80, 1).round().astype(np.uint8)
 TWELVE = (GRAY / 255 * 4095).round().astype(np.uint16)

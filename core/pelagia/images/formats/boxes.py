@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pelagia.images.error import ImageError, undecodable
-from pelagia.images.opencv import COLOR, Pixels, built_with, eight_bits, imdecode, missing_decoder, rgb
+from pelagia.images.formats.opencv import COLOR, Pixels, built_with, eight_bits, imdecode, missing_decoder, rgb
 from pelagia.images.remarks import PAGES
 
 _HEIC = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})

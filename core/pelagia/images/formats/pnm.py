@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.images.error import ImageError, require_few_pixels
-from pelagia.images.opencv import Pixels, eight_bits, rgb
+from pelagia.images.formats.opencv import Pixels, eight_bits, rgb
 from pelagia.images.remarks import JOINED, PAGES, low_values
 
 STARTS = tuple(b"P%d" % number for number in range(1, 7))

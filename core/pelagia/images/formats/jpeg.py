@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from pelagia.images.error import ImageError, require_few_pixels
-from pelagia.images.opencv import imdecode, silent_stderr
+from pelagia.images.formats.opencv import imdecode, silent_stderr
 from pelagia.images.remarks import NO_END
 
 START = b"\xff\xd8"

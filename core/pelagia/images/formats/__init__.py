@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pelagia.images import boxes, jpeg2000, pnm, simple, tiff
 from pelagia.images.error import ImageError, require_few_pixels, undecodable
-from pelagia.images.opencv import Pixels
+from pelagia.images.formats import boxes, jpeg2000, pnm, simple, tiff
+from pelagia.images.formats.opencv import Pixels
 
 
 class Found(NamedTuple):

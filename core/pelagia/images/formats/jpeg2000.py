@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import struct
 
-from pelagia.images.boxes import boxes
 from pelagia.images.error import ImageError, require_few_pixels, undecodable
-from pelagia.images.opencv import COLOR, Pixels, eight_bits, imdecode, rgb
+from pelagia.images.formats.boxes import boxes
+from pelagia.images.formats.opencv import COLOR, Pixels, eight_bits, imdecode, rgb
 from pelagia.images.remarks import low_values
 
 FILE_START = b"\0\0\0\x0cjP  \r\n\x87\n"

@@ -2,7 +2,7 @@
 
 Invariant: only kinds of pages that OpenCV decodes right are given to it. Where it does not, the page is described to it
 in other words: a channel of its own, a palette of grays, an alpha channel that does not count. The other kinds are
-refused with what they are. `tests/core/images/test_combinations.py` compares the kinds with other decoders.
+refused with what they are. `tests/core/images/formats/test_combinations.py` compares the kinds with other decoders.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.images.error import ImageError, require_few_pixels, undecodable
-from pelagia.images.opencv import COLOR, GRAY, Pixels, eight_bits, imdecode, rgb, unsupported_type
+from pelagia.images.formats.opencv import COLOR, GRAY, Pixels, eight_bits, imdecode, rgb, unsupported_type
+from pelagia.images.formats.tiff_tags import DESCRIPTION, STARTS, Directory, Tiff
 from pelagia.images.remarks import JOINED, LARGER_PAGE, PAGES, SECOND_CHANNEL, WRONG_MAXIMUM, low_values
-from pelagia.images.tiff_tags import DESCRIPTION, STARTS, Directory, Tiff
 
 __all__ = ["STARTS", "decode"]
 

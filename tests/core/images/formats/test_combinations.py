@@ -2,7 +2,7 @@
 
 import pytest
 
-from image_kinds import FAMILIES, Made
+from encoders.image_kinds import FAMILIES, Made
 from pelagia.images.preprocess import ImageError, decode
 from tests.fuzz.compare_decoders import compare
 

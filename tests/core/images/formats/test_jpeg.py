@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_kinds import samples
+from encoders.image_kinds import samples
 from pelagia.images.preprocess import ImageError, PreprocessSpec, decode, decode_with_remark, load_sized
 from pelagia.images.remarks import NO_END
 

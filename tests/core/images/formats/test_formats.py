@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from image_kinds import HEIGHT, WIDTH, by_pillow, chunk, png, samples
-from pelagia.images import opencv
+from encoders.image_kinds import HEIGHT, WIDTH, by_pillow, chunk, png, samples
+from pelagia.images.formats import opencv
 from pelagia.images.preprocess import ImageError, decode, decode_with_remark
 from pelagia.images.remarks import LOW_VALUES, PAGES
 
