@@ -1,4 +1,4 @@
-"""Decodes an image of each kind of `tests/support/encoders/image_kinds.py`, and counts the right, refused and wrong pictures.
+"""Decodes an image of each kind of `tests/support/encoders/image_kinds.py`, and counts right and wrong pictures.
 
     .venv/bin/python -m tests.fuzz.compare_decoders
 

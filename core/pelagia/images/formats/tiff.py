@@ -104,7 +104,7 @@ class _Kind(NamedTuple):
     """How a page is decoded.
 
     Attributes:
-        changes: other values of tags, as `Directory.alone` takes them.
+        changes: other values of tags, as `Directory.as_first` takes them.
         planes: the number of channels that are decoded one by one; 0: all together.
         inverted: whether 0 is white, and OpenCV does not know it.
         bits: of a sample.
@@ -230,7 +230,7 @@ def _gray_palette(inverted: bool) -> dict[int, tuple[int, ...]]:
 
 
 def _whole(page: Directory, kind: _Kind) -> NDArray[Any]:
-    return _decoded(page.alone(kind.changes), COLOR)
+    return _decoded(page.as_first(kind.changes), COLOR)
 
 
 def _by_planes(page: Directory, kind: _Kind) -> NDArray[Any]:
@@ -246,7 +246,7 @@ def _by_planes(page: Directory, kind: _Kind) -> NDArray[Any]:
     planes = []
     for start in range(0, kind.planes * count, count):
         place = {tag: chunk[start : start + count] for tag, chunk in zip(tags, chunks, strict=True)}
-        planes.append(_decoded(page.alone({**single, **place}), GRAY))
+        planes.append(_decoded(page.as_first({**single, **place}), GRAY))
     return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)
 
 

@@ -23,7 +23,7 @@ SUBFILE, OLD_SUBFILE, DESCRIPTION, SUB_DIRECTORIES = 254, 255, 270, 330
 _OLD_REDUCED = 2
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Tiff:
     """A TIFF as its header describes it: the bytes, their order in `struct`'s notation, and whether it is a BigTIFF."""
 
@@ -42,9 +42,14 @@ class Tiff:
         except (struct.error, OverflowError):
             raise undecodable() from None
 
+    @property
+    def first(self) -> int:
+        """The place of the first directory; 0 if there is none."""
+        return self.unpack("Q", 8)[0] if self.big else self.unpack("I", 4)[0]
+
     def directories(self) -> Iterator[Directory]:
         """The first directories of the file, each once. The first one must be whole, the others end at a fault."""
-        at, seen = self.unpack("Q", 8)[0] if self.big else self.unpack("I", 4)[0], set[int]()
+        at, seen = self.first, set[int]()
         while at and at not in seen and len(seen) < _MOST_PAGES:
             seen.add(at)
             try:
@@ -64,16 +69,16 @@ class Tiff:
         start, size = (at + 8, 20) if self.big else (at + 2, 12)
         if start + count * size > len(self.data):
             raise undecodable()
-        entries: dict[int, int] = {}
-        for place in range(start, start + count * size, size):
-            entries.setdefault(self.unpack("H", place)[0], place)
+        block = self.data[start : start + count * size]
+        tags = struct.iter_unpack(f"{self.order}H{size - 2}x", block)
+        entries = {tag: start + size * number for number, (tag,) in reversed(list(enumerate(tags)))}
         end = start + count * size
         code = "Q" if self.big else "I"
         following = self.unpack(code, end)[0] if end + struct.calcsize(code) <= len(self.data) else 0
         return Directory(self, at, entries, following)
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Directory:
     """A directory: the tags of one page.
 
@@ -88,16 +93,18 @@ class Directory:
     entries: Mapping[int, int]
     following: int
 
-    def numbers(self, tag: int, default: Sequence[int] = ()) -> tuple[int, ...]:
+    def numbers(self, tag: int, default: tuple[int, ...] = ()) -> tuple[int, ...]:
         """The integers of a tag; ``default`` if it is missing or holds none."""
+        if tag not in self.entries:
+            return default
         kind, count, place = self._value(tag)
         if kind not in _CODES or not 0 < count <= _MOST_VALUES:
-            return tuple(default)
+            return default
         return self.tiff.unpack(f"{count}{_CODES[kind]}", place)
 
     def number(self, tag: int, default: int) -> int:
         """The first integer of a tag."""
-        return next(iter(self.numbers(tag)), default)
+        return self.numbers(tag, (default,))[0] if tag in self.entries else default
 
     def text(self, tag: int) -> bytes:
         """The text of a tag; empty if it has none."""
@@ -131,16 +138,17 @@ class Directory:
         for at in self.numbers(SUB_DIRECTORIES)[:_MOST_PAGES]:
             yield self.tiff.directory(at)
 
-    def alone(self, changes: Mapping[int, Sequence[int]] | None = None) -> bytes:
-        """The file with this directory as its only one, and with other values of some tags.
+    def as_first(self, changes: Mapping[int, Sequence[int]] | None = None) -> bytes:
+        """The file with this directory as its first one, and with other values of some tags.
 
         Args:
             changes: tag -> its integers below 2**32; no integers: the tag is left out.
         """
         tiff = self.tiff
+        if not changes and self.at == tiff.first:
+            return tiff.data  # the decoder reads the first directory only
         if not changes:
-            at = self.at
-            tail = b""
+            at, tail = self.at, b""
         else:
             at = len(tiff.data) + len(tiff.data) % 2
             tail = bytes(len(tiff.data) % 2) + self._rewritten(at, changes)
