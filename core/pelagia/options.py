@@ -55,6 +55,7 @@ def show_dataset(dataset: Dataset) -> None:
     """Prints the classes, splits and groups of a dataset, and warnings about them."""
     from pelagia.dataset.check import split_warnings
     from pelagia.dataset.splits import SPLITS
+    from pelagia.images.remarks import RemarkCounts
 
     meta = dataset.meta
     console.table(
@@ -69,6 +70,8 @@ def show_dataset(dataset: Dataset) -> None:
         console.say(f"near-duplicate pairs across two groups: {meta.split.near_duplicates}; these groups were joined")
     for reason, count in meta.left_out.items():
         console.say(f"left out, {reason}: {count}")
+    for warning in RemarkCounts(meta.remarks).warnings():
+        console.note(f"warning: {warning}")
     for warning in split_warnings(dataset.records):
         console.note(f"warning: {warning}")
     if meta.split.group_column is None:

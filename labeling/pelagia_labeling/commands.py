@@ -73,6 +73,8 @@ def label_push(
         report = push(connect(url), src, project, classes, predictions=predictions, progress=update)
     for path, reason in report.bad:
         console.note(f"left out: {path}: {reason}")
+    for text in report.warnings:
+        console.note(f"warning: {text}")
     console.say(f"{report.added} images added, {report.present} were there already, {len(report.bad)} cannot be used")
     if predictions:
         console.say(f"{report.predictions_added} predictions attached")

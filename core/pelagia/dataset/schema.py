@@ -74,6 +74,7 @@ class DatasetMeta(Strict):
     images: int
     counts: dict[str, dict[str, int]]
     left_out: dict[str, int] = Field(default={})
+    remarks: dict[str, int] = Field(default={}, description="remark on images that were taken -> number of images")
     taxonomy: Taxonomy
 
 

@@ -30,7 +30,8 @@ from pelagia.dataset.schema import (
 )
 from pelagia.dataset.splits import SPLITS, assign_splits
 from pelagia.errors import DatasetError, did_you_mean, first_few
-from pelagia.images.preprocess import ImageError, decode
+from pelagia.images.preprocess import ImageError, decode_with_remark
+from pelagia.images.remarks import RemarkCounts
 from pelagia.sources.image import SourceImage
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import new_folder, printable, sha256_of, slug
@@ -87,6 +88,7 @@ class _Checked:
     height: int = 0
     signature: bytes = b""
     fault: str = ""
+    remark: str = ""
 
     @property
     def group(self) -> str:
@@ -131,7 +133,7 @@ def write_dataset(
         records, split, pairs = _assign(kept, split or SplitMeta())
         _copy_images(folder, kept, records)
         counts = Counter(left_out or {}) + Counter(reason for _, reason, _ in dropped)
-        write_tables(folder, _meta(name, source, split, records, counts, taxonomy), records)
+        write_tables(folder, _meta(name, source, split, records, counts, _remarks(kept), taxonomy), records)
         if dropped:
             write_table(folder / DROPPED_FILE, ("source", "reason", "detail"), dropped)
         if pairs:
@@ -155,6 +157,7 @@ def _meta(
     split: SplitMeta,
     records: Sequence[Record],
     left_out: Mapping[str, int],
+    remarks: Mapping[str, int],
     taxonomy: Taxonomy,
 ) -> DatasetMeta:
     return DatasetMeta(
@@ -167,8 +170,16 @@ def _meta(
         images=len(records),
         counts=class_counts(records, taxonomy.names),
         left_out=dict(sorted(left_out.items())),
+        remarks=dict(remarks),
         taxonomy=taxonomy,
     )
+
+
+def _remarks(kept: Sequence[_Checked]) -> Mapping[str, int]:
+    found = RemarkCounts()
+    for image in kept:
+        found.add(image.remark)
+    return found.counts
 
 
 def _pairs_across_groups(kept: Sequence[_Checked]) -> list[NearDuplicates]:
@@ -215,15 +226,15 @@ def _check_images(candidates: Sequence[Candidate], progress: Callable[[int], Non
 def _check_image(candidate: Candidate) -> _Checked:
     try:
         data = candidate.read()
-        pixels = decode(data)
+        decoded = decode_with_remark(data)
     except FileNotFoundError:
         return _Checked(candidate, fault="missing: there is no such file")
     except OSError as error:
         return _Checked(candidate, fault=f"unreadable: {error.strerror}")
     except ImageError as error:
         return _Checked(candidate, fault=f"{error.reason}: {error}")
-    height, width = pixels.shape[:2]
-    return _Checked(candidate, sha256_of(data), width, height, signature_of(pixels))
+    height, width = decoded.sides
+    return _Checked(candidate, sha256_of(data), width, height, signature_of(decoded.pixels), remark=decoded.remark)
 
 
 def _remove_duplicates(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], list[Dropped]]:

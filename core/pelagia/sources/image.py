@@ -6,6 +6,7 @@ encoded bytes for `pelagia.images.preprocess.decode`, or raises OSError or Image
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,11 @@ from pelagia.images.preprocess import ImageError
 from pelagia.sources.listing import Listing
 from pelagia.system.files import printable
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pbm", ".pgm", ".ppm", ".pnm"}
+    | {".jp2", ".j2k", ".avif", ".heic", ".heif"}
+)
+"""The endings of images. A HEIC becomes a failed row that says what to do. The decoder goes by the content alone."""
 _ENDINGS = tuple(IMAGE_SUFFIXES)
 JUNK_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 MAX_BYTES = 1 << 28
@@ -110,18 +115,31 @@ def read_file(path: Path | str) -> bytes:
     if found.st_size > MAX_BYTES:
         raise ImageError("too_large", f"{found.st_size} bytes; the limit is {MAX_BYTES}")
     with open(path, "rb", buffering=0) as file:
-        return file.read()
+        data = file.read()
+    if len(data) < found.st_size:  # a network drive that ended the file early: another run may read it
+        raise OSError(errno.EIO, f"only {len(data)} of {found.st_size} bytes could be read")
+    return data
 
 
 def read_at(path: Path, offset: int, size: int) -> bytes:
-    """At most ``size`` bytes of a file from ``offset``. It opens the file itself, so any thread may call it.
+    """``size`` bytes of a file from ``offset``, fewer only at its end. It opens the file, so any thread may call it.
+
+    A read of a network drive or of a FUSE file system may return fewer bytes than there are, so it is repeated.
 
     Raises:
         OSError: the file cannot be read.
     """
     with open(path, "rb", buffering=0) as file:
         file.seek(offset)
-        return file.read(size)
+        data = file.read(size)
+        if len(data) in (0, size):
+            return data
+        parts = [data]
+        missing = size - len(data)
+        while missing and (data := file.read(missing)):
+            parts.append(data)
+            missing -= len(data)
+        return b"".join(parts)
 
 
 def inside(container: Path, member: str) -> str:

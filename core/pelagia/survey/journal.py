@@ -33,6 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.errors import SurveyError
+from pelagia.images.remarks import RemarkCounts
 from pelagia.model.decision import NO_VERDICT, Verdict
 from pelagia.survey.columns import ResultColumns
 from pelagia.system.files import printable
@@ -77,7 +78,7 @@ class Prediction:
         path: the name of the image in the survey.
         file: the absolute path of its file; bytes that are not UTF-8 are escaped.
         reason: the reason why it failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
-        message: the reason in words.
+        message: the reason in words; if it did not fail, the remarks on it (`pelagia.images.remarks`), mostly empty.
         sha256: the SHA-256 of its bytes, 64 hex digits; empty if they could not be read.
         probabilities: float32, one for each class, summing to 1; None if it failed.
         unknown: the out-of-distribution score: the higher, the less the image is like the training images; None if the
@@ -298,6 +299,14 @@ class Survey:
         """Number of failed images by reason."""
         query = "SELECT reason, COUNT(*) FROM images WHERE status = 'failed' GROUP BY reason"
         return Counter(dict(self._select(query)))
+
+    def remarks(self) -> RemarkCounts:
+        """The remarks on the images that were classified."""
+        counts = RemarkCounts()
+        query = "SELECT message, MIN(path), COUNT(*) FROM images WHERE status = 'ok' AND message != '' GROUP BY message"
+        for message, first, images in self._select(query):
+            counts.add(message, first, images)
+        return counts
 
     def _select(self, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
         try:

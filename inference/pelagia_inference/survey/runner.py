@@ -38,8 +38,9 @@ class SurveyResult:
         counts: number of images of the survey, earlier runs included, by their most likely class.
         failures: number of failed images of the survey, earlier runs included, by reason.
         left_out: number of things in the inputs that are not listed as images, by a key of `Listing.left_out`.
-        warnings: what was assumed while the inputs were listed, one sentence each.
         verdicts: number of images of the survey, earlier runs included, by verdict; empty without a decision rule.
+        warnings: what was assumed while the inputs were listed, and the remarks on images of the survey, earlier runs
+            included, one sentence each.
     """
 
     files: Mapping[str, Path]
@@ -49,8 +50,8 @@ class SurveyResult:
     counts: Counter[str]
     failures: Counter[str]
     left_out: Counter[str]
-    warnings: tuple[str, ...]
     verdicts: Counter[Verdict]
+    warnings: Sequence[str] = ()
 
     @property
     def csv(self) -> Path:
@@ -133,15 +134,14 @@ def _run(
     counts, failures = survey.counts_by_class(), survey.counts_by_reason()
     files = write_results(survey, formats)
     reasons = ", ".join(f"{reason} {count}" for reason, count in failures.items()) or "none"
-    for text in listing.warning_texts():
-        log.warning(text)
     for key, count in listing.left_out.items():
         log.info(f"{count} {left_out_text(key)}")
     log.info(f"done: {at}; in total {counts.total()} classified, failed: {reasons}")
+    warnings = (*listing.warning_texts(), *survey.remarks().warnings())
+    for text in warnings:
+        log.warning(text)
     verdicts = survey.counts_by_verdict()
-    return SurveyResult(
-        files, plan.provider, plan.setting, at, counts, failures, listing.left_out, listing.warning_texts(), verdicts
-    )
+    return SurveyResult(files, plan.provider, plan.setting, at, counts, failures, listing.left_out, verdicts, warnings)
 
 
 def _report_and_log(progress: Callable[[SurveyProgress], None], log: SurveyLog) -> Callable[[SurveyProgress], None]:

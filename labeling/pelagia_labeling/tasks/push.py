@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pelagia.errors import InputError, first_few
+from pelagia.images.remarks import RemarkCounts
 from pelagia.sources import SourceImage, list_images
 from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
@@ -46,6 +47,7 @@ class PushReport:
         bad: (path, reason) of images that cannot be used.
         predictions_added: number of pre-labels that were attached, to new and to old tasks.
         created: whether this push made the project.
+        warnings: one text for each remark on images of the source.
     """
 
     project_id: int
@@ -56,6 +58,7 @@ class PushReport:
     bad: tuple[tuple[str, str], ...]
     predictions_added: int
     created: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +114,7 @@ def push(
         bad=images.bad,
         predictions_added=_attach(connection, target, prelabels) if prelabels is not None else 0,
         created=created,
+        warnings=images.warnings,
     )
 
 
@@ -130,6 +134,7 @@ class _PushedImages:
     present: int
     duplicates: int
     bad: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
 
 
 def _push_images(
@@ -139,10 +144,13 @@ def _push_images(
     known = {task.sha256 for task in list_tasks(connection, project) if task.sha256}
     before = len(known)
     bad: list[tuple[str, str]] = []
+    remarks = RemarkCounts()
     pushed: set[str] = set()
     done = 0
     for chunk in _stored_chunks(list_images([src]), folder, printable(src.absolute().name)):
         bad += [(image.path, image.fault) for image in chunk if image.fault]
+        for image in chunk:
+            remarks.add(image.remark, image.path)
         new: dict[str, StoredImage] = {}
         for image in chunk:
             if not image.fault and image.sha256 not in known:
@@ -153,7 +161,8 @@ def _push_images(
         done += len(chunk)
         progress(done, total)
     added = len(known) - before
-    return _PushedImages(len(known), added, len(pushed) - added, done - len(bad) - len(pushed), tuple(bad))
+    warnings = tuple(remarks.warnings())
+    return _PushedImages(len(known), added, len(pushed) - added, done - len(bad) - len(pushed), tuple(bad), warnings)
 
 
 def read_prelabels(survey: Path, taxonomy: Taxonomy) -> Prelabels:

@@ -13,6 +13,7 @@ import pytest
 
 from archive_fixtures import fault, names, outcomes
 from pelagia.sources import Listing, list_images
+from pelagia.sources.image import known_suffixes
 
 
 def test_an_archive_gives_its_images_in_its_order(make, encode):
@@ -63,10 +64,7 @@ def test_an_archive_inside_is_counted_and_not_opened(make):
 
 def test_an_archive_without_images_is_refused(make):
     path = make(("readme.txt", b"x"))
-    assert (
-        fault(path)
-        == f"there is no image in {path} (looked for .bmp .jpeg .jpg .png .tif .tiff .webp): name another archive"
-    )
+    assert fault(path) == f"there is no image in {path} (looked for {known_suffixes()}): name another archive"
 
 
 def test_nothing_is_unpacked_to_the_disk(make, encode, tmp_path):

@@ -8,7 +8,7 @@ from pelagia.errors import InputError
 from pelagia.sources import list_images, read_manifest
 from pelagia.sources.image import Fault
 
-KNOWN = ".bmp .jpeg .jpg .png .tif .tiff .webp"
+KNOWN = ".avif .bmp .gif .heic .heif .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .tif .tiff .webp"
 
 
 def paths(*inputs):
