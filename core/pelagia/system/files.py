@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from pelagia.errors import InputError
 from pelagia.system.cores import thread_pool
@@ -32,6 +32,22 @@ def sha256_of_file(path: Path) -> str:
     """SHA-256 of a file's bytes, read in pieces. Raises OSError."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_fully(file: BinaryIO, size: int) -> bytes:
+    """``size`` bytes from where ``file`` is, or fewer if it ends before.
+
+    A network drive (SMB, FUSE) may give fewer bytes than asked in the middle of a file; so this reads until there are
+    ``size`` bytes or none. Raises OSError.
+    """
+    data = file.read(size)
+    if len(data) == size or not data:
+        return data
+    pieces, left = [data], size - len(data)
+    while left and (piece := file.read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
 
 
 def printable(name: str) -> str:
