@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pelagia.errors import InputError, PelagiaError, first_line
 from pelagia.images.preprocess import ImageError
 from pelagia.sources.listing import Listing
-from pelagia.system.files import printable
+from pelagia.system.files import printable, read_fully
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
 _ENDINGS = tuple(IMAGE_SUFFIXES)
@@ -44,10 +45,13 @@ class SourceImage:
         """The encoded image.
 
         Raises:
-            OSError: it cannot be read.
-            ImageError: its archive or bin is damaged, or it is too large.
+            OSError, ImageError: as `read_encoded`.
         """
-        return read_file(Path(self.file)) if self.reader is None else self.reader()
+        return read_encoded(self.reader or Path(self.file))
+
+
+class NoImageError(InputError):
+    """An input was listed to its end and has no image."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,24 @@ class Kind:
     images: Callable[[Path, Listing], Iterator[SourceImage]]
     label: Callable[[Path], str] = lambda path: base_name(path)
     self_named: bool = False
+
+    def listed(self, path: Path, listing: Listing) -> Iterator[SourceImage]:
+        """As `images`; whatever a reader does not expect in a damaged input becomes a failed image, the last one.
+
+        Raises:
+            InputError, OSError: as `images`.
+        """
+        try:
+            yield from self.images(path, listing)
+        except (PelagiaError, OSError):
+            raise
+        except MemoryError:
+            yield failed(base_name(path), path, "unreadable", f"{_REST}: it does not fit into the memory")
+        except Exception as error:
+            yield failed(base_name(path), path, "damaged", f"{_REST}: {type(error).__name__}, {first_line(error)}")
+
+
+_REST = "the rest of it cannot be listed; copy it again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +119,23 @@ def failed(
     return SourceImage(path, file, columns or {}, Fault(reason, message))
 
 
+def read_encoded(source: Callable[[], bytes] | Path | str) -> bytes:
+    """An encoded image from its file or its reader. Nothing else calls a reader.
+
+    Raises:
+        OSError: it cannot be read.
+        ImageError: its archive or bin is damaged, also in a way that the reader does not expect, or it is too large.
+    """
+    try:
+        return read_file(source) if isinstance(source, str | Path) else source()
+    except (OSError, ImageError):
+        raise
+    except MemoryError:
+        raise ImageError("too_large", "it does not fit into the memory of this machine") from None
+    except Exception as error:
+        raise ImageError("damaged", f"it cannot be read: {type(error).__name__}, {first_line(error)}") from None
+
+
 def read_file(path: Path | str) -> bytes:
     """A file's bytes.
 
@@ -114,14 +153,18 @@ def read_file(path: Path | str) -> bytes:
 
 
 def read_at(path: Path, offset: int, size: int) -> bytes:
-    """At most ``size`` bytes of a file from ``offset``. It opens the file itself, so any thread may call it.
+    """At most ``size`` bytes of a file from ``offset``, which may be beyond its end, or negative: then no bytes.
+
+    It opens the file itself, so any thread may call it.
 
     Raises:
         OSError: the file cannot be read.
     """
     with open(path, "rb", buffering=0) as file:
+        if not 0 <= offset < os.fstat(file.fileno()).st_size:
+            return b""
         file.seek(offset)
-        return file.read(size)
+        return read_fully(file, size)
 
 
 def inside(container: Path, member: str) -> str:

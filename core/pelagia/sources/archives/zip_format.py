@@ -10,6 +10,7 @@ Numbers are little-endian. Supported: stored, deflate, bzip2; zip64; entries who
 
 from __future__ import annotations
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -29,7 +30,6 @@ _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _PIECE = 1 << 20
-_LAST_BYTE = (1 << 63) - 1
 
 
 class Broken(Exception):  # noqa: N818 - it is named after what is wrong
@@ -79,11 +79,12 @@ class Entry:
             OSError: the archive cannot be read.
             ImageError: there is no such member at its place.
         """
-        if not 0 <= self.offset <= _LAST_BYTE:
-            raise ImageError("damaged", "the archive has no member where its directory says")
         file: BinaryIO = open(self.archive, "rb", buffering=0)  # noqa: SIM115 - the caller closes it
         try:
-            file.seek(self.offset)
+            if self.offset < os.fstat(file.fileno()).st_size:
+                file.seek(self.offset)
+            else:
+                file.seek(0, 2)
             header = read_fully(file, LOCAL_HEADER.size)
             if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
                 raise ImageError("damaged", "the archive has no member where its directory says")
