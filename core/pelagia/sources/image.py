@@ -29,7 +29,8 @@ class SourceImage:
     """One image of an input.
 
     Attributes:
-        path: its name, relative to its input, with forward slashes; bytes that cannot be printed are escaped.
+        path: its name, relative to its input, with forward slashes. Control characters and bytes that are not UTF-8 are
+            escaped (`pelagia.system.files.printable`).
         file: the place of its bytes: a `Path` that can be opened, or, inside an archive or a bin, text such as
             ``cast7.zip!/a/b.png``.
         columns: the values that the input has for it, as text: the manifest's other columns, or Darwin Core terms.
@@ -40,6 +41,10 @@ class SourceImage:
     file: Path | str
     columns: Mapping[str, str] = field(default_factory=dict)
     reader: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not self.path.isprintable():
+            object.__setattr__(self, "path", printable(self.path))
 
     def read(self) -> bytes:
         """The encoded image.

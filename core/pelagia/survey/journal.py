@@ -6,7 +6,7 @@ image is one row: ``ok``, or ``failed`` with a reason of `pelagia.images.preproc
 form of the file.
 
 Schema 1, for a model without a decision rule
-    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia
+    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia, names
     images(path PK, file, status, reason, message, sha256, class, probability, probabilities, columns)
         probabilities: float32, little-endian, one for each class in the order of meta.classes
         columns: JSON object, the columns of the input or the EXIF values of the image
@@ -35,6 +35,7 @@ from numpy.typing import NDArray
 from pelagia.errors import SurveyError
 from pelagia.model.decision import NO_VERDICT, Verdict
 from pelagia.survey.columns import ResultColumns
+from pelagia.survey.old_names import escape_old_names
 from pelagia.system.files import printable
 from pelagia.system.locking import REMEDY, SCRATCH, locking_fault, sqlite_code
 from pelagia.system.version import __version__
@@ -154,6 +155,7 @@ class Survey:
             _begin(db, {**meta, "origin": origin}, _TABLES + _DECIDING if decides else _TABLES)
             survey = cls(folder, db)
             survey._require(meta)
+            escape_old_names(db, survey.meta)
         except (sqlite3.DatabaseError, SurveyError) as error:
             db.close()
             raise (error if isinstance(error, SurveyError) else _explain(error, journal)) from None
@@ -368,7 +370,11 @@ def _begin(db: sqlite3.Connection, meta: Mapping[str, str], tables: str) -> None
     if not _has_tables(db):
         for statement in tables.split(";\n"):
             db.execute(statement)
-        about = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "pelagia": __version__}
+        about = {
+            "names": "printable",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "pelagia": __version__,
+        }
         db.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), *about.items()])
     db.execute("COMMIT")
 
@@ -387,11 +393,7 @@ def _explain(error: sqlite3.DatabaseError, journal: Path) -> SurveyError:
             f"the disk of {journal.parent} is full: free some space and run the same command again; "
             "it resumes where it stopped"
         )
-    if code in (
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_ERROR,
-    ):  # ERROR: other tables
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):  # ERROR: other tables
         return SurveyError(f"{journal} is damaged or not a survey of Pelagia ({error}): choose a new --out folder")
     return SurveyError(
         f"cannot use {journal}: {error}; check the disk and its permissions, then run the same command again"

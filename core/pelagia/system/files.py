@@ -50,9 +50,28 @@ def read_fully(file: BinaryIO, size: int) -> bytes:
     return b"".join(pieces)
 
 
-def printable(name: str) -> str:
-    r"""``name`` as text that CSV, JSON and SQLite can hold: a byte that is not UTF-8 becomes an escape, ``\udcff``."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+def printable(name: str, *, lines: bool = False) -> str:
+    r"""``name`` as text that a terminal, a log, CSV, JSON and SQLite can hold; most names stay as they are.
+
+    A byte that is not UTF-8 becomes an escape such as ``\udcff``. So do the characters that control a terminal or the
+    order of what it shows (``\x1b``, ``\u202e``), and those that end a line, because one name is one line.
+
+    Args:
+        lines: ``name`` is not a name but text: line ends and tabs stay.
+    """
+    if name.isprintable():
+        return name
+    return (_CONTROL_IN_TEXT if lines else _CONTROL).sub(_escape, name)
+
+
+_ORDER = "\u2028-\u202e\u2066-\u2069\ud800-\udfff"  # line ends, writing directions, and bytes that are not UTF-8
+_CONTROL = re.compile(f"[\x00-\x1f\x7f-\x9f{_ORDER}]")
+_CONTROL_IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_ORDER}]")
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def refuse_existing(path: Path, what: str = "output") -> None:
