@@ -23,6 +23,7 @@ from pelagia.sources.listing import LEFT_OUT, Listing, ListingOptions, left_out_
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
 from pelagia.sources.overlap import Place, is_unpacked, refuse_overlaps
 from pelagia.system.files import printable
+from pelagia.system.paths import StrPath, paths_of
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -54,7 +55,7 @@ KINDS: tuple[Kind, ...] = (
 _TABLES = (manifest.KIND, parquet.KIND)
 
 
-def list_images(inputs: Sequence[Path], listing: Listing | None = None) -> Iterator[SourceImage]:
+def list_images(inputs: StrPath | Sequence[StrPath], listing: Listing | None = None) -> Iterator[SourceImage]:
     """The images of folders, image files, manifests, archives, IFCB bins, EcoTaxa exports, and patterns for all these.
 
     They come one by one, in an order that depends only on the inputs. Any thread may read them. With several
@@ -62,13 +63,14 @@ def list_images(inputs: Sequence[Path], listing: Listing | None = None) -> Itera
     already. Inputs with the same name and inputs that share an image are refused.
 
     Args:
+        inputs: paths; one path may stand alone.
         listing: holds the options; counts what is left out and collects warnings while the images are listed.
 
     Raises:
         InputError: an input does not exist, has no image, or is not of a known kind; or a manifest is wrong.
     """
     listing = Listing() if listing is None else listing
-    named = [_name(path) for path in _each_bin_once(inputs)]
+    named = [_name(path) for path in _each_bin_once(paths_of(inputs))]
     if len(named) > 1:
         refuse_overlaps([_place(entry) for entry in named])
         _refuse_same_names([entry.label for entry in named])

@@ -111,7 +111,7 @@ class Fault:
 class Held:
     """A reader for bytes that are in memory already, such as those of a member of a compressed tar."""
 
-    data: bytes
+    data: bytes = field(repr=False)
 
     def __call__(self) -> bytes:
         return self.data

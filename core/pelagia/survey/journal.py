@@ -38,6 +38,7 @@ from pelagia.survey.columns import ResultColumns
 from pelagia.survey.old_names import escape_old_names
 from pelagia.system.files import printable
 from pelagia.system.locking import REMEDY, SCRATCH, locking_fault, sqlite_code
+from pelagia.system.paths import StrPath
 from pelagia.system.version import __version__
 
 SCHEMA, DECIDING_SCHEMA = "1", "2"
@@ -123,7 +124,7 @@ class Survey:
     @classmethod
     def open_for_writing(
         cls,
-        folder: Path,
+        folder: StrPath,
         *,
         model_sha256: str,
         classes: Sequence[str],
@@ -141,6 +142,7 @@ class Survey:
             SurveyError: it belongs to another model or to other settings (the message says what differs), another
                 process writes to it, locks do not work on its disk, or it is not a survey.
         """
+        folder = Path(folder)
         journal = folder / JOURNAL_FILE
         _make_folder(folder, journal)
         _require_locking(folder)
@@ -162,12 +164,13 @@ class Survey:
         return survey
 
     @classmethod
-    def open(cls, folder: Path) -> Survey:
+    def open(cls, folder: StrPath) -> Survey:
         """Opens a survey to read it.
 
         Raises:
             SurveyError: there is no survey, or it is damaged or of another schema.
         """
+        folder = Path(folder)
         journal = folder / JOURNAL_FILE
         if folder.is_file():
             raise SurveyError(f"{folder} is a file: name the survey's folder, {folder.parent}")
