@@ -15,6 +15,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pelagia.errors import ConfigError, InputError, did_you_mean
+from pelagia.system.paths import StrPath
 
 
 class Strict(BaseModel):
@@ -47,7 +48,7 @@ def read_text(path: Path, what: str) -> str:
         raise InputError(f"cannot read the {what} {path}: {error.strerror}") from None
 
 
-def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (), *, within: str = "") -> Schema:
+def load_config(path: StrPath, schema: type[Schema], overrides: Sequence[str] = (), *, within: str = "") -> Schema:
     """Reads a YAML file, applies ``a.b=c`` overrides (values are YAML), and validates.
 
     Args:
@@ -59,7 +60,7 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (),
     """
     from pelagia.system.yaml_text import parse_yaml
 
-    document = parse_yaml(read_text(path, "config file"), str(path))
+    document = parse_yaml(read_text(Path(path), "config file"), str(path))
     if document is None:
         document = {}
     if not isinstance(document, dict):

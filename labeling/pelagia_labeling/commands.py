@@ -32,6 +32,8 @@ def studio_start(port: Port = None) -> None:
     console.say(f"  log in as  {studio.user}")
     console.say(f"  password   {studio.password}")
     console.say(f"  its data   {studio.home}")
+    if studio.program:
+        console.say(f"  program    {studio.program}")
     console.say("Stop it with `pelagia studio stop`; the labels are kept.")
 
 

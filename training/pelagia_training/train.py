@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pelagia.errors import Interrupted, TrainingError, first_few
 from pelagia.images.preprocess import Image
+from pelagia.system.paths import StrPath
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.augment import build_augment
 from pelagia_training.data.batches import (
@@ -81,7 +82,7 @@ _DIVERGED_AFTER = 20
 """Divergence is checked after this many batches of an epoch."""
 
 
-def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *, resume: bool = True) -> RunState:
+def train(config: TrainConfig, out: StrPath, report: Report = lambda event: None, *, resume: bool = True) -> RunState:
     """Trains a network on the train split, validates it on the val split, and writes the run folder ``out``.
 
     An interrupted run resumes from its last checkpoint, with the same result as an uninterrupted run, unless ``resume``
@@ -98,6 +99,7 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         TrainingError: the loss is not finite or diverges, or the memory or the disk is too small.
         Interrupted: a SIGTERM arrived, and a checkpoint was written.
     """
+    out = Path(out)
     require_loggers(config.loggers)
     fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
     with ExitStack() as stack:

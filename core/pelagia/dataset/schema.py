@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 from pelagia.config import Strict, dump_yaml, load_config
 from pelagia.dataset.splits import DEFAULT_FRACTIONS, SPLITS
 from pelagia.errors import DatasetError, InputError
+from pelagia.system.paths import StrPath
 from pelagia.system.tables import write_table
 from pelagia.taxonomy import Taxonomy
 
@@ -112,12 +113,13 @@ class Dataset:
     records: tuple[Record, ...]
 
     @classmethod
-    def read(cls, root: Path) -> Dataset:
+    def read(cls, root: StrPath) -> Dataset:
         """Opens a dataset folder.
 
         Raises:
             DatasetError: ``root`` is not a dataset, one of its two files is wrong, or they contradict each other.
         """
+        root = Path(root)
         if not root.is_dir():
             raise DatasetError(
                 f"there is no dataset at {root}: make one with `pelagia dataset import SRC --out {root}`"

@@ -34,6 +34,7 @@ from pelagia.model.decision import Decider, Decision
 from pelagia.model.graph import Graph
 from pelagia.model.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
 from pelagia.system.files import new_file, refuse_existing, sha256_of
+from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 
 METADATA_KEY = "pelagia"
@@ -210,12 +211,23 @@ class ModelMetadata(Strict):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file that was read and validated, but not loaded into a runtime."""
+    """A model file that was read and validated, but not loaded into a runtime.
+
+    Attributes:
+        path: where it was read from.
+        data: the bytes of the file, which its ``repr`` does not show.
+        sha256: SHA-256 of the file, 64 hex digits.
+        metadata: what the file says about itself; the ``repr`` shows only its name and the number of classes.
+    """
 
     path: Path
     data: bytes
     sha256: str
     metadata: ModelMetadata
+
+    def __repr__(self) -> str:
+        name, classes = self.metadata.name, len(self.metadata.classes)
+        return f"ModelFile({str(self.path)!r}, name={name!r}, classes={classes}, sha256={self.sha256[:12]!r})"
 
     @property
     def graph(self) -> Graph:
@@ -224,13 +236,14 @@ class ModelFile:
         return Graph(self.path, self.data, data.preprocess, data.classes, scores_unknown=data.unknown is not None)
 
     @classmethod
-    def read(cls, path: Path) -> ModelFile:
+    def read(cls, path: StrPath) -> ModelFile:
         """Reads a model file.
 
         Raises:
             ModelError: the file is missing, not ONNX, not a model of Pelagia, changed or damaged, of another schema, or
                 its weights are in another file.
         """
+        path = Path(path)
         try:
             data = path.read_bytes()
         except FileNotFoundError:

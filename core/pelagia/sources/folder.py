@@ -14,7 +14,7 @@ from pathlib import Path
 from pelagia.errors import InputError
 from pelagia.sources import ifcb
 from pelagia.sources.archives import is_archive_name
-from pelagia.sources.image import Kind, SourceImage, failed, is_image_name, is_junk, known_suffixes
+from pelagia.sources.image import Kind, NoImageError, SourceImage, failed, is_image_name, is_junk, known_suffixes
 from pelagia.sources.listing import Listing
 from pelagia.system.files import printable
 
@@ -46,7 +46,7 @@ def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
     if not found:
         inside = listing.left_out["archive_inside"]
         hint = f"; it contains {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
-        raise InputError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
+        raise NoImageError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
 
 
 def _walk(root: Path, listing: Listing) -> Iterator[SourceImage]:

@@ -17,6 +17,7 @@ LEFT_OUT = {
     "no_image": "rows of an IFCB .adc without an image",
     "stitched": "IFCB images that overlap the image before them and were joined to it",
     "bin_without_name": "IFCB files whose name is not the name of a bin",
+    "match_without_image": "matches of a pattern without an image: empty folders, or archives without images",
     "not_in_table": "images of an EcoTaxa export that its tables do not name",
 }
 """Key of `Listing.left_out` -> what was left out, in words. `left_out_text` also knows the keys of `other_file`."""

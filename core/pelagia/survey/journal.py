@@ -6,7 +6,7 @@ image is one row: ``ok``, or ``failed`` with a reason of `pelagia.images.preproc
 form of the file.
 
 Schema 1, for a model without a decision rule
-    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia
+    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia, names
     images(path PK, file, status, reason, message, sha256, class, probability, probabilities, columns)
         probabilities: float32, little-endian, one for each class in the order of meta.classes
         columns: JSON object, the columns of the input or the EXIF values of the image
@@ -36,8 +36,10 @@ from pelagia.errors import SurveyError
 from pelagia.images.remarks import RemarkCounts
 from pelagia.model.decision import NO_VERDICT, Verdict
 from pelagia.survey.columns import ResultColumns
+from pelagia.survey.old_names import escape_old_names
 from pelagia.system.files import printable
 from pelagia.system.locking import REMEDY, SCRATCH, locking_fault, sqlite_code
+from pelagia.system.paths import StrPath
 from pelagia.system.version import __version__
 
 SCHEMA, DECIDING_SCHEMA = "1", "2"
@@ -123,7 +125,7 @@ class Survey:
     @classmethod
     def open_for_writing(
         cls,
-        folder: Path,
+        folder: StrPath,
         *,
         model_sha256: str,
         classes: Sequence[str],
@@ -141,6 +143,7 @@ class Survey:
             SurveyError: it belongs to another model or to other settings (the message says what differs), another
                 process writes to it, locks do not work on its disk, or it is not a survey.
         """
+        folder = Path(folder)
         journal = folder / JOURNAL_FILE
         _make_folder(folder, journal)
         _require_locking(folder)
@@ -155,18 +158,20 @@ class Survey:
             _begin(db, {**meta, "origin": origin}, _TABLES + _DECIDING if decides else _TABLES)
             survey = cls(folder, db)
             survey._require(meta)
+            escape_old_names(db, survey.meta)
         except (sqlite3.DatabaseError, SurveyError) as error:
             db.close()
             raise (error if isinstance(error, SurveyError) else _explain(error, journal)) from None
         return survey
 
     @classmethod
-    def open(cls, folder: Path) -> Survey:
+    def open(cls, folder: StrPath) -> Survey:
         """Opens a survey to read it.
 
         Raises:
             SurveyError: there is no survey, or it is damaged or of another schema.
         """
+        folder = Path(folder)
         journal = folder / JOURNAL_FILE
         if folder.is_file():
             raise SurveyError(f"{folder} is a file: name the survey's folder, {folder.parent}")
@@ -377,7 +382,11 @@ def _begin(db: sqlite3.Connection, meta: Mapping[str, str], tables: str) -> None
     if not _has_tables(db):
         for statement in tables.split(";\n"):
             db.execute(statement)
-        about = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "pelagia": __version__}
+        about = {
+            "names": "printable",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "pelagia": __version__,
+        }
         db.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), *about.items()])
     db.execute("COMMIT")
 
@@ -396,11 +405,7 @@ def _explain(error: sqlite3.DatabaseError, journal: Path) -> SurveyError:
             f"the disk of {journal.parent} is full: free some space and run the same command again; "
             "it resumes where it stopped"
         )
-    if code in (
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_ERROR,
-    ):  # ERROR: other tables
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):  # ERROR: other tables
         return SurveyError(f"{journal} is damaged or not a survey of Pelagia ({error}): choose a new --out folder")
     return SurveyError(
         f"cannot use {journal}: {error}; check the disk and its permissions, then run the same command again"

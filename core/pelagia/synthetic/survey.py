@@ -27,6 +27,7 @@ from pelagia.synthetic.image import draw_image, encode
 from pelagia.synthetic.organisms import ORGANISMS
 from pelagia.synthetic.station import INSTRUMENTS, Planned, Station
 from pelagia.system.files import new_folder, write_text
+from pelagia.system.paths import StrPath
 from pelagia.system.tables import Cell, write_table
 
 STATIONS = 16
@@ -81,7 +82,7 @@ def taxonomy_yaml() -> str:
 
 
 def simulate_survey(
-    out: Path, *, images: int = 1800, seed: int = 0, progress: Callable[[int], None] | None = None
+    out: StrPath, *, images: int = 1800, seed: int = 0, progress: Callable[[int], None] | None = None
 ) -> SimulatedSurvey:
     """Draws a survey into the new folder `out`; the same seed and number of images give the same bytes.
 
@@ -94,6 +95,7 @@ def simulate_survey(
     Raises:
         InputError: `out` exists, or a number is out of range.
     """
+    out = Path(out)
     if images < 1:
         raise InputError(f"a survey of {images} images cannot be drawn: ask for 1 or more")
     if seed < 0:

@@ -16,7 +16,7 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
-from pelagia.system.files import new_file
+from pelagia.system.files import new_file, printable
 
 Cell = str | int | float | None
 """The value of a cell; None is an empty cell. A float is written with all of its digits: round it before."""
@@ -38,23 +38,26 @@ def write_table(
     Raises:
         OSError: the disk is full or failing; the file that was at ``path`` before is unchanged.
     """
-    cell = _harmless if guard_formulas else one_line_end
+    cell = _harmless if guard_formulas else plain
     with new_file(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(map(cell, header))
         writer.writerows(map(cell, row) for row in rows)
 
 
-def one_line_end(value: Cell) -> Cell:
-    r"""``value`` with ``\n`` for each kind of line end: Python's csv does not quote a lone ``\r``, and misreads it."""
-    if isinstance(value, str) and "\r" in value:
-        return value.replace("\r\n", "\n").replace("\r", "\n")
-    return value
+def plain(value: Cell) -> Cell:
+    r"""``value`` with ``\n`` for each kind of line end, and with control characters as escapes, such as ``\x1b``.
+
+    Python's csv does not quote a lone ``\r``, and misreads it; and a table may be shown on a terminal.
+    """
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return printable(value.replace("\r\n", "\n").replace("\r", "\n"), lines=True)
 
 
 def _harmless(value: Cell) -> Cell:
     """``value``, with an apostrophe before it if a spreadsheet would run it. Numbers stay numbers, also as text."""
-    value = one_line_end(value)
+    value = plain(value)
     if not isinstance(value, str) or not value.startswith(_FORMULA_STARTS):
         return value
     try:

@@ -16,6 +16,7 @@ from pelagia.model.decision import ACCEPTED, DECISIONS, ROLLED_UP, Verdict
 from pelagia.model.metadata import ModelFile
 from pelagia.sources import Listing, left_out_text, list_images
 from pelagia.survey.journal import Survey
+from pelagia.system.paths import StrPath, paths_of
 from pelagia_inference.exports.results import CSV, formats_to_write, write_results
 from pelagia_inference.machine.providers import AUTO
 from pelagia_inference.machine.setting import Setting
@@ -80,8 +81,8 @@ class SurveyResult:
 
 def classify(
     model: ModelFile,
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: StrPath | Sequence[StrPath],
+    out: StrPath,
     *,
     setting: Setting | None = None,
     provider: str = AUTO,
@@ -93,6 +94,7 @@ def classify(
     """Classifies the images of ``inputs`` into the survey folder ``out``, or resumes the survey in it.
 
     Args:
+        inputs: what `list_images` takes.
         setting: None, or a 0 in it, means: the value of the survey; in a new survey, the value that `bench --apply`
             stored, else the default.
         provider: a key of `PROVIDERS`; `AUTO`: the provider of the survey; in a new survey, as `choose_provider`.
@@ -106,8 +108,9 @@ def classify(
         ModelError: the provider's results differ from those in the model.
         SurveyError: ``out`` belongs to another model or to other images, is in use, or cannot be written.
     """
+    out = Path(out)
     formats = formats_to_write(out, formats)
-    plan = plan_survey(model, inputs, out, setting, provider, note)
+    plan = plan_survey(model, paths_of(inputs), out, setting, provider, note)
     with WorkerPool(model, plan.provider, plan.setting) as pool:
         plan.require_images()
         pool.ready()

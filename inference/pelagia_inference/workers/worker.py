@@ -25,7 +25,7 @@ import numpy as np
 
 from pelagia.errors import PelagiaError
 from pelagia.images.preprocess import Fitted, ImageError, load_sized
-from pelagia.sources.image import read_file
+from pelagia.sources.image import read_encoded
 from pelagia.system.files import sha256_of
 from pelagia_inference.machine.session import Session, stacked
 from pelagia_inference.workers.exif import exif_columns
@@ -208,7 +208,7 @@ class _ReadAhead(threading.Thread):
 def _read(item: Item) -> tuple[Outcome, bytes, float]:
     reader, pixel_size = item
     try:
-        data = read_file(reader) if isinstance(reader, str) else reader()
+        data = read_encoded(reader)
     except _IMAGE_ERRORS as error:
         return Outcome("", *_reason_and_message(error)), b"", 0.0
     return Outcome(sha256_of(data), columns=exif_columns(data) or None), data, pixel_size

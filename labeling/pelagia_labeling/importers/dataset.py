@@ -16,6 +16,7 @@ from pelagia.dataset.schema import Dataset, SplitMeta
 from pelagia.dataset.write import write_dataset
 from pelagia.errors import InputError
 from pelagia.system.console import ProgressCallback
+from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.importers import ecotaxa
 from pelagia_labeling.importers.class_folders import from_class_folders
@@ -24,10 +25,10 @@ from pelagia_labeling.importers.manifest import from_manifest
 
 
 def import_dataset(
-    src: Path,
-    out: Path,
+    src: StrPath,
+    out: StrPath,
     *,
-    manifest: Path | None = None,
+    manifest: StrPath | None = None,
     group_column: str | None = None,
     class_column: str | None = None,
     taxonomy: Taxonomy | None = None,
@@ -59,9 +60,9 @@ def import_dataset(
     Raises:
         InputError, DatasetError: as `write_dataset`; also if ``src``, ``manifest`` or an option is wrong.
     """
-    found = _find_candidates(src, manifest, group_column, class_column, statuses)
+    found = _find_candidates(Path(src), Path(manifest) if manifest else None, group_column, class_column, statuses)
     return write_dataset(
-        out,
+        Path(out),
         [replace(entry, licence=licence or entry.licence) for entry in found.candidates],
         source=found.source,
         taxonomy=taxonomy,

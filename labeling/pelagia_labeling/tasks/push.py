@@ -22,6 +22,7 @@ from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import printable
+from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import build_interface, class_result, reconcile
@@ -76,11 +77,11 @@ class Prelabels:
 
 def push(
     connection: Connection,
-    src: Path,
+    src: StrPath,
     project: str,
     taxonomy: Taxonomy,
     *,
-    predictions: Path | None = None,
+    predictions: StrPath | None = None,
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
     """Finds or makes the project with the title ``project``, and adds the images of ``src`` to it.
@@ -98,7 +99,8 @@ def push(
         StudioError: the server refuses a request, the project has another interface, or there is no shared folder.
     """
     title = _check_title(project.strip())
-    prelabels = read_prelabels(predictions, taxonomy) if predictions is not None else None
+    src = Path(src)
+    prelabels = read_prelabels(Path(predictions), taxonomy) if predictions is not None else None
     total = sum(1 for _ in list_images([src]))  # not kept: the images of a compressed tar would fill the memory
     target, created = _open_project(connection, title, taxonomy)
     folder = open_storage(connection, target)

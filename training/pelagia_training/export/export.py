@@ -29,6 +29,7 @@ from pelagia.model.metadata import (
     write_model,
 )
 from pelagia.model.onnx_file import has_external_data
+from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Answers
 from pelagia_inference.machine.verify import verify
 from pelagia_training.config import TrainConfig
@@ -55,10 +56,10 @@ class _GateImages:
 
 
 def export(
-    run: Path,
-    out: Path,
+    run: StrPath,
+    out: StrPath,
     *,
-    dataset: Path | None = None,
+    dataset: StrPath | None = None,
     orientations: int | None = None,
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
@@ -79,13 +80,14 @@ def export(
         DatasetError: the dataset is missing, or the run was trained on another dataset.
         ParityError: the exported graph and the trained network give different outputs. No file is left behind.
     """
+    run, out = Path(run), Path(out)
     refuse_model(out)
     config, state = read_run(run)
     config = _with_orientations(config, orientations)
     if state.status != "finished":
         epochs = f"epoch {state.epoch} of {config.train.epochs}"
         report(f"warning: the run was interrupted after {epochs}: exporting its best weights so far")
-    images = dataset_of(dataset or state.dataset, config, state)
+    images = dataset_of(Path(dataset) if dataset else state.dataset, config, state)
     calibrated = _calibrate(run, config, state, images, report)
     report("tracing the network")
     graph = to_onnx(calibrated.network, config.preprocess.size)

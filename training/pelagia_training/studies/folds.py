@@ -27,6 +27,7 @@ from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import ConfigError, DatasetError, InputError, first_few
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia.system.files import sha256_of, sha256_of_file, write_text
+from pelagia.system.paths import StrPath
 from pelagia_training.config import Resplit, TrainConfig
 from pelagia_training.data.crops import open_crops
 from pelagia_training.devices import is_first
@@ -62,7 +63,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    config: TrainConfig, folds: int, out: Path, report: Report = lambda event: None, *, resume: bool = True
+    config: TrainConfig, folds: int, out: StrPath, report: Report = lambda event: None, *, resume: bool = True
 ) -> CrossValidation:
     """Trains ``folds`` runs and writes the folder ``out``.
 
@@ -82,6 +83,7 @@ def cross_validate(
     dataset = Dataset.read(config.dataset)
     _require_groups(dataset, config)
     planned = _plan(config, folds)
+    out = Path(out)
     runs = [out / f"fold-{number}" for number in range(1, folds + 1)]
     finished = [is_finished(run, settings) for run, settings in zip(runs, planned, strict=True)]
     if not all(finished):

@@ -31,7 +31,7 @@ def member_name(name: str) -> str:
     """A member's name as a relative path: forward slashes, no drive, no root, no ``.``; ``..`` becomes ``__``."""
     parts = _DRIVE.sub("", name).replace("\\", "/").split("/")
     kept = ("__" if part == ".." else part for part in parts if part not in ("", "."))
-    return printable("/".join(kept)).replace("\0", "\\x00")
+    return printable("/".join(kept))
 
 
 class Names:

@@ -32,6 +32,7 @@ from pelagia.sources.image import (
     Fault,
     Held,
     Kind,
+    NoImageError,
     SourceImage,
     base_name,
     failed,
@@ -111,7 +112,7 @@ def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
     except OSError as error:
         raise InputError(f"cannot read {archive}: {error.strerror}; check that your account may read it") from None
     if not found:
-        raise InputError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
+        raise NoImageError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
 
 
 _NO_TAR = "it is not a tar"

@@ -9,7 +9,7 @@ from pelagia.errors import InputError
 from pelagia.sources.archives import cut_short
 from pelagia.sources.archives.names import Names
 from pelagia.sources.archives.zip_format import Broken, Entry, entries, entries_without_directory, find_directory
-from pelagia.sources.image import Kind, SourceImage, base_name, failed, inside, known_suffixes
+from pelagia.sources.image import Kind, NoImageError, SourceImage, base_name, failed, inside, known_suffixes
 from pelagia.sources.listing import Listing
 
 
@@ -35,7 +35,7 @@ def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
     except OSError as error:
         raise InputError(f"cannot read {archive}: {error.strerror}; check that your account may read it") from None
     if not found:
-        raise InputError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
+        raise NoImageError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
 
 
 def members(archive: Path) -> Iterator[Entry]:

@@ -20,7 +20,7 @@ from pelagia.sources.ifcb.bin_id import BinId, parse_bin_id
 from pelagia.sources.ifcb.hdr import position, read_hdr
 from pelagia.sources.ifcb.stitch import Pixels, overlap, stitch
 from pelagia.sources.ifcb.volume import volume
-from pelagia.sources.image import Kind, SourceImage, failed, inside, read_at
+from pelagia.sources.image import Kind, NoImageError, SourceImage, failed, inside, read_at
 from pelagia.sources.listing import Listing
 
 SUFFIXES = (".adc", ".hdr", ".roi")
@@ -76,7 +76,7 @@ def images(path: Path, listing: Listing) -> Iterator[SourceImage]:
         found = True
         yield image
     if not found:
-        raise InputError(f"the bin {base} has no image: its .adc has {len(adc)} rows without an image")
+        raise NoImageError(f"the bin {base} has no image: its .adc has {len(adc)} rows without an image")
 
 
 def images_or_fault(path: Path, listing: Listing) -> Iterator[SourceImage]:
