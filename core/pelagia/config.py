@@ -114,6 +114,13 @@ def dump_yaml(model: BaseModel) -> str:
     return yaml.safe_dump(model.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
+def yaml_word(text: str) -> str:
+    """A text as an item of a YAML list in brackets, quoted if YAML would read something else."""
+    import yaml
+
+    return yaml.safe_dump([text], default_flow_style=True, allow_unicode=True, width=10**6).strip()[1:-1]
+
+
 def _apply(document: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     steps = key.strip().split(".")

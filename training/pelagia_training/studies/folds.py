@@ -29,13 +29,13 @@ from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia.system.files import sha256_of, sha256_of_file, write_text
 from pelagia_training.config import Resplit, TrainConfig
 from pelagia_training.data.crops import open_crops
+from pelagia_training.data.splits import read_splits
 from pelagia_training.devices import is_first
 from pelagia_training.evaluation.evaluate import Evaluation, evaluation_of
 from pelagia_training.evaluation.evaluate_torch import evaluate_run
 from pelagia_training.evaluation.folder import as_json
 from pelagia_training.evaluation.report import REPORT_FILE, write_report
 from pelagia_training.fit.context import Report
-from pelagia_training.fit.prepare import read_splits
 from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, differences, read_run
 from pelagia_training.train import train
 

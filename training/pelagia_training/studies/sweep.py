@@ -28,9 +28,9 @@ from pelagia.system.files import refuse_existing, write_text
 from pelagia.system.locking import exclusive_lock
 from pelagia.system.tables import write_table
 from pelagia_training.config import TrainConfig
+from pelagia_training.data.splits import read_splits
 from pelagia_training.devices import make_fabric
 from pelagia_training.fit.context import Report, Step
-from pelagia_training.fit.prepare import read_splits
 from pelagia_training.runs.folder import CHECKPOINT_FILE, LAST_FILE, LOCK_FILE, METRICS_FILE, differences, read_state
 from pelagia_training.runs.loggers import require_loggers
 from pelagia_training.runs.logs import read_curves
