@@ -14,7 +14,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pelagia.errors import ConfigError, InputError, did_you_mean
+from pelagia.errors import ConfigError, InputError, did_you_mean, newer_schema
 
 
 class Strict(BaseModel):
@@ -72,7 +72,12 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (),
 
 
 def validate(document: Any, schema: type[Schema], where: str) -> Schema:
-    """``document`` as an instance of ``schema``. Raises one ConfigError with every fault."""
+    """``document`` as an instance of ``schema``. Raises one ConfigError with every fault.
+
+    If the document has a later ``schema_version`` than ``schema`` knows, that is the only fault.
+    """
+    if fault := made_by_newer(document, schema):
+        raise ConfigError(where, [f"it {fault}"])
     try:
         return schema.model_validate(document)
     except ValidationError as error:
@@ -80,6 +85,14 @@ def validate(document: Any, schema: type[Schema], where: str) -> Schema:
         raise ConfigError(
             where, [_sentence(fault, schema) for fault in faults if not _is_echo(fault, faults)]
         ) from None
+
+
+def made_by_newer(document: Any, schema: type[BaseModel]) -> str:
+    """`newer_schema` for a document with a ``schema_version``; empty if the schema knows it."""
+    field = schema.model_fields.get("schema_version")
+    if field is None or not isinstance(document, dict):
+        return ""
+    return newer_schema(document.get("schema_version", ""), get_args(field.annotation))
 
 
 def altered(model: Schema, changes: Mapping[str, Any], where: str) -> Schema:

@@ -66,12 +66,17 @@ class Resplit(Strict):
         description="number of parts, one of which is the test split; null: shares as in the dataset",
     )
     fold: int = Field(default=1, ge=1, description="number of the part that is the test split, counted from 1")
+    test_groups: tuple[str, ...] = Field(
+        default=(), description="groups that are the test split, such as one camera; empty: chosen by the seed"
+    )
     seed: int = Field(default=0, ge=0, description="seed of the random assignment")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Resplit:
         if self.folds is not None and self.fold > self.folds:
             raise ValueError(f"there are {self.folds} folds, so there is no fold {self.fold}: choose 1 to {self.folds}")
+        if self.test_groups and (self.folds is not None or self.by == "image"):
+            raise ValueError("test_groups names the test split, so it excludes folds and by: image")
         return self
 
 

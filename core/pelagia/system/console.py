@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pelagia.shell import command_line
 from pelagia.system.files import printable
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ def note(text: str) -> None:
 def say(text: str = "") -> None:
     """Prints a line of the result on stdout."""
     _console(stderr=False).print(printable(text))
+
+
+def say_next(*words: object) -> None:
+    """Prints the command to type next, quoted for the shell."""
+    say(f"next: {command_line(*words)}")
 
 
 def on_terminal() -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,7 +29,7 @@ FIGURES = [EpochMetrics(epoch, 1.0 / epoch, 0.1, 0.2, 0.3 + epoch / 100, 0.4) fo
 
 def test_a_logger_that_is_not_installed_is_refused_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pelagia_training.runs.loggers.find_spec", lambda name: None)
-    with pytest.raises(MissingExtra, match=r"the logger 'mlflow' needs the package 'mlflow', .*'pelagia\[mlflow\]'"):
+    with pytest.raises(MissingExtra, match=r"the logger 'mlflow' needs the package 'mlflow', .*\[mlflow\]'"):
         require_loggers(["mlflow"])
 
 
@@ -63,9 +65,7 @@ def test_a_server_that_is_away_costs_seconds_and_is_named_with_the_remedy(
         with open_loggers(["mlflow"], tmp_path, "first", {}, said.append) as tell:
             tell(FIGURES)
     assert said[0] == "connecting to mlflow"
-    assert said[1].startswith(
-        "warning: mlflow gets no metrics until the run is resumed, because it does not answer or "
-    )
+    assert said[1].startswith("warning: mlflow gets no metrics until the run is resumed, because it does not answer ")
     assert said[1].endswith("; to train without it, give loggers=[tensorboard]")
     assert len(said) == 2
     assert not any(name in os.environ for name in loggers._PATIENCE)
@@ -74,23 +74,25 @@ def test_a_server_that_is_away_costs_seconds_and_is_named_with_the_remedy(
 def test_a_server_that_goes_away_during_the_run_does_not_hide_why_the_run_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="needs pip install 'pelagia[mlflow]'")
-    monkeypatch.setenv("DO_NOT_TRACK", "true")
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    @contextmanager
+    def away(*given: object) -> Iterator[loggers.Logger]:
+        try:
+            yield lambda metrics: None
+        finally:
+            raise ConnectionError("the server is away")
 
-    def away(*given: object) -> None:
-        raise mlflow.exceptions.MlflowException("the server is away")
-
+    monkeypatch.setattr(loggers, "_mlflow", away)
     said: list[str] = []
-    with (
-        pytest.raises(Interrupted, match="SIGTERM"),
-        open_loggers(["mlflow"], tmp_path, "first", {}, said.append),
-    ):
-        monkeypatch.setattr("mlflow.MlflowClient.set_terminated", away)
-        raise Interrupted("interrupted by SIGTERM")
-    with open_loggers(["mlflow"], tmp_path / "other", "other", {}, said.append):
-        pass
-    assert any("mlflow was not told that the run ended: the server is away" in text for text in said)
+
+    def train_until(end: Exception | None) -> None:
+        with open_loggers(["mlflow"], tmp_path, "first", {}, said.append):
+            if end:
+                raise end
+
+    with pytest.raises(Interrupted, match="by SIGTERM"):
+        train_until(Interrupted("interrupted by SIGTERM"))
+    train_until(None)
+    assert said.count("warning: mlflow was not told that the run ended: the server is away") == 2
 
 
 def test_a_run_is_named_by_its_folder_and_a_fold_by_two(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pelagia.config import yaml_word
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import ConfigError, DatasetError, did_you_mean, first_few
-from pelagia.system.shell import command_line
+from pelagia.shell import command_line
 from pelagia.taxonomy import Taxonomy
 from pelagia_training.config import Resplit
 from pelagia_training.data.resplit import resplit

@@ -11,7 +11,7 @@ from typing import Literal
 
 from pelagia.dataset.schema import META_FILE, Dataset
 from pelagia.errors import DatasetError, InputError
-from pelagia.system.shell import command_line
+from pelagia.shell import command_line
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.splits import read_splits
 from pelagia_training.runs.folder import CHECKPOINT_FILE, CONFIG_FILE, STATE_FILE, prolongs, read_state, require_open

@@ -25,11 +25,12 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from pelagia.config import Strict, dump_yaml, read_text, validate
-from pelagia.errors import InputError
+from pelagia import __version__
+from pelagia.config import Strict, dump_yaml, made_by_newer, read_text, validate
+from pelagia.errors import ConfigError, InputError, first_line
+from pelagia.shell import command_line
 from pelagia.system.files import refuse_existing, write_text
 from pelagia.system.locking import exclusive_lock
-from pelagia.system.shell import command_line
 from pelagia.system.yaml_text import parse_yaml
 from pelagia.taxonomy import Taxonomy
 from pelagia_training.config import FREE_KEYS, RAISED_KEYS, Resplit, TrainConfig
@@ -93,7 +94,8 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
         InputError: ``folder`` is not a run, its config or its state is damaged, or it has no weights yet.
     """
     if not (folder / STATE_FILE).is_file():
-        raise InputError(f"{folder} is not a training run: make one with `pelagia train CONFIG --out {folder}`")
+        make = command_line("pelagia", "train", "CONFIG", "--out", folder)
+        raise InputError(f"{folder} is not a training run: make one with `{make}`")
     config = _read_config(folder / CONFIG_FILE)
     state = read_state(folder)
     if not (folder / BEST_FILE).is_file():
@@ -109,15 +111,38 @@ def _read_config(path: Path) -> TrainConfig:
     document = parse_yaml(read_text(path, "config file"), str(path))
     if isinstance(document, dict) and isinstance(document.get("preprocess"), dict):
         document["preprocess"].setdefault("jpeg_scale", "full")
-    return validate(document, TrainConfig, str(path))
+    try:
+        return validate(document, TrainConfig, str(path))
+    except ConfigError as error:
+        raise _explained(error, path.parent) from None
 
 
 def read_state(folder: Path) -> RunState:
-    """Reads `run.json` of a run. Raises InputError if it is damaged."""
+    """Reads `run.json` of a run. Raises InputError if it is damaged, or was made by a newer Pelagia."""
+    path = folder / STATE_FILE
     try:
-        return RunState.model_validate(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
-        raise InputError(f"{folder / STATE_FILE} is damaged ({str(error).splitlines()[0]}): train again") from None
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({first_line(error)}): train again") from None
+    if fault := made_by_newer(document, RunState):
+        raise InputError(f"the run {folder} {fault}")
+    try:
+        return RunState.model_validate(document)
+    except ValidationError as error:
+        raise _explained(InputError(f"{path} is damaged ({first_line(error)}): train again"), folder) from None
+
+
+def _explained(error: InputError, folder: Path) -> InputError:
+    """``error``, with the versions if another Pelagia than this one made the run: it may have had other keys."""
+    try:
+        made_by = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["environment"]["pelagia"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return error
+    if made_by == __version__:
+        return error
+    return InputError(
+        f"{error}\nthe run {folder} was made by Pelagia {made_by}, and this is {__version__}: use the newer of both"
+    )
 
 
 @contextmanager

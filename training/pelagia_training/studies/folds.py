@@ -25,6 +25,7 @@ import numpy as np
 
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import ConfigError, DatasetError, InputError, first_few
+from pelagia.shell import command_line
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia.system.files import sha256_of, sha256_of_file, write_text
 from pelagia_training.config import Resplit, TrainConfig
@@ -163,7 +164,8 @@ def dataset_folder(out: Path) -> Path:
         InputError: ``out`` is not a cross-validation.
     """
     if not (out / "fold-1").is_dir():
-        raise InputError(f"{out} is not a cross-validation: make one with `pelagia train CONFIG --folds 5 --out {out}`")
+        make = command_line("pelagia", "train", "CONFIG", "--folds", 5, "--out", out)
+        raise InputError(f"{out} is not a cross-validation: make one with `{make}`")
     return read_run(out / "fold-1")[1].dataset
 
 
@@ -219,10 +221,18 @@ def _columns(record: Record, fold: int) -> dict[str, str]:
     return {"label": record.class_name, "group": record.group, "fold": str(fold)}
 
 
+def group_names(fold: Evaluation) -> list[str]:
+    """The groups that a fold held out, sorted."""
+    return sorted({record.group for record in fold.records})
+
+
 def _as_json(result: CrossValidation) -> dict[str, object]:
     names = result.together.headline
     return {
-        "folds": [{**fold.headline, "images": fold.images, "groups": fold.groups} for fold in result.folds],
+        "folds": [
+            {**fold.headline, "images": fold.images, "groups": fold.groups, "group_names": group_names(fold)}
+            for fold in result.folds
+        ],
         "mean": {name: result.spread(name)[0] for name in names},
         "standard_deviation": {name: result.spread(name)[1] for name in names},
         "together": as_json(result.together),

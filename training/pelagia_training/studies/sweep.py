@@ -22,7 +22,7 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from pelagia.config import Strict, altered, dump_yaml
+from pelagia.config import Strict, altered, dump_yaml, made_by_newer
 from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError, first_line
 from pelagia.system.files import refuse_existing, write_text
 from pelagia.system.locking import exclusive_lock
@@ -244,7 +244,10 @@ def _remove(out: Path) -> None:
 def _read(out: Path) -> Sweep:
     """Reads `sweep.json`. Raises InputError if the file is damaged."""
     try:
-        return Sweep.model_validate(json.loads((out / SWEEP_FILE).read_text(encoding="utf-8")))
+        document = json.loads((out / SWEEP_FILE).read_text(encoding="utf-8"))
+        if fault := made_by_newer(document, Sweep):
+            raise InputError(f"the sweep {out} {fault}")
+        return Sweep.model_validate(document)
     except (ValueError, ValidationError) as error:
         raise InputError(
             f"{out / SWEEP_FILE} is damaged ({first_line(error)}): choose another --out, or remove the sweep"
