@@ -38,40 +38,44 @@ from pelagia_training.data.batches import (
 )
 from pelagia_training.data.crops import open_crops
 from pelagia_training.data.sampling import build_order
+from pelagia_training.data.splits import Splits, read_splits
 from pelagia_training.devices import (
     deterministic,
     is_first,
     launch,
     make_fabric,
     memory_kept,
-    name_of,
     share_batch_norms,
     stop_on_sigterm,
 )
-from pelagia_training.environment import changes, environment
-from pelagia_training.figures.metrics import Matrix, metrics_of
-from pelagia_training.fit.checkpoint import RunHistory, RunProgress, load_checkpoint
+from pelagia_training.figures.metrics import metrics_of
+from pelagia_training.fit.begin import begin_history
 from pelagia_training.fit.console import logged
 from pelagia_training.fit.context import Report, RunContext
-from pelagia_training.fit.learner import Learner, build_learner, seed_everything, warmup_cosine
+from pelagia_training.fit.learner import Learner, build_learner, seed_everything
 from pelagia_training.fit.prepare import (
-    Splits,
     first_network,
-    first_state,
-    read_splits,
     require_even_batches,
-    require_same_dataset,
     training_batches,
 )
 from pelagia_training.fit.saving import average_last_epochs, best_weights, save_epoch, save_run_checkpoint
+from pelagia_training.fit.schedule import Rate, build_schedule, restarted
 from pelagia_training.fit.targets import TargetBuilder, load_teachers
-from pelagia_training.fit.validation import validate
+from pelagia_training.fit.validation import Validation, validate
 from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
-from pelagia_training.network.optim import build_optimizer
-from pelagia_training.runs.folder import CHECKPOINT_FILE, RunState, flat, open_run, write_config, write_state
+from pelagia_training.network.optim import build_optimizer, require_optimizer
+from pelagia_training.runs.check import Begin, require_dataset_there, resumes
+from pelagia_training.runs.folder import (
+    CHECKPOINT_FILE,
+    RunState,
+    flat,
+    open_run,
+    read_state,
+    run_name,
+    write_state,
+)
 from pelagia_training.runs.loggers import open_loggers, require_loggers
-from pelagia_training.runs.logs import write_metrics
 from pelagia_training.runs.soup import Soup
 
 _READ_EVERY = 10
@@ -101,6 +105,7 @@ def train(config: TrainConfig, out: StrPath, report: Report = lambda event: None
     """
     out = Path(out)
     require_loggers(config.loggers)
+    require_optimizer(config.train.optimizer, config.train.optimizer_options)
     fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
     with ExitStack() as stack:
         stack.enter_context(open_run(out, config, resume) if is_first() else nullcontext())
@@ -206,18 +211,18 @@ def _require_convergence(run: RunContext) -> None:
         )
 
 
-def _end_epoch(run: RunContext, confusion: Matrix) -> None:
+def _end_epoch(run: RunContext, validation: Validation) -> None:
     """Increments the epoch counter, then saves the weights, the metrics and finally a checkpoint."""
-    progress, history, metrics = run.progress, run.history, metrics_of(confusion)
+    progress, history, metrics = run.progress, run.history, metrics_of(validation.confusion)
     progress.epoch += 1
     progress.epochs_without_gain = 0 if metrics.macro_f1 > progress.best else progress.epochs_without_gain + 1
     found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(run.seconds, 1)}
     if progress.epochs_without_gain == 0:
         progress.best = metrics.macro_f1
-        found |= best_weights(progress.epoch, confusion)
+        found |= best_weights(progress.epoch, validation.confusion)
     history.state = history.state.model_copy(update=found)
-    history.metrics.append(run.epoch_metrics(metrics))
-    epoch_report = run.report_step(metrics)
+    history.metrics.append(run.epoch_metrics(metrics, validation.loss))
+    epoch_report = run.report_step(metrics, validation.loss)
     progress.batch, progress.loss_sum, progress.uniform_loss_sum = 0, 0.0, 0.0
     if is_first():
         save_epoch(run)
@@ -247,11 +252,12 @@ def _finish(run: RunContext) -> RunState:
 
 def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, stack: ExitStack) -> RunContext:
     """Builds data, network and learner, and loads the run's checkpoint if there is one."""
+    require_dataset_there(out, config)
     splits = _read_data(config, fabric.world_size, report)
-    resuming = require_same_dataset(out, splits.dataset)
+    begin = resumes(out, config, splits.dataset)
     seed_everything((config.seed,))
     network = first_network(
-        config.model, splits, config.preprocess.size, config.data.resplit, report, with_weights=not resuming
+        config.model, splits, config.preprocess.size, config.data.resplit, report, with_weights=begin == "no"
     )
     rows, data = (splits.train, splits.val), config.data
     crops, val_crops = open_crops(
@@ -260,9 +266,10 @@ def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, sta
     launch(fabric)
     share_batch_norms(network, fabric)
     loader, batches = _load_batches(config, splits, crops, fabric)
-    learner = _build_learner(config, fabric, network, splits, len(batches), report)
+    rate = _schedule(config, out, begin, len(batches))
+    learner = _build_learner(config, fabric, network, splits, rate, len(batches), report)
     stop = stack.enter_context(stop_on_sigterm())
-    history = _history(config, out, splits, learner, resuming, report)
+    history = begin_history(config, out, splits, learner, begin, report)
     loggers, parameters = config.loggers if is_first() else (), flat(config.model_dump(mode="json"))
     return RunContext(
         out=out,
@@ -278,7 +285,7 @@ def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, sta
         val_targets=targets_of(splits.val, splits.classes),
         history=history,
         report=report,
-        logger=stack.enter_context(open_loggers(loggers, out, config.name, parameters, report)),
+        logger=stack.enter_context(open_loggers(loggers, out, run_name(out), parameters, report)),
         stop=stop,
     )
 
@@ -313,8 +320,24 @@ def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], f
     return training_batches(images, order, config.train.batch_size, fabric, config.data.workers)
 
 
+def _schedule(config: TrainConfig, out: Path, begin: Begin, steps: int) -> Rate:
+    """The learning rate of each step, for ``steps`` steps per epoch."""
+    settings = config.train
+    rate = build_schedule(
+        settings.scheduler,
+        settings.scheduler_options,
+        epochs=settings.epochs,
+        warmup_epochs=settings.warmup_epochs,
+        steps=steps,
+        lr=settings.lr,
+    )
+    state = None if begin == "no" else read_state(out)
+    again = 0 if state is None else state.epoch if begin == "prolonged" else state.prolonged_after
+    return restarted(rate, again * steps, settings.warmup_epochs * steps) if again else rate
+
+
 def _build_learner(
-    config: TrainConfig, fabric: Fabric, network: Normalized, splits: Splits, steps: int, report: Report
+    config: TrainConfig, fabric: Fabric, network: Normalized, splits: Splits, rate: Rate, steps: int, report: Report
 ) -> Learner:
     """A learner that makes ``steps`` steps per epoch."""
     settings = config.train
@@ -324,6 +347,8 @@ def _build_learner(
         weight_decay=settings.weight_decay,
         layer_decay=settings.layer_decay,
         frozen_steps=settings.freeze_epochs * steps,
+        name=settings.optimizer,
+        options=settings.optimizer_options,
     )
     return build_learner(
         fabric,
@@ -331,7 +356,7 @@ def _build_learner(
         optimizer,
         _build_targets(config, splits),
         build_loss(settings.long_tail, np.bincount(targets_of(splits.train, splits.classes))),
-        rate=warmup_cosine(settings.warmup_epochs * steps, settings.epochs * steps),
+        rate=rate,
         batch_size=settings.batch_size,
         seed=config.seed,
         report=report,
@@ -362,26 +387,3 @@ def _build_targets(config: TrainConfig, splits: Splits) -> TargetBuilder:
         weight=distil.weight,
         temperature=distil.temperature,
     )
-
-
-def _history(
-    config: TrainConfig, out: Path, splits: Splits, learner: Learner, resuming: bool, report: Report
-) -> RunHistory:
-    """The state from the checkpoint, or a new one. Also writes it to the run folder."""
-    now = environment(name_of(learner.fabric))
-    if resuming:
-        history = load_checkpoint(out / CHECKPOINT_FILE, learner)
-        for change in changes(history.state.environment, now):
-            report(f"warning: the environment has changed since the run started, so last digits may differ: {change}")
-        history.state = history.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
-        done = history.progress
-        report(f"resuming after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
-    else:
-        history = RunHistory(RunProgress(), first_state(splits, learner.network, now), [])
-        report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
-    learner.fabric.barrier()  # no process writes before all processes have read
-    if is_first():
-        write_config(out, config)
-        write_state(out, history.state)
-        write_metrics(out, history.metrics)
-    return history

@@ -20,6 +20,7 @@ from pydantic import Field, field_validator
 from pelagia.config import Strict, dump_yaml, load_config
 from pelagia.dataset.splits import DEFAULT_FRACTIONS, SPLITS
 from pelagia.errors import DatasetError, InputError
+from pelagia.shell import command_line
 from pelagia.system.paths import StrPath
 from pelagia.system.tables import write_table
 from pelagia.taxonomy import Taxonomy
@@ -121,9 +122,8 @@ class Dataset:
         """
         root = Path(root)
         if not root.is_dir():
-            raise DatasetError(
-                f"there is no dataset at {root}: make one with `pelagia dataset import SRC --out {root}`"
-            )
+            make = command_line("pelagia", "dataset", "import", "SRC", "--out", root)
+            raise DatasetError(f"there is no dataset at {root}: make one with `{make}`")
         if not (root / META_FILE).is_file():
             raise DatasetError(
                 f"{root} is not a dataset: it has no {META_FILE}; make one with `pelagia dataset import`"

@@ -18,21 +18,23 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pelagia.config import Strict
-from pelagia.errors import InputError, ModelError
+from pelagia.errors import InputError, ModelError, newer_schema
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.decision import Decider, Decision
 from pelagia.model.graph import Graph
 from pelagia.model.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
+from pelagia.shell import command_line
 from pelagia.system.files import new_file, refuse_existing, sha256_of
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
@@ -247,7 +249,8 @@ class ModelFile:
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise ModelError(f"there is no model at {path}: make one with `pelagia export RUN --out {path}`") from None
+            make = command_line("pelagia", "export", "RUN", "--out", path)
+            raise ModelError(f"there is no model at {path}: make one with `{make}`") from None
         except OSError as error:
             raise ModelError(f"cannot read the model {path}: {error.strerror}") from None
         try:
@@ -273,13 +276,18 @@ def _parse(text: str, path: Path) -> ModelMetadata:
         return ModelMetadata.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        if first["loc"] == ("schema_version",):
-            raise ModelError(
-                f"{path} has the metadata schema {first['input']}, but this Pelagia reads only 1 and 2: "
-                "update Pelagia, or export the model again"
-            ) from None
+        if fault := newer_schema(_schema_of(text), get_args(ModelMetadata.model_fields["schema_version"].annotation)):
+            raise ModelError(f"{path} {fault}, or export the model again") from None
         place = ".".join(str(step) for step in first["loc"]) or METADATA_KEY
         raise ModelError(f"the metadata of {path} are damaged ({place}: {first['msg']}): copy the file again") from None
+
+
+def _schema_of(text: str) -> object:
+    try:
+        found: object = json.loads(text)["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return found
 
 
 def write_model(path: Path, graph: bytes, metadata: ModelMetadata) -> None:

@@ -32,9 +32,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.errors import SurveyError
+from pelagia.errors import SurveyError, newer_schema
 from pelagia.images.remarks import RemarkCounts
 from pelagia.model.decision import NO_VERDICT, Verdict
+from pelagia.shell import command_line
 from pelagia.survey.columns import ResultColumns
 from pelagia.survey.old_names import escape_old_names
 from pelagia.system.files import printable
@@ -176,9 +177,8 @@ class Survey:
         if folder.is_file():
             raise SurveyError(f"{folder} is a file: name the survey's folder, {folder.parent}")
         if not journal.is_file():
-            raise SurveyError(
-                f"there is no survey in {folder}: make one with `pelagia classify MODEL.onnx INPUT --out {folder}`"
-            )
+            make = command_line("pelagia", "classify", "MODEL.onnx", "INPUT", "--out", folder)
+            raise SurveyError(f"there is no survey in {folder}: make one with `{make}`")
         db = _connect(journal, "ro")
         try:
             if not _has_tables(db):
@@ -209,6 +209,8 @@ class Survey:
     def _require(self, meta: Mapping[str, str]) -> None:
         for key, wanted in meta.items():
             if self.meta.get(key) != wanted:
+                if key == "schema" and (fault := newer_schema(self.meta.get(key), (1, 2))):
+                    raise SurveyError(f"the survey {self.folder} {fault}, or choose a new --out folder")
                 raise SurveyError(
                     f"the survey {self.folder} was made with another {_MEANINGS[key]} ({_short(self.meta.get(key))}, "
                     f"this is {_short(wanted)}): choose a new --out folder"

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pelagia.shell import command_line
 from pelagia.system.files import printable
 
 if TYPE_CHECKING:
@@ -50,6 +51,11 @@ def note(text: str) -> None:
 def say(text: str = "") -> None:
     """Prints a line of the result on stdout."""
     _console(stderr=False).print(_plain(text))
+
+
+def say_next(*words: object) -> None:
+    """Prints the command to type next, quoted for the shell."""
+    say(f"next: {command_line(*words)}")
 
 
 def on_terminal() -> bool:

@@ -12,6 +12,7 @@ import pytest
 from listing import fault, paths
 from pelagia.errors import InputError, MissingExtra
 from pelagia.images.preprocess import ImageError
+from pelagia.shell import install_command
 from pelagia.sources import KINDS, LEFT_OUT, Listing, list_images
 from pelagia.sources.seen import Seen
 
@@ -259,7 +260,8 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     with pytest.raises(MissingExtra) as caught:
         paths(tmp_path / "m.parquet")
     assert str(caught.value) == (
-        "the manifest m.parquet needs the package 'pyarrow', which is not installed: pip install 'pelagia[parquet]'"
+        "the manifest m.parquet needs the package 'pyarrow', which is not installed; install it with: "
+        + install_command("parquet")
     )
 
 

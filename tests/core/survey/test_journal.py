@@ -205,8 +205,8 @@ def test_a_survey_of_a_later_schema_is_refused(survey):
         db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
     db.close()
     assert fault(lambda: Survey.open(survey)) == (
-        f"the survey {survey} was made with another version of Pelagia's survey format (3, this is 1 or 2): "
-        "choose a new --out folder"
+        f"the survey {survey} was made by a newer Pelagia: it has schema 3, and this Pelagia reads 1 and 2; update "
+        "Pelagia, or choose a new --out folder"
     )
 
 

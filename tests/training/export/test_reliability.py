@@ -52,7 +52,7 @@ def test_the_errors_before_and_after_are_those_of_the_labels(model: ModelFile, d
     targets = targets_of(records, model.metadata.classes)
     result = assess(model.metadata, found.probabilities, targets, found.scores, found.scores[:3] + 1000)
     assert result.error == reliability_diagram(found.probabilities, targets).error
-    assert result.error_before is not None
+    assert (result.error_before is not None) == result.fitted
     assert result.unknown_flagged == 1.0
     assert result.known_flagged == (found.scores > model.metadata.unknown.threshold).mean()  # type: ignore[union-attr]
     evaluated = evaluate(model, dataset, "test").assessment

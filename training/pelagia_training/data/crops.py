@@ -14,6 +14,7 @@ from typing import Any
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, first_few
 from pelagia.images.preprocess import Image, ImageError, PreprocessSpec, load
+from pelagia.shell import command_line
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import sha256_of
 from pelagia.system.paths import folder_from_environment, user_folder
@@ -37,7 +38,8 @@ class StreamedCrops(Sequence[Image]):
         try:
             return fitted(self._root, record, self._spec)
         except ImageError as error:
-            raise DatasetError(f"{record.path}: {error}; run `pelagia dataset check {self._root}`") from None
+            check = command_line("pelagia", "dataset", "check", self._root)
+            raise DatasetError(f"{record.path}: {error}; run `{check}`") from None
 
 
 def open_crops(
@@ -147,8 +149,9 @@ def _unusable(dataset: Dataset, faults: Sequence[tuple[Record, str]], records: S
     broken = Counter(record.class_name for record, _ in faults)
     classes = first_few(f"'{name}' {count} of {whole[name]}" for name, count in broken.most_common())
     record, fault = min(faults, key=lambda one: one[0].path)
+    check = command_line("pelagia", "dataset", "check", dataset.root)
     return DatasetError(
         f"{len(faults)} of {len(records)} images of {dataset.root} cannot be used (class {classes}), the first "
-        f"{record.path}: {fault}; put them back (`pelagia dataset check {dataset.root}` lists all), or import the "
+        f"{record.path}: {fault}; put them back (`{check}` lists all), or import the "
         "dataset again"
     )
