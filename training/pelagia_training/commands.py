@@ -29,7 +29,13 @@ def train(
     out: Annotated[Path | None, typer.Option(help="New run folder, or that of an interrupted run to resume.")] = None,
     set_: SetKeys = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Number of folds for cross-validation by group.")] = None,
-    export: Annotated[bool, typer.Option(help="Also export the model into the run folder.")] = True,
+    export: Annotated[
+        bool,
+        typer.Option(
+            help="Also export the model into the run folder; --no-export also skips the check before the training that "
+            "this network can be exported."
+        ),
+    ] = True,
     resume: Annotated[bool, typer.Option(help="Resume an interrupted run; --no-resume refuses it.")] = True,
     show_augmentations: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Only draw augmented training images; do not train.")
@@ -64,7 +70,7 @@ def _train_one(settings: TrainConfig, out: Path, resume: bool, export: bool) -> 
 
     try:
         with show_training() as report:
-            state = run_training(settings, out, report, resume=resume)
+            state = run_training(settings, out, report, resume=resume, dry_export=export)
     except (KeyboardInterrupt, SystemExit, Interrupted) as error:
         if is_first() and out.exists():
             console.note(f"the run {out} is not finished: run the same command again to resume it")

@@ -24,7 +24,7 @@ from torch import Tensor
 from pelagia.errors import InputError, TrainingError
 from pelagia.system.files import new_file
 from pelagia_training.fit.learner import Learner
-from pelagia_training.runs.folder import RunState
+from pelagia_training.runs.folder import RunState, separate
 from pelagia_training.runs.logs import EpochMetrics
 
 _KEY = "pelagia"
@@ -79,9 +79,8 @@ def save_checkpoint(path: Path, learner: Learner, history: RunHistory) -> None:
     tensors = {f"optimiser.{name}": value for name, value in optimizer_tensors.items()}
     for part, module in learner.modules.items():
         tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with new_file(path) as file:
-        file.write(safetensors.torch.save(plain, {_KEY: json.dumps(document)}))
+        file.write(safetensors.torch.save(separate(tensors), {_KEY: json.dumps(document)}))
 
 
 def load_checkpoint(path: Path, learner: Learner) -> RunHistory:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -230,6 +230,18 @@ def flat(document: Any, place: str = "") -> dict[str, Any]:
 
 def save_weights(path: Path, network: nn.Module, epoch: int) -> None:
     """Writes a network's parameters and buffers and the number of their epoch as safetensors, atomically."""
-    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     with new_file(path) as file:
-        file.write(safetensors.torch.save(state, {"epoch": str(epoch)}))
+        file.write(safetensors.torch.save(separate(network.state_dict()), {"epoch": str(epoch)}))
+
+
+def separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors on the CPU, each with memory of its own, as safetensors needs them: some networks, such as coat_lite,
+    use one tensor under several names."""
+    own: dict[str, Tensor] = {}
+    used: set[int] = set()
+    for name, value in tensors.items():
+        plain = value.detach().cpu().contiguous()
+        place = plain.untyped_storage().data_ptr()
+        own[name] = plain.clone() if place in used else plain
+        used.add(place)
+    return own
