@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from pelagia.errors import ConfigError, ModelError
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.graph import Graph
-from pelagia.model.metadata import TOLERANCE
 from pelagia_inference.machine.session import Answers, Session
 from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.export.parity import compare
@@ -31,8 +30,9 @@ from pelagia_training.network.unknown import Vim, VirtualLogit
 
 IMAGES = 9
 """The number of images: one more than the largest batch of the gate, so that an incomplete batch is compared too."""
-_SCORE_TOLERANCE = 1e-3
-"""Largest difference of a score, as a share of the largest score."""
+_TOLERANCE = 1e-2
+"""Largest difference of a probability, and of a score as a share of the largest score. The logits of an untrained
+network are stretched, and so are their rounding errors; a graph that computes something else differs by much more."""
 
 
 def require_export(
@@ -109,8 +109,8 @@ def _fault(network: Deployed, spec: PreprocessSpec, inputs: Sequence[Tensor], ex
     if not np.isfinite(expected.probabilities).all():
         return ""  # an untrained network may overflow, and then there is nothing to compare
     found = compare(session, pixels, sizes, expected)
-    if not found.probability <= TOLERANCE:
-        return f"a probability differs by {found.probability:.2g} from that in PyTorch (allowed: {TOLERANCE:g})"
-    if expected.unknown is not None and not found.score <= _SCORE_TOLERANCE * max(1.0, np.abs(expected.unknown).max()):
+    if not found.probability <= _TOLERANCE:
+        return f"a probability differs by {found.probability:.2g} from that in PyTorch"
+    if expected.unknown is not None and not found.score <= _TOLERANCE * max(1.0, np.abs(expected.unknown).max()):
         return f"an out-of-distribution score differs by {found.score:.2g} from that in PyTorch"
     return ""

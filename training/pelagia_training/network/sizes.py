@@ -64,7 +64,7 @@ def _multiples(backbone: str, wanted: Mapping[str, Any], size: int) -> set[int]:
     """The multiples of the network's patch that are nearest to ``size``; none if it has no patches."""
     network = _outline(backbone, wanted)
     patch = None if network is None else patch_of(network)
-    return set() if patch is None else {patch * max(1, size // patch + step) for step in range(-1, 3)}
+    return set() if patch is None else {patch * max(1, size // patch + step) for step in range(-2, 4)}
 
 
 def _fits(backbone: str, wanted: Mapping[str, Any], size: int) -> bool:
