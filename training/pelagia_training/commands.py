@@ -32,7 +32,13 @@ def train(
     out: Annotated[Path | None, typer.Option(help="New run folder, or that of an interrupted run to resume.")] = None,
     set_: SetKeys = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Number of folds for cross-validation by group.")] = None,
-    export: Annotated[bool, typer.Option(help="Also export the model into the run folder.")] = True,
+    export: Annotated[
+        bool,
+        typer.Option(
+            help="Also export the model into the run folder; --no-export also skips the check before the training that "
+            "this network can be exported."
+        ),
+    ] = True,
     test_groups: Annotated[
         list[str] | None,
         typer.Option(metavar="GROUP", help="A group, such as a station or camera, to hold out as test split; repeat."),
@@ -79,7 +85,7 @@ def _train_one(settings: TrainConfig, out: Path, resume: bool, export: bool) -> 
 
     try:
         with show_training() as report:
-            state = run_training(settings, out, report, resume=resume)
+            state = run_training(settings, out, report, resume=resume, dry_export=export)
     except (KeyboardInterrupt, SystemExit, Interrupted) as error:
         if is_first() and out.exists():
             console.note(f"the run {out} is not finished: run the same command again to resume it")

@@ -222,6 +222,9 @@ class OptimizerConfig(Strict):
 class DecisionConfig(Strict):
     """Targets from which the exported model's thresholds are chosen."""
 
+    unknown: bool = Field(
+        default=True, description="whether the model has an out-of-distribution score, if the network allows it"
+    )
     target_precision: float = Field(
         default=0.95, gt=0, lt=1, description="share of the classified images that must be correct"
     )

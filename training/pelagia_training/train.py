@@ -31,9 +31,11 @@ from pelagia_training.data.augment import build_augment
 from pelagia_training.data.batches import (
     Batches,
     TrainingImages,
+    load_fitted,
     loader_error_in_one_line,
     prefetched,
     sizes_of,
+    spread,
     targets_of,
 )
 from pelagia_training.data.crops import open_crops
@@ -48,6 +50,7 @@ from pelagia_training.devices import (
     share_batch_norms,
     stop_on_sigterm,
 )
+from pelagia_training.export.dry import IMAGES, require_export
 from pelagia_training.figures.metrics import metrics_of
 from pelagia_training.fit.begin import begin_history
 from pelagia_training.fit.console import logged
@@ -86,7 +89,14 @@ _DIVERGED_AFTER = 20
 """Divergence is checked after this many batches of an epoch."""
 
 
-def train(config: TrainConfig, out: StrPath, report: Report = lambda event: None, *, resume: bool = True) -> RunState:
+def train(
+    config: TrainConfig,
+    out: StrPath,
+    report: Report = lambda event: None,
+    *,
+    resume: bool = True,
+    dry_export: bool = False,
+) -> RunState:
     """Trains a network on the train split, validates it on the val split, and writes the run folder ``out``.
 
     An interrupted run resumes from its last checkpoint, with the same result as an uninterrupted run, unless ``resume``
@@ -94,6 +104,7 @@ def train(config: TrainConfig, out: StrPath, report: Report = lambda event: None
 
     Args:
         report: a function that is called with messages, and with the state after each batch and epoch.
+        dry_export: whether to check that the network can be exported before a new run begins.
 
     Returns:
         The content of `run.json` of the finished run.
@@ -112,7 +123,7 @@ def train(config: TrainConfig, out: StrPath, report: Report = lambda event: None
         stack.enter_context(deterministic(fabric))
         stack.enter_context(memory_kept())
         report = stack.enter_context(logged(out, report))
-        run = _prepare(config, out, fabric, report, stack)
+        run = _prepare(config, out, fabric, report, stack, dry_export)
         run.logger(run.history.metrics)
         while run.unfinished:
             _train_epoch(run)
@@ -250,7 +261,9 @@ def _finish(run: RunContext) -> RunState:
 # ---- before the first batch
 
 
-def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, stack: ExitStack) -> RunContext:
+def _prepare(
+    config: TrainConfig, out: Path, fabric: Fabric, report: Report, stack: ExitStack, dry_export: bool
+) -> RunContext:
     """Builds data, network and learner, and loads the run's checkpoint if there is one."""
     require_dataset_there(out, config)
     splits = _read_data(config, fabric.world_size, report)
@@ -259,6 +272,8 @@ def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, sta
     network = first_network(
         config.model, splits, config.preprocess.size, config.data.resplit, report, with_weights=begin == "no"
     )
+    if dry_export and begin == "no" and is_first():
+        _check_export(config, splits, network, report)
     rows, data = (splits.train, splits.val), config.data
     crops, val_crops = open_crops(
         splits.dataset, rows, config.preprocess, folder=data.cache, stream=data.stream, report=report
@@ -310,6 +325,16 @@ def _read_data(config: TrainConfig, processes: int, report: Report) -> Splits:
             f"{config.train.epochs}: the learning rate never reaches train.lr; lower train.warmup_epochs"
         )
     return splits
+
+
+def _check_export(config: TrainConfig, splits: Splits, network: Normalized, report: Report) -> None:
+    """Raises ConfigError if the network cannot be exported, so that no time is spent on its training."""
+    records = spread(splits.val, IMAGES)
+    pixels = load_fitted(splits.dataset, records, config.preprocess)
+    inputs: list[Any] = [pixels, sizes_of(records)] if config.model.size else [pixels]
+    require_export(
+        network, config.model.backbone, config.preprocess, inputs, scored=config.decision.unknown, report=report
+    )
 
 
 def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], fabric: Fabric) -> tuple[Any, Batches]:

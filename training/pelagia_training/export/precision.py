@@ -36,6 +36,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from pelagia.errors import ModelError, first_line
 from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
+from pelagia_training.export.onnx_graph import without_traces
 
 _OUTPUTS = {OUTPUT_NAME, UNKNOWN_NAME}
 _WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
@@ -238,9 +239,9 @@ def _serialized(proto: Any) -> bytes:
     """The bytes of a checked ModelProto, without the unused domains and the metadata that ONNX Runtime's tools add."""
     used = {node.domain for node in proto.graph.node} | {""}
     domains = [opset for opset in proto.opset_import if opset.domain in used]
-    del proto.opset_import[:], proto.metadata_props[:], proto.graph.value_info[:]
+    del proto.opset_import[:], proto.graph.value_info[:]
     proto.opset_import.extend(domains)
-    onnx.checker.check_model(proto, full_check=True)
+    onnx.checker.check_model(without_traces(proto), full_check=True)
     data: bytes = proto.SerializeToString()
     return data
 

@@ -26,6 +26,7 @@ from pelagia.system.files import new_file
 from pelagia_training.fit.learner import Learner
 from pelagia_training.runs.folder import RunState
 from pelagia_training.runs.logs import EpochMetrics
+from pelagia_training.runs.weights import separate
 
 _KEY = "pelagia"
 _FROM_THE_CONFIG = ("lr", "initial_lr", "weight_decay", "begin")
@@ -80,9 +81,8 @@ def save_checkpoint(path: Path, learner: Learner, history: RunHistory) -> None:
     tensors = {f"optimiser.{name}": value for name, value in optimizer_tensors.items()}
     for part, module in learner.modules.items():
         tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with new_file(path) as file:
-        file.write(safetensors.torch.save(plain, {_KEY: json.dumps(document)}))
+        file.write(safetensors.torch.save(separate(tensors), {_KEY: json.dumps(document)}))
 
 
 def load_checkpoint(path: Path, learner: Learner) -> RunHistory:

@@ -18,10 +18,10 @@ from pelagia_training.network.backbone import (
     Normalized,
     SizeHead,
     build_network,
-    load_weights,
     normalization,
     require_fit,
 )
+from pelagia_training.network.weights import load_weights
 from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, RunState, read_run, split_conflict
 
 
@@ -55,6 +55,7 @@ def first_network(
         pretrained=model.pretrained and with_weights,
         drop_rate=model.drop_rate,
         options=model.options,
+        size=side,
     )
     mean, std, weights = model.mean, model.std, model.weights
     run = None if weights is None else _run_of(weights)
@@ -62,7 +63,8 @@ def first_network(
         theirs = _require_same_network(run, model, split, splits.dataset.meta.fingerprint)
         mean, std, weights = mean or theirs.mean, std or theirs.std, run / BEST_FILE
     if weights is not None and with_weights:
-        fresh = load_weights(network, weights, keep_head=run is None or theirs.taxonomy.names == splits.classes)
+        keep_head = run is None or theirs.taxonomy.names == splits.classes
+        fresh = load_weights(network, weights, keep_head=keep_head, report=report)
         report(f"loaded the weights of {weights}; initialized at random: {first_few(fresh) or 'nothing'}")
     size_head = SizeHead(len(splits.classes)) if model.size else None
     if size_head is not None:

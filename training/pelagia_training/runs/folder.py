@@ -93,6 +93,11 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     Raises:
         InputError: ``folder`` is not a run, its config or its state is damaged, or it has no weights yet.
     """
+    if not (folder / STATE_FILE).is_file() and (folds := sorted(folder.glob(f"fold-*/{STATE_FILE}"))):
+        raise InputError(
+            f"{folder} is a cross-validation of {len(folds)} runs, each trained on a part of the groups: name one of "
+            f"them, such as {folds[0].parent}, or train one run on the dataset's own split without --folds"
+        )
     if not (folder / STATE_FILE).is_file():
         make = command_line("pelagia", "train", "CONFIG", "--out", folder)
         raise InputError(f"{folder} is not a training run: make one with `{make}`")

@@ -41,7 +41,12 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
     """
     options = config.model.options
     network = build_network(
-        config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
+        config.model.backbone,
+        len(state.taxonomy.classes),
+        pretrained=False,
+        drop_rate=0.0,
+        options=options,
+        size=config.preprocess.size,
     )
     size_head = SizeHead(len(state.taxonomy.classes)) if config.model.size else None
     model = Normalized(network, state.mean, state.std, size_head, config.model.orientations)
