@@ -72,6 +72,7 @@ def dataset_import(
     pelagia dataset import crops/ --out datasets/crops
     pelagia dataset import crops/ --manifest crops/labels.csv --group-column station --out datasets/crops
     pelagia dataset import ecotaxa_export/ --out datasets/zooscan
+    pelagia dataset import published/ --split-folders --out datasets/published
     """
     from pelagia.sources import ListingOptions
     from pelagia.taxonomy import load_taxonomy
@@ -169,8 +170,4 @@ def dataset_check(dataset: DatasetFolder) -> None:
 
 def _import_again(dataset: Path) -> str:
     """The command that makes a new version of a dataset, with new splits."""
-    from pelagia.dataset.schema import MANIFEST_FILE, META_FILE
-
-    command = ["pelagia", "dataset", "import", str(dataset), "--manifest", str(dataset / MANIFEST_FILE)]
-    command += ["--group-column", "group", "--taxonomy", str(dataset / META_FILE), "--out", "NEW"]
-    return shlex.join(command)
+    return shlex.join(["pelagia", "dataset", "import", str(dataset), "--out", "NEW"])
