@@ -56,10 +56,15 @@ class PreprocessSpec:
     size: Annotated[int, Interval(ge=16, le=1024)] = 224
     """Side of the square input, in pixels."""
     fit: Literal["letterbox", "stretch"] = "letterbox"
+    """letterbox: keeps the aspect ratio and fills the rest with the color of the border; stretch: does not keep it."""
     shrink: Literal["area", "linear"] = "area"
+    """Filter of OpenCV for an image that gets smaller."""
     enlarge: Literal["area", "linear"] = "linear"
+    """Filter of OpenCV for an image that gets larger."""
     colour: Literal["RGB"] = "RGB"
+    """Order of the channels."""
     jpeg_scale: Literal["full", "reduced"] = "reduced"
+    """reduced: a large JPEG is decoded at a fraction of its size that hardly changes the result; full: it is not."""
 
 
 class Fitted(NamedTuple):

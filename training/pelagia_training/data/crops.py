@@ -19,8 +19,10 @@ from pelagia.system.cores import thread_pool
 from pelagia.system.files import sha256_of
 from pelagia.system.paths import folder_from_environment, user_folder
 from pelagia_training.data.crop_cache import open_cache
+from pelagia_training.data.unchanged import changed, rows_of
 
 _CHUNK = 512
+_CHANGED = "the image's bytes have changed since the dataset was made"
 HOME_VARIABLE = "PELAGIA_CACHE_HOME"
 
 
@@ -91,7 +93,7 @@ def fitted(root: Path, record: Record, spec: PreprocessSpec) -> Image:
     except OSError as error:
         raise ImageError("unreadable", f"the image cannot be read ({error.strerror})") from None
     if sha256_of(data) != record.sha256:
-        raise ImageError("damaged", "the image's bytes have changed since the dataset was made")
+        raise ImageError("damaged", _CHANGED)
     return load(data, spec)
 
 
@@ -105,11 +107,17 @@ def _cached(
 ) -> list[Sequence[Image]]:
     by_content = {record.sha256: record for record in everything}
     wanted = sorted(by_content)
+    decoded: set[str] = set()
+    rows_now = rows_of(dataset, everything)
 
     def make(indices: Sequence[int]) -> Iterator[Image]:
-        return _decoded(dataset, [by_content[wanted[index]] for index in indices], everything, spec)
+        records = [by_content[wanted[index]] for index in indices]
+        decoded.update(record.path for record in records)
+        return _decoded(dataset, records, everything, spec)
 
     images = open_cache(folder, dataset.meta.name, spec, wanted, make, report)
+    if faults := changed(dataset, everything, rows_now, folder, decoded):
+        raise _unusable(dataset, [(record, _CHANGED) for record in faults], everything)
     rows = {sha256: row for row, sha256 in enumerate(wanted)}
     return [images.at([rows[record.sha256] for record in part]) for part in parts]
 

@@ -99,6 +99,9 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
             f"them, such as {folds[0].parent}, or train one run on the dataset's own split without --folds"
         )
     if not (folder / STATE_FILE).is_file():
+        for inner in ("fold-1", "trial-1"):
+            if (folder / inner / STATE_FILE).is_file():
+                raise InputError(f"{folder} holds several training runs: name one of them, such as {folder / inner}")
         make = command_line("pelagia", "train", "CONFIG", "--out", folder)
         raise InputError(f"{folder} is not a training run: make one with `{make}`")
     config = _read_config(folder / CONFIG_FILE)
