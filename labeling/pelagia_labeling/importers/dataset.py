@@ -41,7 +41,7 @@ def import_dataset(
     fractions: tuple[float, float, float] | None = None,
     seed: int = 0,
     join_near_duplicates: bool = True,
-    all_ranks: bool = False,
+    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
     progress: ProgressCallback = lambda done, total: None,
 ) -> Dataset:
     """Makes the dataset ``out`` from ``src``.
@@ -59,13 +59,12 @@ def import_dataset(
         fractions: shares of the training, validation and test splits; their sum is 1.
         seed: seed of the random splits.
         join_near_duplicates: whether near-duplicates stay in one split.
-        all_ranks: whether all images of an EcoTaxa object are taken, not only the one of the lowest rank.
+        listing: what decides how images are listed, such as whether all images of an EcoTaxa object are taken.
         progress: called with (images checked, total images).
 
     Raises:
         InputError, DatasetError: as `write_dataset`; also if ``src``, ``manifest`` or an option is wrong.
     """
-    listing = Listing(ListingOptions(all_ranks=all_ranks))
     found = _find_candidates(src, manifest, group_column, class_column, statuses, listing)
     if taxonomy is None and found.lineages:
         classes = {entry.class_name for entry in found.candidates}
@@ -88,7 +87,7 @@ def _find_candidates(
     group_column: str | None,
     class_column: str | None,
     statuses: Collection[str] | None,
-    listing: Listing,
+    listing: ListingOptions,
 ) -> Import:
     """Chooses the importer for this source, and returns what it finds."""
     is_export = ecotaxa_reader.is_export(src)
@@ -103,7 +102,7 @@ def _find_candidates(
         raise InputError(f"--class-column {class_column} needs --manifest: only a manifest has columns")
     if is_export:
         statuses = statuses or ecotaxa.DEFAULT_STATUSES
-        return ecotaxa.from_ecotaxa(src, group_column or ecotaxa.GROUP_COLUMN, statuses, listing)
+        return ecotaxa.from_ecotaxa(src, group_column or ecotaxa.GROUP_COLUMN, statuses, Listing(listing))
     if group_column:
         raise InputError(f"--group-column {group_column} needs --manifest: class folders have no columns")
     return from_class_folders(src)
