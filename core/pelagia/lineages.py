@@ -86,4 +86,8 @@ def _names_of(lineages: Mapping[str, Lineage]) -> dict[Lineage, str]:
             else:
                 pending += [(path, parts + 1) for path, parts in same if parts < len(path)]
                 names |= {path: text for path, parts in same if parts >= len(path)}
+    taken = set(names.values())
+    for class_name, lineage in lineages.items():  # EcoTaxa's display name of the class itself, such as part<Crustacea
+        if class_name.startswith(f"{lineage[-1]}<") and class_name not in taken:
+            names[lineage] = class_name
     return names

@@ -102,9 +102,8 @@ def push(
     """
     title = _check_title(project.strip())
     prelabels = read_prelabels(predictions, taxonomy) if predictions is not None else None
-    total = sum(
-        1 for _ in list_images([src], Listing(options))
-    )  # not kept: the images of a compressed tar would fill the memory
+    # the images are not kept: those of a compressed tar would fill the memory
+    total = sum(1 for _ in list_images([src], Listing(options)))
     target, created = _open_project(connection, title, taxonomy)
     folder = open_storage(connection, target)
     store_taxonomy(folder, taxonomy)

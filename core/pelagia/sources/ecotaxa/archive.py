@@ -39,8 +39,10 @@ def claims(path: Path) -> bool:
     """Whether a zip seems to be an EcoTaxa export: its directory, or that of a zip inside it, names a table."""
     try:
         return path.suffix.lower() == ".zip" and path.is_file() and bool(_parts_of(path, Listing()))
-    except (OSError, Broken, InputError):
-        return False  # the error is reported when the archive is listed
+    except InputError:  # a zip inside cannot be unpacked: this is reported when the archive is listed
+        return True
+    except (OSError, Broken):
+        return False
 
 
 def _parts_of(archive: Path, listing: Listing) -> list[Part]:
@@ -72,7 +74,7 @@ def tables_of(archive: Path) -> tuple[str, ...]:
     """The tables of an export, as paths in it; empty if it is not an export."""
     try:
         return tuple(part.prefix + where for part in _parts_of(archive, Listing()) for where, _ in _tables(part))
-    except (OSError, Broken):
+    except (OSError, Broken, InputError):
         return ()
 
 

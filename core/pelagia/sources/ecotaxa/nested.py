@@ -16,12 +16,13 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from pelagia.errors import InputError
 from pelagia.sources.archives.names import archive_stem, member_name
-from pelagia.sources.archives.zip_format import LOCAL_HEADER, STORED, Broken, Directory, Entry, entries, find_directory
+from pelagia.sources.archives.zip_format import LOCAL_HEADER, STORED, Directory, Entry, entries, find_directory
 from pelagia.sources.archives.zip_index import open_member
 from pelagia.sources.image import is_image_name, read_at
 from pelagia.sources.listing import Listing
@@ -31,6 +32,7 @@ _KEEP_FREE = 1 << 30
 """Bytes that stay free on the disk of temporary files."""
 
 _unpacking = threading.Lock()
+_numbers = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def inner_parts(outer: Part, listing: Listing) -> Iterator[Part]:
     Raises:
         OSError: the zip cannot be read.
         Broken: its directory is damaged.
-        InputError: there is not enough room to unpack a zip.
+        InputError: a zip cannot be unpacked.
     """
     with outer.file.open("rb") as file:
         found = []
@@ -131,18 +133,26 @@ def _unpacked_file(entry: Entry) -> Path:
             f"{entry.size / 1e9:.1f} GB in {folder.parent}: unpack {entry.archive.name} yourself, and name the zips "
             "in it"
         )
-    target = folder / f"{len(list(folder.iterdir()))}.zip"
+    target = folder / f"{next(_numbers)}.zip"
+    try:
+        crc, size = _copy(entry, target)
+        why = "" if (size, crc) == (entry.size, entry.crc) else "its checksum is wrong"
+    except OSError as error:
+        why = str(error.strerror)
+    if why:
+        target.unlink(missing_ok=True)
+        raise InputError(f"cannot unpack the zip {entry.name} in {entry.archive}: {why}")
+    return target
+
+
+def _copy(entry: Entry, target: Path) -> tuple[int, int]:
+    """Writes the bytes of a member to a file; returns their checksum and number. Raises OSError."""
     crc = size = 0
     with open_member(entry) as source, target.open("wb") as file:
-        while piece := source.read(min(_PIECE, entry.size - size + 1)):
-            size, crc = size + len(piece), zlib.crc32(piece, crc)
-            if size > entry.size:
-                break
+        while size <= entry.size and (piece := source.read(min(_PIECE, entry.size - size + 1))):
             file.write(piece)
-    if (size, crc) != (entry.size, entry.crc):
-        target.unlink()
-        raise Broken(f"the zip {entry.name} in it is damaged: its checksum is wrong")
-    return target
+            size, crc = size + len(piece), zlib.crc32(piece, crc)
+    return crc, size
 
 
 @cache
