@@ -29,6 +29,9 @@ Licence = Annotated[str, typer.Option(help="Licence of the images, as an SPDX id
 Conflicts = Annotated[
     str, typer.Option(help="What to do with one image under two classes: refuse the import, or drop all its copies.")
 ]
+AllRanks = Annotated[
+    bool, typer.Option("--all-ranks", help="Take all images of an EcoTaxa object, not only that of the lowest rank.")
+]
 Review = Annotated[Path, typer.Option(help="A dataset with some of the same images, labeled again.")]
 
 
@@ -44,14 +47,16 @@ def dataset_import(
     conflicts: Conflicts = "refuse",
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
+    all_ranks: AllRanks = False,
 ) -> None:
     """Make a dataset: check every image, find duplicates, split by group.
 
     \b
     pelagia dataset import crops/ --out datasets/crops
     pelagia dataset import crops/ --manifest crops/labels.csv --group-column station --out datasets/crops
-    pelagia dataset import ecotaxa_export/ --out datasets/zooscan
+    pelagia dataset import ecotaxa_export.zip --out datasets/zooscan
     """
+    from pelagia.sources import ListingOptions
     from pelagia.taxonomy import load_taxonomy
     from pelagia_labeling.importers.dataset import import_dataset
 
@@ -68,6 +73,7 @@ def dataset_import(
             conflicts=conflicts,
             seed=seed,
             join_near_duplicates=near_duplicates,
+            listing=ListingOptions(all_ranks=all_ranks),
             progress=update,
         )
     show_dataset(dataset)

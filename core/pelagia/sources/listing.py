@@ -18,6 +18,8 @@ LEFT_OUT = {
     "stitched": "IFCB images that overlap the image before them and were joined to it",
     "bin_without_name": "IFCB files whose name is not the name of a bin",
     "not_in_table": "images of an EcoTaxa export that its tables do not name",
+    "no_file_name": "rows of an EcoTaxa table without the name of an image",
+    "other_rank": "images of an EcoTaxa object beside that of the lowest img_rank; --all-ranks takes them",
 }
 """Key of `Listing.left_out` -> what was left out, in words. `left_out_text` also knows the keys of `other_file`."""
 

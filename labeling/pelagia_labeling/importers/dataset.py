@@ -15,7 +15,11 @@ from pelagia.config import validate
 from pelagia.dataset.schema import Dataset, SplitMeta
 from pelagia.dataset.write import write_dataset
 from pelagia.errors import InputError
+from pelagia.lineages import taxonomy_of_lineages
+from pelagia.sources import ecotaxa as ecotaxa_reader
+from pelagia.sources.listing import Listing, ListingOptions
 from pelagia.system.console import ProgressCallback
+from pelagia.system.files import printable
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.importers import ecotaxa
 from pelagia_labeling.importers.class_folders import from_class_folders
@@ -37,12 +41,13 @@ def import_dataset(
     fractions: tuple[float, float, float] | None = None,
     seed: int = 0,
     join_near_duplicates: bool = True,
+    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
     progress: ProgressCallback = lambda done, total: None,
 ) -> Dataset:
     """Makes the dataset ``out`` from ``src``.
 
     Args:
-        src: a folder of class folders, the folder of a manifest's images, or an EcoTaxa export (TSV beside images).
+        src: a folder of class folders, the folder of a manifest's images, or an EcoTaxa export (folder or zip).
         out: the dataset folder to make.
         manifest: CSV with a class column and a column ``path``, whose paths are relative to ``src``.
         group_column: images with the same value in this column, such as one station, stay in one split.
@@ -54,12 +59,16 @@ def import_dataset(
         fractions: shares of the training, validation and test splits; their sum is 1.
         seed: seed of the random splits.
         join_near_duplicates: whether near-duplicates stay in one split.
+        listing: what decides how images are listed, such as whether all images of an EcoTaxa object are taken.
         progress: called with (images checked, total images).
 
     Raises:
         InputError, DatasetError: as `write_dataset`; also if ``src``, ``manifest`` or an option is wrong.
     """
-    found = _find_candidates(src, manifest, group_column, class_column, statuses)
+    found = _find_candidates(src, manifest, group_column, class_column, statuses, listing)
+    if taxonomy is None and found.lineages:
+        classes = {entry.class_name for entry in found.candidates}
+        taxonomy = taxonomy_of_lineages(printable(out.absolute().name), classes, found.lineages)
     return write_dataset(
         out,
         [replace(entry, licence=licence or entry.licence) for entry in found.candidates],
@@ -78,21 +87,22 @@ def _find_candidates(
     group_column: str | None,
     class_column: str | None,
     statuses: Collection[str] | None,
+    listing: ListingOptions,
 ) -> Import:
     """Chooses the importer for this source, and returns what it finds."""
-    if not src.is_dir():
+    is_export = ecotaxa_reader.is_export(src)
+    if not src.is_dir() and not is_export:
         problem = "is not a folder" if src.exists() else "does not exist"
         raise InputError(f"{src} {problem}: name the folder that holds the images")
-    tables = ecotaxa.find_tables(src)
-    if statuses and (manifest is not None or not tables):
+    if statuses and (manifest is not None or not is_export):
         raise InputError("--status is for EcoTaxa exports only: leave it out, or name a folder that holds ecotaxa*.tsv")
     if manifest is not None:
         return from_manifest(src, manifest, group_column, class_column)
     if class_column:
         raise InputError(f"--class-column {class_column} needs --manifest: only a manifest has columns")
-    if tables:
+    if is_export:
         statuses = statuses or ecotaxa.DEFAULT_STATUSES
-        return ecotaxa.from_ecotaxa(src, tables, group_column or ecotaxa.GROUP_COLUMN, statuses)
+        return ecotaxa.from_ecotaxa(src, group_column or ecotaxa.GROUP_COLUMN, statuses, Listing(listing))
     if group_column:
         raise InputError(f"--group-column {group_column} needs --manifest: class folders have no columns")
     return from_class_folders(src)

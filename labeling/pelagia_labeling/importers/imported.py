@@ -11,6 +11,7 @@ from typing import Any
 
 from pelagia.dataset.schema import MANIFEST_COLUMNS
 from pelagia.dataset.write import Candidate
+from pelagia.lineages import Lineage
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Import:
         source: where the images come from, for `dataset.yaml`.
         group_column: the column that the groups come from; None if there is no such column.
         left_out: reason -> number of images that were left out.
+        lineages: class -> the names of its taxa from the root down, if the source has them.
     """
 
     candidates: list[Candidate]
     source: dict[str, Any]
     group_column: str | None = None
     left_out: dict[str, int] = field(default_factory=dict)
+    lineages: Mapping[str, Lineage] = field(default_factory=dict)
 
 
 def survey_columns(columns: Mapping[str, str]) -> dict[str, str]:

@@ -9,14 +9,14 @@ can be killed at any moment and repeated.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pelagia.errors import InputError, first_few
-from pelagia.sources import SourceImage, list_images
+from pelagia.sources import Listing, ListingOptions, SourceImage, list_images
 from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.cores import thread_pool
@@ -46,6 +46,8 @@ class PushReport:
         bad: (path, reason) of images that cannot be used.
         predictions_added: number of pre-labels that were attached, to new and to old tasks.
         created: whether this push made the project.
+        left_out: number of things in the source that are not listed as images, by a key of `Listing.left_out`.
+        warnings: what was assumed while the source was listed, one sentence each.
     """
 
     project_id: int
@@ -56,6 +58,8 @@ class PushReport:
     bad: tuple[tuple[str, str], ...]
     predictions_added: int
     created: bool
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def push(
     taxonomy: Taxonomy,
     *,
     predictions: Path | None = None,
+    options: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
     """Finds or makes the project with the title ``project``, and adds the images of ``src`` to it.
@@ -88,6 +93,7 @@ def push(
         project: title of the project.
         taxonomy: the classes to choose from.
         predictions: a survey folder; the most probable class of each of its images becomes the pre-label of that image.
+        options: what decides how the images of ``src`` are listed.
         progress: called with (images pushed, total images).
 
     Raises:
@@ -96,11 +102,14 @@ def push(
     """
     title = _check_title(project.strip())
     prelabels = read_prelabels(predictions, taxonomy) if predictions is not None else None
-    total = sum(1 for _ in list_images([src]))  # not kept: the images of a compressed tar would fill the memory
+    total = sum(
+        1 for _ in list_images([src], Listing(options))
+    )  # not kept: the images of a compressed tar would fill the memory
     target, created = _open_project(connection, title, taxonomy)
     folder = open_storage(connection, target)
     store_taxonomy(folder, taxonomy)
-    images = _push_images(connection, target, src, folder, total, progress)
+    listing = Listing(options)
+    images = _push_images(connection, target, src, folder, listing, total, progress)
     _remove_duplicate_tasks(connection, target, expected=images.tasks)
     return PushReport(
         project_id=target.id,
@@ -111,6 +120,8 @@ def push(
         bad=images.bad,
         predictions_added=_attach(connection, target, prelabels) if prelabels is not None else 0,
         created=created,
+        left_out=dict(listing.left_out),
+        warnings=listing.warning_texts(),
     )
 
 
@@ -133,7 +144,13 @@ class _PushedImages:
 
 
 def _push_images(
-    connection: Connection, project: Project, src: Path, folder: Path, total: int, progress: ProgressCallback
+    connection: Connection,
+    project: Project,
+    src: Path,
+    folder: Path,
+    listing: Listing,
+    total: int,
+    progress: ProgressCallback,
 ) -> _PushedImages:
     """Stores the images of ``src`` in ``folder``, and makes a task for each image that has no task."""
     known = {task.sha256 for task in list_tasks(connection, project) if task.sha256}
@@ -141,7 +158,7 @@ def _push_images(
     bad: list[tuple[str, str]] = []
     pushed: set[str] = set()
     done = 0
-    for chunk in _stored_chunks(list_images([src]), folder, printable(src.absolute().name)):
+    for chunk in _stored_chunks(list_images([src], listing), folder, printable(src.absolute().name)):
         bad += [(image.path, image.fault) for image in chunk if image.fault]
         new: dict[str, StoredImage] = {}
         for image in chunk:

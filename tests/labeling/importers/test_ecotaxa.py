@@ -52,14 +52,14 @@ def test_an_export_without_the_line_of_types_is_read(ecotaxa, tmp_path):
 
 def test_the_other_columns_of_an_object_are_kept(ecotaxa, tmp_path):
     (record,) = import_dataset(ecotaxa(row(0)), tmp_path / "ds").records
-    assert record.extra == {"object_id": "o0", "object_annotation_status": "validated", "sample_id": "s1"}
+    assert record.extra == {"object_id": "o0", "object_annotation_status": "validated", "sample": "s1"}
 
 
 def test_an_export_without_anything_validated_is_refused(ecotaxa, tmp_path, fault):
     src = ecotaxa(row(0, "predicted"), row(1, "predicted"))
     assert fault(DatasetError, src, tmp_path / "ds") == (
-        f"no object of {src} can be used (2 status_predicted): only the status validated is taken; name other statuses "
-        "with --status, and check the columns of the category and the group"
+        f"no object of {src} can be used (2 status_predicted, 4 not_in_table): only the status validated is taken; name "
+        "other statuses with --status, and check the columns of the category and the group"
     )
 
 

@@ -1,4 +1,4 @@
-"""Finds members of a zip by name, with 16 bytes of memory for each member, and reads a member as text.
+"""Finds members of a zip by name, with 16 bytes of memory for each member, and reads a member as a stream.
 
 It is used for archives with tables that name images.
 """
@@ -9,7 +9,7 @@ import io
 import zlib
 from array import array
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -73,9 +73,9 @@ class ZipIndex:
             return parse_entry(self.archive, read_at(self.archive, place, _ENTRY), self._shift)[0]
 
 
-def open_text(entry: Entry) -> TextIO:
-    """A member as a stream of UTF-8 text. Raises OSError if it is unreadable or damaged."""
-    return io.TextIOWrapper(io.BufferedReader(_Member(entry), 1 << 16), encoding="utf-8-sig")
+def open_member(entry: Entry) -> BinaryIO:
+    """The bytes of a member as a stream. Raises OSError if it is unreadable or damaged."""
+    return io.BufferedReader(_Member(entry), 1 << 16)
 
 
 class _Member(io.RawIOBase):
