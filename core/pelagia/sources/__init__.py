@@ -19,7 +19,7 @@ from pelagia.sources import ecotaxa, folder, ifcb, manifest, pattern, single
 from pelagia.sources.archives import tar_file, zip_file
 from pelagia.sources.archives.names import archive_stem
 from pelagia.sources.image import IMAGE_SUFFIXES, Kind, SourceImage, base_name, known_suffixes
-from pelagia.sources.listing import LEFT_OUT, Listing, ListingOptions, left_out_text
+from pelagia.sources.listing import LEFT_OUT, Listing, ListingOptions, left_out_lines, left_out_text, other_files_text
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
 from pelagia.sources.overlap import Place, is_unpacked, refuse_overlaps
 from pelagia.system.files import printable
@@ -33,8 +33,10 @@ __all__ = [
     "Listing",
     "ListingOptions",
     "SourceImage",
+    "left_out_lines",
     "left_out_text",
     "list_images",
+    "other_files_text",
     "read_manifest",
 ]
 

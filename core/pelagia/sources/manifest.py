@@ -7,12 +7,9 @@ before its first image is listed.
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from pelagia.errors import InputError, did_you_mean
 from pelagia.sources.image import Kind, SourceImage, base_name, is_image_name
@@ -179,36 +176,3 @@ def _claims(path: Path) -> bool:
 
 
 KIND = Kind(claims=_claims, images=_images, label=folder_name)
-
-
-_LONGEST_LINE = 1 << 20
-
-
-def lines(file: TextIO, path: Path) -> Iterator[str]:
-    """Lines of a table. Raises InputError at a line that is too long for a table, which would fill the memory."""
-    while line := file.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
-            raise InputError(f"{path} is not a table: it has a line of more than {_LONGEST_LINE} characters")
-        yield line
-
-
-@contextmanager
-def opened(path: Path, what: str) -> Iterator[TextIO]:
-    """Opens a UTF-8 text file, or UTF-16 if its byte-order mark says so; the mark is not part of the text.
-
-    Raises:
-        InputError: the file is missing, a folder, unreadable, or not UTF-8, also if this is found while reading.
-    """
-    try:
-        with path.open("rb") as file:
-            wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        with path.open(encoding="utf-16" if wide else "utf-8-sig") as file:
-            yield file
-    except FileNotFoundError:
-        raise InputError(f"there is no {what} at {path}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder, not a {what}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a {what}: it is not UTF-8 text; from Excel, save it as 'CSV UTF-8'") from None
-    except OSError as error:
-        raise InputError(f"cannot read the {what} {path}: {error.strerror}") from None

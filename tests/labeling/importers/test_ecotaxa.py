@@ -58,8 +58,8 @@ def test_the_other_columns_of_an_object_are_kept(ecotaxa, tmp_path):
 def test_an_export_without_anything_validated_is_refused(ecotaxa, tmp_path, fault):
     src = ecotaxa(row(0, "predicted"), row(1, "predicted"))
     assert fault(DatasetError, src, tmp_path / "ds") == (
-        f"no object of {src} can be used (2 status_predicted, 4 not_in_table): only the status validated is taken; name "
-        "other statuses with --status, and check the columns of the category and the group"
+        f"no object of {src} can be used (2 status_predicted, 4 not_in_table): only the status validated is taken; "
+        "name other statuses with --status, and check the columns of the category and the group"
     )
 
 
