@@ -54,6 +54,7 @@ def needs(extra: str, command: str) -> None:
 def show_dataset(dataset: Dataset) -> None:
     """Prints the classes, splits and groups of a dataset, and warnings about them."""
     from pelagia.dataset.check import split_warnings
+    from pelagia.dataset.schema import left_out_in_words
     from pelagia.dataset.splits import SPLITS
 
     meta = dataset.meta
@@ -65,11 +66,16 @@ def show_dataset(dataset: Dataset) -> None:
     console.say(
         f"{meta.images} images; groups ({by}): " + ", ".join(f"{count} {split}" for split, count in groups.items())
     )
-    if meta.split.near_duplicates:
-        console.say(f"near-duplicate pairs across two groups: {meta.split.near_duplicates}; these groups were joined")
-    for reason, count in meta.left_out.items():
-        console.say(f"left out, {reason}: {count}")
-    for warning in split_warnings(dataset.records):
+    if meta.split.method == "published":
+        console.say(f"the splits are those of the source ({meta.split.split_column})")
+    elif meta.split.near_duplicates:
+        largest = f"; the largest joined group has {meta.split.largest_joined} images" * bool(meta.split.largest_joined)
+        console.say(
+            f"near-duplicate pairs across two groups: {meta.split.near_duplicates}; these groups were joined{largest}"
+        )
+    for line in left_out_in_words(meta.left_out):
+        console.say(f"left out: {line}")
+    for warning in (*meta.warnings, *split_warnings(dataset.records, meta.split)):
         console.note(f"warning: {warning}")
     if meta.split.group_column is None:
         console.note(

@@ -98,7 +98,7 @@ def _show_counts(result: SurveyResult) -> None:
 
 
 def _show_run(result: SurveyResult) -> None:
-    from pelagia.sources import left_out_text
+    from pelagia.sources import left_out_lines
 
     at = result.progress
     rate = f", {at.rate:.0f} images/s" if at.done else ""
@@ -106,8 +106,8 @@ def _show_run(result: SurveyResult) -> None:
     console.say(f"{at.done} images in {at.seconds:.1f} s{rate} ({result.setting}) on {result.provider}{before}")
     for reason, count in result.failures.items():
         console.say(f"failed, {reason}: {count}")
-    for key, count in result.left_out.items():
-        console.say(f"{count} {left_out_text(key)}")
+    for line in left_out_lines(result.left_out):
+        console.say(line)
     console.say(f"results: {', '.join(map(str, result.files.values()))}")
 
 

@@ -11,12 +11,13 @@ from typing import Annotated
 
 import typer
 
+from pelagia.errors import InputError
 from pelagia.options import NearDuplicates, Out, Seed, show_dataset
 from pelagia.system import console
 
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
 Source = Annotated[
-    Path, typer.Argument(help="Folder of class folders, folder of a manifest's images, or an EcoTaxa export.")
+    Path, typer.Argument(help="Class folders, a dataset, the folder of a manifest's images, or an EcoTaxa export.")
 ]
 Manifest = Annotated[Path | None, typer.Option(help="CSV with the columns path (relative to SRC) and class.")]
 GroupColumn = Annotated[
@@ -31,6 +32,20 @@ Conflicts = Annotated[
 ]
 AllRanks = Annotated[
     bool, typer.Option("--all-ranks", help="Take all images of an EcoTaxa object, not only that of the lowest rank.")
+]
+ClassLevel = Annotated[
+    int | None, typer.Option(min=1, help="Level of the class folders: 1 is directly below SRC. Found by default.")
+]
+FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Follow links to folders.")]
+SplitColumn = Annotated[str | None, typer.Option(help="Keep the published split in this column: train, val and test.")]
+SplitFolders = Annotated[
+    bool, typer.Option("--split-folders", help="Keep the published split in folders named train, val and test.")
+]
+ValFromTrain = Annotated[
+    float, typer.Option(min=0, max=0.9, help="Share of the published train that becomes val, if there is no val.")
+]
+Fractions = Annotated[
+    str | None, typer.Option(help="Shares of train, val and test, such as 0.9,0.1,0; 0.7,0.15,0.15 by default.")
 ]
 Review = Annotated[Path, typer.Option(help="A dataset with some of the same images, labeled again.")]
 
@@ -48,6 +63,12 @@ def dataset_import(
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
     all_ranks: AllRanks = False,
+    class_level: ClassLevel = None,
+    follow_links: FollowLinks = False,
+    split_column: SplitColumn = None,
+    split_folders: SplitFolders = False,
+    val_from_train: ValFromTrain = 0.0,
+    fractions: Fractions = None,
 ) -> None:
     """Make a dataset: check every image, find duplicates, split by group.
 
@@ -59,6 +80,7 @@ def dataset_import(
     from pelagia.sources import ListingOptions
     from pelagia.taxonomy import load_taxonomy
     from pelagia_labeling.importers.dataset import import_dataset
+    from pelagia_labeling.importers.published_split import PublishedSplit
 
     with console.decoder_messages_hidden(), console.progress_bar("checking images") as update:
         dataset = import_dataset(
@@ -73,10 +95,26 @@ def dataset_import(
             conflicts=conflicts,
             seed=seed,
             join_near_duplicates=near_duplicates,
-            listing=ListingOptions(all_ranks=all_ranks),
+            fractions=_parse_fractions(fractions),
+            class_level=class_level,
+            published=PublishedSplit(split_column or "", split_folders, val_from_train),
+            listing=ListingOptions(all_ranks=all_ranks, follow_links=follow_links),
             progress=update,
         )
     show_dataset(dataset)
+
+
+def _parse_fractions(text: str | None) -> tuple[float, float, float] | None:
+    """The shares of train, val and test in ``0.9,0.1,0``."""
+    if text is None:
+        return None
+    try:
+        train, val, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--fractions needs three numbers for train, val and test, such as 0.9,0.1,0, not '{text}'"
+        ) from None
+    return train, val, test
 
 
 def dataset_correct(dataset: DatasetFolder, review: Review, out: Out) -> None:

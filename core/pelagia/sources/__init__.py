@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pelagia.errors import InputError
-from pelagia.sources import ecotaxa, folder, ifcb, manifest, parquet, pattern, single
+from pelagia.sources import ecotaxa, folder, ifcb, manifest, pattern, single
 from pelagia.sources.archives import tar_file, zip_file
 from pelagia.sources.archives.names import archive_stem
 from pelagia.sources.image import IMAGE_SUFFIXES, Kind, SourceImage, base_name, known_suffixes
-from pelagia.sources.listing import LEFT_OUT, Listing, ListingOptions, left_out_text
+from pelagia.sources.listing import LEFT_OUT, Listing, ListingOptions, left_out_lines, left_out_text, other_files_text
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
 from pelagia.sources.overlap import Place, is_unpacked, refuse_overlaps
 from pelagia.system.files import printable
@@ -33,8 +33,10 @@ __all__ = [
     "Listing",
     "ListingOptions",
     "SourceImage",
+    "left_out_lines",
     "left_out_text",
     "list_images",
+    "other_files_text",
     "read_manifest",
 ]
 
@@ -46,12 +48,11 @@ KINDS: tuple[Kind, ...] = (
     zip_file.KIND,
     tar_file.KIND,
     manifest.KIND,
-    parquet.KIND,
     single.KIND,
 )
 """They are tried in this order: an EcoTaxa export comes before a folder, because it is a folder too."""
 
-_TABLES = (manifest.KIND, parquet.KIND)
+_TABLES = (manifest.KIND,)
 
 
 def list_images(inputs: Sequence[Path], listing: Listing | None = None) -> Iterator[SourceImage]:
@@ -130,8 +131,8 @@ def _list_one(path: Path, kind: Kind | None, listing: Listing) -> Iterator[Sourc
         raise InputError(f"there is no file or folder at {path}")
     else:
         raise InputError(
-            f"{path} is not an input: name a folder, an image ({known_suffixes()}), a .csv or .parquet manifest, a "
-            ".zip or .tar archive, an IFCB bin, or an EcoTaxa export"
+            f"{path} is not an input: name a folder, an image ({known_suffixes()}), a manifest "
+            "(.csv .tsv .txt .xlsx .parquet), a .zip or .tar archive, an IFCB bin, or an EcoTaxa export"
         )
 
 

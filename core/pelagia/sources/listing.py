@@ -7,13 +7,16 @@ assume is in `Listing.warnings`. Every command shows both.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
 LEFT_OUT = {
     "archive_inside": "archives inside a folder or an archive, not opened",
     "unpacked": "archives whose unpacked folder is beside them, listed once",
-    "folder_link": "links to folders, not followed",
+    "folder_link": "links to folders, not followed; --follow-links follows them",
+    "folder_link_again": "links to folders that are listed already or that contain the input, not followed",
+    "no_file": "pipes and devices with the name of an image, not read",
     "no_image": "rows of an IFCB .adc without an image",
     "stitched": "IFCB images that overlap the image before them and were joined to it",
     "bin_without_name": "IFCB files whose name is not the name of a bin",
@@ -80,3 +83,27 @@ def left_out_text(key: str) -> str:
     if ending == "*":
         return "files with other endings, not images"
     return f"files that end in {ending}, not images" if ending else "files without an ending, not images"
+
+
+def left_out_lines(left_out: Mapping[str, int], words: Mapping[str, str] = LEFT_OUT) -> list[str]:
+    """What was left out, in words: one line for each reason, and one for all files that are not images.
+
+    Args:
+        left_out: as `Listing.left_out`.
+        words: key -> words that follow a number. A key that is not in it is shown with spaces for underscores.
+    """
+    lines = [
+        f"{count} {words.get(key, key.replace('_', ' '))}"
+        for key, count in left_out.items()
+        if not key.startswith(_OTHER)
+    ]
+    others = other_files_text(left_out)
+    return [*lines, f"not images: {others}"] if others else lines
+
+
+def other_files_text(left_out: Mapping[str, int]) -> str:
+    """The files that are not images, by ending, such as ``3 .nef, 2 .mp4``; the most frequent come first."""
+    found = {key.removeprefix(_OTHER): count for key, count in left_out.items() if key.startswith(_OTHER)}
+    words = {"": "without an ending", "*": "with other endings"}
+    ordered = sorted(found.items(), key=lambda entry: (entry[0] == "*", -entry[1], entry[0]))
+    return ", ".join(f"{count} {words.get(ending, ending)}" for ending, count in ordered)

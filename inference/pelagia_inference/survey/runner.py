@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pelagia.model.decision import ACCEPTED, DECISIONS, ROLLED_UP, Verdict
 from pelagia.model.metadata import ModelFile
-from pelagia.sources import Listing, ListingOptions, left_out_text, list_images
+from pelagia.sources import Listing, ListingOptions, left_out_lines, list_images
 from pelagia.survey.journal import Survey
 from pelagia_inference.exports.results import CSV, formats_to_write, write_results
 from pelagia_inference.machine.providers import AUTO
@@ -137,8 +137,8 @@ def _run(
     reasons = ", ".join(f"{reason} {count}" for reason, count in failures.items()) or "none"
     for text in listing.warning_texts():
         log.warning(text)
-    for key, count in listing.left_out.items():
-        log.info(f"{count} {left_out_text(key)}")
+    for line in left_out_lines(listing.left_out):
+        log.info(line)
     log.info(f"done: {at}; in total {counts.total()} classified, failed: {reasons}")
     verdicts = survey.counts_by_verdict()
     return SurveyResult(

@@ -63,7 +63,7 @@ def from_ecotaxa(src: Path, group_column: str, statuses: Collection[str], listin
     chosen, said = commonest(lineages)
     for text in said:
         listing.warn(text)
-    return Import(candidates, _source(src, listing), group_column, dict(left_out), lineages=chosen)
+    return Import(candidates, _source(src), group_column, dict(left_out), listing.warning_texts(), lineages=chosen)
 
 
 def _require_candidates(
@@ -90,11 +90,9 @@ def _status(text: str) -> str:
     return "none" if is_missing(text) else text.strip().lower()
 
 
-def _source(src: Path, listing: Listing) -> dict[str, object]:
+def _source(src: Path) -> dict[str, object]:
     found: dict[str, object] = {"kind": "ecotaxa", "folder" if src.is_dir() else "archive": printable(src.name)}
     found["tables"] = list(ecotaxa.tables_of(src))
-    if warnings := listing.warning_texts():
-        found["warnings"] = list(warnings)
     return found
 
 

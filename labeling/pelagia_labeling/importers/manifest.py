@@ -45,7 +45,7 @@ def from_manifest(src: Path, manifest: Path, group_column: str | None, class_col
     candidates = [entry for entry in found if isinstance(entry, Candidate)]
     left_out = Counter(entry for entry in found if isinstance(entry, str))
     source = {"kind": "manifest", "folder": printable(src.name), "manifest": printable(manifest.name)}
-    return Import(candidates, source, group_column, dict(left_out))
+    return Import(candidates, source, group_column, dict(left_out), split_name="split" if of_dataset else "")
 
 
 def _choose_columns(
@@ -71,7 +71,7 @@ def _candidate(image: SourceImage, class_column: str, group_column: str | None, 
         class_column: the column of labels.
         group_column: the column of groups; None if there is no such column.
         of_dataset: whether the manifest is that of a Pelagia dataset; the columns that a new dataset computes (size,
-            split, ...) are then dropped.
+            ...) are then dropped.
     """
     extra = dict(image.columns)
     class_name = extra.pop(class_column).strip()
@@ -93,5 +93,6 @@ def _candidate(image: SourceImage, class_column: str, group_column: str | None, 
         agreement=agreement,
         licence=licence,
         extra=survey_columns(extra),
+        split=image.columns["split"] if of_dataset else "",
         reader=image.reader,
     )

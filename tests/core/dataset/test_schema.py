@@ -76,8 +76,8 @@ def test_an_empty_split_is_refused(class_folders, tmp_path):
     with pytest.raises(DatasetError) as caught:
         made.split("test")
     assert str(caught.value) == (
-        f"the split 'test' of {tmp_path / 'ds'} has no images: there are too few groups; import again with a "
-        "--group-column that has more values"
+        f"the split 'test' of {tmp_path / 'ds'} has no images: it was made with --fractions 0.5,0.5,0; name another "
+        "dataset or another split"
     )
 
 

@@ -76,9 +76,10 @@ def test_a_table_that_is_not_an_export_is_refused(ecotaxa, tmp_path, missing, fa
     )
 
 
-def test_a_quote_that_is_never_closed_is_refused(ecotaxa, tmp_path, fault):
-    src = ecotaxa(row(0), row(1, category='"Copepoda'))
-    assert fault(InputError, src, tmp_path / "ds") == f"{src / 'ecotaxa_1.tsv'}, after line 3: unexpected end of data"
+def test_a_cell_that_begins_with_a_quote_is_read(ecotaxa, tmp_path):
+    src = ecotaxa(row(0), row(1, person='"Ann'), row(2, person='"Ann" B'))
+    made = import_dataset(src, tmp_path / "ds")
+    assert [record.annotators for record in made.records] == ["Ann", '"Ann', '"Ann" B']
 
 
 def test_several_tables_are_one_dataset(ecotaxa, tmp_path):

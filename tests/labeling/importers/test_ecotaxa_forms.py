@@ -94,7 +94,7 @@ def test_the_taxonomy_has_the_taxa_of_the_hierarchy(export, tmp_path):
 def test_a_contradiction_in_the_hierarchy_is_said(export, tmp_path):
     rows = [object_row(0), object_row(2), object_row(4, object_annotation_hierarchy="living>Salpida")]
     made = import_dataset(export(*rows), tmp_path / "ds")
-    (said,) = made.meta.source["warnings"]
+    (said,) = made.meta.warnings
     assert said.startswith("the class 'Salpida' has 2 lineages")
 
 

@@ -17,7 +17,7 @@ import jinja2
 import numpy as np
 
 from pelagia import __version__
-from pelagia.dataset.schema import Dataset, Record
+from pelagia.dataset.schema import Dataset, Record, left_out_in_words
 from pelagia.dataset.splits import SPLITS
 from pelagia.images.preprocess import ImageError, PreprocessSpec, load
 from pelagia.system.files import write_text
@@ -358,7 +358,7 @@ def _groups_text(evaluation: Evaluation, dataset: Dataset, groups: Table | None)
 def _data_text(dataset: Dataset) -> str:
     meta = dataset.meta
     groups = len({record.group for record in dataset.records})
-    left = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in meta.left_out.items())
+    left = "; ".join(left_out_in_words(meta.left_out))
     return f"{meta.name}: {meta.images:,} images of {len(meta.counts)} classes in {groups:,} groups, in all splits." + (
         f" Left out when the dataset was made: {left}." if left else ""
     )

@@ -43,13 +43,15 @@ class Names:
         self._again: Counter[str] = Counter()
 
     def of(self, raw: str) -> str:
-        """The name of a member that is an image; empty for other members. Archives inside the archive are counted."""
+        """The name of a member that is an image; empty for other members, which are counted."""
         name = member_name(raw)
         if any(map(is_junk, name.split("/"))):
             return ""
         if not is_image_name(name):
             if is_archive_name(name):
                 self._listing.left_out["archive_inside"] += 1
+            elif name:
+                self._listing.count_other_file(name)
             return ""
         return self.unique(name)
 

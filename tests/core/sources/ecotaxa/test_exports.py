@@ -134,7 +134,6 @@ def test_date_and_time_become_one(make, date, time, expected):
         (["object_id", "o1"], "has no column 'img_file_name': is it an EcoTaxa export with images?"),
         ([HEADER], "has no object"),
         ([HEADER, "\to2"], "has 1 rows, and none names an image: export it from EcoTaxa again, with the images"),
-        ([HEADER, '"open'], "after line 1: unexpected end of data"),
     ],
 )
 def test_a_wrong_table_says_where(make, lines, message):
