@@ -22,6 +22,7 @@ RENAMED = {
     "sample_stationid": "station",
     "acq_instrument": "instrument",
     "object_annotation_date": "object_annotation_date",
+    "object_annotation_status": "object_annotation_status",
 }
 """EcoTaxa's column -> the column in Pelagia. Further columns: ``eventDate`` (`clock`), sizes and volumes (`sizes`)."""
 
@@ -31,6 +32,7 @@ _CONVERT: dict[str, tuple[Callable[[str], str], str]] = {
     "object_depth_min": (number_of, "a number"),
     "object_depth_max": (number_of, "a number"),
     "object_annotation_date": (clock.day_of, "a date"),
+    "object_annotation_status": (lambda text: text.strip().lower(), "a status"),
 }
 _FIELD = re.compile(
     r"sample_|object_(id|annotation_(status|category|date))$"
