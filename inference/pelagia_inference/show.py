@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pelagia.system import console
 
 if TYPE_CHECKING:
+    from pelagia.sources.listing import ListingOptions
     from pelagia_inference.machine.bench import Bench
     from pelagia_inference.survey.progress import SurveyProgress
     from pelagia_inference.survey.runner import SurveyResult
@@ -20,7 +21,9 @@ _JSON_SECONDS = 1.0
 
 
 @contextmanager
-def progress_of_run(inputs: Sequence[Path], quiet: bool, as_json: bool) -> Iterator[Callable[[SurveyProgress], None]]:
+def progress_of_run(
+    inputs: Sequence[Path], quiet: bool, as_json: bool, listing: ListingOptions
+) -> Iterator[Callable[[SurveyProgress], None]]:
     """Yields a function that shows progress: a bar on a terminal, a JSON line each second, or nothing."""
     if quiet or not (as_json or console.on_terminal()):
         yield lambda at: None
@@ -29,7 +32,7 @@ def progress_of_run(inputs: Sequence[Path], quiet: bool, as_json: bool) -> Itera
     else:
         from pelagia_inference.survey.counting import count_in_background
 
-        with console.progress_bar("classifying") as update, count_in_background(inputs) as total:
+        with console.progress_bar("classifying") as update, count_in_background(inputs, listing) as total:
             yield lambda at: update(
                 at.done + at.before, total(), f"{at.rate:.0f} images/s, {at.failed} failed, {at.current}"
             )

@@ -30,6 +30,9 @@ Licence = Annotated[str, typer.Option(help="Licence of the images, as an SPDX id
 Conflicts = Annotated[
     str, typer.Option(help="What to do with one image under two classes: refuse the import, or drop all its copies.")
 ]
+AllRanks = Annotated[
+    bool, typer.Option("--all-ranks", help="Take all images of an EcoTaxa object, not only that of the lowest rank.")
+]
 ClassLevel = Annotated[
     int | None, typer.Option(min=1, help="Level of the class folders: 1 is directly below SRC. Found by default.")
 ]
@@ -59,6 +62,7 @@ def dataset_import(
     conflicts: Conflicts = "refuse",
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
+    all_ranks: AllRanks = False,
     class_level: ClassLevel = None,
     follow_links: FollowLinks = False,
     split_column: SplitColumn = None,
@@ -71,7 +75,7 @@ def dataset_import(
     \b
     pelagia dataset import crops/ --out datasets/crops
     pelagia dataset import crops/ --manifest crops/labels.csv --group-column station --out datasets/crops
-    pelagia dataset import ecotaxa_export/ --out datasets/zooscan
+    pelagia dataset import ecotaxa_export.zip --out datasets/zooscan
     pelagia dataset import published/ --split-folders --out datasets/published
     """
     from pelagia.sources import ListingOptions
@@ -95,7 +99,7 @@ def dataset_import(
             fractions=_parse_fractions(fractions),
             class_level=class_level,
             published=PublishedSplit(split_column or "", split_folders, val_from_train),
-            listing=ListingOptions(follow_links=follow_links),
+            listing=ListingOptions(all_ranks=all_ranks, follow_links=follow_links),
             progress=update,
         )
     show_dataset(dataset)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pelagia.errors import InputError, MissingExtra
-from pelagia.sources import ecotaxa, folder, ifcb, manifest, parquet, pattern, single
+from pelagia.sources import ecotaxa, folder, ifcb, manifest, pattern, single
 from pelagia.sources.archives import tar_file, zip_file
 from pelagia.sources.archives.names import archive_stem
 from pelagia.sources.image import IMAGE_SUFFIXES, Kind, NoImageError, SourceImage, base_name, failed, known_suffixes
@@ -49,12 +49,11 @@ KINDS: tuple[Kind, ...] = (
     zip_file.KIND,
     tar_file.KIND,
     manifest.KIND,
-    parquet.KIND,
     single.KIND,
 )
 """They are tried in this order: an EcoTaxa export comes before a folder, because it is a folder too."""
 
-_TABLES = (manifest.KIND, parquet.KIND)
+_TABLES = (manifest.KIND,)
 
 
 def list_images(inputs: StrPath | Sequence[StrPath], listing: Listing | None = None) -> Iterator[SourceImage]:
@@ -137,8 +136,8 @@ def _list_one(path: Path, kind: Kind | None, listing: Listing) -> Iterator[Sourc
         raise InputError(f"there is no file or folder at {path}")
     else:
         raise InputError(
-            f"{path} is not an input: name a folder, an image ({known_suffixes()}), a .csv or .parquet manifest, a "
-            ".zip or .tar archive, an IFCB bin, or an EcoTaxa export"
+            f"{path} is not an input: name a folder, an image ({known_suffixes()}), a manifest "
+            "(.csv .tsv .txt .xlsx .parquet), a .zip or .tar archive, an IFCB bin, or an EcoTaxa export"
         )
 
 

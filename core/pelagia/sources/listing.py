@@ -22,6 +22,8 @@ LEFT_OUT = {
     "bin_without_name": "IFCB files whose name is not the name of a bin",
     "match_without_image": "matches of a pattern without an image: empty folders, or archives without images",
     "not_in_table": "images of an EcoTaxa export that its tables do not name",
+    "no_file_name": "rows of an EcoTaxa table without the name of an image",
+    "other_rank": "images of an EcoTaxa object beside that of the lowest img_rank; --all-ranks takes them",
 }
 """Key of `Listing.left_out` -> what was left out, in words. `left_out_text` also knows the keys of `other_file`."""
 

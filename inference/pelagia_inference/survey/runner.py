@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pelagia.model.decision import ACCEPTED, DECISIONS, ROLLED_UP, Verdict
 from pelagia.model.metadata import ModelFile
-from pelagia.sources import Listing, left_out_lines, list_images
+from pelagia.sources import Listing, ListingOptions, left_out_lines, list_images
 from pelagia.survey.journal import Survey
 from pelagia.system.paths import StrPath, paths_of
 from pelagia_inference.exports.results import CSV, formats_to_write, write_results
@@ -88,6 +88,7 @@ def classify(
     provider: str = AUTO,
     formats: Sequence[str] = (CSV,),
     retry_failed: bool = False,
+    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
     progress: Callable[[SurveyProgress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> SurveyResult:
@@ -100,6 +101,7 @@ def classify(
         provider: a key of `PROVIDERS`; `AUTO`: the provider of the survey; in a new survey, as `choose_provider`.
         formats: keys of `FILES`. Results in other formats that are in ``out`` already are written again as well.
         retry_failed: whether images that failed before are classified again.
+        listing: what decides how images are listed.
         progress: a function that is called after each list of images.
         note: a function that is called with each warning, before the images are classified.
 
@@ -110,7 +112,7 @@ def classify(
     """
     out = Path(out)
     formats = formats_to_write(out, formats)
-    plan = plan_survey(model, paths_of(inputs), out, setting, provider, note)
+    plan = plan_survey(model, paths_of(inputs), out, setting, provider, note, listing)
     with WorkerPool(model, plan.provider, plan.setting) as pool:
         plan.require_images()
         pool.ready()
@@ -129,7 +131,7 @@ def _run(
     formats: Sequence[str],
     log: SurveyLog,
 ) -> SurveyResult:
-    listing = Listing()
+    listing = Listing(plan.listing)
     images = list_images(plan.inputs, listing)
     decider = plan.model.metadata.decider
     at = writer.write_all(predict_with(pool, images, plan.setting, skip=writer.todo, decider=decider))
@@ -155,7 +157,10 @@ def _report_and_log(progress: Callable[[SurveyProgress], None], log: SurveyLog) 
     return report
 
 
-def resume_command(model: Path, inputs: Sequence[Path], out: Path, formats: Sequence[str] = (CSV,)) -> str:
+def resume_command(
+    model: Path, inputs: Sequence[Path], out: Path, formats: Sequence[str] = (CSV,), *, all_ranks: bool = False
+) -> str:
     """The command that resumes a survey, quoted for a shell. The survey stores its other settings itself."""
     words = ["pelagia", "classify", str(model), *map(str, inputs), "--out", str(out)]
+    words += ["--all-ranks"] * all_ranks
     return shlex.join(words if list(formats) == [CSV] else [*words, f"--format={','.join(formats)}"])

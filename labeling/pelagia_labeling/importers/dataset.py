@@ -15,8 +15,11 @@ from pelagia.config import validate
 from pelagia.dataset.schema import Dataset, SplitMeta
 from pelagia.dataset.write import write_dataset
 from pelagia.errors import InputError
+from pelagia.lineages import taxonomy_of_lineages
 from pelagia.sources import Listing, ListingOptions
+from pelagia.sources import ecotaxa as ecotaxa_reader
 from pelagia.system.console import ProgressCallback
+from pelagia.system.files import printable
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.importers import ecotaxa
@@ -49,7 +52,8 @@ def import_dataset(
     """Makes the dataset ``out`` from ``src``.
 
     Args:
-        src: class folders, a dataset of Pelagia, the folder of a manifest's images, or an EcoTaxa export.
+        src: class folders, a dataset of Pelagia, the folder of a manifest's images, or an EcoTaxa export (folder or
+            zip).
         out: the dataset folder to make.
         manifest: CSV with a class column and a column ``path``, whose paths are relative to ``src``.
         group_column: images with the same value in this column, such as one station, stay in one split.
@@ -63,18 +67,21 @@ def import_dataset(
         join_near_duplicates: whether near-duplicates stay in one split.
         class_level: the level of the class folders; 1 is directly below ``src``. By default it is found.
         published: whether the split that the source was published with is kept.
-        listing: what decides how images are listed, such as whether links to folders are followed.
+        listing: what decides how images are listed, such as whether links are followed.
         progress: called with (images checked, total images).
 
     Raises:
         InputError, DatasetError: as `write_dataset`; also if ``src``, ``manifest`` or an option is wrong.
     """
-    src, manifest = Path(src), Path(manifest) if manifest else None
+    src, out, manifest = Path(src), Path(out), Path(manifest) if manifest else None
     split = _split_settings(group_column, fractions, seed, join_near_duplicates, published)
     folders = FolderOptions(class_level, published.folders, listing)
     found = keep_or_mention(_find_candidates(src, manifest, group_column, class_column, statuses, folders), published)
+    if taxonomy is None and found.lineages:
+        classes = {entry.class_name for entry in found.candidates}
+        taxonomy = taxonomy_of_lineages(printable(out.absolute().name), classes, found.lineages)
     return write_dataset(
-        Path(out),
+        out,
         [replace(entry, licence=licence or entry.licence) for entry in found.candidates],
         source=found.source,
         taxonomy=taxonomy or _own_taxonomy(found),
@@ -95,21 +102,21 @@ def _find_candidates(
     folders: FolderOptions,
 ) -> Import:
     """Chooses the importer for this source, and returns what it finds."""
-    if not src.is_dir():
+    is_export = ecotaxa_reader.is_export(src)
+    if not src.is_dir() and not is_export:
         problem = "is not a folder" if src.exists() else "does not exist"
         raise InputError(f"{src} {problem}: name the folder that holds the images")
-    tables = ecotaxa.find_tables(src)
-    if statuses and (manifest is not None or not tables):
+    if statuses and (manifest is not None or not is_export):
         raise InputError("--status is for EcoTaxa exports only: leave it out, or name a folder that holds ecotaxa*.tsv")
-    if manifest is not None or tables or is_dataset(src):
-        folders.refuse("a manifest" if manifest is not None else "an EcoTaxa export" if tables else "a dataset")
+    if manifest is not None or is_export or is_dataset(src):
+        folders.refuse("a manifest" if manifest is not None else "an EcoTaxa export" if is_export else "a dataset")
     if manifest is not None:
         return from_manifest(src, manifest, group_column, class_column)
     if class_column:
         raise InputError(f"--class-column {class_column} needs --manifest: only a manifest has columns")
-    if tables:
+    if is_export:
         statuses = statuses or ecotaxa.DEFAULT_STATUSES
-        return ecotaxa.from_ecotaxa(src, tables, group_column or ecotaxa.GROUP_COLUMN, statuses)
+        return ecotaxa.from_ecotaxa(src, group_column or ecotaxa.GROUP_COLUMN, statuses, Listing(folders.listing))
     if is_dataset(src):
         return from_dataset(src, group_column)
     if group_column:

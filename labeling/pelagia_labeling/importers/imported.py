@@ -11,6 +11,7 @@ from typing import Any
 
 from pelagia.dataset.schema import MANIFEST_COLUMNS
 from pelagia.dataset.write import Candidate
+from pelagia.lineages import Lineage
 from pelagia.taxonomy import Taxonomy
 
 
@@ -26,6 +27,7 @@ class Import:
         warnings: what was assumed or looks wrong, one sentence each.
         split_name: the column, or ``folders``, that the candidates' ``split`` comes from; empty if there is none.
         taxonomy: the taxonomy of the source, if it has one.
+        lineages: class -> the names of its taxa from the root down, if the source has them.
     """
 
     candidates: list[Candidate]
@@ -35,6 +37,7 @@ class Import:
     warnings: tuple[str, ...] = ()
     split_name: str = ""
     taxonomy: Taxonomy | None = None
+    lineages: Mapping[str, Lineage] = field(default_factory=dict)
 
 
 def survey_columns(columns: Mapping[str, str]) -> dict[str, str]:

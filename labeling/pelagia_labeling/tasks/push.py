@@ -9,15 +9,15 @@ can be killed at any moment and repeated.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pelagia.errors import InputError, first_few
 from pelagia.images.remarks import RemarkCounts
-from pelagia.sources import SourceImage, list_images
+from pelagia.sources import Listing, ListingOptions, SourceImage, list_images
 from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.cores import thread_pool
@@ -48,7 +48,8 @@ class PushReport:
         bad: (path, reason) of images that cannot be used.
         predictions_added: number of pre-labels that were attached, to new and to old tasks.
         created: whether this push made the project.
-        warnings: one text for each remark on images of the source.
+        left_out: number of things in the source that are not listed as images, by a key of `Listing.left_out`.
+        warnings: what was assumed while the source was listed, and the remarks on its images, one sentence each.
     """
 
     project_id: int
@@ -59,6 +60,7 @@ class PushReport:
     bad: tuple[tuple[str, str], ...]
     predictions_added: int
     created: bool
+    left_out: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
 
@@ -82,6 +84,7 @@ def push(
     taxonomy: Taxonomy,
     *,
     predictions: StrPath | None = None,
+    options: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
     """Finds or makes the project with the title ``project``, and adds the images of ``src`` to it.
@@ -92,6 +95,7 @@ def push(
         project: title of the project.
         taxonomy: the classes to choose from.
         predictions: a survey folder; the most probable class of each of its images becomes the pre-label of that image.
+        options: what decides how the images of ``src`` are listed.
         progress: called with (images pushed, total images).
 
     Raises:
@@ -101,11 +105,13 @@ def push(
     title = _check_title(project.strip())
     src = Path(src)
     prelabels = read_prelabels(Path(predictions), taxonomy) if predictions is not None else None
-    total = sum(1 for _ in list_images([src]))  # not kept: the images of a compressed tar would fill the memory
+    # the images are not kept: those of a compressed tar would fill the memory
+    total = sum(1 for _ in list_images([src], Listing(options)))
     target, created = _open_project(connection, title, taxonomy)
     folder = open_storage(connection, target)
     store_taxonomy(folder, taxonomy)
-    images = _push_images(connection, target, src, folder, total, progress)
+    listing = Listing(options)
+    images = _push_images(connection, target, src, folder, listing, total, progress)
     _remove_duplicate_tasks(connection, target, expected=images.tasks)
     return PushReport(
         project_id=target.id,
@@ -116,7 +122,8 @@ def push(
         bad=images.bad,
         predictions_added=_attach(connection, target, prelabels) if prelabels is not None else 0,
         created=created,
-        warnings=images.warnings,
+        left_out=dict(listing.left_out),
+        warnings=(*listing.warning_texts(), *images.warnings),
     )
 
 
@@ -140,7 +147,13 @@ class _PushedImages:
 
 
 def _push_images(
-    connection: Connection, project: Project, src: Path, folder: Path, total: int, progress: ProgressCallback
+    connection: Connection,
+    project: Project,
+    src: Path,
+    folder: Path,
+    listing: Listing,
+    total: int,
+    progress: ProgressCallback,
 ) -> _PushedImages:
     """Stores the images of ``src`` in ``folder``, and makes a task for each image that has no task."""
     known = {task.sha256 for task in list_tasks(connection, project) if task.sha256}
@@ -149,7 +162,7 @@ def _push_images(
     remarks = RemarkCounts()
     pushed: set[str] = set()
     done = 0
-    for chunk in _stored_chunks(list_images([src]), folder, printable(src.absolute().name)):
+    for chunk in _stored_chunks(list_images([src], listing), folder, printable(src.absolute().name)):
         bad += [(image.path, image.fault) for image in chunk if image.fault]
         for image in chunk:
             remarks.add(image.remark, image.path)

@@ -10,7 +10,7 @@ import zlib
 from array import array
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, TextIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -66,11 +66,6 @@ class ZipIndex:
             return parse_entry(self.archive, read_at(self.archive, place, _LIKELY), self._shift)[0]
         except Broken:  # a long name
             return parse_entry(self.archive, read_at(self.archive, place, _ENTRY), self._shift)[0]
-
-
-def open_text(entry: Entry) -> TextIO:
-    """A member as a stream of UTF-8 text; otherwise as `open_member`."""
-    return io.TextIOWrapper(open_member(entry), encoding="utf-8-sig")
 
 
 def open_member(entry: Entry) -> BinaryIO:
