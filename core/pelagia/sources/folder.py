@@ -15,7 +15,7 @@ from pelagia.errors import InputError
 from pelagia.sources import ifcb
 from pelagia.sources.archives import is_archive_name
 from pelagia.sources.image import Kind, NoImageError, SourceImage, failed, is_image_name, is_junk, known_suffixes
-from pelagia.sources.listing import Listing
+from pelagia.sources.listing import LEFT_OUT, Listing
 from pelagia.system.files import printable
 
 
@@ -44,8 +44,10 @@ def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
         found = True
         yield image
     if not found:
-        inside = listing.left_out["archive_inside"]
-        hint = f"; it contains {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
+        inside, others = listing.left_out["archive_inside"], listing.left_out["other_archive"]
+        patterns = " or ".join(listing.archive_patterns(root))
+        hint = f"; it contains {inside} archives: name those, as in {patterns}" if inside else ""
+        hint += f"; it contains {others} {LEFT_OUT['other_archive']}" if others else ""
         raise NoImageError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
 
 
@@ -87,7 +89,7 @@ def _list(folder: Path, prefix: str, listing: Listing) -> _Level:
             elif _is_wanted(entry, listing):
                 names.append(entry.name)
     names.sort()
-    return _Level(prefix, ifcb.one_file_per_bin(names)[::-1], frozenset(folders))
+    return _Level(prefix, ifcb.one_file_per_bin(names, listing)[::-1], frozenset(folders))
 
 
 def _is_wanted(entry: os.DirEntry[str], listing: Listing) -> bool:
@@ -98,7 +100,7 @@ def _is_wanted(entry: os.DirEntry[str], listing: Listing) -> bool:
             return True
         listing.left_out["bin_without_name"] += 1
     elif is_archive_name(entry.name):
-        listing.left_out["archive_inside"] += 1
+        listing.count_archive(entry.path)
     elif entry.is_symlink() and entry.is_dir():
         listing.left_out["folder_link"] += 1
     return False
