@@ -19,7 +19,15 @@ from pelagia.sources import ecotaxa, folder, ifcb, manifest, pattern, single
 from pelagia.sources.archives import tar_file, zip_file
 from pelagia.sources.archives.names import archive_stem
 from pelagia.sources.image import IMAGE_SUFFIXES, Kind, NoImageError, SourceImage, base_name, failed, known_suffixes
-from pelagia.sources.listing import LEFT_OUT, Listing, ListingOptions, left_out_lines, left_out_text, other_files_text
+from pelagia.sources.listing import (
+    LEFT_OUT,
+    Listing,
+    ListingOptions,
+    archive_ending,
+    left_out_lines,
+    left_out_text,
+    other_files_text,
+)
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
 from pelagia.sources.overlap import Place, is_unpacked, refuse_overlaps
 from pelagia.system.files import printable
@@ -134,6 +142,8 @@ def _list_one(path: Path, kind: Kind | None, listing: Listing) -> Iterator[Sourc
         yield from _list_pattern(path, listing)
     elif not path.exists():
         raise InputError(f"there is no file or folder at {path}")
+    elif archive_ending(path.name):
+        raise InputError(f"{path} is an archive that Pelagia cannot open: unpack it, and name its folder")
     else:
         raise InputError(
             f"{path} is not an input: name a folder, an image ({known_suffixes()}), a manifest "
@@ -146,7 +156,7 @@ def _list_pattern(path: Path, listing: Listing) -> Iterator[SourceImage]:
     root = pattern.root_of(path)
     found = False
     listed: set[str] = set()
-    for match, error in pattern.matches(path):
+    for match, error in pattern.matches(path, listing):
         if any(parent.as_posix() in listed for parent in PurePosixPath(match).parents):
             continue
         try:

@@ -15,7 +15,7 @@ from pelagia.errors import InputError
 from pelagia.sources import ifcb
 from pelagia.sources.archives import is_archive_name
 from pelagia.sources.image import Kind, NoImageError, SourceImage, failed, is_image_name, is_junk, known_suffixes
-from pelagia.sources.listing import Listing, other_files_text
+from pelagia.sources.listing import LEFT_OUT, Listing, other_files_text
 from pelagia.system.files import printable
 
 
@@ -46,11 +46,14 @@ def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
         found = True
         yield image
     if not found:
-        inside = listing.left_out["archive_inside"] - before["archive_inside"]
-        others = other_files_text(listing.left_out - before)
+        left_out = listing.left_out - before
+        inside, archives = left_out["archive_inside"], left_out["other_archive"]
+        others = other_files_text(left_out)
+        patterns = " or ".join(listing.archive_patterns(root))
         hint = f"; it contains other files: {others}" if others else ""
-        hint += f"; it contains {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
-        if listing.left_out["folder_link"] > before["folder_link"]:
+        hint += f"; it contains {inside} archives: name those, as in {patterns}" if inside else ""
+        hint += f"; it contains {archives} {LEFT_OUT['other_archive']}" if archives else ""
+        if left_out["folder_link"]:
             hint += "; it contains links to folders: follow them with --follow-links"
         raise NoImageError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
 
@@ -107,7 +110,7 @@ class _Walk:
         folders.update(followed)
         names.extend(followed)
         names.sort()
-        return _Level(prefix, ifcb.one_file_per_bin(names)[::-1], frozenset(folders))
+        return _Level(prefix, ifcb.one_file_per_bin(names, self._listing)[::-1], frozenset(folders))
 
     def _follows(self, link: Path) -> bool:
         """Whether a link to a folder is followed. If not, it is counted."""
@@ -134,7 +137,7 @@ class _Walk:
                 return True
             left_out["bin_without_name"] += 1
         elif is_archive_name(name):
-            left_out["archive_inside"] += 1
+            self._listing.count_archive(entry.path)
         else:
             self._listing.count_other_file(name)
         return False

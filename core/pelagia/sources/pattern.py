@@ -17,6 +17,7 @@ from pathlib import Path
 from pelagia.errors import InputError
 from pelagia.sources import ifcb
 from pelagia.sources.image import is_junk
+from pelagia.sources.listing import Listing
 
 WILD = re.compile(r"[*?\[]")
 
@@ -40,7 +41,7 @@ class _Level:
     parts: tuple[str, ...]
 
 
-def matches(pattern: Path) -> Iterator[tuple[str, OSError | None]]:
+def matches(pattern: Path, listing: Listing) -> Iterator[tuple[str, OSError | None]]:
     """Paths below `root_of` that match, sorted by name within each folder, one folder in memory at a time.
 
     A folder that cannot be listed comes with its error. Only one of the three files of an IFCB bin is listed, so that
@@ -50,20 +51,20 @@ def matches(pattern: Path) -> Iterator[tuple[str, OSError | None]]:
         InputError: the fixed part of the pattern cannot be listed.
     """
     root = root_of(pattern)
-    levels = [_in_level(_Level(root, "", pattern.parts[len(root.parts) :]))]
+    levels = [_in_level(_Level(root, "", pattern.parts[len(root.parts) :]), listing)]
     while levels:
         found = next(levels[-1], None)
         if found is None:
             levels.pop()
         elif isinstance(found, _Level):
-            levels.append(_in_level(found))
+            levels.append(_in_level(found, listing))
         elif found[1] is not None and not found[0]:
             raise InputError(f"cannot list {root}: {found[1].strerror}")
         else:
             yield found
 
 
-def _in_level(level: _Level) -> Iterator[_Level | tuple[str, OSError | None]]:
+def _in_level(level: _Level, listing: Listing) -> Iterator[_Level | tuple[str, OSError | None]]:
     """Matches in a folder, and the folders below it where the rest of the pattern, or a ``**``, goes on."""
     part, rest = level.parts[0], level.parts[1:]
     try:
@@ -82,7 +83,7 @@ def _in_level(level: _Level) -> Iterator[_Level | tuple[str, OSError | None]]:
     fits = re.compile(translate(part)).match
     fitting = [name for name in names if fits(name)]
     if not rest:
-        yield from ((level.prefix + name, None) for name in ifcb.one_file_per_bin(fitting))
+        yield from ((level.prefix + name, None) for name in ifcb.one_file_per_bin(fitting, listing))
         return
     for name in fitting:
         if name in folders:

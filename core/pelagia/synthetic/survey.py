@@ -95,14 +95,13 @@ def simulate_survey(
     Raises:
         InputError: `out` exists, or a number is out of range.
     """
-    out = Path(out)
     if images < 1:
         raise InputError(f"a survey of {images} images cannot be drawn: ask for 1 or more")
     if seed < 0:
         raise InputError(f"the seed {seed} is negative: give 0 or more")
     stations = [_station(seed, index) for index in range(min(STATIONS, images))]
     plan = _plan(stations, images, seed)
-    with new_folder(out, "survey") as partial:
+    with new_folder(out := Path(out), "survey") as partial:
         for station in stations:
             (partial / "images" / station.name).mkdir(parents=True)
         for done, item in enumerate(plan, start=1):

@@ -75,9 +75,8 @@ def export(
         DatasetError: the dataset is missing, or the run was trained on another dataset.
         ParityError: the exported graph and the trained network give different outputs. No file is left behind.
     """
-    run, out = Path(run), Path(out)
-    refuse_model(out)
-    config, state = read_run(run)
+    refuse_model(out := Path(out))
+    config, state = read_run(run := Path(run))
     config = _with_orientations(config, orientations)
     if state.status != "finished":
         epochs = f"epoch {state.epoch} of {config.train.epochs}"

@@ -9,22 +9,21 @@ import re
 from collections import Counter
 
 from pelagia.sources.image import is_image_name, is_junk
-from pelagia.sources.listing import Listing
+from pelagia.sources.listing import Listing, archive_ending
 from pelagia.sources.seen import Seen
 from pelagia.system.files import printable
 
 _DRIVE = re.compile(r"^[A-Za-z]:(?=[/\\])")
-_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|(tar\.(gz|bz2|xz))|7z|rar)$", re.IGNORECASE)
 
 
 def is_archive_name(name: str) -> bool:
     """Whether a file of this name is likely to be an archive."""
-    return bool(_ARCHIVE.search(name))
+    return bool(archive_ending(name))
 
 
 def archive_stem(name: str) -> str:
     """An archive's name without its ending, which most programs use as the name of the unpacked folder."""
-    return _ARCHIVE.sub("", name)
+    return name.removesuffix(archive_ending(name))
 
 
 def member_name(name: str) -> str:
@@ -49,11 +48,15 @@ class Names:
             return ""
         if not is_image_name(name):
             if is_archive_name(name):
-                self._listing.left_out["archive_inside"] += 1
+                self._listing.count_archive(name)
             elif name:
                 self._listing.count_other_file(name)
             return ""
         return self.unique(name)
+
+    def has(self, name: str) -> bool:
+        """Whether ``name`` was given before. From then on it counts as given."""
+        return self._seen.add(name)
 
     def unique(self, name: str) -> str:
         """``name``, with a number appended if it was used before."""
