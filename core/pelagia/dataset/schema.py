@@ -50,6 +50,10 @@ _LEFT_OUT = {
     "no_class": "without a class",
     "no_group": "without a group",
     "no_split": "without a value in the column of the split",
+    "skipped": "skipped by the people who labelled",
+    "unsure": "marked as unsure",
+    "unlabelled": "not labelled yet",
+    "disputed": "without a majority of labels",
     "inside_a_bin": "images inside a file of an instrument",
     "duplicate": "exact copies of other images",
     "conflict": "images with two classes",
@@ -61,6 +65,9 @@ _LEFT_OUT = {
     "too_large": "images that are too large",
 }
 """Reason in ``left_out`` of `dataset.yaml` -> what was left out, in words that follow a number."""
+
+
+_STATUS = "status_"
 
 
 class SplitMeta(Strict):
@@ -199,7 +206,8 @@ class Dataset:
 
 def left_out_in_words(left_out: Mapping[str, int]) -> list[str]:
     """``left_out`` of `dataset.yaml` in words, such as ``2 without a class``, one line for each reason."""
-    return left_out_lines(left_out, LEFT_OUT | _LEFT_OUT)
+    statuses = {key: f"with the status {key.removeprefix(_STATUS)}" for key in left_out if key.startswith(_STATUS)}
+    return left_out_lines(left_out, LEFT_OUT | _LEFT_OUT | statuses)
 
 
 def fingerprint(records: Iterable[Record]) -> str:
