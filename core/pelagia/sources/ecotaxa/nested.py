@@ -22,11 +22,12 @@ from typing import BinaryIO, cast
 
 from pelagia.errors import InputError
 from pelagia.sources.archives.names import archive_stem, member_name
-from pelagia.sources.archives.zip_format import LOCAL_HEADER, STORED, Directory, Entry, entries, find_directory
+from pelagia.sources.archives.zip_format import LOCAL_HEADER, Directory, Entry, entries, find_directory
 from pelagia.sources.archives.zip_index import open_member
 from pelagia.sources.image import is_image_name, read_at
 from pelagia.sources.listing import Listing
 
+_STORED = 0
 _PIECE = 1 << 20
 _KEEP_FREE = 1 << 30
 """Bytes that stay free on the disk of temporary files."""
@@ -74,7 +75,7 @@ def inner_parts(outer: Part, listing: Listing) -> Iterator[Part]:
                 found.append(entry)
     for entry in found:
         name = member_name(entry.name)
-        part = _in_place(entry) if entry.method == STORED else _unpacked(entry, name, listing)
+        part = _in_place(entry) if entry.method == _STORED else _unpacked(entry, name, listing)
         if part is not None:
             yield Part(part.file, part.directory, f"{archive_stem(name)}/")
 
