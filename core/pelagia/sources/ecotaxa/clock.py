@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import re
 from datetime import date, time
+from functools import lru_cache
 
 _DAY = re.compile(r"(\d{4})(-?)(\d\d)\2(\d\d)")
 _FLOAT_DAY = re.compile(r"(\d{8})[.,]0+")
 _COLONS = re.compile(r"(\d{1,2}):(\d\d)(?::(\d\d)(?:[.,](\d+))?)?")
 _DIGITS = re.compile(r"(\d{1,6})(?:[.,](\d+))?")
+_MOST_VALUES = 1 << 12
 _MINUTES_ONLY = 4
 """A time of so many digits or fewer has no seconds: ``1153`` is 11:53."""
 
 
+@lru_cache(_MOST_VALUES)
 def day_of(text: str) -> str:
     """``20240708``, ``2024-07-08`` or ``20240708.0`` as ``2024-07-08``; empty if the text is not such a date."""
     text = text.strip()
@@ -34,6 +37,7 @@ def day_of(text: str) -> str:
         return ""
 
 
+@lru_cache(_MOST_VALUES)
 def time_of(text: str) -> str:
     """A time of day as ``08:00:00``, with a fraction of a second if it has one; empty if the text is not a time.
 

@@ -39,6 +39,8 @@ _FIELD = re.compile(
     r"|acq_(id|(min|max)_mesh|(minimum|maximum)_mesh|sub_part|sub_method|celltype|nb_frame|volimage"
     r"|(imaged_|pumped_|analysed_)?volume(_[a-z]+)?|fluid_volume_imaged)$"
 )
+_AS_IT_IS: tuple[Callable[[str], str], str] = (str.strip, "")
+_OBJECT = "object_"
 _PRIVATE = re.compile(r"person|email|operator|author")
 _NOT_SAID = frozenset({"img_file_name", "img_rank"})
 
@@ -58,36 +60,48 @@ class Columns:
         self._table, self._listing = table, listing
         self._warnings: dict[str, str] = {}
         handled = {*RENAMED, *PIXEL_COLUMNS, *VOLUME_COLUMNS, "object_date", "object_time", *_NOT_SAID}
-        self._renamed = [(name, new, *_CONVERT.get(name, (str.strip, ""))) for name, new in RENAMED.items()]
-        self._renamed = [entry for entry in self._renamed if entry[0] in header]
         self._sizes = [name for name in (*PIXEL_COLUMNS, *VOLUME_COLUMNS) if name in header]
         self._has_date = "object_date" in header or "object_time" in header
-        self._kept = [
+        kept = [
             name
             for name in header
             if name and name not in handled and (everything or _FIELD.match(name)) and not _PRIVATE.search(name)
         ]
+        names = [*(name for name in RENAMED if name in header), *kept]
+        self._of_object = [name for name in names if name.startswith(_OBJECT)]
+        self._of_sample = [name for name in names if not name.startswith(_OBJECT)]
+        self._sample: list[str] = []
+        self._sample_columns: dict[str, str] = {}
 
     def __call__(self, row: Mapping[str, str]) -> dict[str, str]:
         """The columns of a row under Pelagia's names. Unknown values (`is_unknown`) are left out."""
+        found = self._converted(row, self._of_object)
+        if self._has_date:
+            self._add_time(row, found)
+        found.update(self._columns_of_sample(row))
+        return found
+
+    def _converted(self, row: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
         found: dict[str, str] = {}
-        for name, new, convert, what in self._renamed:
+        for name in names:
             text = row.get(name, "")
             if is_unknown(text):
                 continue
+            convert, what = _CONVERT.get(name, _AS_IT_IS)
             if value := convert(text):
-                found[new] = value
+                found[RENAMED.get(name, name)] = value
             else:
                 found[name] = text.strip()
                 self._warn(name, f"the column {name} has values that are not {what}, such as '{text.strip()}'")
-        for name in self._kept:
-            if not is_unknown(text := row.get(name, "")):
-                found[name] = text.strip()
-        if self._has_date:
-            self._add_time(row, found)
-        if self._sizes:
-            self._add_sizes(row, found)
         return found
+
+    def _columns_of_sample(self, row: Mapping[str, str]) -> dict[str, str]:
+        """The columns of the sample, the instrument and the process: rows of one sample follow each other."""
+        values = [row.get(name, "") for name in (*self._of_sample, *self._sizes, "acq_instrument")]
+        if values != self._sample:
+            self._sample = values
+            self._sample_columns = self._converted(row, self._of_sample) | self._sizes_of(row)
+        return self._sample_columns
 
     def _add_time(self, row: Mapping[str, str], found: dict[str, str]) -> None:
         day, time = row.get("object_date", ""), row.get("object_time", "")
@@ -106,8 +120,9 @@ class Columns:
                 text = f"the column object_time has values that are not {wanted}, such as '{time.strip()}'"
                 self._warn("object_time", text)
 
-    def _add_sizes(self, row: Mapping[str, str], found: dict[str, str]) -> None:
+    def _sizes_of(self, row: Mapping[str, str]) -> dict[str, str]:
         used: set[str] = set()
+        found: dict[str, str] = {}
         if size := pixel_size(row, self._say):
             column, value, name = size
             found[column] = value
@@ -118,6 +133,7 @@ class Columns:
         for name in self._sizes:
             if name not in used and not is_unknown(text := row.get(name, "")):
                 found[name] = text.strip()
+        return found
 
     def _warn(self, name: str, text: str) -> None:
         """Warns with the first text for a column, so that a million values are one warning with a number."""

@@ -28,6 +28,7 @@ from pelagia.sources.archives.zip_unpack import STORED
 from pelagia.sources.image import is_image_name, read_at
 from pelagia.sources.listing import Listing
 
+_STORED = 0
 _PIECE = 1 << 20
 _KEEP_FREE = 1 << 30
 """Bytes that stay free on the disk of temporary files."""
@@ -75,7 +76,7 @@ def inner_parts(outer: Part, listing: Listing) -> Iterator[Part]:
                 found.append(entry)
     for entry in found:
         name = member_name(entry.name)
-        part = _in_place(entry) if entry.method == STORED else _unpacked(entry, name, listing)
+        part = _in_place(entry) if entry.method == _STORED else _unpacked(entry, name, listing)
         if part is not None:
             yield Part(part.file, part.directory, f"{archive_stem(name)}/")
 

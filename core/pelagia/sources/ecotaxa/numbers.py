@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
-from pelagia.tables.reader import is_missing
+from pelagia.tables.reader import MISSING, is_missing
 
-_UNKNOWN = frozenset({99999.0, -999.0})
-"""ZooProcess and other programs write these for values that they do not know, also as ``99999.0`` or ``99999,0``."""
+_FIRST_OF_MISSING = frozenset(letter for value in MISSING if value for letter in (value[0], value[0].upper()))
+_MOST_VALUES = 1 << 12
+"""Values that are converted once and kept: most values of a table are those of its samples."""
 
 _NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)?|[.,]\d+)([eE][+-]?\d+)?")
 _DEGREES = re.compile(
@@ -27,12 +29,11 @@ _SOUTH_OR_WEST = frozenset("swo")
 
 def is_unknown(text: str) -> bool:
     """Whether a value of a table stands for no value."""
-    if is_missing(text):
-        return True
-    number = number_of(text)
-    return bool(number) and float(number) in _UNKNOWN
+    plain = text.strip()
+    return not plain or (plain[0] in _FIRST_OF_MISSING and is_missing(plain))
 
 
+@lru_cache(_MOST_VALUES)
 def number_of(text: str) -> str:
     """A number with a decimal point; empty if the text is not a finite number."""
     text = text.strip()
@@ -42,11 +43,13 @@ def number_of(text: str) -> str:
     return text if math.isfinite(float(text)) else ""
 
 
+@lru_cache(_MOST_VALUES)
 def latitude_of(text: str) -> str:
     """A latitude in decimal degrees; empty if the text is not one. The forms are those of `_degrees_of`."""
     return _degrees_of(text, 90, "ew")
 
 
+@lru_cache(_MOST_VALUES)
 def longitude_of(text: str) -> str:
     """A longitude in decimal degrees; empty if the text is not one. The forms are those of `_degrees_of`."""
     return _degrees_of(text, 180, "ns")
