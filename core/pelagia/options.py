@@ -23,6 +23,13 @@ NearDuplicates = Annotated[
     typer.Option("--near-duplicates/--no-near-duplicates", help="Put images that look the same into one split."),
 ]
 
+PathColumn = Annotated[
+    str, typer.Option(help="Column of a table that holds the paths of images; path, file_name, image, ... by default.")
+]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Follow links to folders, and links that lead out of a table's folder.")
+]
+
 EXTRAS = {
     "inference": ("onnxruntime",),
     "labeling": ("label_studio_sdk",),

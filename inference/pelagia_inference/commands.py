@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pelagia.options import ModelPath, needs
+from pelagia.options import FollowLinks, ModelPath, PathColumn, needs
 from pelagia.system import console
 from pelagia.system.checks import show_checks
 
@@ -58,6 +58,8 @@ def classify(
     provider: Provider = "auto",
     formats: Formats = ["csv"],  # noqa: B006 - typer copies it
     retry_failed: RetryFailed = False,
+    path_column: PathColumn = "",
+    follow_links: FollowLinks = False,
     all_ranks: AllRanks = False,
     strict: StrictExit = False,
     quiet: Quiet = False,
@@ -79,8 +81,8 @@ def classify(
     from pelagia_inference.survey import runner
 
     file = ModelFile.read(model)
-    listing = ListingOptions(all_ranks=all_ranks)
-    resume = runner.resume_command(model, inputs, out, formats, all_ranks=all_ranks)
+    listing = ListingOptions(path_column, follow_links, all_ranks)
+    resume = runner.resume_command(model, inputs, out, formats, listing=listing)
     with show.resume_hint(resume), show.progress_of_run(inputs, quiet, as_json, listing) as progress:
         result = runner.classify(
             file,
@@ -109,12 +111,14 @@ def survey_export(
     pelagia survey export survey --format parquet
     """
     from pelagia.survey.journal import Survey
-    from pelagia_inference.exports.results import formats_of, formats_to_write, write_results
+    from pelagia_inference.exports.results import formats_of, formats_to_write, held_open, write_results
 
     wanted = formats_to_write(survey, formats_of(formats))
     with Survey.open(survey) as opened:
         files = write_results(opened, wanted)
         console.say(f"{len(opened)} images: {', '.join(map(str, files.values()))}")
+    for text in held_open(files):
+        console.note(f"warning: {text}")
 
 
 def bench(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pelagia.options import NearDuplicates, Out, Seed, needs, show_dataset
+from pelagia.options import FollowLinks, NearDuplicates, Out, PathColumn, Seed, needs, show_dataset
 from pelagia.system import console
 from pelagia.system.checks import show_checks
 
@@ -59,6 +59,8 @@ def label_push(
     project: ProjectTitle,
     taxonomy: Annotated[Path, typer.Option(help="Taxonomy YAML: the classes to choose from.")],
     predictions: Annotated[Path | None, typer.Option(help="Survey whose predictions are shown as pre-labels.")] = None,
+    path_column: PathColumn = "",
+    follow_links: FollowLinks = False,
     all_ranks: Annotated[
         bool, typer.Option("--all-ranks", help="Add all images of an EcoTaxa object, not only that of the lowest rank.")
     ] = False,
@@ -76,7 +78,7 @@ def label_push(
 
     classes = load_taxonomy(taxonomy)
     with console.decoder_messages_hidden(), console.progress_bar("pushing") as update:
-        options = ListingOptions(all_ranks=all_ranks)
+        options = ListingOptions(path_column, follow_links, all_ranks)
         report = push(connect(url), src, project, classes, predictions=predictions, options=options, progress=update)
     for path, reason in report.bad:
         console.note(f"left out: {path}: {reason}")

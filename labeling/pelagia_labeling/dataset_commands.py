@@ -12,18 +12,21 @@ from typing import Annotated
 import typer
 
 from pelagia.errors import InputError
-from pelagia.options import NearDuplicates, Out, Seed, show_dataset
+from pelagia.options import FollowLinks, NearDuplicates, Out, PathColumn, Seed, show_dataset
 from pelagia.system import console
 
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
 Source = Annotated[
     Path, typer.Argument(help="Class folders, a dataset, the folder of a manifest's images, or an EcoTaxa export.")
 ]
-Manifest = Annotated[Path | None, typer.Option(help="CSV with the columns path (relative to SRC) and class.")]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(help="Table with columns of paths (relative to SRC) and classes; Label Studio's export; Camtrap DP."),
+]
 GroupColumn = Annotated[
     str | None, typer.Option(help="Images with the same value in this column, such as station, stay in one split.")
 ]
-ClassColumn = Annotated[str | None, typer.Option(help="Column of labels; class, label or category by default.")]
+ClassColumn = Annotated[str | None, typer.Option(help="Column of labels; class, label, category, ... by default.")]
 TaxonomyFile = Annotated[Path | None, typer.Option(help="Taxonomy YAML; made from the class names by default.")]
 Statuses = Annotated[list[str] | None, typer.Option(help="EcoTaxa statuses to take; validated by default.")]
 Licence = Annotated[str, typer.Option(help="Licence of the images, as an SPDX identifier.")]
@@ -36,7 +39,6 @@ AllRanks = Annotated[
 ClassLevel = Annotated[
     int | None, typer.Option(min=1, help="Level of the class folders: 1 is directly below SRC. Found by default.")
 ]
-FollowLinks = Annotated[bool, typer.Option("--follow-links", help="Follow links to folders.")]
 SplitColumn = Annotated[str | None, typer.Option(help="Keep the published split in this column: train, val and test.")]
 SplitFolders = Annotated[
     bool, typer.Option("--split-folders", help="Keep the published split in folders named train, val and test.")
@@ -47,6 +49,9 @@ ValFromTrain = Annotated[
 Fractions = Annotated[
     str | None, typer.Option(help="Shares of train, val and test, such as 0.9,0.1,0; 0.7,0.15,0.15 by default.")
 ]
+Rename = Annotated[
+    list[str] | None, typer.Option(metavar="OLD=NEW", help="Rename a class, or merge it into another one.")
+]
 Review = Annotated[Path, typer.Option(help="A dataset with some of the same images, labeled again.")]
 
 
@@ -56,6 +61,7 @@ def dataset_import(
     manifest: Manifest = None,
     group_column: GroupColumn = None,
     class_column: ClassColumn = None,
+    path_column: PathColumn = "",
     taxonomy: TaxonomyFile = None,
     status: Statuses = None,
     licence: Licence = "",
@@ -69,6 +75,7 @@ def dataset_import(
     split_folders: SplitFolders = False,
     val_from_train: ValFromTrain = 0.0,
     fractions: Fractions = None,
+    rename: Rename = None,
 ) -> None:
     """Make a dataset: check every image, find duplicates, split by group.
 
@@ -80,6 +87,7 @@ def dataset_import(
     """
     from pelagia.sources import ListingOptions
     from pelagia.taxonomy import load_taxonomy
+    from pelagia_labeling.importers.class_names import parse_renames
     from pelagia_labeling.importers.dataset import import_dataset
     from pelagia_labeling.importers.published_split import PublishedSplit
 
@@ -98,8 +106,9 @@ def dataset_import(
             join_near_duplicates=near_duplicates,
             fractions=_parse_fractions(fractions),
             class_level=class_level,
+            renames=parse_renames(rename or []),
             published=PublishedSplit(split_column or "", split_folders, val_from_train),
-            listing=ListingOptions(all_ranks=all_ranks, follow_links=follow_links),
+            listing=ListingOptions(path_column, follow_links, all_ranks),
             progress=update,
         )
     show_dataset(dataset)

@@ -24,6 +24,8 @@ OLD = Path(__file__).parent / "0.1"
 TOLERANCE = 2e-4
 NUMBERS = ("probability", "probability_2", "probability_3", "unknown_score")
 ROWS_BEFORE_THE_KILL = 64
+MARK = b"\xef\xbb\xbf"
+"""Version 0.1 wrote tables without a mark, from which Excel cannot tell that they are UTF-8."""
 RESUMED_RUN = (
     "dataset=dataset",
     "preprocess.size=32",
@@ -43,7 +45,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -78,13 +80,14 @@ def test_a_finished_survey_is_exported_to_the_same_bytes(old: Path) -> None:
     with Survey.open(old / "finished") as survey:
         assert len(survey) == 24
         files = write_results(survey, [CSV])
-    assert files[CSV].read_bytes() == expected
+    assert files[CSV].read_bytes() == MARK + expected
 
 
 def test_a_finished_survey_has_nothing_left_to_do(pelagia: Pelagia, old: Path) -> None:
     done = pelagia("classify", "model.onnx", "dataset/manifest.csv", "--out", "finished", cwd=old)
     assert done.returncode == 0, done.stderr
-    assert (old / "finished" / "predictions.csv").read_bytes() == (OLD / "finished" / "predictions.csv").read_bytes()
+    expected = (OLD / "finished" / "predictions.csv").read_bytes()
+    assert (old / "finished" / "predictions.csv").read_bytes() == MARK + expected
 
 
 def test_a_killed_survey_is_resumed_to_the_table_of_an_unbroken_run(pelagia: Pelagia, old: Path) -> None:

@@ -82,7 +82,7 @@ def classified(
     result = pelagia("classify", model.path, *(root / name for name in inputs), "--out", root / "survey")
     assert result.returncode == 0, result.stderr
     reasons: dict[str, dict[str, str]] = {}
-    with (root / "survey" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+    with (root / "survey" / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     with Survey.open(root / "survey") as survey:
         for one in survey:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -58,11 +58,13 @@ class SurveyPlan:
         """The survey of this run, to write to. Raises SurveyError if the folder holds something else, or is in use."""
         names = [path.absolute().name for path in self.inputs]
         setting = self.setting
+        settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": self.provider}
+        listing = {name: value for name, value in asdict(self.listing).items() if value}  # only what is not the default
         return Survey.open_for_writing(
             self.out,
             model_sha256=self.model.sha256,
             classes=self.model.metadata.classes,
-            settings={"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": self.provider},
+            settings=settings | ({"listing": listing} if listing else {}),
             origin=self._origin,
             decides=self.model.metadata.decider.decides,
         )

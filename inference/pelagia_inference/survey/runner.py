@@ -17,7 +17,7 @@ from pelagia.model.metadata import ModelFile
 from pelagia.sources import Listing, ListingOptions, left_out_lines, list_images
 from pelagia.survey.journal import Survey
 from pelagia.system.paths import StrPath, paths_of
-from pelagia_inference.exports.results import CSV, formats_to_write, write_results
+from pelagia_inference.exports.results import CSV, formats_to_write, held_open, write_results
 from pelagia_inference.machine.providers import AUTO
 from pelagia_inference.machine.setting import Setting
 from pelagia_inference.survey.pipeline import predict_with
@@ -142,7 +142,7 @@ def _run(
     for line in left_out_lines(listing.left_out):
         log.info(line)
     log.info(f"done: {at}; in total {counts.total()} classified, failed: {reasons}")
-    warnings = (*listing.warning_texts(), *survey.remarks().warnings())
+    warnings = (*listing.warning_texts(), *survey.remarks().warnings(), *held_open(files))
     for text in warnings:
         log.warning(text)
     verdicts = survey.counts_by_verdict()
@@ -158,9 +158,15 @@ def _report_and_log(progress: Callable[[SurveyProgress], None], log: SurveyLog) 
 
 
 def resume_command(
-    model: Path, inputs: Sequence[Path], out: Path, formats: Sequence[str] = (CSV,), *, all_ranks: bool = False
+    model: Path,
+    inputs: Sequence[Path],
+    out: Path,
+    formats: Sequence[str] = (CSV,),
+    *,
+    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
 ) -> str:
     """The command that resumes a survey, quoted for a shell. The survey stores its other settings itself."""
     words = ["pelagia", "classify", str(model), *map(str, inputs), "--out", str(out)]
-    words += ["--all-ranks"] * all_ranks
+    words += [f"--path-column={listing.path_column}"] if listing.path_column else []
+    words += ["--follow-links"] * listing.follow_links + ["--all-ranks"] * listing.all_ranks
     return shlex.join(words if list(formats) == [CSV] else [*words, f"--format={','.join(formats)}"])

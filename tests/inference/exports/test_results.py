@@ -35,7 +35,7 @@ def test_both_formats_have_the_same_columns_and_say_the_same(tmp_path):
     with made(tmp_path / "s", some_rows()) as survey:
         files = write_results(survey, FILES)
     table = parquet.read_table(files[PARQUET])
-    with files[CSV].open(encoding="utf-8", newline="") as file:
+    with files[CSV].open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert table.column_names == list(rows[0])
     for ours, theirs in zip(table.to_pylist(), rows, strict=True):

@@ -24,7 +24,6 @@ from pelagia.errors import InputError
 from pelagia.sources.archives.names import archive_stem, member_name
 from pelagia.sources.archives.zip_format import LOCAL_HEADER, Directory, Entry, entries, find_directory
 from pelagia.sources.archives.zip_index import open_member
-from pelagia.sources.archives.zip_unpack import STORED
 from pelagia.sources.image import is_image_name, read_at
 from pelagia.sources.listing import Listing
 
