@@ -310,7 +310,8 @@ class Survey:
     def remarks(self) -> RemarkCounts:
         """The remarks on the images that were classified."""
         counts = RemarkCounts()
-        query = "SELECT message, MIN(path), COUNT(*) FROM images WHERE status = 'ok' AND message != '' GROUP BY message"
+        only = "status = 'ok' AND message != ''"
+        query = f"SELECT message, MIN(path), COUNT(*) FROM images WHERE {only} GROUP BY message ORDER BY MIN(path)"
         for message, first, images in self._select(query):
             counts.add(message, first, images)
         return counts

@@ -14,6 +14,7 @@ import pytest
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import DatasetError
 from pelagia.images.preprocess import PreprocessSpec, load
+from pelagia_training.data import crop_cache
 from pelagia_training.data.crops import default_folder, open_crops
 
 SPEC = PreprocessSpec(size=32)
@@ -57,6 +58,15 @@ def test_another_size_has_a_cache_of_its_own(dataset: Dataset, tmp_path: Path) -
     opened(dataset, tmp_path)
     [crops] = open_crops(dataset, [dataset.split("val")], PreprocessSpec(size=48), folder=tmp_path)
     assert crops[0].shape == (48, 48, 3)
+    assert len(list(tmp_path.glob("*.crops"))) == 2
+
+
+def test_another_decoder_has_a_cache_of_its_own(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(dataset, tmp_path)
+    monkeypatch.setattr(crop_cache, "DECODER_VERSION", crop_cache.DECODER_VERSION + 1)
+    opened(dataset, tmp_path)
     assert len(list(tmp_path.glob("*.crops"))) == 2
 
 
