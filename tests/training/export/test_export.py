@@ -109,9 +109,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
 def test_a_folder_of_folds_is_refused_with_the_runs_in_it(run: Path, tmp_path: Path) -> None:
     for number in (1, 2):
         shutil.copytree(run, tmp_path / f"cv/fold-{number}")
-    with pytest.raises(
-        InputError, match=r"cv is a cross-validation of 2 runs, .*: name one of them, .*fold-1,"
-    ):
+    with pytest.raises(InputError, match=r"cv is a cross-validation of 2 runs, .*: name one of them, .*fold-1,"):
         export(tmp_path / "cv", tmp_path / "model.onnx")
 
 
