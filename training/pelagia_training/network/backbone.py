@@ -110,8 +110,9 @@ def require_fit(classifier: Normalized, size: int, backbone: str) -> None:
         with torch.no_grad():
             logits = classifier.eval()(*example_inputs(classifier, size))
     except Exception as error:  # as in `build_network`
-        message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}; set another size"
-        raise ConfigError("preprocess.size", [message]) from None
+        fault = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}"
+        advice = "set another preprocess.size, or remove img_size from model.options"
+        raise ConfigError("preprocess.size", [f"{fault}; {advice}"]) from None
     if logits.ndim != 2:
         fault = f"{backbone} returns {tuple(logits.shape[1:])} numbers per image instead of one per class"
         raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])
