@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -160,7 +161,7 @@ def _cause(error: BaseException) -> str:
     """The first line of the error that began a chain of errors, which says most."""
     while (before := error.__cause__ or error.__context__) is not None:
         error = before
-    return first_line(error) if isinstance(error, Exception) else type(error).__name__
+    return re.sub(r"\x1b\[[0-9;]*m", "", first_line(error) if isinstance(error, Exception) else type(error).__name__)
 
 
 @contextmanager
