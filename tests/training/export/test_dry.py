@@ -92,7 +92,7 @@ def test_the_older_exporter_is_used_where_the_newer_one_fails() -> None:
 def test_if_both_exporters_fail_the_causes_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*arguments: object) -> None:
         try:
-            raise ValueError("the cause\nwith more lines")
+            raise ValueError("the \x1b[96mcause\x1b[0m\nwith more lines")
         except ValueError as error:
             raise RuntimeError("a long report") from error
 

@@ -2,8 +2,9 @@
 
 import argparse
 import re
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,7 @@ def lightning(state: State) -> Any:
         "pytorch-lightning_version": "2.5.0",
         "state_dict": OrderedDict({**prefixed(state, "model."), "criterion.weight": torch.ones(3)}),
         "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.9), "dirpath": Path("runs")}},
-        "hyper_parameters": argparse.Namespace(lr=1e-3),
+        "hyper_parameters": {"lr": 1e-3, "options": defaultdict(dict, {"a": {"b": 1}}), "when": date(2026, 1, 1)},
     }
 
 

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,18 +106,33 @@ def _by_dynamo(network: Deployed, example: tuple[Tensor, ...], outputs: list[str
 
 def _by_tracing(network: Deployed, example: tuple[Tensor, ...], outputs: list[str]) -> Any:
     file, names = io.BytesIO(), _inputs(example)
-    torch.onnx.export(
-        network,
-        example,
-        file,  # type: ignore[arg-type]
-        input_names=names,
-        output_names=outputs,
-        dynamic_axes={name: {0: "N"} for name in (*names, *outputs)},
-        opset_version=_OPSET,
-        dynamo=False,
-        verbose=False,
-    )
+    with _stderr_hidden():
+        torch.onnx.export(
+            network,
+            example,
+            file,  # type: ignore[arg-type]
+            input_names=names,
+            output_names=outputs,
+            dynamic_axes={name: {0: "N"} for name in (*names, *outputs)},
+            opset_version=_OPSET,
+            dynamo=False,
+            verbose=False,
+        )
     return onnx.load_from_string(file.getvalue())
+
+
+@contextmanager
+def _stderr_hidden() -> Iterator[None]:
+    """Hides what the C++ code of the older exporter writes to the standard error, which no Python filter can."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _inputs(example: tuple[Tensor, ...]) -> list[str]:
@@ -143,7 +161,7 @@ def _cause(error: BaseException) -> str:
     """The first line of the error that began a chain of errors, which says most."""
     while (before := error.__cause__ or error.__context__) is not None:
         error = before
-    return first_line(error) if isinstance(error, Exception) else type(error).__name__
+    return re.sub(r"\x1b\[[0-9;]*m", "", first_line(error) if isinstance(error, Exception) else type(error).__name__)
 
 
 @contextmanager

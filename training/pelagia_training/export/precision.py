@@ -64,7 +64,7 @@ def to_int8(graph: bytes, batches: Iterable[Batch]) -> bytes:
     """
     with TemporaryDirectory(prefix="pelagia-quantize-") as folder, _errors_as_one_line("quantize"):
         prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
-        quant_pre_process(onnx.load_from_string(graph), prepared)
+        _infer_shapes(graph, prepared)
         proto = onnx.load(prepared)
         _name_nodes(proto.graph)
         onnx.save(proto, prepared)
@@ -85,6 +85,20 @@ def to_int8(graph: bytes, batches: Iterable[Batch]) -> bytes:
             extra_options={"TensorQuantOverrides": _eight_bits_for_depthwise(proto.graph)},
         )
         return _serialized(onnx.load(quantized))
+
+
+def _infer_shapes(graph: bytes, prepared: Path) -> None:
+    """Writes the graph, optimized and with the shapes of its values, which the quantizer needs, to ``prepared``.
+
+    ONNX Runtime's symbolic inference knows most shapes, but fails on some operators; then those of the onnx package are
+    used.
+    """
+    try:
+        quant_pre_process(onnx.load_from_string(graph), prepared)
+    except Exception:  # it raises many errors for operators that it does not know
+        given = prepared.with_name("given.onnx")
+        given.write_bytes(graph)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)
 
 
 def to_fp16(graph: bytes) -> bytes:

@@ -35,6 +35,20 @@ def build_network(
         ConfigError: timm does not know the backbone or an option, or the network does not take images of ``size``.
         InputError: the weights cannot be loaded from timm's hub.
     """
+    _require_known(backbone, options)
+    wanted = {"num_classes": classes, "drop_rate": drop_rate, **options}
+    network = _created(backbone, wanted, options)
+    if size is not None and "img_size" not in options and not takes_size(network, size):
+        network = _created_for_size(backbone, wanted, size)
+        wanted["img_size"] = size
+    if getattr(network, "num_classes", 0) != classes or not network.pretrained_cfg.get("classifier"):  # type: ignore[union-attr, operator]
+        fault = f"{backbone} with {dict(options)} does not classify the dataset's {classes} classes"
+        raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])
+    return _from_hub(backbone, wanted) if pretrained else network
+
+
+def _require_known(backbone: str, options: Mapping[str, Any]) -> None:
+    """Raises ConfigError if timm does not know the backbone, or if ``options`` ask for another input than RGB."""
     if not timm.is_model(backbone):
         hint = did_you_mean(backbone, timm.list_models())
         raise ConfigError("model.backbone", [f"timm {timm.__version__} has no '{backbone}'{hint}"])
@@ -44,24 +58,18 @@ def build_network(
             "equal in a gray image: remove in_chans; the first layer of weights with one channel is converted"
         )
         raise ConfigError("model.options", [fault])
-    wanted = {"num_classes": classes, "drop_rate": drop_rate, **options}
-    network = _created(backbone, wanted, options)
-    if size is not None and "img_size" not in options and not takes_size(network, size):
-        network = _created_for_size(backbone, wanted, size)
-        wanted["img_size"] = size
-    if getattr(network, "num_classes", 0) != classes or not network.pretrained_cfg.get("classifier"):  # type: ignore[union-attr, operator]
-        fault = f"{backbone} with {dict(options)} does not classify the dataset's {classes} classes"
-        raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])
-    if not pretrained:
-        return network
+
+
+def _from_hub(backbone: str, wanted: Mapping[str, Any]) -> nn.Module:
+    """The network with the weights of timm's hub."""
     try:
-        ready: nn.Module = timm.create_model(backbone, pretrained=True, **wanted)
+        network: nn.Module = timm.create_model(backbone, pretrained=True, **wanted)
     except Exception as error:  # the connection, the hub or the disk fails, or the weights do not fit the options
         raise InputError(
             f"the weights of {backbone} cannot be loaded from timm's hub: {first_line(error)}; "
             "give a local file with --set model.pretrained=false --set model.weights=FILE"
         ) from None
-    return ready
+    return network
 
 
 def _created(backbone: str, wanted: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:
@@ -102,8 +110,9 @@ def require_fit(classifier: Normalized, size: int, backbone: str) -> None:
         with torch.no_grad():
             logits = classifier.eval()(*example_inputs(classifier, size))
     except Exception as error:  # as in `build_network`
-        message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}; set another size"
-        raise ConfigError("preprocess.size", [message]) from None
+        fault = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}"
+        advice = "set another preprocess.size, or remove img_size from model.options"
+        raise ConfigError("preprocess.size", [f"{fault}; {advice}"]) from None
     if logits.ndim != 2:
         fault = f"{backbone} returns {tuple(logits.shape[1:])} numbers per image instead of one per class"
         raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])

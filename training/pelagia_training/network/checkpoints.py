@@ -72,13 +72,12 @@ class _Ignored:
     def __setstate__(self, state: object) -> None:
         pass
 
-    def __setitem__(self, key: object, value: object) -> None:
-        pass
 
-    def extend(self, items: object) -> None:
-        """Called by the reader for list-like objects."""
+class _IgnoredDict:
+    """Takes the place of a kind of dict, such as collections.defaultdict: the reader fills a dict that nobody reads."""
 
-    append = update = add = extend
+    def __new__(cls, *arguments: object, **named: object) -> dict[object, object]:  # type: ignore[misc]
+        return {}
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -117,7 +116,11 @@ def _is_safetensors(path: Path) -> bool:
 
 
 def _read_pickle(path: Path) -> Any:
-    settings: list[Any] = [(_Ignored, name) for name in _unknown_objects(path) if _is_setting(name)]
+    settings: list[Any] = [
+        (_IgnoredDict if name.lower().endswith("dict") and name not in _TYPES else _Ignored, name)
+        for name in _unknown_objects(path)
+        if _is_setting(name)
+    ]
     with warnings.catch_warnings(action="ignore"), torch.serialization.safe_globals(settings):
         return torch.load(path, map_location="cpu", weights_only=True)
 
