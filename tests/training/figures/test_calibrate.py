@@ -105,7 +105,7 @@ def test_no_temperatures_are_fitted_where_they_do_not_pay_on_held_out_groups() -
         assert held_out == pytest.approx(softmax(logits))
 
 
-def test_temperatures_pay_if_the_likelihood_rises_by_more_than_its_standard_error() -> None:
+def test_temperatures_pay_if_the_likelihood_clearly_rises() -> None:
     logits, targets = drawn(200, (3.0,) * 4)
     groups = [str(number % 20) for number in range(200)]
     assert pays(softmax(logits), calibrated(logits, (3.0,) * 4), targets, groups)

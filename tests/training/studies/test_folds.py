@@ -119,7 +119,7 @@ def test_a_class_of_one_group_is_named_before_anything_is_trained(dataset: Datas
     manifest.write_text("path,class,group\n" + "".join(",".join(row) + "\n" for row in rows))
     lonely = import_dataset(dataset.root, tmp_path / "lonely", manifest=manifest)
     with pytest.raises(
-        DatasetError, match=r"all images of 'kraken' are of one group: .* --set data.exclude=\[kraken\]"
+        DatasetError, match=r"all images of 'kraken' are of one group: .* --set 'data.exclude=\[kraken\]'"
     ):
         cross_validate(config_of(lonely), FOLDS, tmp_path / "cv")
     assert not (tmp_path / "cv").exists()

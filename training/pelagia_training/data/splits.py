@@ -86,10 +86,9 @@ def _advice_on_rare(rare: Sequence[str], counts: Mapping[str, int], classes: Seq
     """What to do about classes with fewer than two training images: another split if there are many, else exclusion."""
     listed = first_few(f"'{name}' ({counts[name]})" for name in rare)
     if 2 * len(rare) <= len(classes):
-        exclude = f"data.exclude=[{', '.join(map(yaml_word, rare))}]"
         return (
             f"there are fewer than 2 training images of {listed}: label more, or leave out these classes with "
-            + command_line("--set", exclude)
+            + without_classes(rare)
         )
     return (
         f"there are fewer than 2 training images of {len(rare)} of {len(classes)} classes, {listed}, because most of "
@@ -97,3 +96,8 @@ def _advice_on_rare(rare: Sequence[str], counts: Mapping[str, int], classes: Seq
         "no test split, and use pelagia train --folds 3 to measure; or label more images of each class, or join the "
         "classes to their common taxon"
     )
+
+
+def without_classes(names: Sequence[str]) -> str:
+    """The option that leaves out classes, as it is typed."""
+    return command_line("--set", f"data.exclude=[{', '.join(map(yaml_word, names))}]")

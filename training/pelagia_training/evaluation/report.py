@@ -82,7 +82,7 @@ def write_report(
     page = render(
         "report.html",
         title=f"{evaluation.model} on {evaluation.dataset}, split {evaluation.split}",
-        contents=_contents(evaluation, curves),
+        contents=_contents(evaluation, curves, report_by),
         headline=_headline(evaluation),
         interval_note=_interval_note(evaluation),
         notes=[*_notes(evaluation, dataset), *_notes_on_curves(evaluation, curves)],
@@ -104,7 +104,7 @@ def write_report(
     write_text(path, page)
 
 
-def _contents(evaluation: Evaluation, curves: Curves | None) -> list[tuple[str, str]]:
+def _contents(evaluation: Evaluation, curves: Curves | None, report_by: str) -> list[tuple[str, str]]:
     """The identifier and the link text of each section."""
     return [
         ("headline", "Summary"),
@@ -115,6 +115,7 @@ def _contents(evaluation: Evaluation, curves: Curves | None) -> list[tuple[str, 
         *([("learning", "Learning curves")] if curves else []),
         *([("limits", "Thresholds")] if evaluation.assessment else []),
         ("groups", "Groups"),
+        *([("by-column", f"By {report_by}")] if report_by else []),
         ("data", "Dataset"),
     ]
 

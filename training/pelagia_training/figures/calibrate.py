@@ -6,8 +6,9 @@ likelihood of validation images whose groups were held out of the fit. One of th
 gives one temperature for all classes. `benchmarks/science/calibration.py` compares this method with others.
 
 On few images, fitted temperatures can make the probabilities worse. So they are used only if they pay on the held-out
-images: the likelihood must improve by more than one standard error (the one-standard-error rule, Breiman et al. 1984,
-"Classification and Regression Trees", chapter 3), and the calibration error must fall. Else every temperature is 1.
+images: the log-likelihood must rise by more than `LEAST_GAIN` of its standard error, and the calibration error must
+fall. Else every temperature is 1. A whole standard error (Breiman et al. 1984, "Classification and Regression Trees",
+chapter 3) would also refuse most temperatures that help on a hundred images.
 
 The best epoch was chosen on the validation split, so metrics on this split are slightly optimistic. The metrics that
 `pelagia evaluate` computes on the test split are not.
@@ -30,6 +31,9 @@ from pelagia_training.figures.metrics import BINS, reliability_diagram
 PENALTIES = (math.inf, 0.3, 0.1, 0.03)
 """Penalties to try. A penalty multiplies the squared log-ratio of a class's temperature to the common temperature; the
 infinite penalty gives one temperature for all classes."""
+LEAST_GAIN = 0.5
+"""Share of a standard error. In simulations with 100 images, temperatures then raised the calibration error of other
+images in 4% of the cases if the network was calibrated already (any gain: 24%), and were used in 92% if it was not."""
 _FOLDS = 30
 """Largest number of folds. It is large because a class may occur in few groups, and a fold should not hold out most
 images of a class."""
@@ -148,8 +152,8 @@ def calibrate(logits: Floats, targets: Whole, groups: Sequence[str]) -> tuple[Ca
 def pays(before: Floats, held_out: Floats, targets: Whole, groups: Sequence[str]) -> bool:
     """Whether temperatures improve the probabilities of images that they were not fitted on.
 
-    The mean log-likelihood must rise by more than its standard error, which is computed from the groups because images
-    of one group are not independent, and the calibration error must fall.
+    The mean log-likelihood must rise by more than `LEAST_GAIN` of its standard error, which is computed from the groups
+    because images of one group are not independent, and the calibration error must fall.
 
     Args:
         before: float, N x C, probabilities with every temperature 1.
@@ -165,7 +169,7 @@ def pays(before: Floats, held_out: Floats, targets: Whole, groups: Sequence[str]
     sums = np.bincount(group_of, gains - gains.mean())
     error = math.sqrt((sums**2).sum() * count / (count - 1)) / len(targets)
     fell = reliability_diagram(held_out, targets).error < reliability_diagram(before, targets).error
-    return bool(gains.mean() > error and fell)
+    return bool(gains.mean() > LEAST_GAIN * error and fell)
 
 
 def folds_of(groups: Sequence[str]) -> list[NDArray[np.bool_]]:

@@ -31,7 +31,7 @@ from pelagia.system.files import sha256_of, sha256_of_file, write_text
 from pelagia.system.paths import StrPath
 from pelagia_training.config import Resplit, TrainConfig
 from pelagia_training.data.crops import open_crops
-from pelagia_training.data.splits import read_splits
+from pelagia_training.data.splits import read_splits, without_classes
 from pelagia_training.devices import is_first
 from pelagia_training.evaluation.evaluate import Evaluation, evaluation_of
 from pelagia_training.evaluation.evaluate_torch import evaluate_run
@@ -181,7 +181,7 @@ def _require_groups(dataset: Dataset, config: TrainConfig) -> None:
         names = first_few(f"'{name}'" for name in one_group)
         raise DatasetError(
             f"all images of {names} are of one group: the fold that holds out this group has no training image of the "
-            f"class; leave such classes out with --set data.exclude=[{','.join(one_group)}]"
+            f"class; leave such classes out with {without_classes(one_group)}"
         )
 
 

@@ -176,7 +176,7 @@ def write_suspects(suspects: Sequence[Suspect], run: Path, dataset: Dataset, out
             try:
                 shutil.copyfile(dataset.file(suspect.record), target)
             except FileNotFoundError:
-                remedy = f"run `pelagia dataset check {dataset.root}`"
+                remedy = f"run `{command_line('pelagia', 'dataset', 'check', dataset.root)}`"
                 raise DatasetError(f"{dataset.file(suspect.record)} is missing: {remedy}") from None
         _write_csv(folder / CSV_FILE, suspects)
         (folder / TAXONOMY_FILE).write_text(dump_yaml(dataset.meta.taxonomy), encoding="utf-8")
