@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pelagia.errors import InputError
-from pelagia.sources import ecotaxa, folder, ifcb, manifest, parquet, pattern, single
-from pelagia.sources.archives import tar_file, zip_file
+from pelagia.sources import ecotaxa, flowcam, folder, ifcb, manifest, parquet, pattern, single
+from pelagia.sources.archives import flowcam_run, tar_file, zip_file
 from pelagia.sources.archives.names import archive_stem
+from pelagia.sources.flowcam.in_folders import is_part_of_run
 from pelagia.sources.image import IMAGE_SUFFIXES, Kind, SourceImage, base_name, known_suffixes
 from pelagia.sources.listing import LEFT_OUT, Listing, ListingOptions, left_out_text
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
@@ -43,6 +44,8 @@ KINDS: tuple[Kind, ...] = (
     ecotaxa.ZIP,
     folder.KIND,
     ifcb.KIND,
+    flowcam.KIND,
+    flowcam_run.ZIP,
     zip_file.KIND,
     tar_file.KIND,
     manifest.KIND,
@@ -131,7 +134,7 @@ def _list_one(path: Path, kind: Kind | None, listing: Listing) -> Iterator[Sourc
     else:
         raise InputError(
             f"{path} is not an input: name a folder, an image ({known_suffixes()}), a .csv or .parquet manifest, a "
-            ".zip or .tar archive, an IFCB bin, or an EcoTaxa export"
+            ".zip or .tar archive, an IFCB bin, the .lst of a FlowCam run, or an EcoTaxa export"
         )
 
 
@@ -146,6 +149,9 @@ def _list_pattern(path: Path, listing: Listing) -> Iterator[SourceImage]:
             continue
         if kind in _TABLES and path.suffix.lower() != (root / match).suffix.lower():
             continue  # ``cruise/*`` means the images, not the images of its manifest again
+        if kind is single.KIND and is_part_of_run(root / match):
+            listing.left_out["flowcam_image"] += 1
+            continue
         if (root / match).is_dir():
             if (root / match).is_symlink():
                 listing.left_out["folder_link"] += 1
@@ -160,4 +166,5 @@ def _list_pattern(path: Path, listing: Listing) -> Iterator[SourceImage]:
             found = True
             yield replace(image, path=prefix + image.path)
     if not found:
-        raise InputError(f"nothing that matches '{path}' is an image or contains one: check the pattern")
+        runs = "; it matches images of FlowCam runs: name the .lst files" if listing.left_out["flowcam_image"] else ""
+        raise InputError(f"nothing that matches '{path}' is an image or contains one: check the pattern{runs}")

@@ -7,14 +7,15 @@ current folder and the folders above it are in memory, so that millions of files
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pelagia.errors import InputError
-from pelagia.sources import ifcb
+from pelagia.sources import flowcam, ifcb, instruments
 from pelagia.sources.archives import is_archive_name
 from pelagia.sources.image import Kind, SourceImage, failed, is_image_name, is_junk, known_suffixes
+from pelagia.sources.instruments.contents import no_columns
 from pelagia.sources.listing import Listing
 from pelagia.system.files import printable
 
@@ -23,12 +24,15 @@ from pelagia.system.files import printable
 class _Level:
     """The current folder or one above it: its path below the root, ending in a slash, and the names not listed yet.
 
-    The names are in reverse order, so that each can be removed from the end when it is used.
+    The names are in reverse order, so that each can be removed from the end when it is used. ``columns`` is a function
+    from the name of an image to its columns, ``runs`` the names that are the list of a FlowCam run.
     """
 
     prefix: str
     names: list[str]
     folders: frozenset[str]
+    columns: Callable[[str], Mapping[str, str]] = no_columns
+    runs: frozenset[str] = frozenset()
 
 
 def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
@@ -46,6 +50,7 @@ def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
     if not found:
         inside = listing.left_out["archive_inside"]
         hint = f"; it contains {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
+        hint += instruments.hints(listing.left_out)
         raise InputError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
 
 
@@ -67,27 +72,40 @@ def _walk(root: Path, listing: Listing) -> Iterator[SourceImage]:
             except OSError as error:  # the other images are still listed
                 why = f"the folder cannot be listed: {error.strerror}"
                 yield failed(printable(relative), root / relative, "unreadable", why)
-        elif ifcb.is_bin_file(name):
-            for image in ifcb.images_or_fault(root / relative, listing):
+        elif name in level.runs or ifcb.is_bin_file(name):
+            for image in _images_inside(root / relative, name in level.runs, listing):
                 yield SourceImage(printable(level.prefix) + image.path, image.file, image.columns, image.reader)
         else:
-            yield SourceImage(printable(relative), root / relative)
+            yield SourceImage(printable(relative), root / relative, level.columns(name))
+
+
+def _images_inside(file: Path, is_run: bool, listing: Listing) -> Iterator[SourceImage]:
+    """The images of a FlowCam run or of a bin."""
+    return flowcam.images_or_fault(file, listing) if is_run else ifcb.images_or_fault(file, listing)
 
 
 def _list(folder: Path, prefix: str, listing: Listing) -> _Level:
     names: list[str] = []
     folders: set[str] = set()
+    signs: list[str] = []
     with os.scandir(folder) as entries:
         for entry in entries:
             if is_junk(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.add(entry.name)
-                names.append(entry.name)
             elif _is_wanted(entry, listing):
                 names.append(entry.name)
+            elif instruments.is_sign(entry.name):
+                signs.append(entry.name)
+    layout = None
+    if instruments.has_layout(folder, folders, signs):
+        layout = instruments.arrange(folder, names, folders, signs, listing)
+        names, folders = [*layout.images, *layout.runs], layout.folders
+    names.extend(folders)
     names.sort()
-    return _Level(prefix, ifcb.one_file_per_bin(names)[::-1], frozenset(folders))
+    level = _Level(prefix, ifcb.one_file_per_bin(names)[::-1], frozenset(folders))
+    return level if layout is None else replace(level, columns=layout.columns, runs=frozenset(layout.runs))
 
 
 def _is_wanted(entry: os.DirEntry[str], listing: Listing) -> bool:

@@ -18,6 +18,21 @@ LEFT_OUT = {
     "stitched": "IFCB images that overlap the image before them and were joined to it",
     "bin_without_name": "IFCB files whose name is not the name of a bin",
     "not_in_table": "images of an EcoTaxa export that its tables do not name",
+    "flowcam_no_image": "rows of a FlowCam .lst without an image",
+    "flowcam_mask": "masks of FlowCam collages",
+    "flowcam_calibration": "calibration images of FlowCam runs",
+    "flowcam_frame": "whole frames of a FlowCam's camera",
+    "flowcam_unlisted": "images of FlowCam runs that no .lst names",
+    "flowcam_second_list": "FlowCam lists of particles that another list in the folder has too",
+    "flowcam_image": "images of FlowCam runs that are not those of single particles",
+    "flowcam_in_archive": "masks, calibration images and frames of FlowCam runs in archives",
+    "planktoscope_frame": "whole frames of a PlanktoScope, and pictures for checks of its segmenter",
+    "zooscan_scan": "whole scans of a ZooScan",
+    "zooscan_mask": "masks and outlines of a ZooScan",
+    "zooscan_folder": "folders of a ZooScan project that do not hold its vignettes",
+    "uvp6_sequence": "sequences of a UVP6, whose vignettes cannot be read",
+    "uvp6_vignette": "vignettes in the UVP6's own format, which cannot be read",
+    "pi10_background": "background images of a Pi-10",
 }
 """Key of `Listing.left_out` -> what was left out, in words. `left_out_text` also knows the keys of `other_file`."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from pelagia.sources.flowcam.in_folders import is_other_image
 from pelagia.sources.image import is_image_name, is_junk
 from pelagia.sources.listing import Listing
 from pelagia.sources.seen import Seen
@@ -15,6 +16,12 @@ from pelagia.system.files import printable
 
 _DRIVE = re.compile(r"^[A-Za-z]:(?=[/\\])")
 _ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|(tar\.(gz|bz2|xz))|7z|rar)$", re.IGNORECASE)
+
+
+_FLOWCAM = (
+    "an archive has a FlowCam run, whose collages are listed as whole images: unpack the archive, and name the folder "
+    "with the .lst"
+)
 
 
 def is_archive_name(name: str) -> bool:
@@ -50,6 +57,11 @@ class Names:
         if not is_image_name(name):
             if is_archive_name(name):
                 self._listing.left_out["archive_inside"] += 1
+            return ""
+        if is_other_image(name):
+            if not self._listing.left_out["flowcam_in_archive"]:
+                self._listing.warn(_FLOWCAM)
+            self._listing.left_out["flowcam_in_archive"] += 1
             return ""
         return self.unique(name)
 

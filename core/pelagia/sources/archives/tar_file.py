@@ -39,6 +39,7 @@ from pelagia.sources.image import (
     known_suffixes,
     read_at,
 )
+from pelagia.sources.instruments import pi10
 from pelagia.sources.listing import Listing
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -92,13 +93,16 @@ def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
     """
     names = Names(listing)
     found = 0
+    has_background = pi10.is_tar(archive.name)
     try:
         stream = _Stream(archive)
         with stream.file:
             for member in _members(stream):
                 name = names.of(member.name)
-                if name:
-                    image = SourceImage(name, inside(archive, name), {}, _reader(stream, member))
+                if name and has_background and pi10.is_background(name):
+                    listing.left_out["pi10_background"] += 1
+                elif name:
+                    image = SourceImage(name, inside(archive, name), pi10.columns(name), _reader(stream, member))
                     found += 1
                     yield image
     except _Broken as error:
