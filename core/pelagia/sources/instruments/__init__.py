@@ -17,6 +17,7 @@ from pelagia.sources.listing import Listing
 
 _SIGNS = (planktoscope.is_sign, zooprocess.is_sign, uvp6.is_sign, pi10.is_sign)
 _ARRANGE = (planktoscope.arrange, zooprocess.arrange, uvp6.arrange, pi10.arrange)
+_FOLDERS = planktoscope.FOLDERS | zooprocess.FOLDERS
 _HINTS = (planktoscope.HINTS, zooprocess.HINTS, uvp6.HINTS)
 
 
@@ -27,7 +28,7 @@ def is_sign(name: str) -> bool:
 
 def has_layout(folder: Path, folders: set[str], signs: list[str]) -> bool:
     """Whether a folder with these folders and signs may have the layout of an instrument."""
-    return bool(signs) or not zooprocess.FOLDERS.isdisjoint(folders) or folder.name == pi10.FOLDER
+    return bool(signs) or not _FOLDERS.isdisjoint(folders) or folder.name == pi10.FOLDER
 
 
 def arrange(folder: Path, images: list[str], folders: set[str], signs: list[str], listing: Listing) -> Contents:

@@ -9,7 +9,6 @@ PlanktoScope (github.com/PlanktoScope/device-backend, ``processing/segmenter``).
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from pelagia.sources.listing import Listing
 
 _METADATA = "metadata.json"
 _LONGEST = 1 << 20
-_CHECK = re.compile(r"(cleaned_image|tagged|flat_color(_\d+)?|mask_\d+_\w+|obj_\d+_mask)\.jpe?g$", re.IGNORECASE)
-_CHECKED = re.compile(r"cleaned_image\.jpe?g$", re.IGNORECASE)
+_CHECKS = "clean"
+FOLDERS = frozenset({"img", "objects", _CHECKS})
+"""Folders that the data of an instrument has all."""
 HINTS = {
     "planktoscope_frame": "it has whole frames of a PlanktoScope: give the zip that its segmenter wrote to "
     "export/ecotaxa, or the folder objects"
@@ -33,12 +33,12 @@ def is_sign(name: str) -> bool:
 
 
 def arrange(contents: Contents, listing: Listing) -> None:
-    """Leaves out the frames of an acquisition, and the segmenter's pictures for checks."""
+    """Leaves out the frames of an acquisition, and the folder of the segmenter's pictures for checks."""
+    if contents.folders >= FOLDERS:
+        contents.leave_out_folders([_CHECKS], "planktoscope_folder", listing)
     metadata = [name for name in contents.signs if is_sign(name)]
     if any(_is_acquisition(contents.folder / name) for name in metadata):
         contents.leave_out(contents.images, "planktoscope_frame", listing)
-    elif any(map(_CHECKED.match, contents.images)):
-        contents.leave_out(filter(_CHECK.match, contents.images), "planktoscope_frame", listing)
 
 
 def _is_acquisition(file: Path) -> bool:
