@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from pelagia.errors import InputError
 from pelagia.sources import ecotaxa, flowcam, folder, ifcb, manifest, parquet, pattern, single
-from pelagia.sources.archives import flowcam_run, tar_file, zip_file
+from pelagia.sources.archives import flowcam_run, tar_file, uvp6_sample, zip_file
 from pelagia.sources.archives.names import archive_stem
 from pelagia.sources.flowcam.in_folders import is_part_of_run
 from pelagia.sources.image import IMAGE_SUFFIXES, Kind, SourceImage, base_name, known_suffixes
@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 KINDS: tuple[Kind, ...] = (
-    ecotaxa.FOLDER,
-    ecotaxa.ZIP,
+    uvp6_sample.warned_of(ecotaxa.FOLDER),
+    uvp6_sample.warned_of(ecotaxa.ZIP),
     folder.KIND,
     ifcb.KIND,
     flowcam.KIND,

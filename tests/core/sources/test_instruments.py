@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import zipfile
 
 import pytest
 from PIL import Image
@@ -160,6 +161,23 @@ def test_vignettes_that_ecotaxa_inverts_are_said(tmp_path):
     images, listing = listed(tmp_path)
     assert len(images) == 1
     assert "EcoTaxa inverts such vignettes" in listing.warning_texts()[0]
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_sample_of_a_uvp6_for_ecotaxa_is_read_and_said(tmp_path, zipped):
+    sample = tmp_path / "sample_1"
+    picture(sample / "0" / "20210428-134956-1.png")
+    (sample / "compute_vignettes.txt").write_text("gamma=2\n")
+    (sample / "ecotaxa_sample_1.tsv").write_text("img_file_name\tobject_id\n[t]\t[t]\n0/20210428-134956-1.png\ta\n")
+    source = sample
+    if zipped:
+        source = tmp_path / "sample_1_images.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for file in sorted(sample.rglob("*.*")):
+                archive.write(file, file.relative_to(sample))
+    images, listing = listed(source)
+    assert list(images) == ["0/20210428-134956-1.png"]
+    assert [text for text in listing.warning_texts() if "EcoTaxa inverts such vignettes" in text]
 
 
 # Pi-10

@@ -1,4 +1,4 @@
-"""FlowCam runs inside archives are refused: their collages have to be unpacked."""
+"""FlowCam runs inside zip archives are refused: their collages have to be unpacked."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pelagia.errors import InputError
-from pelagia.sources.archives.zip_format import find_directory
-from pelagia.sources.image import Kind, SourceImage, read_at
+from pelagia.sources.archives.zip_search import names_contain
+from pelagia.sources.image import Kind, SourceImage
 from pelagia.sources.listing import Listing
 
-_PIECE = 1 << 16
-_OVERLAP = 64
-_OTHERS = (b"cal_image_", b"_bin.tif")
+_RUN = ((b".lst", b".LST"), (b"cal_image_", b"_bin.tif", b"CAL_IMAGE_", b"_BIN.TIF"))
 
 
 def _images(archive: Path, _: Listing) -> Iterator[SourceImage]:
@@ -23,32 +21,8 @@ def _images(archive: Path, _: Listing) -> Iterator[SourceImage]:
 
 
 def _claims(path: Path) -> bool:
-    return path.suffix.lower() == ".zip" and path.is_file() and _has_run(path)
-
-
-def _has_run(archive: Path) -> bool:
-    """Whether the directory of a zip names a ``.lst``, and masks or calibration images of a FlowCam.
-
-    Searches its bytes, which is fast even with a million members.
-    """
-    has_list = has_others = False
-    try:
-        with archive.open("rb") as file:
-            directory = find_directory(file)
-        at = directory.start if directory is not None else 0
-        end = at + directory.size if directory is not None else 0
-        while at < end:
-            piece = read_at(archive, at, min(_PIECE + _OVERLAP, end - at))
-            if not piece:
-                return False
-            has_list = has_list or b".lst" in piece or b".LST" in piece
-            has_others = has_others or any(name in piece for name in _OTHERS)
-            if has_list and has_others:
-                return True
-            at += _PIECE
-    except OSError:
-        pass  # the error is reported when the archive is listed
-    return False
+    return path.suffix.lower() == ".zip" and path.is_file() and names_contain(path, _RUN)
 
 
 ZIP = Kind(claims=_claims, images=_images)
+"""It comes before the other zips."""

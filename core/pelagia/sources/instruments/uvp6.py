@@ -22,7 +22,7 @@ _HINT = (
 )
 HINTS = {"uvp6_sequence": _HINT, "uvp6_vignette": _HINT}
 NOT_INVERTED = (
-    "a folder has vignettes of a UVP6 with the file compute_vignettes.txt: EcoTaxa inverts such vignettes and adds a "
+    "an input has vignettes of a UVP6 with the file compute_vignettes.txt: EcoTaxa inverts such vignettes and adds a "
     "scale bar, and Pelagia reads them as they are; use a model that was trained with such files, not "
     "with images from EcoTaxa"
 )
