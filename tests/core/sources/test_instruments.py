@@ -155,6 +155,12 @@ def test_sequences_of_a_uvp6_are_refused_with_what_to_give(tmp_path):
     assert "the images.zip of each sample in ecodata" in message
 
 
+def test_the_zip_of_a_sequence_is_refused_with_what_to_give(tmp_path):
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        archive.writestr("0000/20210428-134956-1.vig", b"\1\2")
+    assert "the images.zip of each sample in ecodata" in fault(tmp_path / "images.zip")
+
+
 def test_vignettes_that_ecotaxa_inverts_are_said(tmp_path):
     picture(tmp_path / "sample_1" / "0" / "20210428-134956-1.png")
     (tmp_path / "sample_1" / "compute_vignettes.txt").write_text("gamma=2\n")

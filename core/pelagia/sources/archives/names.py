@@ -10,6 +10,7 @@ from collections import Counter
 
 from pelagia.sources.flowcam.in_folders import is_other_image
 from pelagia.sources.image import is_image_name, is_junk
+from pelagia.sources.instruments.uvp6 import is_vignette
 from pelagia.sources.listing import Listing
 from pelagia.sources.seen import Seen
 from pelagia.system.files import printable
@@ -57,6 +58,8 @@ class Names:
         if not is_image_name(name):
             if is_archive_name(name):
                 self._listing.left_out["archive_inside"] += 1
+            elif is_vignette(name):
+                self._listing.left_out["uvp6_vignette"] += 1
             return ""
         if is_other_image(name):
             if not self._listing.left_out["flowcam_in_archive"]:

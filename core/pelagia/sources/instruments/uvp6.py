@@ -33,6 +33,11 @@ def is_sign(name: str) -> bool:
     return any(pattern.match(name) for pattern in (_SEQUENCE, _COMPUTED, _VIGNETTE))
 
 
+def is_vignette(name: str) -> bool:
+    """Whether a file is a vignette in the instrument's own format."""
+    return name.lower().endswith(".vig")
+
+
 def arrange(contents: Contents, listing: Listing) -> None:
     """Counts sequences, and warns of vignettes that EcoTaxa shows in another way."""
     contents.leave_out_signs(filter(_SEQUENCE.match, contents.signs), "uvp6_sequence", listing)
