@@ -374,6 +374,15 @@ def test_each_collage_is_decoded_once(folder, monkeypatch):
     assert len(decoded) == 3
 
 
+def test_a_damaged_collage_is_tried_once(folder, monkeypatch):
+    written(folder)
+    (folder / f"{RUN}_000001.tif").write_bytes(b"II*\0 nothing")
+    tried = []
+    monkeypatch.setattr(collage, "decode", lambda data: tried.append(len(data)) or decode(data))
+    assert len({why(image) for image in listed(folder)[0]}) == 1
+    assert len(tried) == 1
+
+
 def test_a_changed_collage_is_decoded_again(folder):
     written(folder)
     image = listed(folder)[0][0]

@@ -14,6 +14,7 @@ from threading import Lock
 
 from pelagia.images.preprocess import Image, ImageError, decode
 from pelagia.sources.image import read_file
+from pelagia.system.files import printable
 
 _KEPT = 2
 _Key = tuple[str, int, int]
@@ -49,11 +50,14 @@ class Cut:
 
 
 class _Collages:
-    """The collages that were decoded last: uint8, H x W x 3, RGB, 0..255; H x W if all pixels are gray."""
+    """The collages that were decoded last: uint8, H x W x 3, RGB, 0..255; H x W if all pixels are gray.
+
+    A collage that cannot be decoded is kept as its error.
+    """
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._kept: OrderedDict[_Key, Image] = OrderedDict()
+        self._kept: OrderedDict[_Key, Image | ImageError] = OrderedDict()
 
     def get(self, file: Path) -> Image:
         """The pixels of a collage. Raises OSError or ImageError if it cannot be read."""
@@ -65,14 +69,17 @@ class _Collages:
                     self._kept.popitem(last=False)
                 self._kept[key] = _decoded(file)
             self._kept.move_to_end(key)
-            return self._kept[key]
+            kept = self._kept[key]
+        if isinstance(kept, ImageError):
+            raise ImageError(kept.reason, str(kept))
+        return kept
 
 
-def _decoded(file: Path) -> Image:
+def _decoded(file: Path) -> Image | ImageError:
     try:
         pixels = decode(read_file(file))
     except ImageError as error:
-        raise ImageError(error.reason, f"its collage {file.name}: {error}") from None
+        return ImageError(error.reason, f"its collage {printable(file.name)}: {error}")
     is_gray = (pixels[..., 0] == pixels[..., 1]).all() and (pixels[..., 0] == pixels[..., 2]).all()
     return pixels[..., 0].copy() if is_gray else pixels
 
