@@ -1,4 +1,4 @@
-"""Lists damaged IFCB bins, archives, manifests and EcoTaxa exports, and reports crashes and hangs.
+"""Lists damaged IFCB bins, FlowCam runs, archives, manifests and EcoTaxa exports, and reports crashes and hangs.
 
     .venv/bin/python -m tests.fuzz.fuzz_inputs --minutes 10 [--seed 1] [--keep findings/]
 
@@ -28,6 +28,9 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import cv2
+import numpy as np
 
 from pelagia.errors import InputError
 from pelagia.images.preprocess import REASONS, ImageError
@@ -61,6 +64,30 @@ def bin_of_style_i(rng: random.Random) -> Files:
         rows.append(",".join(map(str, [*numbers, width, height, len(pixels), 0])) + ",")
         pixels += rng.randbytes(width * height)
     return {f"{name}.adc": "\n".join(rows).encode() + b"\n", f"{name}.roi": bytes(pixels), f"{name}.hdr": b"x"}
+
+
+def flowcam_run(rng: random.Random) -> Files:
+    run, fields = (
+        "201-045311",
+        ("id", "cal_const", "collage_file", "image_x", "image_y", "image_w", "image_h", "timestamp"),
+    )
+    rows = []
+    for number in range(1, rng.randint(2, 30)):
+        place = [rng.randint(0, 60), rng.randint(0, 40), rng.randint(0, 30), rng.randint(0, 30)]
+        rows.append("|".join(map(str, [number, 0.55, f"{run}_00000{rng.randint(1, 2)}.tif", *place, "2014-07-20"])))
+    header = ["017", f"num-fields|{len(fields)}", *(f"{name}|string" for name in fields)]
+    pixels = np.frombuffer(rng.randbytes(60 * 90), np.uint8).reshape(60, 90)
+    collage = cv2.imencode(".tif", pixels)[1].tobytes()
+    context = (
+        b"[General]\nRunStartTime=2014-07-20 04:53:25\n[Fluid]\nFluidVolumeImaged_ml=0.061\nCalibrationConstant=0.5\n"
+    )
+    return {
+        f"{run}.lst": "\n".join([*header, *rows]).encode() + b"\n",
+        f"{run}_000001.tif": collage,
+        f"{run}_000002.tif": collage,
+        f"{run}_000001_bin.tif": collage,
+        f"{run}.ctx": context,
+    }
 
 
 def _members(rng: random.Random) -> Iterator[tuple[str, bytes]]:
@@ -129,6 +156,7 @@ def manifest(rng: random.Random) -> Files:
 MAKERS: tuple[Callable[[random.Random], Files], ...] = (
     bin_of_style_d,
     bin_of_style_i,
+    flowcam_run,
     zip_archive,
     ecotaxa_zip,
     tar_archive,

@@ -15,9 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from pelagia.errors import InputError, MissingExtra
-from pelagia.sources import ecotaxa, folder, ifcb, manifest, pattern, single
-from pelagia.sources.archives import tar_file, zip_file
+from pelagia.sources import ecotaxa, flowcam, folder, ifcb, manifest, pattern, single
+from pelagia.sources.archives import flowcam_run, tar_file, uvp6_sample, zip_file
 from pelagia.sources.archives.names import archive_stem
+from pelagia.sources.flowcam.in_folders import is_part_of_run
 from pelagia.sources.image import IMAGE_SUFFIXES, Kind, NoImageError, SourceImage, base_name, failed, known_suffixes
 from pelagia.sources.listing import (
     LEFT_OUT,
@@ -50,10 +51,12 @@ __all__ = [
 ]
 
 KINDS: tuple[Kind, ...] = (
-    ecotaxa.FOLDER,
-    ecotaxa.ZIP,
+    uvp6_sample.warned_of(ecotaxa.FOLDER),
+    uvp6_sample.warned_of(ecotaxa.ZIP),
     folder.KIND,
     ifcb.KIND,
+    flowcam.KIND,
+    flowcam_run.ZIP,
     zip_file.KIND,
     tar_file.KIND,
     manifest.KIND,
@@ -147,7 +150,8 @@ def _list_one(path: Path, kind: Kind | None, listing: Listing) -> Iterator[Sourc
     else:
         raise InputError(
             f"{path} is not an input: name a folder, an image ({known_suffixes()}), a manifest "
-            "(.csv .tsv .txt .xlsx .parquet), a .zip or .tar archive, an IFCB bin, or an EcoTaxa export"
+            "(.csv .tsv .txt .xlsx .parquet), a .zip or .tar archive, an IFCB bin, the .lst of a FlowCam run, or an "
+            "EcoTaxa export"
         )
 
 
@@ -173,7 +177,8 @@ def _list_pattern(path: Path, listing: Listing) -> Iterator[SourceImage]:
             found = True
             yield image
     if not found:
-        raise InputError(f"nothing that matches '{path}' is an image or contains one: check the pattern")
+        runs = "; it matches images of FlowCam runs: name the .lst files" if listing.left_out["flowcam_image"] else ""
+        raise InputError(f"nothing that matches '{path}' is an image or contains one: check the pattern{runs}")
 
 
 def _list_match(path: Path, match: str, kind: Kind, listing: Listing) -> Iterator[SourceImage]:
@@ -199,6 +204,9 @@ def _kind_of_match(path: Path, root: Path, match: str, listed: set[str], listing
     kind = next((kind for kind in KINDS if kind.claims(root / match)), None)
     if kind is None or (kind in _TABLES and path.suffix.lower() != (root / match).suffix.lower()):
         return None  # ``cruise/*`` means the images, not the images of its manifest again
+    if kind is single.KIND and is_part_of_run(root / match):
+        listing.left_out["flowcam_image"] += 1
+        return None
     if (root / match).is_dir():
         if (root / match).is_symlink():
             listing.left_out["folder_link"] += 1

@@ -7,14 +7,15 @@ current folder and the folders above it are in memory, so that millions of files
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pelagia.errors import InputError
-from pelagia.sources import ifcb
+from pelagia.sources import flowcam, ifcb, instruments
 from pelagia.sources.archives import is_archive_name
 from pelagia.sources.image import Kind, NoImageError, SourceImage, failed, is_image_name, is_junk, known_suffixes
+from pelagia.sources.instruments.contents import no_columns
 from pelagia.sources.listing import LEFT_OUT, Listing, other_files_text
 from pelagia.system.files import printable
 
@@ -23,12 +24,15 @@ from pelagia.system.files import printable
 class _Level:
     """The current folder or one above it: its path below the root, ending in a slash, and the names not listed yet.
 
-    The names are in reverse order, so that each can be removed from the end when it is used.
+    The names are in reverse order, so that each can be removed from the end when it is used. ``columns`` is a function
+    from the name of an image to its columns, ``runs`` the names that are the list of a FlowCam run.
     """
 
     prefix: str
     names: list[str]
     folders: frozenset[str]
+    columns: Callable[[str], Mapping[str, str]] = no_columns
+    runs: frozenset[str] = frozenset()
 
 
 def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
@@ -55,6 +59,7 @@ def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
         hint += f"; it contains {archives} {LEFT_OUT['other_archive']}" if archives else ""
         if left_out["folder_link"]:
             hint += "; it contains links to folders: follow them with --follow-links"
+        hint += instruments.hints(left_out)
         raise NoImageError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
 
 
@@ -85,32 +90,42 @@ class _Walk:
                 except OSError as error:  # the other images are still listed
                     why = f"the folder cannot be listed: {error.strerror}"
                     yield failed(printable(relative), self._root / relative, "unreadable", why)
-            elif ifcb.is_bin_file(name):
-                for image in ifcb.images_or_fault(self._root / relative, self._listing):
+            elif name in level.runs or ifcb.is_bin_file(name):
+                for image in self._images_inside(self._root / relative, name in level.runs):
                     yield SourceImage(printable(level.prefix) + image.path, image.file, image.columns, image.reader)
             else:
-                yield SourceImage(printable(relative), self._root / relative)
+                yield SourceImage(printable(relative), self._root / relative, level.columns(name))
+
+    def _images_inside(self, file: Path, is_run: bool) -> Iterator[SourceImage]:
+        """The images of a FlowCam run or of a bin."""
+        return flowcam.images_or_fault(file, self._listing) if is_run else ifcb.images_or_fault(file, self._listing)
 
     def _list(self, prefix: str) -> _Level:
         names: list[str] = []
         folders: set[str] = set()
         links: list[str] = []
+        signs: list[str] = []
         with os.scandir(self._root / prefix) as entries:
             for entry in entries:
                 if is_junk(entry.name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.add(entry.name)
-                    names.append(entry.name)
                 elif entry.is_symlink() and os.path.isdir(entry.path):
                     links.append(entry.name)
+                elif instruments.is_sign(entry.name):
+                    signs.append(entry.name)
                 elif self._is_wanted(entry):
                     names.append(entry.name)
-        followed = [name for name in sorted(links) if self._follows(self._root / prefix / name)]
-        folders.update(followed)
-        names.extend(followed)
+        folders.update(name for name in sorted(links) if self._follows(self._root / prefix / name))
+        layout = None
+        if instruments.has_layout(self._root / prefix, folders, signs):
+            layout = instruments.arrange(self._root / prefix, names, folders, signs, self._listing)
+            names, folders = [*layout.images, *layout.runs], layout.folders
+        names.extend(folders)
         names.sort()
-        return _Level(prefix, ifcb.one_file_per_bin(names, self._listing)[::-1], frozenset(folders))
+        level = _Level(prefix, ifcb.one_file_per_bin(names, self._listing)[::-1], frozenset(folders))
+        return level if layout is None else replace(level, columns=layout.columns, runs=frozenset(layout.runs))
 
     def _follows(self, link: Path) -> bool:
         """Whether a link to a folder is followed. If not, it is counted."""

@@ -28,6 +28,22 @@ LEFT_OUT = {
     "not_in_table": "images of an EcoTaxa export that its tables do not name",
     "no_file_name": "rows of an EcoTaxa table without the name of an image",
     "other_rank": "images of an EcoTaxa object beside that of the lowest img_rank; --all-ranks takes them",
+    "flowcam_no_image": "rows of a FlowCam .lst without an image",
+    "flowcam_mask": "masks of FlowCam collages",
+    "flowcam_calibration": "calibration images of FlowCam runs",
+    "flowcam_frame": "whole frames of a FlowCam's camera",
+    "flowcam_unlisted": "images of FlowCam runs that no .lst names",
+    "flowcam_second_list": "FlowCam lists of particles that another list in the folder has too",
+    "flowcam_image": "images of FlowCam runs that are not those of single particles",
+    "flowcam_in_archive": "masks, calibration images and frames of FlowCam runs in archives",
+    "planktoscope_frame": "whole frames of a PlanktoScope",
+    "planktoscope_folder": "folders of a PlanktoScope with pictures to check its segmenter",
+    "zooscan_scan": "whole scans of a ZooScan",
+    "zooscan_mask": "masks and outlines of a ZooScan",
+    "zooscan_folder": "folders of a ZooScan project that do not hold its vignettes",
+    "uvp6_sequence": "sequences of a UVP6, whose vignettes cannot be read",
+    "uvp6_vignette": "vignettes in the UVP6's own format, which cannot be read",
+    "pi10_background": "background images of a Pi-10",
 }
 """Key of `Listing.left_out` -> what was left out, in words. `left_out_text` also knows the keys of `other_file`."""
 

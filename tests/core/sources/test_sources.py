@@ -103,7 +103,8 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "a.pdf").touch()
     assert fault(lambda: list_images([tmp_path / "a.pdf"])) == (
         f"{tmp_path / 'a.pdf'} is not an input: name a folder, an image ({KNOWN}), a manifest "
-        "(.csv .tsv .txt .xlsx .parquet), a .zip or .tar archive, an IFCB bin, or an EcoTaxa export"
+        "(.csv .tsv .txt .xlsx .parquet), a .zip or .tar archive, an IFCB bin, the .lst of a FlowCam run, or an "
+        "EcoTaxa export"
     )
 
 

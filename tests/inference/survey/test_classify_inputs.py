@@ -59,6 +59,26 @@ def test_a_run_over_archives_and_bins_is_not_done_twice(model: ModelFile, inputs
     assert (again.progress.done, again.csv.read_bytes()) == (0, whole)
 
 
+def test_a_flowcam_run_is_classified_particle_by_particle(model: ModelFile, tmp_path: Path) -> None:
+    pillow = pytest.importorskip("PIL.Image")
+    run = tmp_path / "201-1"
+    run.mkdir()
+    for number in (1, 2):
+        pillow.effect_noise((210, 80), 60).save(run / f"201-1_00000{number}.tif")
+        pillow.new("L", (210, 80)).save(run / f"201-1_00000{number}_bin.tif")
+    fields = ("id", "collage_file", "image_x", "image_y", "image_w", "image_h")
+    cuts = [f"{10 * c + x}|201-1_00000{c}.tif|{70 * x}|5|60|50" for c in (1, 2) for x in (0, 1, 2)]
+    cuts.append("99|201-1_000003.tif|0|0|9|9")
+    lines = ["017", "num-fields|6", *(f"{name}|int32" for name in fields), *cuts]
+    (run / "201-1.lst").write_text("\n".join(lines) + "\n")
+    (run / "201-1.ctx").write_text("[Fluid]\nFluidVolumeImaged_ml=0.5\nCalibrationConstant=2.2\n")
+    rows = rows_of(classify(model, [run], tmp_path / "out").csv)
+    assert list(rows) == [f"201-1_{n:05d}" for n in (10, 11, 12, 20, 21, 22, 99)]
+    assert {row["status"] for path, row in rows.items() if path != "201-1_00099"} == {"ok"}
+    assert rows["201-1_00099"]["reason"] == "missing"
+    assert (rows["201-1_00010"]["sampleSizeValue"], rows["201-1_00010"]["pixel_size_um"]) == ("0.5", "2.2")
+
+
 def test_what_a_camera_wrote_into_a_photograph_comes_along_unless_the_manifest_says_otherwise(
     model: ModelFile, tmp_path: Path
 ) -> None:

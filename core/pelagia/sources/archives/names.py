@@ -8,12 +8,20 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from pelagia.sources.flowcam.in_folders import is_other_image
 from pelagia.sources.image import is_image_name, is_junk
+from pelagia.sources.instruments.uvp6 import is_vignette
 from pelagia.sources.listing import Listing, archive_ending
 from pelagia.sources.seen import Seen
 from pelagia.system.files import printable
 
 _DRIVE = re.compile(r"^[A-Za-z]:(?=[/\\])")
+
+
+_FLOWCAM = (
+    "an archive has a FlowCam run, whose collages are listed as whole images: unpack the archive, and name the folder "
+    "with the .lst"
+)
 
 
 def is_archive_name(name: str) -> bool:
@@ -49,8 +57,15 @@ class Names:
         if not is_image_name(name):
             if is_archive_name(name):
                 self._listing.count_archive(name)
+            elif is_vignette(name):
+                self._listing.left_out["uvp6_vignette"] += 1
             elif name:
                 self._listing.count_other_file(name)
+            return ""
+        if is_other_image(name):
+            if not self._listing.left_out["flowcam_in_archive"]:
+                self._listing.warn(_FLOWCAM)
+            self._listing.left_out["flowcam_in_archive"] += 1
             return ""
         return self.unique(name)
 

@@ -44,6 +44,7 @@ from pelagia.sources.image import (
     known_suffixes,
     read_at,
 )
+from pelagia.sources.instruments import pi10
 from pelagia.sources.listing import Listing
 
 _BLOCK = tarfile.BLOCKSIZE
@@ -98,11 +99,12 @@ def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
     names = Names(listing)
     bins = Bins(archive, names, listing)
     found = 0
+    has_background = pi10.is_tar(archive.name)
     try:
         stream = _Stream(archive)
         with stream.file:
             for member in _members(stream):
-                for image in _images_of(stream, member, names, bins):
+                for image in _images_of(stream, member, names, bins, listing if has_background else None):
                     found += 1
                     yield image
             for image in bins.rest():
@@ -122,12 +124,18 @@ def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
         raise NoImageError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
 
 
-def _images_of(stream: _Stream, member: _Member, names: Names, bins: Bins) -> Iterator[SourceImage]:
+def _images_of(
+    stream: _Stream, member: _Member, names: Names, bins: Bins, of_pi10: Listing | None
+) -> Iterator[SourceImage]:
+    """The images of a member. ``of_pi10`` counts background images, if the archive has the name of a Pi-10's."""
     if bins.takes(member.name):
         part, held = _part(stream, member)
         yield from bins.add(member.name, part, held)
     elif not bins.is_extracted(member.name) and (name := names.of(member.name)):
-        yield SourceImage(name, inside(stream.archive, name), {}, _reader(stream, member))
+        if of_pi10 is not None and pi10.is_background(name):
+            of_pi10.left_out["pi10_background"] += 1
+        else:
+            yield SourceImage(name, inside(stream.archive, name), pi10.columns(name), _reader(stream, member))
 
 
 def _part(stream: _Stream, member: _Member) -> tuple[Part, int]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pelagia.errors import InputError
+from pelagia.sources import instruments
 from pelagia.sources.archives import cut_short
 from pelagia.sources.archives.bins import Bins
 from pelagia.sources.archives.names import Names
@@ -43,7 +44,8 @@ def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
     except OSError as error:
         raise InputError(f"cannot read {archive}: {error.strerror}; check that your account may read it") from None
     if not found:
-        raise NoImageError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
+        looked = f"there is no image in {archive} (looked for {known_suffixes()})"
+        raise NoImageError(f"{looked}{instruments.hints(listing.left_out) or ': name another archive'}")
 
 
 def _images_of(entry: Entry, names: Names, bins: Bins) -> Iterator[SourceImage]:
