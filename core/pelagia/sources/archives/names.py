@@ -61,7 +61,7 @@ class Names:
             elif is_vignette(name):
                 self._listing.left_out["uvp6_vignette"] += 1
             return ""
-        if is_other_image(name):
+        if name[-1] in "fF" and is_other_image(name):
             if not self._listing.left_out["flowcam_in_archive"]:
                 self._listing.warn(_FLOWCAM)
             self._listing.left_out["flowcam_in_archive"] += 1
