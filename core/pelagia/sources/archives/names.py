@@ -62,7 +62,7 @@ class Names:
             elif name:
                 self._listing.count_other_file(name)
             return ""
-        if is_other_image(name):
+        if name[-1] in "fF" and is_other_image(name):
             if not self._listing.left_out["flowcam_in_archive"]:
                 self._listing.warn(_FLOWCAM)
             self._listing.left_out["flowcam_in_archive"] += 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pelagia.sources.archives.zip_format import find_directory
+from pelagia.sources.archives.zip_format import Directory, find_directory
 from pelagia.sources.image import read_at
 
 _PIECE = 1 << 16
@@ -17,16 +17,21 @@ def names_contain(archive: Path, groups: Sequence[Sequence[bytes]]) -> bool:
 
     False for an archive that cannot be read: the error is reported when it is listed.
     """
-    open_groups = list(groups)
     try:
         with archive.open("rb") as file:
             directory = find_directory(file)
-        at = directory.start if directory is not None else 0
-        end = at + directory.size if directory is not None else 0
-        while open_groups and at < end:
-            piece = read_at(archive, at, min(_PIECE + _OVERLAP, end - at))
-            open_groups = [texts for texts in open_groups if not any(text in piece for text in texts)]
-            at += _PIECE
+        return directory is not None and all(_contains(archive, directory, texts) for texts in groups)
     except OSError:
         return False
-    return not open_groups
+
+
+def _contains(archive: Path, directory: Directory, texts: Sequence[bytes]) -> bool:
+    at, end = directory.start, directory.start + directory.size
+    while at < end:
+        piece = read_at(archive, at, min(_PIECE + _OVERLAP, end - at))
+        if any(text in piece for text in texts):
+            return True
+        if not piece:
+            return False
+        at += _PIECE
+    return False

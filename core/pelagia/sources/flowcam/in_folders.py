@@ -15,7 +15,7 @@ from pelagia.sources.listing import Listing
 from pelagia.system.files import printable
 
 _MASK = re.compile(r"_[0-9]+_bin\.tiff?$", re.IGNORECASE)
-_SURE_MASK = re.compile(r"_[0-9]{6}_bin\.tiff?$", re.IGNORECASE)
+_SURE = re.compile(r"_[0-9]{6}_bin\.tiff?$|(?:^|/)(?:cal_image|rawfile)_[0-9]+\.tiff?$", re.IGNORECASE)
 _OF_RUN = re.compile(r"_[0-9]+(_bin)?\.tiff?$", re.IGNORECASE)
 _CALIBRATION = re.compile(r"^cal_image_[0-9]+\.tiff?$", re.IGNORECASE)
 _FRAME = re.compile(r"^rawfile_[0-9]+(_bin)?\.tiff?$", re.IGNORECASE)
@@ -29,10 +29,9 @@ def is_run_file(name: str) -> bool:
 
 def is_other_image(path: str) -> bool:
     """Whether an image is a mask, a calibration image or a frame of a run, by its name alone."""
-    if not path.lower().endswith((".tif", ".tiff")):
-        return False
-    name = path.rpartition("/")[2]
-    return any(pattern.search(name) for pattern in (_SURE_MASK, _CALIBRATION, _FRAME))
+    low = path.lower()
+    may_be = "_bin.tif" in low or "cal_image_" in low or "rawfile_" in low  # quicker for a million other names
+    return may_be and _SURE.search(low) is not None
 
 
 def is_part_of_run(file: Path) -> bool:
