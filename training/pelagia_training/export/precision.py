@@ -90,8 +90,8 @@ def to_int8(graph: bytes, batches: Iterable[Batch]) -> bytes:
 def _infer_shapes(graph: bytes, prepared: Path) -> None:
     """Writes the graph, optimized and with the shapes of its values, which the quantizer needs, to ``prepared``.
 
-    ONNX Runtime's symbolic inference knows most shapes, but fails on some operators, and then leaves files in the current
-    folder. In this case, the shapes that the onnx package infers are used.
+    ONNX Runtime's symbolic inference knows most shapes, but fails on some operators, and then leaves files in the
+    current folder. In this case, the shapes that the onnx package infers are used.
     """
     try:
         with chdir(prepared.parent):
