@@ -44,13 +44,14 @@ def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
         InputError: ``root`` cannot be listed, or has no image.
     """
     found = False
+    before = listing.left_out.copy()
     for image in _walk(root, listing):
         found = True
         yield image
     if not found:
         inside = listing.left_out["archive_inside"]
         hint = f"; it contains {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
-        hint += instruments.hints(listing.left_out)
+        hint += instruments.hints(listing.left_out - before)
         raise InputError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
 
 
