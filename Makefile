@@ -59,14 +59,14 @@ pull: setup ## Make a dataset of the labels: PROJECT=name DATASET=folder
 
 ##@ ML engineers
 train: setup ## Train, or resume a run: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder DEVICES=number
-	@$(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") $(if $(DEVICES),--set devices=$(DEVICES)) --out "$(RUN)"
+	@$(call pairs,set,SET); $(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" "$${set[@]}" $(if $(DEVICES),--set devices=$(DEVICES)) --out "$(RUN)"
 
 sweep: setup ## Search keys, or resume a sweep: SEARCH="train.lr=log:1e-4..3e-3 augment.strength=0..2" TRIALS=20 DATASET=folder CONFIG=file SET=... SWEEP=folder
-	@$(PELAGIA) sweep "$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") $(foreach pair,$(call need,SEARCH),--search "$(pair)") --trials $(TRIALS) --out "$(SWEEP)"
+	@$(call pairs,set,SET); $(if $(call need,SEARCH),$(call pairs,search,SEARCH)); $(PELAGIA) sweep "$(CONFIG)" --set "dataset=$(DATASET)" "$${set[@]}" "$${search[@]}" --trials $(TRIALS) --out "$(SWEEP)"
 
 slurm: setup ## The same as a job of a Slurm cluster, DEVICES GPUs on each of NODES machines
-	@sbatch --nodes=$(NODES) --ntasks-per-node=$(or $(DEVICES),1) --gpus-per-node=$(or $(DEVICES),1) configs/slurm/$(if $(filter 1,$(NODES)),one_node,several_nodes).sh \
-		"$(CONFIG)" --set "dataset=$(DATASET)" $(foreach pair,$(SET),--set "$(pair)") --out "$(RUN)"
+	@$(call pairs,set,SET); sbatch --nodes=$(NODES) --ntasks-per-node=$(or $(DEVICES),1) --gpus-per-node=$(or $(DEVICES),1) configs/slurm/$(if $(filter 1,$(NODES)),one_node,several_nodes).sh \
+		"$(CONFIG)" --set "dataset=$(DATASET)" "$${set[@]}" --out "$(RUN)"
 
 export: setup ## One .onnx file of a run, through the parity gate: RUN=folder MODEL=file
 	@$(PELAGIA) export "$(RUN)" --out "$(MODEL)"
@@ -96,6 +96,11 @@ docs: setup ## Build the documentation site in site/, and refuse broken links
 
 clean: ## Remove environments and caches; data, runs and labels stay
 	rm -rf $(VENV) $(STUDIO) .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+# Makes the bash array $(1) of --$(1)=KEY=VALUE from the variable $(2). A word without KEY= belongs to the value before it, so
+# values may hold spaces: SET="model.mean=[0.5, 0.5, 0.5] seed=1".
+export SET SEARCH
+pairs = set -f; $(1)=(); for word in $$$(2); do if [[ $$word =~ ^[A-Za-z_][A-Za-z0-9_.]*= ]]; then $(1)+=("--$(1)=$$word"); else $(1)[$${\#$(1)[@]}-1]+=" $$word"; fi; done; set +f
 
 need = $(if $($(1)),$($(1)),$(error say which: make $@ $(1)=...))
 

@@ -1,10 +1,12 @@
-"""Pages of the documentation site that are made from the code, so that they cannot be out of date.
+"""Pages of the documentation that are made from the code, so that they cannot be out of date.
 
-mkdocs.yml names this file as a hook. `GENERATED` lists the pages. They exist in the site only, not in docs/.
+mkdocs.yml names this file as a hook. `GENERATED` lists the pages that exist in the site only. `WRITTEN` lists those
+that are also in docs/, where people read them without the site; `python -m scripts.docs_hooks` writes them again.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import typing
@@ -76,7 +78,7 @@ def configuration() -> str:
         "A config is a YAML file such as `configs/training/baseline.yaml`. A key of a section is written with a dot on "
         "the command line: `--set train.epochs=20`. Values are YAML: `null`, `true`, `[a, b]`. Unknown keys are "
         "refused, and all faults are listed at once. [Choose a recipe](../how-to/recipes.md) explains when to use "
-        "which key.",
+        "which key. This page is made from the code: `python -m scripts.docs_hooks`.",
     ]
     for place, schema in schemas(TrainConfig):
         title = f"## {place}" if place else "## At the top level"
@@ -134,7 +136,17 @@ def details(schema: Any, name: str) -> tuple[str, str, str]:
     hint = typing.get_type_hints(schema, include_extras=True)[name]
     found = {field.name: field.default for field in fields(schema)}[name]
     limits = limits_of(get_args(hint)[1:]) if get_origin(hint) is typing.Annotated else ""
-    return limits, "required" if found is MISSING else literal(found), ""
+    return limits, "required" if found is MISSING else literal(found), attribute_docs(schema).get(name, "")
+
+
+def attribute_docs(schema: type) -> dict[str, str]:
+    """The text below each field of a dataclass, on one line, without its full stop."""
+    body = ast.parse(inspect.cleandoc(inspect.getsource(schema))).body[0]
+    found = {}
+    for field, text in zip(body.body, body.body[1:], strict=False):  # type: ignore[attr-defined]
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            found[ast.unparse(field.target)] = " ".join(str(text.value.value).split()).removesuffix(".")
+    return found
 
 
 def limits_of(metadata: Any) -> str:
@@ -199,9 +211,16 @@ def site_link(found: re.Match[str]) -> str:
 
 GENERATED: dict[str, Callable[[], str]] = {
     "reference/command-line.md": command_line,
-    "reference/configuration.md": configuration,
     "project/architecture.md": root_page("ARCHITECTURE.md"),
     "project/contributing.md": root_page("CONTRIBUTING.md"),
     "project/changelog.md": root_page("CHANGELOG.md"),
 }
 """Path in the site -> the function that makes its text."""
+
+WRITTEN: dict[str, Callable[[], str]] = {"reference/configuration.md": configuration}
+"""Path in docs/ -> the function that makes its text."""
+
+
+if __name__ == "__main__":
+    for name, make in WRITTEN.items():
+        (REPOSITORY / "docs" / name).write_text(make(), encoding="utf-8")

@@ -45,7 +45,7 @@ from benchmarks.untrained import write_untrained
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME
 from pelagia.system.cores import usable_cores
-from pelagia_training.export.export import to_onnx
+from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.network.backbone import Deployed, Normalized, build_network, normalization
 
 SIZE = 224

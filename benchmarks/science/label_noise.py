@@ -121,7 +121,8 @@ def features(dataset: Dataset) -> NDArray[np.float32]:
 
     from pelagia.images.preprocess import PreprocessSpec
     from pelagia_training.data.batches import load_fitted
-    from pelagia_training.network.backbone import build_network, load_weights
+    from pelagia_training.network.backbone import build_network
+    from pelagia_training.network.weights import load_weights
 
     network = build_network(
         "mobilenetv2_100", 1000, pretrained=False, drop_rate=0.0, options={"pad_type": "same"}

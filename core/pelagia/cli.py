@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from pelagia.errors import Interrupted, PelagiaError
-from pelagia.system.files import is_full
+from pelagia.system.files import is_full, printable
 
 COMMANDS = {
     "simulate": (
@@ -229,7 +229,7 @@ def _disk_fault(error: OSError) -> str:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {printable(message, lines=True)}", err=True)
     raise SystemExit(code)
 
 

@@ -14,7 +14,8 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from pelagia.errors import ConfigError, InputError, did_you_mean
+from pelagia.errors import ConfigError, InputError, did_you_mean, newer_schema
+from pelagia.system.paths import StrPath
 
 
 class Strict(BaseModel):
@@ -47,7 +48,7 @@ def read_text(path: Path, what: str) -> str:
         raise InputError(f"cannot read the {what} {path}: {error.strerror}") from None
 
 
-def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (), *, within: str = "") -> Schema:
+def load_config(path: StrPath, schema: type[Schema], overrides: Sequence[str] = (), *, within: str = "") -> Schema:
     """Reads a YAML file, applies ``a.b=c`` overrides (values are YAML), and validates.
 
     Args:
@@ -59,7 +60,7 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (),
     """
     from pelagia.system.yaml_text import parse_yaml
 
-    document = parse_yaml(read_text(path, "config file"), str(path))
+    document = parse_yaml(read_text(Path(path), "config file"), str(path))
     if document is None:
         document = {}
     if not isinstance(document, dict):
@@ -72,7 +73,12 @@ def load_config(path: Path, schema: type[Schema], overrides: Sequence[str] = (),
 
 
 def validate(document: Any, schema: type[Schema], where: str) -> Schema:
-    """``document`` as an instance of ``schema``. Raises one ConfigError with every fault."""
+    """``document`` as an instance of ``schema``. Raises one ConfigError with every fault.
+
+    If the document has a later ``schema_version`` than ``schema`` knows, that is the only fault.
+    """
+    if fault := made_by_newer(document, schema):
+        raise ConfigError(where, [f"it {fault}"])
     try:
         return schema.model_validate(document)
     except ValidationError as error:
@@ -80,6 +86,14 @@ def validate(document: Any, schema: type[Schema], where: str) -> Schema:
         raise ConfigError(
             where, [_sentence(fault, schema) for fault in faults if not _is_echo(fault, faults)]
         ) from None
+
+
+def made_by_newer(document: Any, schema: type[BaseModel]) -> str:
+    """`newer_schema` for a document with a ``schema_version``; empty if the schema knows it."""
+    field = schema.model_fields.get("schema_version")
+    if field is None or not isinstance(document, dict):
+        return ""
+    return newer_schema(document.get("schema_version", ""), get_args(field.annotation))
 
 
 def altered(model: Schema, changes: Mapping[str, Any], where: str) -> Schema:
@@ -112,6 +126,13 @@ def dump_yaml(model: BaseModel) -> str:
     import yaml
 
     return yaml.safe_dump(model.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+
+
+def yaml_word(text: str) -> str:
+    """A text as an item of a YAML list in brackets, quoted if YAML would read something else."""
+    import yaml
+
+    return yaml.safe_dump([text], default_flow_style=True, allow_unicode=True, width=10**6).strip()[1:-1]
 
 
 def _apply(document: dict[str, Any], override: str) -> None:

@@ -23,7 +23,10 @@ SIGTERM. 1: anything else, such as a disk that cannot be written.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from pelagia.shell import install_command
 
 
 class PelagiaError(Exception):
@@ -55,6 +58,9 @@ class ConfigError(InputError):
             text = f"{where}: {len(self.faults)} faults" + "".join(f"\n  - {fault}" for fault in self.faults)
         super().__init__(text)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # a worker process sends its errors as pickles
+        return type(self), (self.where, self.faults)
+
 
 class MissingExtra(InputError):  # noqa: N818 - its name says what is wrong
     """A package of an extra is not installed.
@@ -66,7 +72,12 @@ class MissingExtra(InputError):  # noqa: N818 - its name says what is wrong
     """
 
     def __init__(self, what: str, extra: str, module: str) -> None:
-        super().__init__(f"{what} needs the package '{module}', which is not installed: pip install 'pelagia[{extra}]'")
+        self._given = (what, extra, module)
+        install = install_command(extra)
+        super().__init__(f"{what} needs the package '{module}', which is not installed; install it with: {install}")
+
+    def __reduce__(self) -> tuple[Any, ...]:  # as in `ConfigError`
+        return type(self), self._given
 
 
 class DatasetError(PelagiaError):
@@ -119,6 +130,19 @@ class Interrupted(PelagiaError):  # noqa: N818 - it is not a fault
     """A run ended early because a SIGTERM asked it to. Its work is saved, and the same command resumes it."""
 
     exit_code = 143
+
+
+def newer_schema(found: object, known: Collection[int]) -> str:
+    """What to say of a file whose schema is later than those that this Pelagia reads; empty if it is not later.
+
+    Args:
+        found: the file's ``schema_version``, of any type.
+        known: the schemas that this Pelagia reads.
+    """
+    if not str(found).isdecimal() or int(str(found)) <= max(known):
+        return ""
+    reads = " and ".join(map(str, sorted(known)))
+    return f"was made by a newer Pelagia: it has schema {found}, and this Pelagia reads {reads}; update Pelagia"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

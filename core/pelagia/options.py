@@ -23,6 +23,13 @@ NearDuplicates = Annotated[
     typer.Option("--near-duplicates/--no-near-duplicates", help="Put images that look the same into one split."),
 ]
 
+PathColumn = Annotated[
+    str, typer.Option(help="Column of a table that holds the paths of images; path, file_name, image, ... by default.")
+]
+FollowLinks = Annotated[
+    bool, typer.Option("--follow-links", help="Follow links to folders, and links that lead out of a table's folder.")
+]
+
 EXTRAS = {
     "inference": ("onnxruntime",),
     "labeling": ("label_studio_sdk",),
@@ -54,7 +61,9 @@ def needs(extra: str, command: str) -> None:
 def show_dataset(dataset: Dataset) -> None:
     """Prints the classes, splits and groups of a dataset, and warnings about them."""
     from pelagia.dataset.check import split_warnings
+    from pelagia.dataset.schema import left_out_in_words
     from pelagia.dataset.splits import SPLITS
+    from pelagia.images.remarks import RemarkCounts
 
     meta = dataset.meta
     console.table(
@@ -65,11 +74,17 @@ def show_dataset(dataset: Dataset) -> None:
     console.say(
         f"{meta.images} images; groups ({by}): " + ", ".join(f"{count} {split}" for split, count in groups.items())
     )
-    if meta.split.near_duplicates:
-        console.say(f"near-duplicate pairs across two groups: {meta.split.near_duplicates}; these groups were joined")
-    for reason, count in meta.left_out.items():
-        console.say(f"left out, {reason}: {count}")
-    for warning in split_warnings(dataset.records):
+    if meta.split.method == "published":
+        console.say(f"the splits are those of the source ({meta.split.split_column})")
+    elif meta.split.near_duplicates:
+        largest = f"; the largest joined group has {meta.split.largest_joined} images" * bool(meta.split.largest_joined)
+        console.say(
+            f"near-duplicate pairs across two groups: {meta.split.near_duplicates}; these groups were joined{largest}"
+        )
+    for line in left_out_in_words(meta.left_out):
+        console.say(f"left out: {line}")
+    remarks = RemarkCounts(meta.remarks).warnings()
+    for warning in (*remarks, *meta.warnings, *split_warnings(dataset.records, meta.split)):
         console.note(f"warning: {warning}")
     if meta.split.group_column is None:
         console.note(

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from pydantic import Field, field_validator, model_validator
 
 from pelagia.config import Strict, load_config, validate
 from pelagia.errors import did_you_mean
+from pelagia.system.paths import StrPath
 
 UNSURE_HOTKEY = "u"
 """The key of the "unsure" box in the labeling interface; no class may use it."""
@@ -144,7 +144,7 @@ class Taxonomy(Strict):
         return self.model_copy(update={"classes": tuple(entry for entry in self.classes if entry.name in wanted)})
 
 
-def load_taxonomy(path: Path) -> Taxonomy:
+def load_taxonomy(path: StrPath) -> Taxonomy:
     """Reads and validates a taxonomy file, or the taxonomy in a dataset's `dataset.yaml`.
 
     Raises:

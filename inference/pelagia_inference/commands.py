@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pelagia.options import ModelPath, needs
+from pelagia.options import FollowLinks, ModelPath, PathColumn, needs
 from pelagia.system import console
 from pelagia.system.checks import show_checks
 
@@ -37,6 +37,9 @@ Formats = Annotated[
     list[str], typer.Option("--format", metavar="csv|parquet", help="Format of the results; csv,parquet for both.")
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the failed images of earlier runs again.")]
+AllRanks = Annotated[
+    bool, typer.Option("--all-ranks", help="Take all images of an EcoTaxa object, not only that of the lowest rank.")
+]
 StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with code 8 if any image failed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and warnings.")]
 Json = Annotated[bool, typer.Option("--json", help="Print progress and summary as JSON lines.")]
@@ -55,6 +58,9 @@ def classify(
     provider: Provider = "auto",
     formats: Formats = ["csv"],  # noqa: B006 - typer copies it
     retry_failed: RetryFailed = False,
+    path_column: PathColumn = "",
+    follow_links: FollowLinks = False,
+    all_ranks: AllRanks = False,
     strict: StrictExit = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -69,13 +75,15 @@ def classify(
     from pelagia_inference.workers.launch import prestart_workers
 
     prestart_workers(workers, provider)  # they import their modules while this process does
+    from pelagia.sources.listing import ListingOptions
     from pelagia_inference import ModelFile, Setting, show
     from pelagia_inference.exports.results import formats_of
     from pelagia_inference.survey import runner
 
     file = ModelFile.read(model)
-    resume = runner.resume_command(model, inputs, out, formats)
-    with show.resume_hint(resume), show.progress_of_run(inputs, quiet, as_json) as progress:
+    listing = ListingOptions(path_column, follow_links, all_ranks)
+    resume = runner.resume_command(model, inputs, out, formats, listing=listing)
+    with show.resume_hint(resume), show.progress_of_run(inputs, quiet, as_json, listing) as progress:
         result = runner.classify(
             file,
             inputs,
@@ -84,6 +92,7 @@ def classify(
             provider=provider,
             formats=formats_of(formats),
             retry_failed=retry_failed,
+            listing=listing,
             progress=progress,
             note=show.warning,
         )
@@ -102,12 +111,14 @@ def survey_export(
     pelagia survey export survey --format parquet
     """
     from pelagia.survey.journal import Survey
-    from pelagia_inference.exports.results import formats_of, formats_to_write, write_results
+    from pelagia_inference.exports.results import formats_of, formats_to_write, held_open, write_results
 
     wanted = formats_to_write(survey, formats_of(formats))
     with Survey.open(survey) as opened:
         files = write_results(opened, wanted)
         console.say(f"{len(opened)} images: {', '.join(map(str, files.values()))}")
+    for text in held_open(files):
+        console.note(f"warning: {text}")
 
 
 def bench(

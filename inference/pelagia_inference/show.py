@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from pelagia.system import console
 
 if TYPE_CHECKING:
+    from pelagia.sources.listing import ListingOptions
     from pelagia_inference.machine.bench import Bench
     from pelagia_inference.survey.progress import SurveyProgress
     from pelagia_inference.survey.runner import SurveyResult
@@ -20,7 +21,9 @@ _JSON_SECONDS = 1.0
 
 
 @contextmanager
-def progress_of_run(inputs: Sequence[Path], quiet: bool, as_json: bool) -> Iterator[Callable[[SurveyProgress], None]]:
+def progress_of_run(
+    inputs: Sequence[Path], quiet: bool, as_json: bool, listing: ListingOptions
+) -> Iterator[Callable[[SurveyProgress], None]]:
     """Yields a function that shows progress: a bar on a terminal, a JSON line each second, or nothing."""
     if quiet or not (as_json or console.on_terminal()):
         yield lambda at: None
@@ -29,7 +32,7 @@ def progress_of_run(inputs: Sequence[Path], quiet: bool, as_json: bool) -> Itera
     else:
         from pelagia_inference.survey.counting import count_in_background
 
-        with console.progress_bar("classifying") as update, count_in_background(inputs) as total:
+        with console.progress_bar("classifying") as update, count_in_background(inputs, listing) as total:
             yield lambda at: update(
                 at.done + at.before, total(), f"{at.rate:.0f} images/s, {at.failed} failed, {at.current}"
             )
@@ -95,7 +98,7 @@ def _show_counts(result: SurveyResult) -> None:
 
 
 def _show_run(result: SurveyResult) -> None:
-    from pelagia.sources import left_out_text
+    from pelagia.sources import left_out_lines
 
     at = result.progress
     rate = f", {at.rate:.0f} images/s" if at.done else ""
@@ -103,8 +106,8 @@ def _show_run(result: SurveyResult) -> None:
     console.say(f"{at.done} images in {at.seconds:.1f} s{rate} ({result.setting}) on {result.provider}{before}")
     for reason, count in result.failures.items():
         console.say(f"failed, {reason}: {count}")
-    for key, count in result.left_out.items():
-        console.say(f"{count} {left_out_text(key)}")
+    for line in left_out_lines(result.left_out):
+        console.say(line)
     console.say(f"results: {', '.join(map(str, result.files.values()))}")
 
 

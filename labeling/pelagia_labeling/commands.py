@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pelagia.options import NearDuplicates, Out, Seed, needs, show_dataset
+from pelagia.options import FollowLinks, NearDuplicates, Out, PathColumn, Seed, needs, show_dataset
 from pelagia.system import console
 from pelagia.system.checks import show_checks
 
@@ -32,6 +32,8 @@ def studio_start(port: Port = None) -> None:
     console.say(f"  log in as  {studio.user}")
     console.say(f"  password   {studio.password}")
     console.say(f"  its data   {studio.home}")
+    if studio.program:
+        console.say(f"  program    {studio.program}")
     console.say("Stop it with `pelagia studio stop`; the labels are kept.")
 
 
@@ -53,10 +55,15 @@ def studio_doctor(url: Url = None) -> None:
 
 
 def label_push(
-    src: Annotated[Path, typer.Argument(help="Folder of images, or a CSV manifest with a column path.")],
+    src: Annotated[Path, typer.Argument(help="Any input of `classify`: a folder, a manifest, an EcoTaxa export.")],
     project: ProjectTitle,
     taxonomy: Annotated[Path, typer.Option(help="Taxonomy YAML: the classes to choose from.")],
     predictions: Annotated[Path | None, typer.Option(help="Survey whose predictions are shown as pre-labels.")] = None,
+    path_column: PathColumn = "",
+    follow_links: FollowLinks = False,
+    all_ranks: Annotated[
+        bool, typer.Option("--all-ranks", help="Add all images of an EcoTaxa object, not only that of the lowest rank.")
+    ] = False,
     url: Url = None,
 ) -> None:
     """Add images to a Label Studio project. A second push adds no image twice.
@@ -64,16 +71,24 @@ def label_push(
     The token is read from LABEL_STUDIO_API_KEY or from the private file of `pelagia studio start`.
     """
     needs("labeling", "label push")
+    from pelagia.sources import ListingOptions, left_out_text
     from pelagia.taxonomy import load_taxonomy
     from pelagia_labeling.studio.connection import connect
     from pelagia_labeling.tasks.push import push
 
     classes = load_taxonomy(taxonomy)
     with console.decoder_messages_hidden(), console.progress_bar("pushing") as update:
-        report = push(connect(url), src, project, classes, predictions=predictions, progress=update)
+        options = ListingOptions(path_column, follow_links, all_ranks)
+        report = push(connect(url), src, project, classes, predictions=predictions, options=options, progress=update)
     for path, reason in report.bad:
         console.note(f"left out: {path}: {reason}")
+    for text in report.warnings:
+        console.note(f"warning: {text}")
     console.say(f"{report.added} images added, {report.present} were there already, {len(report.bad)} cannot be used")
+    for key, count in report.left_out.items():
+        console.say(f"{count} {left_out_text(key)}")
+    for text in report.warnings:
+        console.note(f"warning: {text}")
     if predictions:
         console.say(f"{report.predictions_added} predictions attached")
     console.say(f"label them at {report.url}")

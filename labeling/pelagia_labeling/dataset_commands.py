@@ -11,23 +11,46 @@ from typing import Annotated
 
 import typer
 
-from pelagia.options import NearDuplicates, Out, Seed, show_dataset
+from pelagia.errors import InputError
+from pelagia.options import FollowLinks, NearDuplicates, Out, PathColumn, Seed, show_dataset
 from pelagia.system import console
 
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
 Source = Annotated[
-    Path, typer.Argument(help="Folder of class folders, folder of a manifest's images, or an EcoTaxa export.")
+    Path, typer.Argument(help="Class folders, a dataset, the folder of a manifest's images, or an EcoTaxa export.")
 ]
-Manifest = Annotated[Path | None, typer.Option(help="CSV with the columns path (relative to SRC) and class.")]
+Manifest = Annotated[
+    Path | None,
+    typer.Option(help="Table with columns of paths (relative to SRC) and classes; Label Studio's export; Camtrap DP."),
+]
 GroupColumn = Annotated[
     str | None, typer.Option(help="Images with the same value in this column, such as station, stay in one split.")
 ]
-ClassColumn = Annotated[str | None, typer.Option(help="Column of labels; class, label or category by default.")]
+ClassColumn = Annotated[str | None, typer.Option(help="Column of labels; class, label, category, ... by default.")]
 TaxonomyFile = Annotated[Path | None, typer.Option(help="Taxonomy YAML; made from the class names by default.")]
 Statuses = Annotated[list[str] | None, typer.Option(help="EcoTaxa statuses to take; validated by default.")]
 Licence = Annotated[str, typer.Option(help="Licence of the images, as an SPDX identifier.")]
 Conflicts = Annotated[
     str, typer.Option(help="What to do with one image under two classes: refuse the import, or drop all its copies.")
+]
+AllRanks = Annotated[
+    bool, typer.Option("--all-ranks", help="Take all images of an EcoTaxa object, not only that of the lowest rank.")
+]
+ClassLevel = Annotated[
+    int | None, typer.Option(min=1, help="Level of the class folders: 1 is directly below SRC. Found by default.")
+]
+SplitColumn = Annotated[str | None, typer.Option(help="Keep the published split in this column: train, val and test.")]
+SplitFolders = Annotated[
+    bool, typer.Option("--split-folders", help="Keep the published split in folders named train, val and test.")
+]
+ValFromTrain = Annotated[
+    float, typer.Option(min=0, max=0.9, help="Share of the published train that becomes val, if there is no val.")
+]
+Fractions = Annotated[
+    str | None, typer.Option(help="Shares of train, val and test, such as 0.9,0.1,0; 0.7,0.15,0.15 by default.")
+]
+Rename = Annotated[
+    list[str] | None, typer.Option(metavar="OLD=NEW", help="Rename a class, or merge it into another one.")
 ]
 Review = Annotated[Path, typer.Option(help="A dataset with some of the same images, labeled again.")]
 
@@ -38,22 +61,35 @@ def dataset_import(
     manifest: Manifest = None,
     group_column: GroupColumn = None,
     class_column: ClassColumn = None,
+    path_column: PathColumn = "",
     taxonomy: TaxonomyFile = None,
     status: Statuses = None,
     licence: Licence = "",
     conflicts: Conflicts = "refuse",
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
+    all_ranks: AllRanks = False,
+    class_level: ClassLevel = None,
+    follow_links: FollowLinks = False,
+    split_column: SplitColumn = None,
+    split_folders: SplitFolders = False,
+    val_from_train: ValFromTrain = 0.0,
+    fractions: Fractions = None,
+    rename: Rename = None,
 ) -> None:
     """Make a dataset: check every image, find duplicates, split by group.
 
     \b
     pelagia dataset import crops/ --out datasets/crops
     pelagia dataset import crops/ --manifest crops/labels.csv --group-column station --out datasets/crops
-    pelagia dataset import ecotaxa_export/ --out datasets/zooscan
+    pelagia dataset import ecotaxa_export.zip --out datasets/zooscan
+    pelagia dataset import published/ --split-folders --out datasets/published
     """
+    from pelagia.sources import ListingOptions
     from pelagia.taxonomy import load_taxonomy
+    from pelagia_labeling.importers.class_names import parse_renames
     from pelagia_labeling.importers.dataset import import_dataset
+    from pelagia_labeling.importers.published_split import PublishedSplit
 
     with console.decoder_messages_hidden(), console.progress_bar("checking images") as update:
         dataset = import_dataset(
@@ -68,9 +104,27 @@ def dataset_import(
             conflicts=conflicts,
             seed=seed,
             join_near_duplicates=near_duplicates,
+            fractions=_parse_fractions(fractions),
+            class_level=class_level,
+            renames=parse_renames(rename or []),
+            published=PublishedSplit(split_column or "", split_folders, val_from_train),
+            listing=ListingOptions(path_column, follow_links, all_ranks),
             progress=update,
         )
     show_dataset(dataset)
+
+
+def _parse_fractions(text: str | None) -> tuple[float, float, float] | None:
+    """The shares of train, val and test in ``0.9,0.1,0``."""
+    if text is None:
+        return None
+    try:
+        train, val, test = (float(part) for part in text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--fractions needs three numbers for train, val and test, such as 0.9,0.1,0, not '{text}'"
+        ) from None
+    return train, val, test
 
 
 def dataset_correct(dataset: DatasetFolder, review: Review, out: Out) -> None:
@@ -129,8 +183,4 @@ def dataset_check(dataset: DatasetFolder) -> None:
 
 def _import_again(dataset: Path) -> str:
     """The command that makes a new version of a dataset, with new splits."""
-    from pelagia.dataset.schema import MANIFEST_FILE, META_FILE
-
-    command = ["pelagia", "dataset", "import", str(dataset), "--manifest", str(dataset / MANIFEST_FILE)]
-    command += ["--group-column", "group", "--taxonomy", str(dataset / META_FILE), "--out", "NEW"]
-    return shlex.join(command)
+    return shlex.join(["pelagia", "dataset", "import", str(dataset), "--out", "NEW"])

@@ -55,8 +55,8 @@ def test_bad_files_beside_a_good_one_are_listed_and_counted(
     (folder / "empty.png").touch()
     imported = pelagia("dataset", "import", tmp_path / "source", "--out", tmp_path / "dataset")
     assert imported.returncode == 0, imported.stderr
-    assert "left out, empty: 1" in imported.stdout
-    assert "left out, undecodable: 2" in imported.stdout
+    assert "left out: 1 files without bytes" in imported.stdout
+    assert "left out: 2 images that cannot be decoded" in imported.stdout
     dropped = (tmp_path / "dataset" / "dropped.csv").read_text()
     assert all(name in dropped for name in ("truncated.jpg", "text.png", "empty.png"))
     classified = pelagia("classify", model.path, tmp_path / "source", "--out", tmp_path / "survey")

@@ -82,7 +82,7 @@ def classified(
     result = pelagia("classify", model.path, *(root / name for name in inputs), "--out", root / "survey")
     assert result.returncode == 0, result.stderr
     reasons: dict[str, dict[str, str]] = {}
-    with (root / "survey" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+    with (root / "survey" / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = {row["path"]: row for row in csv.DictReader(file)}
     with Survey.open(root / "survey") as survey:
         for one in survey:
@@ -195,7 +195,7 @@ def test_decoders_write_nothing_to_the_terminal_of_an_import(
     for name in ("bad_filter.png", "bits_changed.jpg", "top_down.bmp"):
         (tmp_path / "source" / "copepod" / name).write_bytes(hostile[name].data)
     done = pelagia("dataset", "import", tmp_path / "source", "--out", tmp_path / "dataset")
-    assert "left out, undecodable: 1" in done.stdout
+    assert "left out: 1 images that cannot be decoded" in done.stdout
     assert [line for line in done.stderr.splitlines() if not line.startswith("warning: ")] == []
 
 

@@ -85,5 +85,6 @@ def test_the_other_commands_name_the_extra_that_they_need(
     result = in_lean(lean_python, "-m", "pelagia.cli", *command)
     assert result.returncode == 2
     assert result.stderr.startswith("error: ")
-    assert result.stderr.endswith(f"pip install 'pelagia[{extra}]'\n")
+    assert "; install it with: " in result.stderr
+    assert result.stderr.endswith(f"[{extra}]'\n")
     assert len(result.stderr.splitlines()) == 1

@@ -53,7 +53,7 @@ def test_images_become_labels_become_a_model_becomes_predictions_become_prelabel
 
     unseen = simulate_survey(tmp_path / "unseen", images=120, seed=12)
     run("classify", tmp_path / "model.onnx", unseen.manifest, "--out", tmp_path / "predictions")
-    with (tmp_path / "predictions" / "predictions.csv").open(newline="") as file:
+    with (tmp_path / "predictions" / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["path"] for row in rows] == sorted(row["path"] for row in rows)
     assert len(rows) == 120

@@ -112,3 +112,48 @@ def test_a_function_keeps_its_name_although_a_module_has_the_same(order: str) ->
         "function True pelagia_training.train",
         "function True pelagia_training.export",
     ]
+
+
+def test_every_path_may_be_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With real calls for what is quick; and by the types of the arguments for every public name."""
+    import pelagia
+    import pelagia_inference
+    import pelagia_labeling
+
+    monkeypatch.chdir(tmp_path)
+    drawn = pelagia.simulate_survey("survey", images=60)
+    classes = pelagia.load_taxonomy("survey/taxonomy.yaml")
+    assert classes == pelagia.load_taxonomy(drawn.taxonomy)
+    made = pelagia_labeling.import_dataset("survey", "crops", manifest="survey/truth.csv", taxonomy=classes)
+    assert pelagia.Dataset.read("crops").meta == made.meta
+    model = pelagia.ModelFile.read(str(REPOSITORY / "tests" / "compatibility" / "0.1" / "model.onnx"))
+    done = pelagia_inference.classify(model, "survey/images", "out")
+    with pelagia.Survey.open("out") as survey:
+        assert len(survey) == sum(done.counts.values()) == 60
+        assert pelagia_inference.write_results(survey, ["csv"])["csv"] == Path("out/predictions.csv")
+    listed = [image.path for image in pelagia_inference.list_images("survey/images")]
+    assert listed == [image.path for image in pelagia_inference.list_images([Path("survey/images")])]
+    assert not pelagia_labeling.stop_studio("home")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_public_function_takes_only_path_objects(package: str) -> None:
+    module = import_module(package)
+    functions = {
+        f"{name}.{method}" if method else name: value
+        for name in PACKAGES[package].split()
+        for method in ("", "read", "open", "open_for_writing")
+        if inspect.isroutine(value := getattr(getattr(module, name), method, None) if method else getattr(module, name))
+    }
+    for name, function in functions.items():
+        for parameter in inspect.signature(function).parameters.values():
+            assert not re.search(r"\bPath\b", str(parameter.annotation)), f"{name}({parameter})"
+
+
+def test_a_model_shows_itself_in_a_line() -> None:
+    from pelagia import ModelFile
+
+    model = ModelFile.read(str(REPOSITORY / "tests" / "compatibility" / "0.1" / "model.onnx"))
+    for shown in (repr(model), repr(model.graph)):
+        assert len(shown) < 2000
+    assert re.fullmatch(r"ModelFile\('.*model\.onnx', name='\w+', classes=\d+, sha256='[0-9a-f]{12}'\)", repr(model))

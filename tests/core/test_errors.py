@@ -1,7 +1,10 @@
+import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -19,6 +22,7 @@ from pelagia.errors import (
     TrainingError,
     did_you_mean,
     first_few,
+    newer_schema,
 )
 
 
@@ -53,10 +57,59 @@ def test_several_faults_of_a_config_are_listed():
     assert error.faults == ("one", "two")
 
 
-def test_a_missing_extra_names_the_command_that_mends_it():
+def installed_from(monkeypatch: pytest.MonkeyPatch, url: str, pip: bool = True, **more: object) -> None:
+    """As if Pelagia had been installed from ``url``; empty: from an index."""
+    text = json.dumps({"url": url, **more}) if url else None
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: SimpleNamespace(read_text=lambda file: text))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if pip else None)
+    monkeypatch.setattr("sys.executable", "/env/bin/python")
+
+
+@pytest.mark.parametrize(
+    ("url", "pip", "more", "command"),
+    [
+        ("", True, {}, "/env/bin/python -m pip install 'pelagia[training]'"),
+        ("", False, {}, "uv pip install --python /env/bin/python 'pelagia[training]'"),
+        (
+            "file:///home/ana/my%20copy",
+            False,
+            {},
+            "uv pip install --python /env/bin/python '/home/ana/my copy[training]'",
+        ),
+        (
+            "file:///home/ana/copy",
+            True,
+            {"dir_info": {"editable": True}},
+            "/env/bin/python -m pip install --editable '/home/ana/copy[training]'",
+        ),
+        (
+            "file:///tmp/pelagia-0.1.0-py3-none-any.whl",
+            True,
+            {"archive_info": {}},
+            "/env/bin/python -m pip install '/tmp/pelagia-0.1.0-py3-none-any.whl[training]'",
+        ),
+    ],
+)
+def test_a_missing_extra_names_the_command_that_installs_it_here(
+    monkeypatch: pytest.MonkeyPatch, url: str, pip: bool, more: dict[str, object], command: str
+) -> None:
+    installed_from(monkeypatch, url, pip, **more)
     assert str(MissingExtra("`pelagia train`", "training", "torch")) == (
-        "`pelagia train` needs the package 'torch', which is not installed: pip install 'pelagia[training]'"
+        f"`pelagia train` needs the package 'torch', which is not installed; install it with: {command}"
     )
+
+
+@pytest.mark.parametrize("error", [MissingExtra("x", "training", "torch"), ConfigError("a.yaml", ["one", "two"])])
+def test_an_error_survives_pickling(error: PelagiaError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert (type(again), str(again), again.__dict__) == (type(error), str(error), error.__dict__)
+
+
+def test_a_later_schema_is_said_to_be_of_a_newer_pelagia() -> None:
+    assert newer_schema(3, (1, 2)) == (
+        "was made by a newer Pelagia: it has schema 3, and this Pelagia reads 1 and 2; update Pelagia"
+    )
+    assert [newer_schema(found, (1, 2)) for found in (1, 2, "2", 0, None, "x", -1)] == [""] * 7
 
 
 def test_a_close_word_is_suggested():

@@ -185,7 +185,7 @@ def test_every_column_of_the_results_is_explained(
     image = sorted(survey.root.rglob("*.jpg"))[0]
     done = pelagia("classify", model.path, image, "--out", tmp_path / "results")
     assert done.returncode == 0, done.stderr
-    with (tmp_path / "results" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+    with (tmp_path / "results" / "predictions.csv").open(encoding="utf-8-sig", newline="") as file:
         header = next(csv.reader(file))
     text = (DOCS / "reference" / "predictions.md").read_text(encoding="utf-8")
     table = text[: text.index("## ")]

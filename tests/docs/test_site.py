@@ -12,7 +12,7 @@ import pytest
 
 from model_fixtures import REPOSITORY
 from pelagia_training.config import TrainConfig
-from scripts.docs_hooks import GENERATED, all_commands, annotations, command_line, configuration, section_of
+from scripts.docs_hooks import GENERATED, WRITTEN, all_commands, annotations, command_line, configuration, section_of
 
 IMAGES = sorted((REPOSITORY / "docs" / "images").glob("*.png"))
 
@@ -52,6 +52,20 @@ def test_the_page_of_config_keys_has_all_of_them() -> None:
     documented = set(re.findall(r"^\| `([\w.]+)` \|", configuration(), re.MULTILINE))
     assert documented >= set(plain_keys(TrainConfig))
     assert {key.split(".")[0] for key in documented} == set(TrainConfig.model_fields)
+
+
+def test_every_config_key_has_its_values_its_default_and_a_description() -> None:
+    rows = [line.split(" | ") for line in configuration().splitlines() if line.startswith("| `")]
+    assert len(rows) > 70
+    for key, values, default, meaning in rows:
+        assert values.strip(), key
+        assert default.strip("` "), key
+        assert len(meaning.strip(" |")) > 8, key
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_a_page_in_the_folder_is_as_the_code_makes_it(name: str) -> None:
+    assert (REPOSITORY / "docs" / name).read_text(encoding="utf-8") == WRITTEN[name](), "python -m scripts.docs_hooks"
 
 
 def plain_keys(schema: type, place: str = "") -> list[str]:

@@ -35,10 +35,10 @@ def test_datasets_are_imported_shown_and_corrected_without_the_sdk(class_folders
 def test_a_labeling_command_without_the_sdk_says_what_to_install(tmp_path: Path) -> None:
     done = run("label", "pull", "--project", "p", "--out", tmp_path / "dataset")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "error: `pelagia label pull` needs the package 'label_studio_sdk', which is not installed: "
-        "pip install 'pelagia[labeling]'\n"
+    assert done.stderr.startswith(
+        "error: `pelagia label pull` needs the package 'label_studio_sdk', which is not installed; install it with: "
     )
+    assert done.stderr.endswith("[labeling]'\n")
 
 
 def test_the_public_names_are_there_and_need_no_sdk_until_they_are_called() -> None:

@@ -85,7 +85,7 @@ def tiffs() -> Iterator[tuple[str, Hostile]]:
     without = {tag: values for tag, values in rgb_tags().items() if tag not in (273, 279)}
     yield "no_strips.tif", Hostile(tiff(without, raw), UNDECODABLE)
     yield "no_width.tif", Hostile(tiff(rgb_tags(width=0), raw), UNDECODABLE)
-    yield "claims_4e9.tif", Hostile(tiff(rgb_tags(2**32 - 1, 2**32 - 1), raw), UNDECODABLE)
+    yield "claims_4e9.tif", Hostile(tiff(rgb_tags(2**32 - 1, 2**32 - 1), raw), TOO_LARGE)
     yield "claims_100000.tif", Hostile(tiff(rgb_tags(100_000, 100_000), raw), TOO_LARGE)
     yield (
         "claims_big_tiles.tif",
@@ -162,17 +162,20 @@ def impostors() -> Iterator[tuple[str, Hostile]]:
     for name, data in (
         ("text.jpg", b"these are words\n" * 40),
         ("page.jpg", b"<!DOCTYPE html><html><body>404 Not Found</body></html>"),
-        ("paper.jpg", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer\n%%EOF\n"),
         ("program.png", b"\x7fELF\2\1\1" + bytes(9) + b"\3\0\x3e\0" + bytes(300)),
-        (
-            "video.jpg",
-            struct.pack(">I", 24) + b"ftypisom\0\0\2\0isommp41" + struct.pack(">I", 4000) + b"mdat" + bytes(3992),
-        ),
         ("zeros.tif", bytes(5000)),
         ("zip.bmp", b"PK\3\4" + bytes(100)),
         ("svg.png", b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"),
     ):
         yield name, Hostile(data, UNDECODABLE)
+    for name, data in (
+        ("paper.jpg", b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\ntrailer\n%%EOF\n"),
+        (
+            "video.jpg",
+            struct.pack(">I", 24) + b"ftypisom\0\0\2\0isommp41" + struct.pack(">I", 4000) + b"mdat" + bytes(3992),
+        ),
+    ):
+        yield name, Hostile(data, UNSUPPORTED)
     made = {"jpg": by_pillow("JPEG"), "png": by_pillow("PNG"), "tif": by_pillow("TIFF"), "bmp": by_pillow("BMP")}
     made["webp"] = by_pillow("WEBP", lossless=True)
     for form, wrong in zip(made, [*list(made)[1:], "jpg"], strict=True):

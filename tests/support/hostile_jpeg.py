@@ -75,8 +75,9 @@ _FAR = struct.pack("<HHII", 0x0112, 3, 0xFFFFFFFF, 0xFFFFFFF0)
 def jpegs() -> Iterator[tuple[str, Hostile]]:
     plain = by_pillow("JPEG")
     near = {"drawn": picture(), "tolerance": 8.0}
-    for part in (1, 2, 20, len(plain) // 2, len(plain) - 1):
+    for part in (1, 2, 20, len(plain) // 2, len(plain) - 3):
         yield f"cut_at_{part}.jpg", Hostile(plain[:part], UNDECODABLE)
+    yield "without_its_end_mark.jpg", Hostile(plain[:-2], **near)
     yield "zeros_at_its_end.jpg", Hostile(plain[: len(plain) // 2] + bytes(len(plain) // 2), UNDECODABLE)
     yield "grey.jpg", Hostile(by_pillow("JPEG", "L"), tolerance=1.0, drawn=seen_by_pillow(by_pillow("JPEG", "L")))
     for name, data in (("cmyk", by_pillow("JPEG", "CMYK")), ("ycck", ycck_jpeg())):

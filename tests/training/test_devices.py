@@ -17,7 +17,7 @@ from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import ConfigError
 from pelagia_training.config import TrainConfig
-from pelagia_training.devices import memory_kept
+from pelagia_training.devices import make_fabric, memory_kept
 from pelagia_training.train import train
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -165,3 +165,10 @@ def test_memory_of_tensors_that_are_gone_is_kept_for_the_next_ones() -> None:
         kept = faults()
     assert kept < given_back / 2
     assert faults() > 2 * kept
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="auto is a GPU here")
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_half_precision_on_a_cpu_is_refused_with_what_to_set(device: str) -> None:
+    with pytest.raises(ConfigError, match="^precision: fp16 needs a GPU, and this run is on a CPU: set precision=auto"):
+        make_fabric(device, "fp16", 1, 1)

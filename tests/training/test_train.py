@@ -112,7 +112,7 @@ def test_a_class_with_one_image_is_refused_with_the_setting_that_leaves_it_out(
     )
     import_dataset(source, tmp_path / "dataset")
     with pytest.raises(
-        DatasetError, match=r"fewer than 2 training images of 'rare' \(1\): .*--set data.exclude=\[rare\]"
+        DatasetError, match=r"fewer than 2 training images of 'rare' \(1\): .*--set 'data.exclude=\[rare\]'"
     ):
         train(config(tmp_path / "dataset"), tmp_path / "run")
     assert train(config(tmp_path / "dataset", "data.exclude=[rare]"), tmp_path / "run").taxonomy.names == (

@@ -5,21 +5,24 @@ Each command reads its options, calls one function of the package, and shows the
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pelagia.errors import InputError, Interrupted, TrainingError
+from pelagia.errors import InputError, Interrupted
 from pelagia.options import ModelPath, Out, needs
 from pelagia.system import console
 
 if TYPE_CHECKING:
     from pelagia.model.metadata import ModelFile
     from pelagia_training.config import TrainConfig
-    from pelagia_training.evaluation.evaluate import Evaluation
     from pelagia_training.export.compare import Comparison
-    from pelagia_training.studies.sweep import Sweep
+    from pelagia_training.runs.folder import RunState
+
+_NOTICEABLE = 5e-5
+"""A smaller difference of two metrics does not show in four digits."""
 
 SetKeys = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the config.")]
 
@@ -29,7 +32,17 @@ def train(
     out: Annotated[Path | None, typer.Option(help="New run folder, or that of an interrupted run to resume.")] = None,
     set_: SetKeys = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Number of folds for cross-validation by group.")] = None,
-    export: Annotated[bool, typer.Option(help="Also export the model into the run folder.")] = True,
+    export: Annotated[
+        bool,
+        typer.Option(
+            help="Also export the model into the run folder; --no-export also skips the check before the training that "
+            "this network can be exported."
+        ),
+    ] = True,
+    test_groups: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="A group, such as a station or camera, to hold out as test split; repeat."),
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Resume an interrupted run; --no-resume refuses it.")] = True,
     show_augmentations: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Only draw augmented training images; do not train.")
@@ -40,18 +53,26 @@ def train(
     \b
     pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --out runs/first
     pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --set train.epochs=30 --out runs/long
+
+    The second command with --out runs/first trains that run longer, to 30 epochs.
     """
     from pelagia.config import load_config
 
     needs("training", "train")
     from pelagia_training.config import TrainConfig
+    from pelagia_training.runs.check import require_trainable
 
-    settings = load_config(config, TrainConfig, set_ or [])  # a mistake is reported before torch is imported
+    held_out = [f"data.resplit.test_groups={json.dumps(test_groups)}"] if test_groups else []
+    settings = load_config(config, TrainConfig, [*(set_ or []), *held_out])
     if show_augmentations is not None:
         _show_augmentations(settings, show_augmentations)
-    elif out is None:
+        return
+    if out is None:
         raise InputError("no run folder is given: name one with --out RUN")
-    elif folds:
+    if folds and test_groups:
+        raise InputError("--folds holds out each group once, and --test-groups names the held-out groups: give one")
+    require_trainable(settings, None if folds else out, resume)  # a mistake is reported before torch is imported
+    if folds:
         _cross_validate(settings, folds, out, resume)
     else:
         _train_one(settings, out, resume, export)
@@ -64,7 +85,7 @@ def _train_one(settings: TrainConfig, out: Path, resume: bool, export: bool) -> 
 
     try:
         with show_training() as report:
-            state = run_training(settings, out, report, resume=resume)
+            state = run_training(settings, out, report, resume=resume, dry_export=export)
     except (KeyboardInterrupt, SystemExit, Interrupted) as error:
         if is_first() and out.exists():
             console.note(f"the run {out} is not finished: run the same command again to resume it")
@@ -74,20 +95,43 @@ def _train_one(settings: TrainConfig, out: Path, resume: bool, export: bool) -> 
     end_other_processes()
     best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
     console.say(f"best validation {best}, {state.seconds:.0f} s")
-    _deliver(out, state.dataset, export)
+    _deliver(out, state, export)
 
 
-def _deliver(run: Path, dataset: Path, export: bool) -> None:
+def _deliver(run: Path, state: RunState, export: bool) -> None:
     from pelagia_training.export.finish import deliver, report_without_model
+    from pelagia_training.runs.folder import MODEL_FILE
 
     if not export:
         report_without_model(run)
         console.say(f"report on the val split: {run}/report.html")
-        console.say(f"next: pelagia export {run} --out {run.name}.onnx")
+        if (run / MODEL_FILE).exists():
+            console.note(f"warning: {run / MODEL_FILE} is of an earlier training: export the run again")
+        console.say_next("pelagia", "export", run, "--out", f"{run.name}.onnx")
         return
     model = deliver(run, console.note)
+    of_model, of_run = model.metadata.metrics["val_macro_f1"], state.metrics["macro_f1"]
+    if abs(of_model - of_run) > _NOTICEABLE:
+        console.say(
+            f"the model's macro-F1 on the same images is {of_model:.4f}, because its temperatures change the most "
+            "likely class of some images"
+        )
+    _show_calibration(model)
     console.say(f"report on the val split: {run}/report.html; the model: {model.path}")
-    console.say(f"next: pelagia evaluate {model.path} {dataset} --run {run} --out {run}-test")
+    console.say_next("pelagia", "evaluate", model.path, state.dataset, "--run", run, "--out", f"{run}-test")
+
+
+def _show_calibration(model: ModelFile) -> None:
+    from pelagia_training.evaluation.assess import NO_TEMPERATURES
+
+    fit = model.metadata.calibration
+    if fit is not None and set(fit.temperatures) == {1.0}:
+        console.say(f"calibration error {fit.error:.4f} {NO_TEMPERATURES}")
+    elif fit is not None:
+        console.say(
+            f"calibration error {fit.error_before:.4f} before the temperatures, {fit.error:.4f} with them, on held-out "
+            "validation images"
+        )
 
 
 def _show_augmentations(settings: TrainConfig, out: Path) -> None:
@@ -103,24 +147,11 @@ def _show_augmentations(settings: TrainConfig, out: Path) -> None:
 def _cross_validate(settings: TrainConfig, folds: int, out: Path, resume: bool) -> None:
     from pelagia_training.fit.console import show_training
     from pelagia_training.studies.folds import cross_validate
+    from pelagia_training.studies.shown import show_folds
 
     with show_training() as report:
         found = cross_validate(settings, folds, out, report, resume=resume)
-    names = tuple(found.together.headline)
-    rows = [
-        (str(number), fold.groups, fold.images, *(f"{fold.headline[name]:.4f}" for name in names))
-        for number, fold in enumerate(found.folds, 1)
-    ]
-    console.table(("fold", "groups", "images", *names), rows)
-    for name in names:
-        average, deviation = found.spread(name)
-        interval = found.together.intervals.headline[name]
-        between = f", {interval.low:.4f} to {interval.high:.4f}" if interval else ""
-        console.say(
-            f"{name:18} mean {average:.4f}, standard deviation {deviation:.4f}; "
-            f"all images together {found.together.headline[name]:.4f}{between}"
-        )
-    console.say(f"written: {out}/report.html, folds.json, out_of_fold; next: pelagia suspects {out} --out SUSPECTS")
+    show_folds(found, out)
 
 
 def sweep(
@@ -150,42 +181,17 @@ def sweep(
     needs("sweep", "sweep")
     from pelagia_training.studies.space import load_search
 
-    settings, space = load_search(config, set_ or [], search)  # a mistake is reported before torch is imported
+    settings, space = load_search(config, set_ or [], search)
+    from pelagia_training.runs.check import require_trainable
+
+    require_trainable(settings)  # a mistake is reported before torch is imported
     from pelagia_training.fit.console import show_training
+    from pelagia_training.studies.shown import show_sweep
     from pelagia_training.studies.sweep import sweep as run_sweep
 
     with show_training() as report:
         found = run_sweep(settings, space, out, trials=trials, prune=prune, report=report)
-    _show_sweep(found, out)
-
-
-def _show_sweep(found: Sweep, out: Path) -> None:
-    from pelagia_training.studies.sweep import BEST_CONFIG_FILE, run_of, values_of
-
-    ranked = sorted(found.trials, key=lambda trial: (trial.state != "complete", -(trial.macro_f1 or 0)))
-    rows = [
-        (
-            *(str(trial.number), *values_of(trial).values()),
-            *("" if trial.macro_f1 is None else f"{trial.macro_f1:.4f}", trial.epochs, trial.state),
-        )
-        for trial in ranked
-    ]
-    console.table(("trial", *found.search, "macro-F1", "epochs", "state"), rows)
-    if found.importance:
-        shares = ", ".join(f"{key} {share:.0%}" for key, share in found.importance.items())
-        console.say(f"keys whose values distinguish the best quarter of the trials from the others: {shares}")
-    best = found.best
-    if best is None:
-        raise TrainingError(f"none of {len(found.trials)} trials was completed; the last one: {found.trials[-1].fault}")
-    console.say(
-        f"best validation macro-F1 {best.macro_f1:.4f}, trial {best.number}: "
-        "it was chosen for this value, so the value is optimistic"
-    )
-    console.say(f"written: {out}/sweep.json, sweep.csv, {BEST_CONFIG_FILE}")
-    console.say(f"next: pelagia export {run_of(out, best)} --out {out.name}.onnx")
-    console.say(
-        f"or train its config again with other settings: pelagia train {out / BEST_CONFIG_FILE} --out {out}-best"
-    )
+    show_sweep(found, out)
 
 
 def leak(
@@ -196,25 +202,11 @@ def leak(
     needs("training", "leak")
     from pelagia_training.fit.console import show_training
     from pelagia_training.studies.leak import measure_leak
+    from pelagia_training.studies.shown import show_leak
 
     with show_training() as report:
         found = measure_leak(run, out, report)
-    both = found.by_group, found.at_random
-    rows = []
-    for name in found.by_group.headline:
-        intervals = [one.intervals.headline[name] for one in both]
-        texts = (f"{one.low:.4f} to {one.high:.4f}" if one else "" for one in intervals)
-        rows.append(
-            (
-                name,
-                *(cell for one, text in zip(both, texts, strict=True) for cell in (f"{one.headline[name]:.4f}", text)),
-            )
-        )
-    console.table(("test split", "by group", "95%", "at random", "95%"), rows)
-    difference = found.at_random.headline["macro_f1"] - found.by_group.headline["macro_f1"]
-    console.say(
-        f"the macro-F1 on the random split differs by {difference:+.4f}: report the macro-F1 of the split by group"
-    )
+    show_leak(found)
 
 
 def suspects(
@@ -244,7 +236,8 @@ def suspects(
     found = find_suspects(run, opened, most)
     write_suspects(found, run, opened, out)
     console.say(f"{len(found)} of {len(opened.records)} labels to check again: {out}/suspects.html, suspects.csv")
-    console.say(f'next: pelagia label push {out}/suspects.csv --project "Second look" --taxonomy {out}/taxonomy.yaml')
+    push = ("pelagia", "label", "push", out / "suspects.csv", "--project", "Second look")
+    console.say_next(*push, "--taxonomy", out / "taxonomy.yaml")
 
 
 def export(
@@ -269,13 +262,21 @@ def export(
         f"same top-1 on all, largest probability difference {parity.max_probability_difference:.2g}"
     )
     console.say(f"{out}: {len(model.data) / 1e6:.1f} MB, {len(model.metadata.classes)} classes")
-    console.say(f"next: pelagia classify {out} IMAGES --out SURVEY")
+    _show_calibration(model)
+    console.say_next("pelagia", "classify", out, "IMAGES", "--out", "SURVEY")
 
 
 def evaluate(
     model: ModelPath,
     dataset: Annotated[Path, typer.Argument(help="A dataset folder.")],
     split: Annotated[str, typer.Option(help="train, val, test or all.")] = "test",
+    test_groups: Annotated[
+        list[str] | None,
+        typer.Option(metavar="GROUP", help="Only images of this group, such as a station; repeat for several."),
+    ] = None,
+    report_by: Annotated[
+        str, typer.Option(metavar="COLUMN", help="Also show the metrics for each value of a column of the manifest.")
+    ] = "",
     out: Annotated[Path | None, typer.Option(help="New folder for report.html, metrics.json and the tables.")] = None,
     run: Annotated[
         Path | None, typer.Option(help="The model's run folder: adds its learning curves to the report.")
@@ -291,8 +292,10 @@ def evaluate(
     from pelagia.dataset.schema import Dataset
     from pelagia.model.metadata import ModelFile
     from pelagia.system.files import refuse_existing
+    from pelagia_training.evaluation.by_value import values_of
     from pelagia_training.evaluation.evaluate import evaluate as run_evaluation
-    from pelagia_training.evaluation.folder import per_class, write_evaluation
+    from pelagia_training.evaluation.folder import csv_by, per_class, write_evaluation
+    from pelagia_training.evaluation.shown import show_evaluation
     from pelagia_training.runs.logs import read_curves
 
     if out:
@@ -301,39 +304,18 @@ def evaluate(
         raise InputError("--run is only used in the report: name a folder for the report with --out")
     curves = read_curves(run) if run else None
     compared = Dataset.read(dataset)
+    if report_by:
+        values_of(compared.records, report_by)  # a mistake is reported before the images are classified
     with console.progress_bar("classifying") as update:
-        result = run_evaluation(ModelFile.read(model), compared, split, progress=update)
+        result = run_evaluation(
+            ModelFile.read(model), compared, split, progress=update, test_groups=tuple(test_groups or ())
+        )
     console.table(("class", "precision", "recall", "F1", "support"), per_class(result))
-    _show_evaluation(result)
+    show_evaluation(result, report_by)
     if out:
-        write_evaluation(result, compared, out, curves)
-        console.say(f"written: {out}/report.html, metrics.json, per_class.csv, confusion.csv, confusion.png")
-
-
-def _show_evaluation(result: Evaluation) -> None:
-    from pelagia_training.figures.bootstrap import FEW_GROUPS
-
-    for name, count in result.unknown.items():
-        console.note(f"left out: {count} images of '{name}', because it is not a class of the model")
-    if result.failed:
-        console.note(
-            f"left out: {result.failed} images that cannot be read; `pelagia dataset check DATASET` lists them"
-        )
-    console.say(f"{result.images} images of {result.groups} groups in the split '{result.split}' of {result.dataset}")
-    for name, value in result.headline.items():
-        interval = result.intervals.headline[name]
-        between = (
-            f"  {interval.low:.4f} to {interval.high:.4f}"
-            if interval
-            else "  no interval, because there is only one group"
-        )
-        console.say(f"{name:18} {value:.4f}{between}")
-    for name, text in result.assessment.lines() if result.assessment else ():
-        console.say(f"{name:18} {text}")
-    if result.groups < FEW_GROUPS:
-        console.note(
-            f"warning: there are only {result.groups} groups, so the intervals are too narrow: do not rely on them"
-        )
+        write_evaluation(result, compared, out, curves, report_by)
+        table = f", {csv_by(report_by)}" if report_by else ""
+        console.say(f"written: {out}/report.html, metrics.json, per_class.csv, confusion.csv, confusion.png{table}")
 
 
 def quantize(

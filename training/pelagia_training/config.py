@@ -19,6 +19,8 @@ FREE_KEYS = (
 )
 """Keys that may change when a run is resumed, because the result does not depend on them. The dataset's folder may
 change, its fingerprint may not."""
+RAISED_KEYS = ("train.epochs", "train.patience")
+"""Keys that may be higher when a run is resumed. A finished run is then prolonged (`pelagia_training.fit.prolong`)."""
 
 
 class NetworkConfig(Strict):
@@ -64,12 +66,17 @@ class Resplit(Strict):
         description="number of parts, one of which is the test split; null: shares as in the dataset",
     )
     fold: int = Field(default=1, ge=1, description="number of the part that is the test split, counted from 1")
+    test_groups: tuple[str, ...] = Field(
+        default=(), description="groups that are the test split, such as one camera; empty: chosen by the seed"
+    )
     seed: int = Field(default=0, ge=0, description="seed of the random assignment")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Resplit:
         if self.folds is not None and self.fold > self.folds:
             raise ValueError(f"there are {self.folds} folds, so there is no fold {self.fold}: choose 1 to {self.folds}")
+        if self.test_groups and (self.folds is not None or self.by == "image"):
+            raise ValueError("test_groups names the test split, so it excludes folds and by: image")
         return self
 
 
@@ -119,6 +126,11 @@ LongTail = Literal["none", "balanced_sampling", "sqrt_sampling", "logit_adjustme
 """Methods for rare classes; docs/how-to/recipes.md explains when to use each."""
 
 
+Scheduler = Literal["cosine", "tanh", "step", "multistep", "poly", "wsd", "rsqrt", "constant", "none"]
+"""The schedulers of timm whose learning rate follows from the step alone; plateau needs the metrics of the run.
+constant has the warm-up, none has not."""
+
+
 class DistilConfig(Strict):
     """Distillation: the network learns the mean prediction of other runs in addition to each image's label."""
 
@@ -132,7 +144,11 @@ class DistilConfig(Strict):
 
 
 class OptimizerConfig(Strict):
-    """AdamW with warm-up and cosine decay, the loss, and the averaging of weights."""
+    """The optimizer, the learning rate, the loss, and the averaging of weights.
+
+    timm makes the optimizer (`create_optimizer_v2`) and the course of the learning rate (`create_scheduler_v2`). The
+    parameters always get the groups of `layer_decay`, `freeze_epochs` and `weight_decay`.
+    """
 
     epochs: int = Field(default=10, ge=1, description="passes over the training images")
     batch_size: int = Field(default=64, ge=2, description="images per optimizer step, over all devices")
@@ -141,9 +157,21 @@ class OptimizerConfig(Strict):
         ge=1,
         description="images per forward pass on a device, with summed gradients; null: its entire share of the batch",
     )
+    optimizer: str = Field(default="adamw", description="a name from timm.optim.list_optimizers()")
+    optimizer_options: dict[str, Any] = Field(
+        default={}, description="options of the optimizer in timm, such as betas: [0.9, 0.95] or momentum: 0.9"
+    )
+    scheduler: Scheduler = Field(
+        default="cosine", description="course of the learning rate after the warm-up, by its name in timm"
+    )
+    scheduler_options: dict[str, Any] = Field(
+        default={},
+        description="options of timm.scheduler.create_scheduler_v2, such as min_lr: 1e-5 or decay_epochs: 3; counted "
+        "from the end of the warm-up; step decays at each third of the training, multistep at half and three quarters",
+    )
     lr: float = Field(default=1e-3, gt=0, description="highest learning rate, reached after the warm-up")
     weight_decay: float = Field(
-        default=0.05, ge=0, description="weight decay of AdamW; not applied to biases and normalization layers"
+        default=0.05, ge=0, description="weight decay; not applied to biases and normalization layers"
     )
     warmup_epochs: float = Field(
         default=1.0, ge=0, description="number of first epochs in which the learning rate rises"
@@ -194,6 +222,9 @@ class OptimizerConfig(Strict):
 class DecisionConfig(Strict):
     """Targets from which the exported model's thresholds are chosen."""
 
+    unknown: bool = Field(
+        default=True, description="whether the model has an out-of-distribution score, if the network allows it"
+    )
     target_precision: float = Field(
         default=0.95, gt=0, lt=1, description="share of the classified images that must be correct"
     )

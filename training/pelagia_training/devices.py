@@ -37,6 +37,9 @@ def make_fabric(device: str, precision: str, devices: int, nodes: int) -> Fabric
     Raises:
         ConfigError: this machine does not have these devices.
     """
+    if precision == "fp16" and _is_cpu(device):
+        fault = "fp16 needs a GPU, and this run is on a CPU: set precision=auto, which is fp32 on a CPU"
+        raise ConfigError("precision", [fault])
     devices, nodes = _processes_and_nodes(devices, nodes)
     strategy: Any = DDPStrategy(broadcast_buffers=False) if devices * nodes > 1 else "auto"
     try:
@@ -189,6 +192,13 @@ def _processes_and_nodes(devices: int, nodes: int) -> tuple[int, int]:
         if os.environ.get(here, "").isdigit() and os.environ.get(world, "").isdigit():
             return int(os.environ[here]), max(1, int(os.environ[world]) // int(os.environ[here]))
     return devices, nodes
+
+
+def _is_cpu(device: str) -> bool:
+    """Whether a run on ``device`` is on the CPU."""
+    return device == "cpu" or (
+        device == "auto" and not torch.cuda.is_available() and not torch.backends.mps.is_available()
+    )
 
 
 def _precision(device: str, precision: str) -> Any:

@@ -25,52 +25,60 @@ from torch import Tensor
 
 from pelagia.errors import Interrupted, TrainingError, first_few
 from pelagia.images.preprocess import Image
+from pelagia.system.paths import StrPath
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.augment import build_augment
 from pelagia_training.data.batches import (
     Batches,
     TrainingImages,
+    load_fitted,
     loader_error_in_one_line,
     prefetched,
     sizes_of,
+    spread,
     targets_of,
 )
 from pelagia_training.data.crops import open_crops
 from pelagia_training.data.sampling import build_order
+from pelagia_training.data.splits import Splits, read_splits
 from pelagia_training.devices import (
     deterministic,
     is_first,
     launch,
     make_fabric,
     memory_kept,
-    name_of,
     share_batch_norms,
     stop_on_sigterm,
 )
-from pelagia_training.environment import changes, environment
-from pelagia_training.figures.metrics import Matrix, metrics_of
-from pelagia_training.fit.checkpoint import RunHistory, RunProgress, load_checkpoint
+from pelagia_training.export.dry import IMAGES, require_export
+from pelagia_training.figures.metrics import metrics_of
+from pelagia_training.fit.begin import begin_history
 from pelagia_training.fit.console import logged
 from pelagia_training.fit.context import Report, RunContext
-from pelagia_training.fit.learner import Learner, build_learner, seed_everything, warmup_cosine
+from pelagia_training.fit.learner import Learner, build_learner, seed_everything
 from pelagia_training.fit.prepare import (
-    Splits,
     first_network,
-    first_state,
-    read_splits,
     require_even_batches,
-    require_same_dataset,
     training_batches,
 )
 from pelagia_training.fit.saving import average_last_epochs, best_weights, save_epoch, save_run_checkpoint
+from pelagia_training.fit.schedule import Rate, build_schedule, restarted
 from pelagia_training.fit.targets import TargetBuilder, load_teachers
-from pelagia_training.fit.validation import validate
+from pelagia_training.fit.validation import Validation, validate
 from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
-from pelagia_training.network.optim import build_optimizer
-from pelagia_training.runs.folder import CHECKPOINT_FILE, RunState, flat, open_run, write_config, write_state
+from pelagia_training.network.optim import build_optimizer, require_optimizer
+from pelagia_training.runs.check import Begin, require_dataset_there, resumes
+from pelagia_training.runs.folder import (
+    CHECKPOINT_FILE,
+    RunState,
+    flat,
+    open_run,
+    read_state,
+    run_name,
+    write_state,
+)
 from pelagia_training.runs.loggers import open_loggers, require_loggers
-from pelagia_training.runs.logs import write_metrics
 from pelagia_training.runs.soup import Soup
 
 _READ_EVERY = 10
@@ -81,7 +89,14 @@ _DIVERGED_AFTER = 20
 """Divergence is checked after this many batches of an epoch."""
 
 
-def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *, resume: bool = True) -> RunState:
+def train(
+    config: TrainConfig,
+    out: StrPath,
+    report: Report = lambda event: None,
+    *,
+    resume: bool = True,
+    dry_export: bool = False,
+) -> RunState:
     """Trains a network on the train split, validates it on the val split, and writes the run folder ``out``.
 
     An interrupted run resumes from its last checkpoint, with the same result as an uninterrupted run, unless ``resume``
@@ -89,6 +104,7 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
 
     Args:
         report: a function that is called with messages, and with the state after each batch and epoch.
+        dry_export: whether to check that the network can be exported before a new run begins.
 
     Returns:
         The content of `run.json` of the finished run.
@@ -98,14 +114,16 @@ def train(config: TrainConfig, out: Path, report: Report = lambda event: None, *
         TrainingError: the loss is not finite or diverges, or the memory or the disk is too small.
         Interrupted: a SIGTERM arrived, and a checkpoint was written.
     """
+    out = Path(out)
     require_loggers(config.loggers)
+    require_optimizer(config.train.optimizer, config.train.optimizer_options)
     fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
     with ExitStack() as stack:
         stack.enter_context(open_run(out, config, resume) if is_first() else nullcontext())
         stack.enter_context(deterministic(fabric))
         stack.enter_context(memory_kept())
         report = stack.enter_context(logged(out, report))
-        run = _prepare(config, out, fabric, report, stack)
+        run = _prepare(config, out, fabric, report, stack, dry_export)
         run.logger(run.history.metrics)
         while run.unfinished:
             _train_epoch(run)
@@ -204,18 +222,18 @@ def _require_convergence(run: RunContext) -> None:
         )
 
 
-def _end_epoch(run: RunContext, confusion: Matrix) -> None:
+def _end_epoch(run: RunContext, validation: Validation) -> None:
     """Increments the epoch counter, then saves the weights, the metrics and finally a checkpoint."""
-    progress, history, metrics = run.progress, run.history, metrics_of(confusion)
+    progress, history, metrics = run.progress, run.history, metrics_of(validation.confusion)
     progress.epoch += 1
     progress.epochs_without_gain = 0 if metrics.macro_f1 > progress.best else progress.epochs_without_gain + 1
     found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(run.seconds, 1)}
     if progress.epochs_without_gain == 0:
         progress.best = metrics.macro_f1
-        found |= best_weights(progress.epoch, confusion)
+        found |= best_weights(progress.epoch, validation.confusion)
     history.state = history.state.model_copy(update=found)
-    history.metrics.append(run.epoch_metrics(metrics))
-    epoch_report = run.report_step(metrics)
+    history.metrics.append(run.epoch_metrics(metrics, validation.loss))
+    epoch_report = run.report_step(metrics, validation.loss)
     progress.batch, progress.loss_sum, progress.uniform_loss_sum = 0, 0.0, 0.0
     if is_first():
         save_epoch(run)
@@ -243,14 +261,19 @@ def _finish(run: RunContext) -> RunState:
 # ---- before the first batch
 
 
-def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, stack: ExitStack) -> RunContext:
+def _prepare(
+    config: TrainConfig, out: Path, fabric: Fabric, report: Report, stack: ExitStack, dry_export: bool
+) -> RunContext:
     """Builds data, network and learner, and loads the run's checkpoint if there is one."""
+    require_dataset_there(out, config)
     splits = _read_data(config, fabric.world_size, report)
-    resuming = require_same_dataset(out, splits.dataset)
+    begin = resumes(out, config, splits.dataset)
     seed_everything((config.seed,))
     network = first_network(
-        config.model, splits, config.preprocess.size, config.data.resplit, report, with_weights=not resuming
+        config.model, splits, config.preprocess.size, config.data.resplit, report, with_weights=begin == "no"
     )
+    if dry_export and begin == "no" and is_first():
+        _check_export(config, splits, network, report)
     rows, data = (splits.train, splits.val), config.data
     crops, val_crops = open_crops(
         splits.dataset, rows, config.preprocess, folder=data.cache, stream=data.stream, report=report
@@ -258,9 +281,10 @@ def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, sta
     launch(fabric)
     share_batch_norms(network, fabric)
     loader, batches = _load_batches(config, splits, crops, fabric)
-    learner = _build_learner(config, fabric, network, splits, len(batches), report)
+    rate = _schedule(config, out, begin, len(batches))
+    learner = _build_learner(config, fabric, network, splits, rate, len(batches), report)
     stop = stack.enter_context(stop_on_sigterm())
-    history = _history(config, out, splits, learner, resuming, report)
+    history = begin_history(config, out, splits, learner, begin, report)
     loggers, parameters = config.loggers if is_first() else (), flat(config.model_dump(mode="json"))
     return RunContext(
         out=out,
@@ -276,7 +300,7 @@ def _prepare(config: TrainConfig, out: Path, fabric: Fabric, report: Report, sta
         val_targets=targets_of(splits.val, splits.classes),
         history=history,
         report=report,
-        logger=stack.enter_context(open_loggers(loggers, out, config.name, parameters, report)),
+        logger=stack.enter_context(open_loggers(loggers, out, run_name(out), parameters, report)),
         stop=stop,
     )
 
@@ -303,6 +327,16 @@ def _read_data(config: TrainConfig, processes: int, report: Report) -> Splits:
     return splits
 
 
+def _check_export(config: TrainConfig, splits: Splits, network: Normalized, report: Report) -> None:
+    """Raises ConfigError if the network cannot be exported, so that no time is spent on its training."""
+    records = spread(splits.val, IMAGES)
+    pixels = load_fitted(splits.dataset, records, config.preprocess)
+    inputs: list[Any] = [pixels, sizes_of(records)] if config.model.size else [pixels]
+    require_export(
+        network, config.model.backbone, config.preprocess, inputs, scored=config.decision.unknown, report=report
+    )
+
+
 def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], fabric: Fabric) -> tuple[Any, Batches]:
     targets = targets_of(splits.train, splits.classes)
     sizes = sizes_of(splits.train) if config.model.size else None
@@ -311,8 +345,24 @@ def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], f
     return training_batches(images, order, config.train.batch_size, fabric, config.data.workers)
 
 
+def _schedule(config: TrainConfig, out: Path, begin: Begin, steps: int) -> Rate:
+    """The learning rate of each step, for ``steps`` steps per epoch."""
+    settings = config.train
+    rate = build_schedule(
+        settings.scheduler,
+        settings.scheduler_options,
+        epochs=settings.epochs,
+        warmup_epochs=settings.warmup_epochs,
+        steps=steps,
+        lr=settings.lr,
+    )
+    state = None if begin == "no" else read_state(out)
+    again = 0 if state is None else state.epoch if begin == "prolonged" else state.prolonged_after
+    return restarted(rate, again * steps, settings.warmup_epochs * steps) if again else rate
+
+
 def _build_learner(
-    config: TrainConfig, fabric: Fabric, network: Normalized, splits: Splits, steps: int, report: Report
+    config: TrainConfig, fabric: Fabric, network: Normalized, splits: Splits, rate: Rate, steps: int, report: Report
 ) -> Learner:
     """A learner that makes ``steps`` steps per epoch."""
     settings = config.train
@@ -322,6 +372,8 @@ def _build_learner(
         weight_decay=settings.weight_decay,
         layer_decay=settings.layer_decay,
         frozen_steps=settings.freeze_epochs * steps,
+        name=settings.optimizer,
+        options=settings.optimizer_options,
     )
     return build_learner(
         fabric,
@@ -329,7 +381,7 @@ def _build_learner(
         optimizer,
         _build_targets(config, splits),
         build_loss(settings.long_tail, np.bincount(targets_of(splits.train, splits.classes))),
-        rate=warmup_cosine(settings.warmup_epochs * steps, settings.epochs * steps),
+        rate=rate,
         batch_size=settings.batch_size,
         seed=config.seed,
         report=report,
@@ -360,26 +412,3 @@ def _build_targets(config: TrainConfig, splits: Splits) -> TargetBuilder:
         weight=distil.weight,
         temperature=distil.temperature,
     )
-
-
-def _history(
-    config: TrainConfig, out: Path, splits: Splits, learner: Learner, resuming: bool, report: Report
-) -> RunHistory:
-    """The state from the checkpoint, or a new one. Also writes it to the run folder."""
-    now = environment(name_of(learner.fabric))
-    if resuming:
-        history = load_checkpoint(out / CHECKPOINT_FILE, learner)
-        for change in changes(history.state.environment, now):
-            report(f"warning: the environment has changed since the run started, so last digits may differ: {change}")
-        history.state = history.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
-        done = history.progress
-        report(f"resuming after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
-    else:
-        history = RunHistory(RunProgress(), first_state(splits, learner.network, now), [])
-        report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
-    learner.fabric.barrier()  # no process writes before all processes have read
-    if is_first():
-        write_config(out, config)
-        write_state(out, history.state)
-        write_metrics(out, history.metrics)
-    return history

@@ -9,10 +9,14 @@ on a plain background, and blobs have similar hashes. So the texture, which is t
 correlate as well. `benchmarks/science/near_duplicates.py` tests both checks on FlowCam images (no two stations share
 an image): of 13.5 million pairs, 58 pass the first check and none pass the second, while all copies saved again at JPEG
 quality 50 pass both. Copies that were turned, mirrored or cropped are not found.
+
+Crops that were rotated have black corners, which are alike in many images, so both checks would compare the corners. A
+pair with such corners must therefore agree in its content as well (`pelagia.dataset.content`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
@@ -21,6 +25,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pelagia.dataset.content import LEAST_AGREEMENT, agreement, content_of
 from pelagia.images.preprocess import Image, PreprocessSpec, fit
 
 Floats = NDArray[np.float32]
@@ -31,6 +36,11 @@ MOST_BITS = 4
 """Two near-duplicates differ in at most this many of the 64 bits of the hash."""
 LEAST_CORRELATION = 0.97
 """The textures of two near-duplicates correlate at least this well."""
+LEAST_WITH_CONTENT = 0.85
+"""The same for two images with plain corners, whose contents must agree too (`LEAST_AGREEMENT`)."""
+LARGEST_JOIN = 0.1
+"""Groups are joined only as long as the joined group has at most this share of the images, or `SMALLEST_LIMIT`."""
+SMALLEST_LIMIT = 10
 
 _BANDS = 6  # two of six bands are equal if at most four bits differ
 _SIDE = 16
@@ -39,6 +49,7 @@ _AT_ONCE = 1 << 16
 _BITS = np.array([value.bit_count() for value in range(256)], np.uint8)
 
 SIGNATURE_BYTES = 8 + _SIDE**2
+"""The bytes of the hash and the texture; the content of an image with plain corners follows them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +69,7 @@ class NearDuplicates:
 
 
 def signature_of(image: Image) -> bytes:
-    """The `SIGNATURE_BYTES` bytes by which `find_near_duplicates` compares images.
+    """The bytes by which `find_near_duplicates` compares images: `SIGNATURE_BYTES`, and the content if there is one.
 
     Args:
         image: uint8, H x W x 3, RGB, 0..255.
@@ -70,7 +81,7 @@ def signature_of(image: Image) -> bytes:
     texture -= texture.mean()
     scale = 127 / max(4 * float(texture.std()), 1.0)  # a smaller spread is noise, not texture
     small = np.clip(np.round(texture * scale), -127, 127).astype(np.int8)
-    return np.packbits(waves > np.median(waves)).tobytes() + small.tobytes()
+    return np.packbits(waves > np.median(waves)).tobytes() + small.tobytes() + content_of(image)
 
 
 def find_near_duplicates(signatures: Sequence[bytes], groups: Sequence[object]) -> list[NearDuplicates]:
@@ -85,7 +96,9 @@ def find_near_duplicates(signatures: Sequence[bytes], groups: Sequence[object]) 
     """
     if len(signatures) < 2:
         return []
-    table = np.frombuffer(b"".join(signatures), np.uint8).reshape(len(signatures), SIGNATURE_BYTES)
+    together = b"".join(signature[:SIGNATURE_BYTES] for signature in signatures)
+    table = np.frombuffer(together, np.uint8).reshape(len(signatures), SIGNATURE_BYTES)
+    contents = _Contents(signatures)
     hashes = table[:, :8].copy().view(np.uint64)[:, 0]
     textures = table[:, 8:].view(np.int8)
     group_numbers = np.unique(np.asarray([str(group) for group in groups]), return_inverse=True)[1]
@@ -94,11 +107,34 @@ def find_near_duplicates(signatures: Sequence[bytes], groups: Sequence[object]) 
         bits = _BITS[(hashes[first] ^ hashes[second]).view(np.uint8).reshape(-1, 8)].sum(axis=1)
         near = bits <= MOST_BITS
         first, second, bits = first[near], second[near], bits[near]
-        agreement = _correlation(textures[first], textures[second])
-        for index in np.flatnonzero(agreement >= LEAST_CORRELATION):
+        alike = _correlation(textures[first], textures[second])
+        for index in np.flatnonzero(alike >= min(LEAST_CORRELATION, LEAST_WITH_CONTENT)):
             pair = int(min(first[index], second[index])), int(max(first[index], second[index]))
-            found[pair] = NearDuplicates(*pair, int(bits[index]), float(agreement[index]))
+            if pair not in found and contents.confirm(pair, float(alike[index])):
+                found[pair] = NearDuplicates(*pair, int(bits[index]), float(alike[index]))
     return [found[pair] for pair in sorted(found)]
+
+
+class _Contents:
+    """Decides about pairs whose hashes and textures are alike. The answers are kept, as pairs are found repeatedly."""
+
+    def __init__(self, signatures: Sequence[bytes]) -> None:
+        self._contents = {
+            index: signature[SIGNATURE_BYTES:]
+            for index, signature in enumerate(signatures)
+            if len(signature) > SIGNATURE_BYTES
+        }
+        self._answers: dict[tuple[int, int], bool] = {}
+
+    def confirm(self, pair: tuple[int, int], correlation: float) -> bool:
+        """Whether two images are near-duplicates, given the correlation of their textures."""
+        if pair[0] not in self._contents or pair[1] not in self._contents:
+            return correlation >= LEAST_CORRELATION
+        if correlation < LEAST_WITH_CONTENT:
+            return False
+        if pair not in self._answers:
+            self._answers[pair] = agreement(*(self._contents[index] for index in pair)) >= LEAST_AGREEMENT
+        return self._answers[pair]
 
 
 def _candidates(
@@ -129,13 +165,37 @@ def _correlation(left: NDArray[np.int8], right: NDArray[np.int8]) -> Floats:
     first, second = left.astype(np.float32), right.astype(np.float32)
     product = (first * second).sum(axis=1)
     length = np.sqrt((first**2).sum(axis=1) * (second**2).sum(axis=1))
-    agreement: Floats = np.divide(product, length, out=np.zeros_like(product), where=length > 0)
-    return agreement
+    correlation: Floats = np.divide(product, length, out=np.zeros_like(product), where=length > 0)
+    return correlation
 
 
-def join_groups(groups: Sequence[str], pairs: Sequence[NearDuplicates]) -> list[str]:
-    """The group of each image after joining groups that share a near-duplicate: the name that sorts first."""
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Groups after joining those that share a near-duplicate.
+
+    Attributes:
+        groups: the group of each image: of the names that were joined, the one that sorts first.
+        apart: pairs whose groups were not joined, because the joined group would be too large.
+        limit: the number of images that a joined group may have.
+    """
+
+    groups: list[str]
+    apart: list[NearDuplicates]
+    limit: int
+
+
+def join_groups(groups: Sequence[str], pairs: Sequence[NearDuplicates], largest: float = LARGEST_JOIN) -> Joined:
+    """Joins groups that share a near-duplicate, the most similar pairs first.
+
+    Args:
+        groups: the group of each image.
+        pairs: near-duplicates, as indices into ``groups``.
+        largest: the share of all images that a joined group may have; `SMALLEST_LIMIT` images are always allowed.
+    """
+    limit = max(SMALLEST_LIMIT, int(largest * len(groups)))
     parent = {name: name for name in groups}
+    size = Counter(groups)
+    apart = []
 
     def root(name: str) -> str:
         while parent[name] != name:
@@ -143,7 +203,14 @@ def join_groups(groups: Sequence[str], pairs: Sequence[NearDuplicates]) -> list[
             name = parent[name]
         return name
 
-    for pair in pairs:
+    for pair in sorted(pairs, key=lambda pair: (-pair.correlation, pair.first, pair.second)):
         one, other = sorted((root(groups[pair.first]), root(groups[pair.second])))
+        if one == other:
+            continue
+        if size[one] + size[other] > limit:
+            apart.append(pair)
+            continue
         parent[other] = one
-    return [root(name) for name in groups]
+        size[one] += size[other]
+    names = [root(name) for name in groups]
+    return Joined(names, [pair for pair in apart if names[pair.first] != names[pair.second]], limit)

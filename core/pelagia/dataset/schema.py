@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any, Literal
@@ -20,6 +20,9 @@ from pydantic import Field, field_validator
 from pelagia.config import Strict, dump_yaml, load_config
 from pelagia.dataset.splits import DEFAULT_FRACTIONS, SPLITS
 from pelagia.errors import DatasetError, InputError
+from pelagia.shell import command_line
+from pelagia.sources.listing import LEFT_OUT, left_out_lines
+from pelagia.system.paths import StrPath
 from pelagia.system.tables import write_table
 from pelagia.taxonomy import Taxonomy
 
@@ -43,15 +46,42 @@ MANIFEST_COLUMNS = (
 )
 
 
+_LEFT_OUT = {
+    "no_class": "without a class",
+    "no_group": "without a group",
+    "no_split": "without a value in the column of the split",
+    "skipped": "skipped by the people who labelled",
+    "unsure": "marked as unsure",
+    "unlabelled": "not labelled yet",
+    "disputed": "without a majority of labels",
+    "inside_a_bin": "images inside a file of an instrument",
+    "duplicate": "exact copies of other images",
+    "conflict": "images with two classes",
+    "missing": "images that are not there",
+    "empty": "files without bytes",
+    "undecodable": "images that cannot be decoded",
+    "unreadable": "images that cannot be read",
+    "unsupported": "images of a kind that is not supported",
+    "too_large": "images that are too large",
+}
+"""Reason in ``left_out`` of `dataset.yaml` -> what was left out, in words that follow a number."""
+
+
+_STATUS = "status_"
+
+
 class SplitMeta(Strict):
     """How the dataset was split into train, val and test."""
 
-    method: Literal["group"] = "group"
+    method: Literal["group", "published"] = Field(default="group", description="published: the source's own split")
+    split_column: str | None = Field(default=None, description="the column, or the level of folders, of that split")
+    val_from_train: float = Field(default=0, ge=0, lt=1, description="the share of its train that became val")
     group_column: str | None = Field(default=None, description="null: every image was its own group")
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS
     seed: int = Field(default=0, ge=0)
     join_near_duplicates: bool = Field(default=True, description="whether images that look the same share a group")
-    near_duplicates: int = Field(default=0, ge=0, description="pairs across two groups, which were joined")
+    near_duplicates: int = Field(default=0, ge=0, description="pairs across two groups, or two published splits")
+    largest_joined: int = Field(default=0, ge=0, description="images in the largest group that was joined from others")
 
     @field_validator("fractions")
     @classmethod
@@ -62,7 +92,7 @@ class SplitMeta(Strict):
 
 
 class DatasetMeta(Strict):
-    """`dataset.yaml`. ``counts`` is class -> split -> images; ``left_out`` is reason -> images."""
+    """`dataset.yaml`. ``counts``: class -> split -> images; ``left_out``: reason -> images (`left_out_in_words`)."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     name: str
@@ -74,6 +104,8 @@ class DatasetMeta(Strict):
     images: int
     counts: dict[str, dict[str, int]]
     left_out: dict[str, int] = Field(default={})
+    remarks: dict[str, int] = Field(default={}, description="remark on images that were taken -> number of images")
+    warnings: tuple[str, ...] = Field(default=(), description="what was assumed or looked wrong, one sentence each")
     taxonomy: Taxonomy
 
 
@@ -111,16 +143,16 @@ class Dataset:
     records: tuple[Record, ...]
 
     @classmethod
-    def read(cls, root: Path) -> Dataset:
+    def read(cls, root: StrPath) -> Dataset:
         """Opens a dataset folder.
 
         Raises:
             DatasetError: ``root`` is not a dataset, one of its two files is wrong, or they contradict each other.
         """
+        root = Path(root)
         if not root.is_dir():
-            raise DatasetError(
-                f"there is no dataset at {root}: make one with `pelagia dataset import SRC --out {root}`"
-            )
+            make = command_line("pelagia", "dataset", "import", "SRC", "--out", root)
+            raise DatasetError(f"there is no dataset at {root}: make one with `{make}`")
         if not (root / META_FILE).is_file():
             raise DatasetError(
                 f"{root} is not a dataset: it has no {META_FILE}; make one with `pelagia dataset import`"
@@ -155,15 +187,27 @@ class Dataset:
             raise InputError(f"there is no split '{name}': choose train, val, test or all")
         records = tuple(record for record in self.records if name in (record.split, "all"))
         if not records:
-            raise DatasetError(
-                f"the split '{name}' of {self.root} has no images: there are too few groups; import again with a "
-                "--group-column that has more values"
-            )
+            raise DatasetError(f"the split '{name}' of {self.root} has no images: {self._why_empty(name)}")
         return records
+
+    def _why_empty(self, name: str) -> str:
+        split = self.meta.split
+        if split.method == "published":
+            return "the published split has none; import again with --val-from-train, or without the published split"
+        if name in SPLITS and split.fractions[SPLITS.index(name)] == 0:
+            shares = ",".join(f"{share:g}" for share in split.fractions)
+            return f"it was made with --fractions {shares}; name another dataset or another split"
+        return "there are too few groups; import again with a --group-column that has more values"
 
     def file(self, record: Record) -> Path:
         """The path of the image of a row."""
         return self.root / record.path
+
+
+def left_out_in_words(left_out: Mapping[str, int]) -> list[str]:
+    """``left_out`` of `dataset.yaml` in words, such as ``2 without a class``, one line for each reason."""
+    statuses = {key: f"with the status {key.removeprefix(_STATUS)}" for key in left_out if key.startswith(_STATUS)}
+    return left_out_lines(left_out, LEFT_OUT | _LEFT_OUT | statuses)
 
 
 def fingerprint(records: Iterable[Record]) -> str:

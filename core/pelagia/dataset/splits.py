@@ -22,6 +22,22 @@ _PASSES = 10
 _MANY_GROUPS = 5000  # with more groups, one pass is balanced enough, and more passes would take minutes
 
 
+_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+
+
+def split_of(name: str) -> str | None:
+    """The split that people call ``name``, in any capitals: ``Training`` is ``train``. None for other names."""
+    return _NAMES.get(name.strip().lower())
+
+
 def assign_splits(
     classes: Sequence[str], groups: Sequence[str], fractions: Sequence[float] = DEFAULT_FRACTIONS, seed: int = 0
 ) -> list[str]:

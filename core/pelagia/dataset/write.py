@@ -1,7 +1,6 @@
 """Makes a dataset folder from candidates: checks every image, finds duplicates and contradictions, assigns splits.
 
-Groups that share near-duplicates (`pelagia.dataset.near_duplicates`) are joined before the split, so that both images
-of a pair are in the same split.
+`pelagia.dataset.assignment` decides groups and splits.
 
 Invariant: the folder appears only when it is complete. Each image that is left out is counted in `dataset.yaml` and
 listed with its reason in `dropped.csv`.
@@ -14,9 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from types import MappingProxyType
 from typing import Any, Literal
 
-from pelagia.dataset.near_duplicates import NearDuplicates, find_near_duplicates, join_groups, signature_of
+from pelagia.dataset.assignment import Labeled, assign
+from pelagia.dataset.near_duplicates import NearDuplicates, signature_of
 from pelagia.dataset.schema import (
     DROPPED_FILE,
     NEAR_DUPLICATES_FILE,
@@ -28,9 +29,9 @@ from pelagia.dataset.schema import (
     fingerprint,
     write_tables,
 )
-from pelagia.dataset.splits import SPLITS, assign_splits
 from pelagia.errors import DatasetError, did_you_mean, first_few
-from pelagia.images.preprocess import ImageError, decode
+from pelagia.images.preprocess import ImageError, decode_with_remark
+from pelagia.images.remarks import RemarkCounts
 from pelagia.sources.image import SourceImage
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import new_folder, printable, sha256_of, slug
@@ -87,11 +88,16 @@ class _Checked:
     height: int = 0
     signature: bytes = b""
     fault: str = ""
+    remark: str = ""
 
     @property
     def group(self) -> str:
         return self.candidate.group or self.sha256[:16]
 
+
+_OTHER_SPLIT = ", which is in another split"
+_DIGITS = (8, 16, 32, 64)
+"""How many hex digits of the SHA-256 the name of an image has. Images of a dataset differ in their SHA-256."""
 
 Dropped = tuple[str, str, str]
 """Source, reason and detail of an image that is left out."""
@@ -105,18 +111,20 @@ def write_dataset(
     taxonomy: Taxonomy | None = None,
     split: SplitMeta | None = None,
     conflicts: Literal["refuse", "drop"] = "refuse",
-    left_out: dict[str, int] | None = None,
+    left_out: Mapping[str, int] = MappingProxyType({}),
+    warnings: Sequence[str] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Dataset:
     """Makes the dataset folder ``out``.
 
     Args:
         candidates: the images; images that cannot be decoded and copies of other images are left out and listed.
-        source: the origin, as `dataset.yaml` records it.
+        source: the origin.
         taxonomy: its classes must include every candidate's class; None: it is made from the class names.
         split: fractions, seed and the name of the column that the groups come from.
         conflicts: what to do with one image that has two classes: refuse the import, or drop all its copies.
         left_out: counts of what the importer itself left out, reason -> images.
+        warnings: what the importer assumed or what looked wrong, one sentence each.
         progress: called with the number of images checked since the last call.
 
     Raises:
@@ -126,27 +134,41 @@ def write_dataset(
     taxonomy = _check_classes(candidates, taxonomy, name := printable(out.absolute().name))
     with new_folder(out, "dataset") as folder:
         kept, dropped = _remove_duplicates(_check_images(candidates, progress), conflicts)
-        if not kept:
-            raise DatasetError(f"none of the {len(candidates)} images can be used: {_reasons(dropped)}")
-        records, split, pairs = _assign(kept, split or SplitMeta())
+        found = assign([_labeled(image) for image in kept], split or SplitMeta())
+        records = _records(kept, found.groups, found.splits)
         _copy_images(folder, kept, records)
-        counts = Counter(left_out or {}) + Counter(reason for _, reason, _ in dropped)
-        write_tables(folder, _meta(name, source, split, records, counts, taxonomy), records)
-        if dropped:
-            write_table(folder / DROPPED_FILE, ("source", "reason", "detail"), dropped)
-        if pairs:
-            write_table(folder / NEAR_DUPLICATES_FILE, *_pairs_table(kept, pairs))
+        counts = Counter(left_out) + Counter(reason for _, reason, _ in dropped)
+        said = (*warnings, *_copies_warning(dropped), *found.warnings)
+        meta = _meta(name, source, found.split, records, counts, _remarks(kept), said, taxonomy)
+        write_tables(folder, meta, records)
+        _write_lists(folder, kept, dropped, found.pairs)
     return Dataset.read(out)
 
 
-def _assign(kept: Sequence[_Checked], split: SplitMeta) -> tuple[list[Record], SplitMeta, Sequence[NearDuplicates]]:
-    """The rows of the manifest, how they were split, and the near-duplicates whose groups were joined."""
-    if all(image.candidate.split for image in kept):
-        return _records(kept, [image.group for image in kept], [image.candidate.split for image in kept]), split, ()
-    pairs = _pairs_across_groups(kept) if split.join_near_duplicates else []
-    groups = join_groups([image.group for image in kept], pairs)
-    splits = assign_splits([image.candidate.class_name for image in kept], groups, split.fractions, split.seed)
-    return _records(kept, groups, splits), split.model_copy(update={"near_duplicates": len(pairs)}), pairs
+def _write_lists(
+    folder: Path, kept: Sequence[_Checked], dropped: Sequence[Dropped], pairs: Sequence[NearDuplicates]
+) -> None:
+    """Writes the list of what is left out, and that of near-duplicates, if there are any."""
+    if dropped:
+        write_table(folder / DROPPED_FILE, ("source", "reason", "detail"), dropped)
+    if pairs:
+        write_table(folder / NEAR_DUPLICATES_FILE, *_pairs_table(kept, pairs))
+
+
+def _copies_warning(dropped: Sequence[Dropped]) -> list[str]:
+    """A warning of exact copies in two splits of a published split."""
+    found = [source for source, reason, detail in dropped if reason == "duplicate" and detail.endswith(_OTHER_SPLIT)]
+    if not found:
+        return []
+    return [
+        f"the published split has {len(found)} exact copies of an image in two splits, such as {found[0]}: the first "
+        f"copy is kept, and {DROPPED_FILE} lists the others"
+    ]
+
+
+def _labeled(image: _Checked) -> Labeled:
+    entry = image.candidate
+    return Labeled(entry.class_name, image.group, entry.split, entry.source, image.signature)
 
 
 def _meta(
@@ -155,6 +177,8 @@ def _meta(
     split: SplitMeta,
     records: Sequence[Record],
     left_out: Mapping[str, int],
+    remarks: Mapping[str, int],
+    warnings: Sequence[str],
     taxonomy: Taxonomy,
 ) -> DatasetMeta:
     return DatasetMeta(
@@ -167,23 +191,17 @@ def _meta(
         images=len(records),
         counts=class_counts(records, taxonomy.names),
         left_out=dict(sorted(left_out.items())),
+        remarks=dict(remarks),
+        warnings=tuple(dict.fromkeys(warnings)),
         taxonomy=taxonomy,
     )
 
 
-def _pairs_across_groups(kept: Sequence[_Checked]) -> list[NearDuplicates]:
-    """Near-duplicates in different groups. Raises DatasetError if joining their groups leaves too few to split."""
-    groups = [image.group for image in kept]
-    pairs = find_near_duplicates([image.signature for image in kept], groups)
-    before, after = len(set(groups)), len(set(join_groups(groups, pairs)))
-    if before >= len(SPLITS) > after:
-        example = " and ".join(str(kept[index].candidate.source) for index in (pairs[0].first, pairs[0].second))
-        raise DatasetError(
-            f"{len(pairs)} pairs of images look the same, such as {example}; joining their groups would leave {after} "
-            f"of {before} groups, which cannot be split. Frames of a fixed camera and plain round objects can look the "
-            "same without being copies: if these are not copies, import with --no-near-duplicates"
-        )
-    return pairs
+def _remarks(kept: Sequence[_Checked]) -> Mapping[str, int]:
+    found = RemarkCounts()
+    for image in kept:
+        found.add(image.remark)
+    return found.counts
 
 
 def _check_classes(candidates: Sequence[Candidate], taxonomy: Taxonomy | None, name: str) -> Taxonomy:
@@ -215,15 +233,15 @@ def _check_images(candidates: Sequence[Candidate], progress: Callable[[int], Non
 def _check_image(candidate: Candidate) -> _Checked:
     try:
         data = candidate.read()
-        pixels = decode(data)
+        decoded = decode_with_remark(data)
     except FileNotFoundError:
         return _Checked(candidate, fault="missing: there is no such file")
     except OSError as error:
         return _Checked(candidate, fault=f"unreadable: {error.strerror}")
     except ImageError as error:
         return _Checked(candidate, fault=f"{error.reason}: {error}")
-    height, width = pixels.shape[:2]
-    return _Checked(candidate, sha256_of(data), width, height, signature_of(pixels))
+    height, width = decoded.sides
+    return _Checked(candidate, sha256_of(data), width, height, signature_of(decoded.pixels), remark=decoded.remark)
 
 
 def _remove_duplicates(checked: Iterable[_Checked], conflicts: str) -> tuple[list[_Checked], list[Dropped]]:
@@ -248,20 +266,27 @@ def _remove_duplicates(checked: Iterable[_Checked], conflicts: str) -> tuple[lis
             dropped += [(image.candidate.source, "conflict", detail) for image in copies]
             continue
         kept.append(copies[0])
-        dropped += [(image.candidate.source, "duplicate", f"of {copies[0].candidate.source}") for image in copies[1:]]
+        dropped += [_duplicate(image, copies[0]) for image in copies[1:]]
     if contradictions and conflicts == "refuse":
         raise DatasetError(
             f"{len(contradictions)} image(s) have two classes: {first_few(contradictions, 3)}; "
             "correct the labels, or leave all copies out with --conflicts drop"
         )
+    if not kept:
+        raise DatasetError(f"none of the {len(dropped)} images can be used: {_reasons(dropped)}")
     return kept, dropped
+
+
+def _duplicate(image: _Checked, first: _Checked) -> Dropped:
+    other = _OTHER_SPLIT if image.candidate.split != first.candidate.split else ""
+    return image.candidate.source, "duplicate", f"of {first.candidate.source}{other}"
 
 
 def _records(kept: Sequence[_Checked], groups: Sequence[str], splits: Sequence[str]) -> list[Record]:
     """The rows of the manifest."""
     return [
         Record(
-            path=_path_of(image),
+            path=path,
             sha256=image.sha256,
             width=image.width,
             height=image.height,
@@ -274,22 +299,37 @@ def _records(kept: Sequence[_Checked], groups: Sequence[str], splits: Sequence[s
             licence=image.candidate.licence,
             extra=image.candidate.extra,
         )
-        for image, group, split in zip(kept, groups, splits, strict=True)
+        for image, path, group, split in zip(kept, _paths_of(kept), groups, splits, strict=True)
     ]
 
 
-def _path_of(image: _Checked) -> str:
-    """A path made from the source, because Label Studio names files by a hash, which people cannot recognize."""
+def _paths_of(kept: Sequence[_Checked]) -> list[str]:
+    """A path for each image, made from its source, because Label Studio names files by a hash, which nobody recognizes.
+
+    Two paths never differ only by capitals. Images with the same name and the same beginning of their SHA-256 get more
+    of its digits.
+    """
+    paths: list[str] = []
+    used: set[str] = set()
+    for image in kept:
+        path = next(path for digits in _DIGITS if (path := _path_of(image, digits)).lower() not in used)
+        used.add(path.lower())
+        paths.append(path)
+    return paths
+
+
+def _path_of(image: _Checked, digits: int) -> str:
     suffix = f".{slug(image.candidate.suffix)}" if image.candidate.suffix else ""
     stem = slug(PurePosixPath(image.candidate.source).stem)
-    return f"images/{slug(image.candidate.class_name)}/{stem}-{image.sha256[:8]}{suffix}"
+    return f"images/{slug(image.candidate.class_name)}/{stem}-{image.sha256[:digits]}{suffix}"
 
 
 def _copy_images(folder: Path, kept: Sequence[_Checked], records: Sequence[Record]) -> None:
     for image, record in zip(kept, records, strict=True):
         target = folder / record.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(image.candidate.read())
+        with target.open("xb") as file:  # never over another image
+            file.write(image.candidate.read())
 
 
 def _pairs_table(kept: Sequence[_Checked], pairs: Sequence[NearDuplicates]) -> tuple[Sequence[str], list[list[str]]]:

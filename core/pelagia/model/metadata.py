@@ -18,22 +18,25 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pelagia.config import Strict
-from pelagia.errors import InputError, ModelError
+from pelagia.errors import InputError, ModelError, newer_schema
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.decision import Decider, Decision
 from pelagia.model.graph import Graph
 from pelagia.model.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
+from pelagia.shell import command_line
 from pelagia.system.files import new_file, refuse_existing, sha256_of
+from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 
 METADATA_KEY = "pelagia"
@@ -210,12 +213,23 @@ class ModelMetadata(Strict):
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A model file that was read and validated, but not loaded into a runtime."""
+    """A model file that was read and validated, but not loaded into a runtime.
+
+    Attributes:
+        path: where it was read from.
+        data: the bytes of the file, which its ``repr`` does not show.
+        sha256: SHA-256 of the file, 64 hex digits.
+        metadata: what the file says about itself; the ``repr`` shows only its name and the number of classes.
+    """
 
     path: Path
     data: bytes
     sha256: str
     metadata: ModelMetadata
+
+    def __repr__(self) -> str:
+        name, classes = self.metadata.name, len(self.metadata.classes)
+        return f"ModelFile({str(self.path)!r}, name={name!r}, classes={classes}, sha256={self.sha256[:12]!r})"
 
     @property
     def graph(self) -> Graph:
@@ -224,17 +238,19 @@ class ModelFile:
         return Graph(self.path, self.data, data.preprocess, data.classes, scores_unknown=data.unknown is not None)
 
     @classmethod
-    def read(cls, path: Path) -> ModelFile:
+    def read(cls, path: StrPath) -> ModelFile:
         """Reads a model file.
 
         Raises:
             ModelError: the file is missing, not ONNX, not a model of Pelagia, changed or damaged, of another schema, or
                 its weights are in another file.
         """
+        path = Path(path)
         try:
             data = path.read_bytes()
         except FileNotFoundError:
-            raise ModelError(f"there is no model at {path}: make one with `pelagia export RUN --out {path}`") from None
+            make = command_line("pelagia", "export", "RUN", "--out", path)
+            raise ModelError(f"there is no model at {path}: make one with `{make}`") from None
         except OSError as error:
             raise ModelError(f"cannot read the model {path}: {error.strerror}") from None
         try:
@@ -260,13 +276,18 @@ def _parse(text: str, path: Path) -> ModelMetadata:
         return ModelMetadata.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        if first["loc"] == ("schema_version",):
-            raise ModelError(
-                f"{path} has the metadata schema {first['input']}, but this Pelagia reads only 1 and 2: "
-                "update Pelagia, or export the model again"
-            ) from None
+        if fault := newer_schema(_schema_of(text), get_args(ModelMetadata.model_fields["schema_version"].annotation)):
+            raise ModelError(f"{path} {fault}, or export the model again") from None
         place = ".".join(str(step) for step in first["loc"]) or METADATA_KEY
         raise ModelError(f"the metadata of {path} are damaged ({place}: {first['msg']}): copy the file again") from None
+
+
+def _schema_of(text: str) -> object:
+    try:
+        found: object = json.loads(text)["schema_version"]
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return found
 
 
 def write_model(path: Path, graph: bytes, metadata: ModelMetadata) -> None:

@@ -1,8 +1,9 @@
 """Reads and writes the metadata of an .onnx file without the onnx package, so that a laptop at sea does not need it.
 
 An ONNX file is one protobuf message, ModelProto (onnx/onnx.proto). Its field 7 is ``graph``; its field 14 is
-``metadata_props``, a list of key-value pairs. GraphProto holds its ``initializer`` tensors in field 5; field 14 of
-TensorProto (``data_location``) shows whether its data are in another file. The protobuf encoding is that of
+``metadata_props``, a list of key-value pairs. Tensors are initializers of a graph, or attributes of a node; a node may
+also hold graphs, and a model may hold functions with nodes. Field 14 of TensorProto (``data_location``) shows whether
+its data are in another file. The protobuf encoding is that of
 protobuf.dev/programming-guides/encoding. ``metadata_props`` is a repeated field, so metadata are added by appending to
 the file.
 """
@@ -11,7 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-_GRAPH, _METADATA_PROPS, _INITIALIZER, _DATA_LOCATION = 7, 14, 5, 14
+_METADATA_PROPS, _DATA_LOCATION = 14, 14
+_TENSOR = "tensor"
+_PARTS = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: _TENSOR, 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: _TENSOR, 6: "graph", 10: _TENSOR, 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: _TENSOR, 2: _TENSOR},
+}
+"""The messages that can hold tensors: for each, the numbers of the fields with such messages, and what these are."""
+_DEEPEST = 32
 _VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL = 1
 
@@ -41,12 +54,25 @@ def with_metadata(data: bytes, key: str, value: str) -> bytes:
 
 
 def has_external_data(data: bytes) -> bool:
-    """Whether a weight of the graph is in another file. Raises NotOnnxError."""
-    for field, graph in _fields(memoryview(data)):
-        if field == _GRAPH and isinstance(graph, memoryview):
-            for part, tensor in _fields(graph):
-                if part == _INITIALIZER and isinstance(tensor, memoryview) and _is_external(tensor):
-                    return True
+    """Whether a tensor is in another file: a weight, a constant of a node, or a tensor of a subgraph or function.
+
+    Raises:
+        NotOnnxError: the bytes are not a ModelProto, or its graphs are nested more than 32 messages deep.
+    """
+    waiting = [("model", memoryview(data), 0)]
+    while waiting:
+        kind, message, depth = waiting.pop()
+        parts = _PARTS[kind]
+        for field, value in _fields(message):
+            part = parts.get(field)
+            if part is None or not isinstance(value, memoryview):
+                continue
+            if part != _TENSOR:
+                waiting.append((part, value, depth + 1))
+            elif _is_external(value):
+                return True
+        if depth > _DEEPEST:
+            raise NotOnnxError(f"its graphs are nested more than {_DEEPEST} messages deep")
     return False
 
 

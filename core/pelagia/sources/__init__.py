@@ -14,16 +14,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from pelagia.errors import InputError
-from pelagia.sources import ecotaxa, flowcam, folder, ifcb, manifest, parquet, pattern, single
+from pelagia.errors import InputError, MissingExtra
+from pelagia.sources import ecotaxa, flowcam, folder, ifcb, manifest, pattern, single
 from pelagia.sources.archives import flowcam_run, tar_file, uvp6_sample, zip_file
 from pelagia.sources.archives.names import archive_stem
 from pelagia.sources.flowcam.in_folders import is_part_of_run
-from pelagia.sources.image import IMAGE_SUFFIXES, Kind, SourceImage, base_name, known_suffixes
-from pelagia.sources.listing import LEFT_OUT, Listing, ListingOptions, left_out_text
+from pelagia.sources.image import IMAGE_SUFFIXES, Kind, NoImageError, SourceImage, base_name, failed, known_suffixes
+from pelagia.sources.listing import (
+    LEFT_OUT,
+    Listing,
+    ListingOptions,
+    archive_ending,
+    left_out_lines,
+    left_out_text,
+    other_files_text,
+)
 from pelagia.sources.manifest import PATH_COLUMN, read_manifest
 from pelagia.sources.overlap import Place, is_unpacked, refuse_overlaps
 from pelagia.system.files import printable
+from pelagia.system.paths import StrPath, paths_of
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -34,8 +43,10 @@ __all__ = [
     "Listing",
     "ListingOptions",
     "SourceImage",
+    "left_out_lines",
     "left_out_text",
     "list_images",
+    "other_files_text",
     "read_manifest",
 ]
 
@@ -49,15 +60,14 @@ KINDS: tuple[Kind, ...] = (
     zip_file.KIND,
     tar_file.KIND,
     manifest.KIND,
-    parquet.KIND,
     single.KIND,
 )
 """They are tried in this order: an EcoTaxa export comes before a folder, because it is a folder too."""
 
-_TABLES = (manifest.KIND, parquet.KIND)
+_TABLES = (manifest.KIND,)
 
 
-def list_images(inputs: Sequence[Path], listing: Listing | None = None) -> Iterator[SourceImage]:
+def list_images(inputs: StrPath | Sequence[StrPath], listing: Listing | None = None) -> Iterator[SourceImage]:
     """The images of folders, image files, manifests, archives, IFCB bins, EcoTaxa exports, and patterns for all these.
 
     They come one by one, in an order that depends only on the inputs. Any thread may read them. With several
@@ -65,13 +75,14 @@ def list_images(inputs: Sequence[Path], listing: Listing | None = None) -> Itera
     already. Inputs with the same name and inputs that share an image are refused.
 
     Args:
+        inputs: paths; one path may stand alone.
         listing: holds the options; counts what is left out and collects warnings while the images are listed.
 
     Raises:
         InputError: an input does not exist, has no image, or is not of a known kind; or a manifest is wrong.
     """
     listing = Listing() if listing is None else listing
-    named = [_name(path) for path in _each_bin_once(inputs)]
+    named = [_name(path) for path in _each_bin_once(paths_of(inputs))]
     if len(named) > 1:
         refuse_overlaps([_place(entry) for entry in named])
         _refuse_same_names([entry.label for entry in named])
@@ -90,7 +101,10 @@ class _Input:
 
 
 def _name(path: Path) -> _Input:
-    kind = next((kind for kind in KINDS if kind.claims(path)), None)
+    try:
+        kind = next((kind for kind in KINDS if kind.claims(path)), None)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}; check that your account may read it") from None
     if kind is not None:
         return _Input(path, kind, printable(kind.label(path)), kind.self_named)
     return _Input(path, None, base_name(pattern.root_of(path) if pattern.is_pattern(path) else path), False)
@@ -126,15 +140,18 @@ def _place(entry: _Input) -> Place:
 
 def _list_one(path: Path, kind: Kind | None, listing: Listing) -> Iterator[SourceImage]:
     if kind is not None:
-        yield from kind.images(path, listing)
+        yield from kind.listed(path, listing)
     elif pattern.is_pattern(path):
         yield from _list_pattern(path, listing)
     elif not path.exists():
         raise InputError(f"there is no file or folder at {path}")
+    elif archive_ending(path.name):
+        raise InputError(f"{path} is an archive that Pelagia cannot open: unpack it, and name its folder")
     else:
         raise InputError(
-            f"{path} is not an input: name a folder, an image ({known_suffixes()}), a .csv or .parquet manifest, a "
-            ".zip or .tar archive, an IFCB bin, the .lst of a FlowCam run, or an EcoTaxa export"
+            f"{path} is not an input: name a folder, an image ({known_suffixes()}), a manifest "
+            "(.csv .tsv .txt .xlsx .parquet), a .zip or .tar archive, an IFCB bin, the .lst of a FlowCam run, or an "
+            "EcoTaxa export"
         )
 
 
@@ -143,28 +160,59 @@ def _list_pattern(path: Path, listing: Listing) -> Iterator[SourceImage]:
     root = pattern.root_of(path)
     found = False
     listed: set[str] = set()
-    for match in pattern.matches(path):
-        kind = next((kind for kind in KINDS if kind.claims(root / match)), None)
-        if kind is None or any(parent.as_posix() in listed for parent in PurePosixPath(match).parents):
+    for match, error in pattern.matches(path, listing):
+        if any(parent.as_posix() in listed for parent in PurePosixPath(match).parents):
             continue
-        if kind in _TABLES and path.suffix.lower() != (root / match).suffix.lower():
-            continue  # ``cruise/*`` means the images, not the images of its manifest again
-        if kind is single.KIND and is_part_of_run(root / match):
-            listing.left_out["flowcam_image"] += 1
-            continue
-        if (root / match).is_dir():
-            if (root / match).is_symlink():
-                listing.left_out["folder_link"] += 1
-                continue
-            listed.add(match)
-        elif (stem := archive_stem(match)) in listed and is_unpacked(root / match, kind, root / stem):
-            listing.left_out["unpacked"] += 1
-            continue
-        below = match.rpartition("/")[0] if kind.self_named else match
-        prefix = f"{printable(below)}/" if below else ""
-        for image in kind.images(root / match, listing):
+        try:
+            if error is not None:
+                raise error
+            kind = _kind_of_match(path, root, match, listed, listing)
+        except OSError as problem:  # the other matches are still listed
             found = True
-            yield replace(image, path=prefix + image.path)
+            yield failed(printable(match), root / match, "unreadable", f"it cannot be listed: {problem.strerror}")
+            continue
+        if kind is None:
+            continue
+        for image in _list_match(root / match, match, kind, listing):
+            found = True
+            yield image
     if not found:
         runs = "; it matches images of FlowCam runs: name the .lst files" if listing.left_out["flowcam_image"] else ""
         raise InputError(f"nothing that matches '{path}' is an image or contains one: check the pattern{runs}")
+
+
+def _list_match(path: Path, match: str, kind: Kind, listing: Listing) -> Iterator[SourceImage]:
+    """The images of one match. If it cannot be used, it is a failed image; if it has no image, it is counted."""
+    below = match.rpartition("/")[0] if kind.self_named else match
+    prefix = f"{printable(below)}/" if below else ""
+    try:
+        for image in kind.listed(path, listing):
+            yield replace(image, path=prefix + image.path)
+    except NoImageError:
+        listing.left_out["match_without_image"] += 1
+    except MissingExtra:
+        raise
+    except InputError as error:
+        if kind in _TABLES:  # a person wrote it, and must decide
+            raise
+        reason = "unreadable" if isinstance(error.__context__, OSError) else "damaged"
+        yield failed(printable(match), path, reason, str(error))
+
+
+def _kind_of_match(path: Path, root: Path, match: str, listed: set[str], listing: Listing) -> Kind | None:
+    """The kind of a match; None if it is not listed. Raises OSError if it cannot be looked at."""
+    kind = next((kind for kind in KINDS if kind.claims(root / match)), None)
+    if kind is None or (kind in _TABLES and path.suffix.lower() != (root / match).suffix.lower()):
+        return None  # ``cruise/*`` means the images, not the images of its manifest again
+    if kind is single.KIND and is_part_of_run(root / match):
+        listing.left_out["flowcam_image"] += 1
+        return None
+    if (root / match).is_dir():
+        if (root / match).is_symlink():
+            listing.left_out["folder_link"] += 1
+            return None
+        listed.add(match)
+    elif (stem := archive_stem(match)) in listed and is_unpacked(root / match, kind, root / stem):
+        listing.left_out["unpacked"] += 1
+        return None
+    return kind

@@ -14,9 +14,9 @@ from pathlib import Path
 from pelagia.errors import InputError
 from pelagia.sources import flowcam, ifcb, instruments
 from pelagia.sources.archives import is_archive_name
-from pelagia.sources.image import Kind, SourceImage, failed, is_image_name, is_junk, known_suffixes
+from pelagia.sources.image import Kind, NoImageError, SourceImage, failed, is_image_name, is_junk, known_suffixes
 from pelagia.sources.instruments.contents import no_columns
-from pelagia.sources.listing import Listing
+from pelagia.sources.listing import LEFT_OUT, Listing, other_files_text
 from pelagia.system.files import printable
 
 
@@ -36,91 +36,126 @@ class _Level:
 
 
 def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
-    """Images under ``root``. Links to folders, pipes, devices, hidden names and junk are skipped.
+    """Images under ``root``. Hidden names and junk are skipped; every other file that is not an image is counted.
 
-    A folder below ``root`` that cannot be listed is a failed image.
+    Links to folders are counted, or followed if the options say so; no folder is listed twice. A folder below ``root``
+    that cannot be listed is a failed image.
 
     Raises:
         InputError: ``root`` cannot be listed, or has no image.
     """
     found = False
     before = listing.left_out.copy()
-    for image in _walk(root, listing):
+    for image in _Walk(root, listing).images():
         found = True
         yield image
     if not found:
-        inside = listing.left_out["archive_inside"]
-        hint = f"; it contains {inside} archives: name those, as in '{root}/*.zip'" if inside else ""
-        hint += instruments.hints(listing.left_out - before)
-        raise InputError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
+        left_out = listing.left_out - before
+        inside, archives = left_out["archive_inside"], left_out["other_archive"]
+        others = other_files_text(left_out)
+        patterns = " or ".join(listing.archive_patterns(root))
+        hint = f"; it contains other files: {others}" if others else ""
+        hint += f"; it contains {inside} archives: name those, as in {patterns}" if inside else ""
+        hint += f"; it contains {archives} {LEFT_OUT['other_archive']}" if archives else ""
+        if left_out["folder_link"]:
+            hint += "; it contains links to folders: follow them with --follow-links"
+        hint += instruments.hints(left_out)
+        raise NoImageError(f"there is no image in {root} (looked for {known_suffixes()}, in all its folders){hint}")
 
 
-def _walk(root: Path, listing: Listing) -> Iterator[SourceImage]:
-    try:
-        levels = [_list(root, "", listing)]
-    except OSError as error:
-        raise InputError(f"cannot list {root}: {error.strerror}") from None
-    while levels:
-        level = levels[-1]
-        if not level.names:
-            levels.pop()
-            continue
-        name = level.names.pop()
-        relative = level.prefix + name
-        if name in level.folders:
-            try:
-                levels.append(_list(root / relative, f"{relative}/", listing))
-            except OSError as error:  # the other images are still listed
-                why = f"the folder cannot be listed: {error.strerror}"
-                yield failed(printable(relative), root / relative, "unreadable", why)
-        elif name in level.runs or ifcb.is_bin_file(name):
-            for image in _images_inside(root / relative, name in level.runs, listing):
-                yield SourceImage(printable(level.prefix) + image.path, image.file, image.columns, image.reader)
-        else:
-            yield SourceImage(printable(relative), root / relative, level.columns(name))
+class _Walk:
+    """Lists the images under ``root``, and counts in ``listing`` what it leaves out."""
 
+    def __init__(self, root: Path, listing: Listing) -> None:
+        self._root, self._listing = root, listing
+        self._real: list[Path] = []
+        """The root and the folders that followed links lead to, without links in their paths."""
 
-def _images_inside(file: Path, is_run: bool, listing: Listing) -> Iterator[SourceImage]:
-    """The images of a FlowCam run or of a bin."""
-    return flowcam.images_or_fault(file, listing) if is_run else ifcb.images_or_fault(file, listing)
-
-
-def _list(folder: Path, prefix: str, listing: Listing) -> _Level:
-    names: list[str] = []
-    folders: set[str] = set()
-    signs: list[str] = []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if is_junk(entry.name):
+    def images(self) -> Iterator[SourceImage]:
+        """The images, sorted by name within each folder. Raises InputError if the root cannot be listed."""
+        try:
+            levels = [self._list("")]
+        except OSError as error:
+            raise InputError(f"cannot list {self._root}: {error.strerror}") from None
+        while levels:
+            level = levels[-1]
+            if not level.names:
+                levels.pop()
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.add(entry.name)
-            elif _is_wanted(entry, listing):
-                names.append(entry.name)
-            elif instruments.is_sign(entry.name):
-                signs.append(entry.name)
-    layout = None
-    if instruments.has_layout(folder, folders, signs):
-        layout = instruments.arrange(folder, names, folders, signs, listing)
-        names, folders = [*layout.images, *layout.runs], layout.folders
-    names.extend(folders)
-    names.sort()
-    level = _Level(prefix, ifcb.one_file_per_bin(names)[::-1], frozenset(folders))
-    return level if layout is None else replace(level, columns=layout.columns, runs=frozenset(layout.runs))
+            name = level.names.pop()
+            relative = level.prefix + name
+            if name in level.folders:
+                try:
+                    levels.append(self._list(f"{relative}/"))
+                except OSError as error:  # the other images are still listed
+                    why = f"the folder cannot be listed: {error.strerror}"
+                    yield failed(printable(relative), self._root / relative, "unreadable", why)
+            elif name in level.runs or ifcb.is_bin_file(name):
+                for image in self._images_inside(self._root / relative, name in level.runs):
+                    yield SourceImage(printable(level.prefix) + image.path, image.file, image.columns, image.reader)
+            else:
+                yield SourceImage(printable(relative), self._root / relative, level.columns(name))
 
+    def _images_inside(self, file: Path, is_run: bool) -> Iterator[SourceImage]:
+        """The images of a FlowCam run or of a bin."""
+        return flowcam.images_or_fault(file, self._listing) if is_run else ifcb.images_or_fault(file, self._listing)
 
-def _is_wanted(entry: os.DirEntry[str], listing: Listing) -> bool:
-    if is_image_name(entry.name):
-        return entry.is_symlink() or entry.is_file()
-    if ifcb.has_bin_suffix(entry.name) and entry.is_file():
-        if ifcb.is_bin_file(entry.name):
-            return True
-        listing.left_out["bin_without_name"] += 1
-    elif is_archive_name(entry.name):
-        listing.left_out["archive_inside"] += 1
-    elif entry.is_symlink() and entry.is_dir():
-        listing.left_out["folder_link"] += 1
-    return False
+    def _list(self, prefix: str) -> _Level:
+        names: list[str] = []
+        folders: set[str] = set()
+        links: list[str] = []
+        signs: list[str] = []
+        with os.scandir(self._root / prefix) as entries:
+            for entry in entries:
+                if is_junk(entry.name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.add(entry.name)
+                elif entry.is_symlink() and os.path.isdir(entry.path):
+                    links.append(entry.name)
+                elif self._is_wanted(entry, signs):
+                    names.append(entry.name)
+        folders.update(name for name in sorted(links) if self._follows(self._root / prefix / name))
+        layout = None
+        if instruments.has_layout(self._root / prefix, folders, signs):
+            layout = instruments.arrange(self._root / prefix, names, folders, signs, self._listing)
+            names, folders = [*layout.images, *layout.runs], layout.folders
+        names.extend(folders)
+        names.sort()
+        level = _Level(prefix, ifcb.one_file_per_bin(names, self._listing)[::-1], frozenset(folders))
+        return level if layout is None else replace(level, columns=layout.columns, runs=frozenset(layout.runs))
+
+    def _follows(self, link: Path) -> bool:
+        """Whether a link to a folder is followed. If not, it is counted."""
+        if not self._listing.options.follow_links:
+            self._listing.left_out["folder_link"] += 1
+            return False
+        self._real = self._real or [self._root.resolve()]
+        target = link.resolve()
+        if any(target == real or target in real.parents or real in target.parents for real in self._real):
+            self._listing.left_out["folder_link_again"] += 1
+            return False
+        self._real.append(target)
+        return True
+
+    def _is_wanted(self, entry: os.DirEntry[str], signs: list[str]) -> bool:
+        """Whether an entry that is not a folder is an image or a bin. If not, it is counted, or added to ``signs``."""
+        name, left_out = entry.name, self._listing.left_out
+        if is_image_name(name):
+            if entry.is_symlink() or entry.is_file():
+                return True
+            left_out["no_file"] += 1
+        elif ifcb.has_bin_suffix(name) and entry.is_file():
+            if ifcb.is_bin_file(name):
+                return True
+            left_out["bin_without_name"] += 1
+        elif is_archive_name(name):
+            self._listing.count_archive(entry.path)
+        elif instruments.is_sign(name):
+            signs.append(name)  # its layout counts it
+        else:
+            self._listing.count_other_file(name)
+        return False
 
 
 KIND = Kind(claims=Path.is_dir, images=images)

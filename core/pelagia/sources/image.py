@@ -6,17 +6,23 @@ encoded bytes for `pelagia.images.preprocess.decode`, or raises OSError or Image
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pelagia.errors import InputError, PelagiaError, first_line
 from pelagia.images.preprocess import ImageError
 from pelagia.sources.listing import Listing
-from pelagia.system.files import printable
+from pelagia.system.files import printable, read_fully
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".pbm", ".pgm", ".ppm", ".pnm"}
+    | {".jp2", ".j2k", ".avif", ".heic", ".heif"}
+)
+"""The endings of images. A HEIC becomes a failed row that says what to do. The decoder goes by the content alone."""
 _ENDINGS = tuple(IMAGE_SUFFIXES)
 JUNK_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 MAX_BYTES = 1 << 28
@@ -28,7 +34,8 @@ class SourceImage:
     """One image of an input.
 
     Attributes:
-        path: its name, relative to its input, with forward slashes; bytes that cannot be printed are escaped.
+        path: its name, relative to its input, with forward slashes. Control characters and bytes that are not UTF-8 are
+            escaped (`pelagia.system.files.printable`).
         file: the place of its bytes: a `Path` that can be opened, or, inside an archive or a bin, text such as
             ``cast7.zip!/a/b.png``.
         columns: the values that the input has for it, as text: the manifest's other columns, or Darwin Core terms.
@@ -40,14 +47,21 @@ class SourceImage:
     columns: Mapping[str, str] = field(default_factory=dict)
     reader: Callable[[], bytes] | None = field(default=None, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        if not self.path.isprintable():
+            object.__setattr__(self, "path", printable(self.path))
+
     def read(self) -> bytes:
         """The encoded image.
 
         Raises:
-            OSError: it cannot be read.
-            ImageError: its archive or bin is damaged, or it is too large.
+            OSError, ImageError: as `read_encoded`.
         """
-        return read_file(Path(self.file)) if self.reader is None else self.reader()
+        return read_encoded(self.reader or Path(self.file))
+
+
+class NoImageError(InputError):
+    """An input was listed to its end and has no image."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +82,24 @@ class Kind:
     label: Callable[[Path], str] = lambda path: base_name(path)
     self_named: bool = False
 
+    def listed(self, path: Path, listing: Listing) -> Iterator[SourceImage]:
+        """As `images`; whatever a reader does not expect in a damaged input becomes a failed image, the last one.
+
+        Raises:
+            InputError, OSError: as `images`.
+        """
+        try:
+            yield from self.images(path, listing)
+        except (PelagiaError, OSError):
+            raise
+        except MemoryError:
+            yield failed(base_name(path), path, "unreadable", f"{_REST}: it does not fit into the memory")
+        except Exception as error:
+            yield failed(base_name(path), path, "damaged", f"{_REST}: {type(error).__name__}, {first_line(error)}")
+
+
+_REST = "the rest of it cannot be listed; copy it again"
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -84,7 +116,7 @@ class Fault:
 class Held:
     """A reader for bytes that are in memory already, such as those of a member of a compressed tar."""
 
-    data: bytes
+    data: bytes = field(repr=False)
 
     def __call__(self) -> bytes:
         return self.data
@@ -95,6 +127,23 @@ def failed(
 ) -> SourceImage:
     """An image that becomes a failed row."""
     return SourceImage(path, file, columns or {}, Fault(reason, message))
+
+
+def read_encoded(source: Callable[[], bytes] | Path | str) -> bytes:
+    """An encoded image from its file or its reader. Nothing else calls a reader.
+
+    Raises:
+        OSError: it cannot be read.
+        ImageError: its archive or bin is damaged, also in a way that the reader does not expect, or it is too large.
+    """
+    try:
+        return read_file(source) if isinstance(source, str | Path) else source()
+    except (OSError, ImageError):
+        raise
+    except MemoryError:
+        raise ImageError("too_large", "it does not fit into the memory of this machine") from None
+    except Exception as error:
+        raise ImageError("damaged", f"it cannot be read: {type(error).__name__}, {first_line(error)}") from None
 
 
 def read_file(path: Path | str) -> bytes:
@@ -110,18 +159,25 @@ def read_file(path: Path | str) -> bytes:
     if found.st_size > MAX_BYTES:
         raise ImageError("too_large", f"{found.st_size} bytes; the limit is {MAX_BYTES}")
     with open(path, "rb", buffering=0) as file:
-        return file.read()
+        data = file.read()
+    if len(data) < found.st_size:  # a network drive that ended the file early: another run may read it
+        raise OSError(errno.EIO, f"only {len(data)} of {found.st_size} bytes could be read")
+    return data
 
 
 def read_at(path: Path, offset: int, size: int) -> bytes:
-    """At most ``size`` bytes of a file from ``offset``. It opens the file itself, so any thread may call it.
+    """``size`` bytes of a file from ``offset``, fewer only at its end; none if ``offset`` is beyond it or negative.
+
+    It opens the file itself, so any thread may call it.
 
     Raises:
         OSError: the file cannot be read.
     """
     with open(path, "rb", buffering=0) as file:
+        if not 0 <= offset < os.fstat(file.fileno()).st_size:
+            return b""
         file.seek(offset)
-        return file.read(size)
+        return read_fully(file, size)
 
 
 def inside(container: Path, member: str) -> str:

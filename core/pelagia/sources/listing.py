@@ -6,18 +6,28 @@ assume is in `Listing.warnings`. Every command shows both.
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 
 LEFT_OUT = {
     "archive_inside": "archives inside a folder or an archive, not opened",
+    "other_archive": "archives that Pelagia cannot open (.7z, .rar): unpack them, and name their folders",
     "unpacked": "archives whose unpacked folder is beside them, listed once",
-    "folder_link": "links to folders, not followed",
+    "folder_link": "links to folders, not followed; --follow-links follows them",
+    "folder_link_again": "links to folders that are listed already or that contain the input, not followed",
+    "no_file": "pipes and devices with the name of an image, not read",
     "no_image": "rows of an IFCB .adc without an image",
     "stitched": "IFCB images that overlap the image before them and were joined to it",
+    "extracted": "images that were extracted from an IFCB bin beside them, listed once",
     "bin_without_name": "IFCB files whose name is not the name of a bin",
+    "match_without_image": "matches of a pattern without an image: empty folders, or archives without images",
     "not_in_table": "images of an EcoTaxa export that its tables do not name",
+    "no_file_name": "rows of an EcoTaxa table without the name of an image",
+    "other_rank": "images of an EcoTaxa object beside that of the lowest img_rank; --all-ranks takes them",
     "flowcam_no_image": "rows of a FlowCam .lst without an image",
     "flowcam_mask": "masks of FlowCam collages",
     "flowcam_calibration": "calibration images of FlowCam runs",
@@ -37,8 +47,16 @@ LEFT_OUT = {
 }
 """Key of `Listing.left_out` -> what was left out, in words. `left_out_text` also knows the keys of `other_file`."""
 
+OTHER_ARCHIVES = (".7z", ".rar")
+_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|(tar\.(gz|bz2|xz))|7z|rar)$", re.IGNORECASE)
 _OTHER = "other_file:"
 _MOST_ENDINGS = 50
+
+
+def archive_ending(name: str) -> str:
+    """The ending of the name of an archive, such as ``.tar.gz``, in the name's own case; empty for other names."""
+    found = _ARCHIVE.search(name)
+    return found[0] if found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +82,13 @@ class Listing:
         options: what a person decided.
         left_out: key of `LEFT_OUT`, or of `count_other_file` -> number of things that are not listed.
         warnings: a sentence for people -> how often it was said.
+        archives: (number of parts of the path, ending) -> number of archives in folders, which are not opened.
     """
 
     options: ListingOptions = field(default_factory=ListingOptions)
     left_out: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
+    archives: Counter[tuple[int, str]] = field(default_factory=Counter)
 
     def warn(self, text: str) -> None:
         """Adds a warning: what was found, what was assumed, and the option that decides otherwise."""
@@ -77,6 +97,24 @@ class Listing:
     def warning_texts(self) -> tuple[str, ...]:
         """The warnings, each once; with the number of times if there were several."""
         return tuple(text if count == 1 else f"{text} ({count} times)" for text, count in self.warnings.items())
+
+    def count_archive(self, path: str) -> None:
+        """Counts an archive inside a folder or an archive."""
+        ending = archive_ending(path)
+        if ending.lower() in OTHER_ARCHIVES:
+            self.left_out["other_archive"] += 1
+            return
+        self.left_out["archive_inside"] += 1
+        self.archives[len(PurePath(path).parts), ending] += 1
+
+    def archive_patterns(self, root: PurePath) -> list[str]:
+        """Patterns in quotes that match the archives counted so far below the folder ``root``, the most frequent first.
+
+        For example ``'CRUISE/*/*.tar'``. There are two patterns at most.
+        """
+        own = len(root.parts)
+        common = [place for place, _ in self.archives.most_common() if place[0] > own][:2]
+        return [shlex.quote(str(root.joinpath(*["*"] * (parts - own - 1), f"*{end}"))) for parts, end in common]
 
     def count_other_file(self, name: str) -> None:
         """Counts a file that is neither an image nor a table, by the ending of its name."""
@@ -94,3 +132,27 @@ def left_out_text(key: str) -> str:
     if ending == "*":
         return "files with other endings, not images"
     return f"files that end in {ending}, not images" if ending else "files without an ending, not images"
+
+
+def left_out_lines(left_out: Mapping[str, int], words: Mapping[str, str] = LEFT_OUT) -> list[str]:
+    """What was left out, in words: one line for each reason, and one for all files that are not images.
+
+    Args:
+        left_out: as `Listing.left_out`.
+        words: key -> words that follow a number. A key that is not in it is shown with spaces for underscores.
+    """
+    lines = [
+        f"{count} {words.get(key, key.replace('_', ' '))}"
+        for key, count in left_out.items()
+        if not key.startswith(_OTHER)
+    ]
+    others = other_files_text(left_out)
+    return [*lines, f"not images: {others}"] if others else lines
+
+
+def other_files_text(left_out: Mapping[str, int]) -> str:
+    """The files that are not images, by ending, such as ``3 .nef, 2 .mp4``; the most frequent come first."""
+    found = {key.removeprefix(_OTHER): count for key, count in left_out.items() if key.startswith(_OTHER)}
+    words = {"": "without an ending", "*": "with other endings"}
+    ordered = sorted(found.items(), key=lambda entry: (entry[0] == "*", -entry[1], entry[0]))
+    return ", ".join(f"{count} {words.get(ending, ending)}" for ending, count in ordered)

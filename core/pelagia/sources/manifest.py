@@ -1,161 +1,165 @@
-"""CSV manifests: a table with the path of each image and further columns, read row by row.
+"""Manifests: a table of any kind with the path of each image and further columns, read row by row.
 
-Invariant: a manifest of a million rows needs only 8 bytes of memory for each row, to find a path that appears twice. An
-error names its line; the rows before it have been listed by then.
+Invariant: a manifest of a million rows needs only 8 bytes of memory for each row, to find an image that is named twice.
+An error names its line; the rows before it have been listed by then. A manifest of which no image exists is refused
+before its first image is listed.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
-import posixpath
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import TextIO
 
 from pelagia.errors import InputError, did_you_mean
-from pelagia.sources.image import Kind, SourceImage, base_name
+from pelagia.sources.image import Kind, SourceImage, base_name, is_image_name
 from pelagia.sources.listing import Listing
+from pelagia.sources.named import NamedFiles, clean
 from pelagia.sources.seen import Seen
+from pelagia.tables.reader import TABLE_ENDINGS, Table, open_table
+from pelagia.tables.values import find_column, plain_name
 
 PATH_COLUMN = "path"
-_LONGEST_LINE = 1 << 20
-
-Rows = Iterator[tuple[int, dict[str, str]]]
-"""Line (or row) number, from 1, and values by column."""
+PATH_COLUMNS = (
+    PATH_COLUMN,
+    "file_name",
+    "file_path",
+    "image_path",
+    "img_path",
+    "relative_path",
+    "img_file_name",
+    "image_file_name",
+    "image_file",
+    "img_file",
+    "image_name",
+    "img_name",
+    "file",
+    "image",
+    "img",
+    "picture",
+    "photo",
+)
+"""Names of the column of paths, the preferred one first; case, spaces and signs do not matter (`find_column`)."""
 
 
 @dataclass(frozen=True)
-class Table:
-    """The rows of a manifest of any format. ``place`` is the word for a row in messages: ``line`` or ``row``."""
+class _Manifest:
+    """A manifest, and the files that its rows name."""
 
-    file: Path
-    rows: Callable[[], Rows]
-    place: str
+    table: Table
+    column: str
+    files: NamedFiles
+
+    def key(self, row: dict[str, str]) -> str:
+        """What makes the image of a row one that another row must not name: the path of its file."""
+        return self.files.find(row[self.column]).path or clean(row[self.column])
 
 
-def read_manifest(manifest: Path, root: Path | None = None, path_column: str = PATH_COLUMN) -> Iterator[SourceImage]:
-    """The images that a CSV file names, in its order.
+def read_manifest(
+    manifest: Path, root: Path | None = None, path_column: str = "", listing: Listing | None = None
+) -> Iterator[SourceImage]:
+    """The images that a table names, in its order.
 
-    The separator may be a comma, a semicolon or a tab; the text is UTF-8, with or without a byte-order mark. Rows
-    without any value are skipped.
+    `pelagia.tables.reader` reads the table, and `NamedFiles` finds the files. Rows without any value are skipped. An
+    image that is not found is a failed image.
 
     Args:
-        root: the folder that the paths are relative to; by default the folder of the CSV file.
-        path_column: the column that holds the paths.
+        root: the folder that the paths are relative to; by default the folder of the table.
+        path_column: the column that holds the paths; by default the option of ``listing``, else the first of
+            `PATH_COLUMNS` that the table has.
+        listing: gets warnings.
 
     Raises:
-        InputError: the file is unreadable, has no column of paths, no row, a row without a path, or a repeated path.
+        InputError: the file is unreadable, has no column of paths, no row, a row without a path, a repeated path, or no
+            row whose image exists.
     """
-    return images_of(Table(manifest, lambda: _rows(manifest, path_column), "line"), root, path_column)
+    listing = Listing() if listing is None else listing
+    wanted = path_column or listing.options.path_column
+    known = {plain_name(name) for name in ([wanted] if wanted else PATH_COLUMNS)}
+    table = open_table(manifest, what="manifest", warn=listing.warn, known=known)
+    column = _path_column(table, wanted, listing)
+    opened = _Manifest(table, column, NamedFiles(manifest.parent if root is None else root, listing))
+    yield from _images_of(opened, listing)
 
 
-def images_of(table: Table, root: Path | None = None, path_column: str = PATH_COLUMN) -> Iterator[SourceImage]:
-    """The images that the rows of a table name, as in `read_manifest`."""
-    manifest = table.file
-    root = manifest.parent if root is None else root
+def _path_column(table: Table, wanted: str, listing: Listing) -> str:
+    names = (wanted,) if wanted else PATH_COLUMNS
+    column = find_column(table.columns, names, table.name, "--path-column")
+    if column is None:
+        raise InputError(_no_path_column(table, wanted or PATH_COLUMN))
+    if not wanted and column != PATH_COLUMN:
+        others = [other for other in table.columns if other != column and plain_name(other) in _PLAIN_PATH_COLUMNS]
+        if others:
+            listing.warn(
+                f"{table.name}: the paths were read from the column '{column}', not from '{others[0]}'; --path-column "
+                "names another one"
+            )
+    return column
+
+
+_PLAIN_PATH_COLUMNS = frozenset(map(plain_name, PATH_COLUMNS))
+
+
+def _no_path_column(table: Table, wanted: str) -> str:
+    columns = ", ".join(table.columns) or "none"
+    if any(is_image_name(column) for column in table.columns):
+        return f"{table.name} has no header: its first line is '{columns}'; write a line '{PATH_COLUMN}' above it"
+    guess = did_you_mean(wanted, table.columns)
+    return f"{table.name} has no column '{wanted}'{guess}; its columns are: {columns}; name it with --path-column"
+
+
+def _images_of(manifest: _Manifest, listing: Listing) -> Iterator[SourceImage]:
+    table, column = manifest.table, manifest.column
     seen = Seen()
-    found = False
+    found_any = found = False
     for number, row in table.rows():
         found = True
-        given = row.pop(path_column)
-        path = _clean(given)
-        if not path:
-            raise InputError(f"{manifest}, {table.place} {number}: the column '{path_column}' is empty")
-        if "\0" in path:
-            raise InputError(f"{manifest}, {table.place} {number}: {path!r} is not a path")
-        if seen.add(path) and (first := _first(table, path_column, path)) < number:
-            raise InputError(
-                f"{manifest}, {table.place} {number}: '{path}' is on {table.place} {first} already: remove one of them"
-            )
-        yield SourceImage(path, root / path, row)
+        given = row[column]
+        if not clean(given):
+            raise InputError(f"{table.name}, {table.place} {number}: the column '{column}' is empty")
+        place = manifest.files.find(given)
+        if not found_any:
+            found_any = bool(place.path) or _require_one(manifest, place.cause, given)
+        key = place.path or clean(given)
+        if seen.add(key) and (first := _first(manifest, key))[0] < number:
+            raise InputError(_twice(table, number, given, *first))
+        columns = {name: text for name, text in row.items() if name != column}
+        yield manifest.files.as_image(given, place, columns)
     if not found:
-        raise InputError(f"{manifest} has a header and no rows")
+        raise InputError(f"{table.name} has a header and no rows")
 
 
-def _clean(path: str) -> str:
-    path = path.strip().replace("\\", "/")
-    return posixpath.normpath(path) if path else path
-
-
-def _first(table: Table, path_column: str, path: str) -> int:
-    return next(number for number, row in table.rows() if _clean(row[path_column]) == path)
-
-
-def _rows(manifest: Path, path_column: str) -> Rows:
-    """Last line and values of each row. A quote that is never closed is an error: it would hide the following rows."""
-    with opened(manifest, "manifest") as file:
-        first = next(lines(file, manifest), "")
-        header = re.sub('"[^"]*"', "", first.rstrip("\n"))
-        separator = max(",;\t", key=header.count)
-        text = chain([first], lines(file, manifest))
-        reader = csv.DictReader(text, delimiter=separator, restkey=None, restval="", strict=True)
-        try:
-            reader.fieldnames = _header(reader.fieldnames or [], path_column, manifest)
-            for row in reader:
-                if any(row.pop(None, [])):
-                    raise InputError(f"{manifest}, line {reader.line_num}: more values than the header has columns")
-                row.pop("", None)  # a column without a name, such as the index of a pandas table
-                if any(value.strip() for value in row.values()):
-                    yield reader.line_num, row
-        except csv.Error as error:
-            raise InputError(f"{manifest}, after line {reader.line_num}: {error}") from None
-
-
-def _header(names: Sequence[str], path_column: str, manifest: Path) -> list[str]:
-    """Column names without the spaces around them. ``Path`` counts as ``path`` if no other column does."""
-    columns = [name.strip() for name in names]
-    if path_column not in columns and [name.lower() for name in columns].count(path_column) == 1:
-        columns = [path_column if name.lower() == path_column else name for name in columns]
-    require_columns([name for name in columns if name], path_column, manifest)
-    return columns
-
-
-def lines(file: TextIO, path: Path) -> Iterator[str]:
-    """Lines of a table. Raises InputError at a line that is too long for a table, which would fill the memory."""
-    while line := file.readline(_LONGEST_LINE):
-        if len(line) == _LONGEST_LINE and not line.endswith("\n"):
-            raise InputError(f"{path} is not a table: it has a line of more than {_LONGEST_LINE} characters")
-        yield line
-
-
-@contextmanager
-def opened(path: Path, what: str) -> Iterator[TextIO]:
-    """Opens a UTF-8 text file, or UTF-16 if its byte-order mark says so; the mark is not part of the text.
+def _require_one(manifest: _Manifest, cause: str, given: str) -> bool:
+    """True if the image of at least one row exists.
 
     Raises:
-        InputError: the file is missing, a folder, unreadable, or not UTF-8, also if this is found while reading.
+        InputError: none exists; the message has the cause for the first row.
     """
-    try:
-        with path.open("rb") as file:
-            wide = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        with path.open(encoding="utf-16" if wide else "utf-8-sig") as file:
-            yield file
-    except FileNotFoundError:
-        raise InputError(f"there is no {what} at {path}") from None
-    except IsADirectoryError:
-        raise InputError(f"{path} is a folder, not a {what}") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a {what}: it is not UTF-8 text; from Excel, save it as 'CSV UTF-8'") from None
-    except OSError as error:
-        raise InputError(f"cannot read the {what} {path}: {error.strerror}") from None
+    rows = 0
+    for _, row in manifest.table.rows():
+        rows += 1
+        if manifest.files.find(row[manifest.column]).path:
+            return True
+    raise InputError(
+        f"{manifest.table.name}: none of the {rows} images exists; the first is '{given.strip()}': {cause}. The paths "
+        f"are in the column '{manifest.column}'; --path-column names another one"
+    )
 
 
-def require_columns(columns: Sequence[str], column: str, manifest: Path) -> None:
-    """Raises InputError if a manifest lacks its column of paths or has two columns of the same name."""
-    twice = [name for name, count in Counter(columns).items() if count > 1]
-    if twice:
-        raise InputError(f"{manifest} has two columns '{twice[0]}': rename or remove one")
-    if column not in columns:
-        raise InputError(
-            f"{manifest} has no column '{column}'{did_you_mean(column, columns)}; "
-            f"its columns are: {', '.join(columns) or 'none'}"
-        )
+def _first(manifest: _Manifest, key: str) -> tuple[int, str]:
+    """Line and name of the first row that names an image."""
+    rows = manifest.table.rows()
+    return next((number, row[manifest.column]) for number, row in rows if manifest.key(row) == key)
+
+
+def _twice(table: Table, number: int, given: str, first: int, before: str) -> str:
+    where = f"{table.name}, {table.place} {number}"
+    if clean(given) == clean(before):
+        return f"{where}: '{clean(given)}' is on {table.place} {first} already: remove one of them"
+    return (
+        f"{where}: '{given.strip()}' is the same file as '{before.strip()}' on {table.place} {first}: correct one of "
+        "them, or remove it"
+    )
 
 
 def folder_name(manifest: Path) -> str:
@@ -163,12 +167,12 @@ def folder_name(manifest: Path) -> str:
     return base_name(manifest.parent)
 
 
-def _images(manifest: Path, _: Listing) -> Iterator[SourceImage]:
-    return read_manifest(manifest)
+def _images(manifest: Path, listing: Listing) -> Iterator[SourceImage]:
+    return read_manifest(manifest, listing=listing)
 
 
 def _claims(path: Path) -> bool:
-    return path.suffix.lower() == ".csv" and path.is_file()
+    return path.suffix.lower() in TABLE_ENDINGS and path.is_file()
 
 
 KIND = Kind(claims=_claims, images=_images, label=folder_name)

@@ -158,7 +158,7 @@ def _may_both_match(first: str, second: str) -> bool:
 def is_unpacked(archive: Path, kind: Kind, folder: Path) -> bool:
     """Whether the first image of an archive is in ``folder``, with the same bytes, where unpacking would put it."""
     try:
-        first = next(kind.images(archive, Listing()), None)
+        first = next(kind.listed(archive, Listing()), None)
         if first is None:
             return False
         for file in _unpacked_to(archive, folder, first.path):

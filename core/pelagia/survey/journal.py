@@ -6,7 +6,7 @@ image is one row: ``ok``, or ``failed`` with a reason of `pelagia.images.preproc
 form of the file.
 
 Schema 1, for a model without a decision rule
-    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia
+    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia, names
     images(path PK, file, status, reason, message, sha256, class, probability, probabilities, columns)
         probabilities: float32, little-endian, one for each class in the order of meta.classes
         columns: JSON object, the columns of the input or the EXIF values of the image
@@ -32,11 +32,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.errors import SurveyError
+from pelagia.errors import SurveyError, newer_schema
+from pelagia.images.remarks import RemarkCounts
 from pelagia.model.decision import NO_VERDICT, Verdict
+from pelagia.shell import command_line
 from pelagia.survey.columns import ResultColumns
+from pelagia.survey.old_names import escape_old_names
 from pelagia.system.files import printable
 from pelagia.system.locking import REMEDY, SCRATCH, locking_fault, sqlite_code
+from pelagia.system.paths import StrPath
 from pelagia.system.version import __version__
 
 SCHEMA, DECIDING_SCHEMA = "1", "2"
@@ -77,7 +81,7 @@ class Prediction:
         path: the name of the image in the survey.
         file: the absolute path of its file; bytes that are not UTF-8 are escaped.
         reason: the reason why it failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
-        message: the reason in words.
+        message: the reason in words; if it did not fail, the remarks on it (`pelagia.images.remarks`), mostly empty.
         sha256: the SHA-256 of its bytes, 64 hex digits; empty if they could not be read.
         probabilities: float32, one for each class, summing to 1; None if it failed.
         unknown: the out-of-distribution score: the higher, the less the image is like the training images; None if the
@@ -122,7 +126,7 @@ class Survey:
     @classmethod
     def open_for_writing(
         cls,
-        folder: Path,
+        folder: StrPath,
         *,
         model_sha256: str,
         classes: Sequence[str],
@@ -140,6 +144,7 @@ class Survey:
             SurveyError: it belongs to another model or to other settings (the message says what differs), another
                 process writes to it, locks do not work on its disk, or it is not a survey.
         """
+        folder = Path(folder)
         journal = folder / JOURNAL_FILE
         _make_folder(folder, journal)
         _require_locking(folder)
@@ -154,25 +159,26 @@ class Survey:
             _begin(db, {**meta, "origin": origin}, _TABLES + _DECIDING if decides else _TABLES)
             survey = cls(folder, db)
             survey._require(meta)
+            escape_old_names(db, survey.meta)
         except (sqlite3.DatabaseError, SurveyError) as error:
             db.close()
             raise (error if isinstance(error, SurveyError) else _explain(error, journal)) from None
         return survey
 
     @classmethod
-    def open(cls, folder: Path) -> Survey:
+    def open(cls, folder: StrPath) -> Survey:
         """Opens a survey to read it.
 
         Raises:
             SurveyError: there is no survey, or it is damaged or of another schema.
         """
+        folder = Path(folder)
         journal = folder / JOURNAL_FILE
         if folder.is_file():
             raise SurveyError(f"{folder} is a file: name the survey's folder, {folder.parent}")
         if not journal.is_file():
-            raise SurveyError(
-                f"there is no survey in {folder}: make one with `pelagia classify MODEL.onnx INPUT --out {folder}`"
-            )
+            make = command_line("pelagia", "classify", "MODEL.onnx", "INPUT", "--out", folder)
+            raise SurveyError(f"there is no survey in {folder}: make one with `{make}`")
         db = _connect(journal, "ro")
         try:
             if not _has_tables(db):
@@ -203,6 +209,8 @@ class Survey:
     def _require(self, meta: Mapping[str, str]) -> None:
         for key, wanted in meta.items():
             if self.meta.get(key) != wanted:
+                if key == "schema" and (fault := newer_schema(self.meta.get(key), (1, 2))):
+                    raise SurveyError(f"the survey {self.folder} {fault}, or choose a new --out folder")
                 raise SurveyError(
                     f"the survey {self.folder} was made with another {_MEANINGS[key]} ({_short(self.meta.get(key))}, "
                     f"this is {_short(wanted)}): choose a new --out folder"
@@ -299,6 +307,15 @@ class Survey:
         query = "SELECT reason, COUNT(*) FROM images WHERE status = 'failed' GROUP BY reason"
         return Counter(dict(self._select(query)))
 
+    def remarks(self) -> RemarkCounts:
+        """The remarks on the images that were classified."""
+        counts = RemarkCounts()
+        only = "status = 'ok' AND message != ''"
+        query = f"SELECT message, MIN(path), COUNT(*) FROM images WHERE {only} GROUP BY message ORDER BY MIN(path)"
+        for message, first, images in self._select(query):
+            counts.add(message, first, images)
+        return counts
+
     def _select(self, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self._db.execute(query, values)
@@ -368,7 +385,11 @@ def _begin(db: sqlite3.Connection, meta: Mapping[str, str], tables: str) -> None
     if not _has_tables(db):
         for statement in tables.split(";\n"):
             db.execute(statement)
-        about = {"created": datetime.now(UTC).isoformat(timespec="seconds"), "pelagia": __version__}
+        about = {
+            "names": "printable",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "pelagia": __version__,
+        }
         db.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), *about.items()])
     db.execute("COMMIT")
 
@@ -387,11 +408,7 @@ def _explain(error: sqlite3.DatabaseError, journal: Path) -> SurveyError:
             f"the disk of {journal.parent} is full: free some space and run the same command again; "
             "it resumes where it stopped"
         )
-    if code in (
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_ERROR,
-    ):  # ERROR: other tables
+    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):  # ERROR: other tables
         return SurveyError(f"{journal} is damaged or not a survey of Pelagia ({error}): choose a new --out folder")
     return SurveyError(
         f"cannot use {journal}: {error}; check the disk and its permissions, then run the same command again"

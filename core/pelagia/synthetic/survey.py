@@ -27,6 +27,7 @@ from pelagia.synthetic.image import draw_image, encode
 from pelagia.synthetic.organisms import ORGANISMS
 from pelagia.synthetic.station import INSTRUMENTS, Planned, Station
 from pelagia.system.files import new_folder, write_text
+from pelagia.system.paths import StrPath
 from pelagia.system.tables import Cell, write_table
 
 STATIONS = 16
@@ -81,7 +82,7 @@ def taxonomy_yaml() -> str:
 
 
 def simulate_survey(
-    out: Path, *, images: int = 1800, seed: int = 0, progress: Callable[[int], None] | None = None
+    out: StrPath, *, images: int = 1800, seed: int = 0, progress: Callable[[int], None] | None = None
 ) -> SimulatedSurvey:
     """Draws a survey into the new folder `out`; the same seed and number of images give the same bytes.
 
@@ -100,7 +101,7 @@ def simulate_survey(
         raise InputError(f"the seed {seed} is negative: give 0 or more")
     stations = [_station(seed, index) for index in range(min(STATIONS, images))]
     plan = _plan(stations, images, seed)
-    with new_folder(out, "survey") as partial:
+    with new_folder(out := Path(out), "survey") as partial:
         for station in stations:
             (partial / "images" / station.name).mkdir(parents=True)
         for done, item in enumerate(plan, start=1):

@@ -1,7 +1,8 @@
 """Output of the commands: lines, tables and progress bars on the terminal.
 
-Invariant: results go to stdout and can be piped; progress and notes go to stderr; a bar is drawn only on a terminal.
-Rich is imported when something is shown, so that `pelagia --help` is quick.
+Invariant: whatever a name holds is shown as it is (`_plain`): nothing in it is taken for rich's markup, and no control
+character reaches the terminal. Results go to stdout and can be piped; progress and notes go to stderr; a bar is drawn
+only on a terminal. Rich is imported when something is shown, so that `pelagia --help` is quick.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
 
+from pelagia.shell import command_line
 from pelagia.system.files import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 
 _STDERR = 2
@@ -33,14 +36,26 @@ def _console(stderr: bool) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, soft_wrap=True)
 
 
+def _plain(text: object) -> Text:
+    """Text to show exactly as it is, without markup and control characters; it may have several lines."""
+    from rich.text import Text
+
+    return Text(printable(str(text), lines=True))
+
+
 def note(text: str) -> None:
     """Prints a line on stderr, such as a warning."""
-    _console(stderr=True).print(printable(text))
+    _console(stderr=True).print(_plain(text))
 
 
 def say(text: str = "") -> None:
     """Prints a line of the result on stdout."""
-    _console(stderr=False).print(printable(text))
+    _console(stderr=False).print(_plain(text))
+
+
+def say_next(*words: object) -> None:
+    """Prints the command to type next, quoted for the shell."""
+    say(f"next: {command_line(*words)}")
 
 
 def on_terminal() -> bool:
@@ -51,7 +66,7 @@ def on_terminal() -> bool:
 @contextmanager
 def waiting(what: str) -> Iterator[None]:
     """Shows ``what`` while the block runs, for work that reports no progress."""
-    with _console(stderr=True).status(what):
+    with _console(stderr=True).status(_plain(what)):
         yield
 
 
@@ -66,21 +81,22 @@ def progress_bar(what: str) -> Iterator[Callable[..., None]]:
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
 
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
     )
     err = _console(stderr=True)
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task(what, total=None, text="")
+        task = bar.add_task(printable(what), total=None, text="")
 
         def update(done: int, total: int | None = None, text: str = "") -> None:
-            bar.update(task, completed=done, total=total, text=text)
+            bar.update(task, completed=done, total=total, text=printable(text))
 
         yield update
 
@@ -121,9 +137,9 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     drawn = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
-        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+        drawn.add_column(_plain(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*(printable(str(cell)) for cell in row))
+        drawn.add_row(*map(_plain, row))
     _console(stderr=False).print(drawn, soft_wrap=False)
 
 

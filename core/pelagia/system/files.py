@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 from pelagia.errors import InputError
 from pelagia.system.cores import thread_pool
@@ -34,9 +34,44 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def printable(name: str) -> str:
-    r"""``name`` as text that CSV, JSON and SQLite can hold: a byte that is not UTF-8 becomes an escape, ``\udcff``."""
-    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+def read_fully(file: BinaryIO, size: int) -> bytes:
+    """``size`` bytes from where ``file`` is, or fewer if it ends before.
+
+    A network drive (SMB, FUSE) may give fewer bytes than asked in the middle of a file; so this reads until there are
+    ``size`` bytes or none. Raises OSError.
+    """
+    data = file.read(size)
+    if len(data) == size or not data:
+        return data
+    pieces, left = [data], size - len(data)
+    while left and (piece := file.read(left)):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def printable(name: str, *, lines: bool = False) -> str:
+    r"""``name`` as text that a terminal, a log, CSV, JSON and SQLite can hold; most names stay as they are.
+
+    A byte that is not UTF-8 becomes an escape such as ``\udcff``. So do the characters that control a terminal or the
+    order of what it shows (``\x1b``, ``\u202e``), and those that end a line, because one name is one line.
+
+    Args:
+        lines: ``name`` is not a name but text: line ends and tabs stay.
+    """
+    if name.isprintable():
+        return name
+    return (_CONTROL_IN_TEXT if lines else _CONTROL).sub(_escape, name)
+
+
+_ORDER = "\u2028-\u202e\u2066-\u2069\ud800-\udfff"  # line ends, writing directions, and bytes that are not UTF-8
+_CONTROL = re.compile(f"[\x00-\x1f\x7f-\x9f{_ORDER}]")
+_CONTROL_IN_TEXT = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f{_ORDER}]")
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def refuse_existing(path: Path, what: str = "output") -> None:

@@ -12,8 +12,17 @@ Below each is a folder ``pelagia``. platformdirs knows these places. The environ
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+
+StrPath = str | os.PathLike[str]
+"""A path as text or as a `Path`: what the functions of the Python API take."""
+
+
+def paths_of(given: StrPath | Sequence[StrPath]) -> tuple[Path, ...]:
+    """The paths of an argument that takes several; one path, also as text, may stand alone."""
+    return tuple(map(Path, [given] if isinstance(given, str | os.PathLike) else given))
 
 
 def user_folder(kind: Literal["config", "data", "cache"]) -> Path:

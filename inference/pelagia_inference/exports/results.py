@@ -6,9 +6,10 @@ is complete or does not exist. After a completed run, no file is older than the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -54,26 +55,52 @@ def formats_to_write(folder: Path, wanted: Sequence[str]) -> tuple[str, ...]:
 def write_results(survey: Survey, formats: Iterable[str]) -> dict[str, Path]:
     """Writes the survey's files, and replaces older ones. Returns format -> path.
 
+    A file that cannot be replaced, because Excel on Windows holds it open, stays. The new one gets another name, such
+    as ``predictions (2).csv``, and `held_open` has a warning for it.
+
     Raises:
         SurveyError: the journal cannot be read.
         OSError: the disk is full or failing; an older file is unchanged.
     """
-    return {name: write_csv(survey) if name == CSV else write_parquet(survey) for name in formats}
+    return {name: _write(survey, name) for name in formats}
 
 
-def write_csv(survey: Survey) -> Path:
-    """Writes ``predictions.csv``, one row for each image, sorted by path. The same rows always give the same bytes.
+def held_open(files: Mapping[str, Path]) -> list[str]:
+    """A warning for each file of `write_results` that could not get its own name."""
+    return [
+        f"{FILES[name]} is open in another program, so the results are in '{path.name}': close {FILES[name]}, and run "
+        f"{shlex.join(['pelagia', 'survey', 'export', str(path.parent), f'--format={name}'])}"
+        for name, path in files.items()
+        if path.name != FILES[name]
+    ]
 
-    `pelagia.system.tables` says how the file is written. Probabilities and scores have six decimals.
-    """
-    columns = survey.columns()
-    target = survey.folder / FILES[CSV]
-    rows = (row for values in _groups(survey, columns) for row in zip(*map(_cells, values), strict=True))
-    write_table(target, columns.header, rows)
+
+def _write(survey: Survey, name: str) -> Path:
+    write = write_csv if name == CSV else write_parquet
+    target = survey.folder / FILES[name]
+    try:
+        write(survey, target)
+    except PermissionError:
+        if not target.exists():
+            raise
+        others = (target.with_stem(f"{target.stem} ({number})") for number in count(2))
+        target = next(path for path in others if not path.exists())
+        write(survey, target)
     return target
 
 
-def write_parquet(survey: Survey) -> Path:
+def write_csv(survey: Survey, target: Path) -> None:
+    """Writes ``predictions.csv``, one row for each image, sorted by path. The same rows always give the same bytes.
+
+    `pelagia.system.tables` says how the file is written; it begins with a mark, so that Excel reads letters with
+    accents. Probabilities and scores have six decimals.
+    """
+    columns = survey.columns()
+    rows = (row for values in _groups(survey, columns) for row in zip(*map(_cells, values), strict=True))
+    write_table(target, columns.header, rows, mark=True)
+
+
+def write_parquet(survey: Survey, target: Path) -> None:
     """Writes ``predictions.parquet``, in groups of rows. Probabilities and scores are float32, all else is text.
 
     A cell that is empty in the CSV is null here. Text is exactly as in the survey, with no apostrophe before a formula.
@@ -86,12 +113,10 @@ def write_parquet(survey: Survey) -> Path:
     schema = pyarrow.schema(
         [(name, pyarrow.float32() if name in floats else pyarrow.string()) for name in columns.header]
     )
-    target = survey.folder / FILES[PARQUET]
     with new_file(target) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         for values in _groups(survey, columns):
             arrays = [pyarrow.array(cells, type=kind) for cells, kind in zip(values, schema.types, strict=True)]
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=_ROWS_AT_ONCE)
-    return target
 
 
 def _groups(survey: Survey, columns: ResultColumns) -> Iterator[list[list[Any]]]:

@@ -37,6 +37,8 @@ def _limits(data: ModelMetadata) -> list[tuple[str, str]]:
     rows = []
     if (fit := data.calibration) is not None:
         errors = f"{fit.error_before:.4f} before, {fit.error:.4f} after, on {fit.images} images"
+        if set(fit.temperatures) == {1.0}:
+            errors = f"{fit.error:.4f} on {fit.images} images, without temperatures, because they did not help"
         rows.append(("calibration error", f"{errors}; {fit.error_by_chance:.4f} is expected by chance"))
     if (reached := data.decision.by_roll_up) is not None and reached.precision is not None:
         shares = f"{reached.accepted:.1%} of images accepted, precision {reached.precision:.1%}"

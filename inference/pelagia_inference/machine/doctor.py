@@ -15,6 +15,7 @@ import psutil
 from pelagia import __version__
 from pelagia.errors import InputError, PelagiaError
 from pelagia.model.metadata import ModelFile
+from pelagia.shell import package_with
 from pelagia.system.checks import Check
 from pelagia.system.cores import usable_cores
 from pelagia.system.locking import REMEDY, locking_fault
@@ -83,7 +84,7 @@ def _providers() -> Check:
         except InputError as error:
             faults.append(str(error))
     if CPU not in found:
-        faults.append("the CPU does not work either: pip install --force-reinstall 'pelagia[inference]'")
+        faults.append(f"the CPU does not work either: pip install --force-reinstall {package_with('inference')}")
     return _check("providers", ", ".join(found), "; ".join(faults))
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import onnxruntime as ort
 
 from pelagia.errors import InputError, PelagiaError, did_you_mean, first_line
+from pelagia.shell import package_with
 
 CPU = "cpu"
 AUTO = "auto"
@@ -94,7 +95,7 @@ def require_installed(name: str) -> Provider:
     provider = provider_of(name)
     if name not in installed():
         raise InputError(
-            f"the provider '{name}' is not installed: run pip install 'pelagia[{provider.extra}]' in a new "
+            f"the provider '{name}' is not installed: run pip install {package_with(provider.extra)} in a new "
             "environment, or use --provider cpu"
         )
     return provider

@@ -13,12 +13,15 @@ from pathlib import Path
 
 from pelagia.errors import PelagiaError
 from pelagia.images.preprocess import ImageError
-from pelagia.sources import list_images
+from pelagia.sources import Listing, ListingOptions, list_images
 from pelagia.sources.image import Held
 
 
 @contextmanager
-def count_in_background(inputs: Sequence[Path]) -> Iterator[Callable[[], int | None]]:
+def count_in_background(
+    inputs: Sequence[Path],
+    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
+) -> Iterator[Callable[[], int | None]]:
     """Yields a function that returns the number of images in ``inputs``; None until they are all counted."""
     stopped = threading.Event()
     result: list[int] = []
@@ -26,7 +29,7 @@ def count_in_background(inputs: Sequence[Path]) -> Iterator[Callable[[], int | N
     def count() -> None:
         images = 0
         try:
-            for image in list_images(inputs):
+            for image in list_images(inputs, Listing(listing)):
                 if stopped.is_set() or isinstance(image.reader, Held):
                     return
                 images += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from pelagia.errors import SurveyError
 from pelagia.images.preprocess import ImageError
 from pelagia.model.metadata import ModelFile
-from pelagia.sources import list_images
+from pelagia.sources import Listing, ListingOptions, list_images
 from pelagia.survey.journal import Survey
 from pelagia.system.files import sha256_of
 from pelagia_inference.machine.providers import AUTO, CPU, choose_provider
@@ -36,6 +36,7 @@ class SurveyPlan:
     provider: str
     setting: Setting
     warnings: tuple[str, ...] = ()
+    listing: ListingOptions = ListingOptions()  # noqa: RUF009 - it is frozen
 
     @property
     def facts(self) -> dict[str, object]:
@@ -50,18 +51,20 @@ class SurveyPlan:
     def require_images(self) -> None:
         """Raises InputError if an input does not exist or holds no image, before a survey is made for it."""
         for path in self.inputs:
-            next(list_images([path]), None)
-        next(list_images(self.inputs), None)
+            next(list_images([path], Listing(self.listing)), None)
+        next(list_images(self.inputs, Listing(self.listing)), None)
 
     def open_survey(self) -> Survey:
         """The survey of this run, to write to. Raises SurveyError if the folder holds something else, or is in use."""
         names = [path.absolute().name for path in self.inputs]
         setting = self.setting
+        settings = {"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": self.provider}
+        listing = {name: value for name, value in asdict(self.listing).items() if value}  # only what is not the default
         return Survey.open_for_writing(
             self.out,
             model_sha256=self.model.sha256,
             classes=self.model.metadata.classes,
-            settings={"inputs": names, "batch": setting.batch, "threads": setting.threads, "provider": self.provider},
+            settings=settings | ({"listing": listing} if listing else {}),
             origin=self._origin,
             decides=self.model.metadata.decider.decides,
         )
@@ -77,7 +80,7 @@ class SurveyPlan:
         """
         if not survey.counts_by_class():
             return
-        images = list_images(self.inputs)
+        images = list_images(self.inputs, Listing(self.listing))
         while batch := list(islice(images, _IMAGES_COMPARED_AT_ONCE)):
             known = survey.hashes([image.path for image in batch])
             for image in batch:
@@ -107,6 +110,7 @@ def plan_survey(
     setting: Setting | None,
     provider: str,
     note: Callable[[str], None],
+    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
 ) -> SurveyPlan:
     """Chooses the provider and the setting of a run; the arguments are those of `classify`.
 
@@ -126,7 +130,7 @@ def plan_survey(
     if provider == CPU and (stored := stored_setting(model.sha256)):
         known.append(stored)
     setting = complete_setting(setting or Setting(0, 0, 0), provider, known)
-    return SurveyPlan(model, tuple(inputs), out, provider, setting, tuple(warnings))
+    return SurveyPlan(model, tuple(inputs), out, provider, setting, tuple(warnings), listing)
 
 
 def _settings_of(out: Path) -> Mapping[str, Any]:

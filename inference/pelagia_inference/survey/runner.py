@@ -14,9 +14,10 @@ from pathlib import Path
 
 from pelagia.model.decision import ACCEPTED, DECISIONS, ROLLED_UP, Verdict
 from pelagia.model.metadata import ModelFile
-from pelagia.sources import Listing, left_out_text, list_images
+from pelagia.sources import Listing, ListingOptions, left_out_lines, list_images
 from pelagia.survey.journal import Survey
-from pelagia_inference.exports.results import CSV, formats_to_write, write_results
+from pelagia.system.paths import StrPath, paths_of
+from pelagia_inference.exports.results import CSV, formats_to_write, held_open, write_results
 from pelagia_inference.machine.providers import AUTO
 from pelagia_inference.machine.setting import Setting
 from pelagia_inference.survey.pipeline import predict_with
@@ -38,8 +39,9 @@ class SurveyResult:
         counts: number of images of the survey, earlier runs included, by their most likely class.
         failures: number of failed images of the survey, earlier runs included, by reason.
         left_out: number of things in the inputs that are not listed as images, by a key of `Listing.left_out`.
-        warnings: what was assumed while the inputs were listed, one sentence each.
         verdicts: number of images of the survey, earlier runs included, by verdict; empty without a decision rule.
+        warnings: what was assumed while the inputs were listed, and the remarks on images of the survey, earlier runs
+            included, one sentence each.
     """
 
     files: Mapping[str, Path]
@@ -49,8 +51,8 @@ class SurveyResult:
     counts: Counter[str]
     failures: Counter[str]
     left_out: Counter[str]
-    warnings: tuple[str, ...]
     verdicts: Counter[Verdict]
+    warnings: Sequence[str] = ()
 
     @property
     def csv(self) -> Path:
@@ -79,24 +81,27 @@ class SurveyResult:
 
 def classify(
     model: ModelFile,
-    inputs: Sequence[Path],
-    out: Path,
+    inputs: StrPath | Sequence[StrPath],
+    out: StrPath,
     *,
     setting: Setting | None = None,
     provider: str = AUTO,
     formats: Sequence[str] = (CSV,),
     retry_failed: bool = False,
+    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
     progress: Callable[[SurveyProgress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> SurveyResult:
     """Classifies the images of ``inputs`` into the survey folder ``out``, or resumes the survey in it.
 
     Args:
+        inputs: what `list_images` takes.
         setting: None, or a 0 in it, means: the value of the survey; in a new survey, the value that `bench --apply`
             stored, else the default.
         provider: a key of `PROVIDERS`; `AUTO`: the provider of the survey; in a new survey, as `choose_provider`.
         formats: keys of `FILES`. Results in other formats that are in ``out`` already are written again as well.
         retry_failed: whether images that failed before are classified again.
+        listing: what decides how images are listed.
         progress: a function that is called after each list of images.
         note: a function that is called with each warning, before the images are classified.
 
@@ -105,8 +110,9 @@ def classify(
         ModelError: the provider's results differ from those in the model.
         SurveyError: ``out`` belongs to another model or to other images, is in use, or cannot be written.
     """
+    out = Path(out)
     formats = formats_to_write(out, formats)
-    plan = plan_survey(model, inputs, out, setting, provider, note)
+    plan = plan_survey(model, paths_of(inputs), out, setting, provider, note, listing)
     with WorkerPool(model, plan.provider, plan.setting) as pool:
         plan.require_images()
         pool.ready()
@@ -125,7 +131,7 @@ def _run(
     formats: Sequence[str],
     log: SurveyLog,
 ) -> SurveyResult:
-    listing = Listing()
+    listing = Listing(plan.listing)
     images = list_images(plan.inputs, listing)
     decider = plan.model.metadata.decider
     at = writer.write_all(predict_with(pool, images, plan.setting, skip=writer.todo, decider=decider))
@@ -133,15 +139,14 @@ def _run(
     counts, failures = survey.counts_by_class(), survey.counts_by_reason()
     files = write_results(survey, formats)
     reasons = ", ".join(f"{reason} {count}" for reason, count in failures.items()) or "none"
-    for text in listing.warning_texts():
-        log.warning(text)
-    for key, count in listing.left_out.items():
-        log.info(f"{count} {left_out_text(key)}")
+    for line in left_out_lines(listing.left_out):
+        log.info(line)
     log.info(f"done: {at}; in total {counts.total()} classified, failed: {reasons}")
+    warnings = (*listing.warning_texts(), *survey.remarks().warnings(), *held_open(files))
+    for text in warnings:
+        log.warning(text)
     verdicts = survey.counts_by_verdict()
-    return SurveyResult(
-        files, plan.provider, plan.setting, at, counts, failures, listing.left_out, listing.warning_texts(), verdicts
-    )
+    return SurveyResult(files, plan.provider, plan.setting, at, counts, failures, listing.left_out, verdicts, warnings)
 
 
 def _report_and_log(progress: Callable[[SurveyProgress], None], log: SurveyLog) -> Callable[[SurveyProgress], None]:
@@ -152,7 +157,16 @@ def _report_and_log(progress: Callable[[SurveyProgress], None], log: SurveyLog) 
     return report
 
 
-def resume_command(model: Path, inputs: Sequence[Path], out: Path, formats: Sequence[str] = (CSV,)) -> str:
+def resume_command(
+    model: Path,
+    inputs: Sequence[Path],
+    out: Path,
+    formats: Sequence[str] = (CSV,),
+    *,
+    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
+) -> str:
     """The command that resumes a survey, quoted for a shell. The survey stores its other settings itself."""
     words = ["pelagia", "classify", str(model), *map(str, inputs), "--out", str(out)]
+    words += [f"--path-column={listing.path_column}"] if listing.path_column else []
+    words += ["--follow-links"] * listing.follow_links + ["--all-ranks"] * listing.all_ranks
     return shlex.join(words if list(formats) == [CSV] else [*words, f"--format={','.join(formats)}"])

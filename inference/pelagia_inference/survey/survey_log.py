@@ -46,10 +46,10 @@ class SurveyLog:
         self._logger.addHandler(handler)
 
     def info(self, text: str) -> None:
-        self._logger.info(_one_line(text))
+        self._logger.info(printable(text))
 
     def warning(self, text: str) -> None:
-        self._logger.warning(_one_line(text))
+        self._logger.warning(printable(text))
 
     def failure(self, error: BaseException) -> None:
         """Writes why a run ended early; with a traceback only if the error is a bug in Pelagia."""
@@ -58,9 +58,9 @@ class SurveyLog:
         elif isinstance(error, SystemExit):
             self.info(f"interrupted, exit code {error.code}")
         elif isinstance(error, PelagiaError | OSError):
-            self._logger.error(_one_line(str(error)))
+            self._logger.error(printable(str(error)))
         else:
-            self._logger.error(_one_line(repr(error)), exc_info=error)
+            self._logger.error(printable(repr(error)), exc_info=error)
 
     def every_minute(self, text: Callable[[], str]) -> None:
         """Writes a line, but at most one per minute."""
@@ -90,8 +90,3 @@ def survey_log(folder: Path, facts: Mapping[str, object], warnings: Iterable[str
         raise
     finally:
         log.close()
-
-
-def _one_line(text: str) -> str:
-    """``text`` as one line, whatever characters a path in it has."""
-    return printable(text).replace("\r", "\\r").replace("\n", "\\n")

@@ -27,7 +27,7 @@ from pelagia_inference.workers.process import WorkerDied, WorkerProcess
 from pelagia_inference.workers.protocol import Item, Outcome, Request, Response, Setup
 
 IMAGE_TIMEOUT = 60.0
-"""Seconds that a worker may take for one image, or to start."""
+"""Seconds that a worker may take to read and decode one image, or for its imports."""
 _MAX_STARTS = 3
 _PROCESS_ENDED = ("crashed", "timed_out")
 _REQUESTS_PER_WORKER = 2
@@ -43,7 +43,8 @@ class WorkerPool:
         model: the model that the workers compute.
         provider: a key of `pelagia_inference.machine.providers.PROVIDERS`.
         setting: how many workers, and the threads of each; its batch is not used here.
-        timeout: seconds that a worker may take for one image, or to start.
+        timeout: seconds that a worker may take to read and decode one image, or for its imports. Loading the model and
+            computing the network may take longer.
 
     `ready` and the futures of `submit` raise what `Session` raises, and PelagiaError if a process does not start.
     """

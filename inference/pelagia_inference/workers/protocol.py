@@ -46,7 +46,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The worker has reached its next image. Sent at most once per second."""
+    """The worker has reached its next image, or computes the network. Sent about once per second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Outcome:
     Attributes:
         sha256: the SHA-256 of the encoded bytes; empty if they could not be read.
         reason: the reason why the image failed, a key of `pelagia.images.preprocess.REASONS`; empty if it did not fail.
-        message: the reason in words.
+        message: the reason in words; if it did not fail, the remarks on it (`pelagia.images.remarks`), mostly empty.
         columns: the EXIF values that the camera wrote into the image; None if it wrote none.
     """
 

@@ -25,13 +25,15 @@ import numpy as np
 
 from pelagia.errors import PelagiaError
 from pelagia.images.preprocess import Fitted, ImageError, load_sized
-from pelagia.sources.image import read_file
+from pelagia.sources.image import read_encoded
 from pelagia.system.files import sha256_of
 from pelagia_inference.machine.session import Session, stacked
 from pelagia_inference.workers.exif import exif_columns
 from pelagia_inference.workers.protocol import Failure, Heartbeat, Item, Outcome, Ready, Request, Response, Setup
 
 _HEARTBEAT_SECONDS = 1.0
+_LONGEST_COMPUTATION = 1800
+"""Number of heartbeats while one batch is computed. After that, and the timeout, the process is ended."""
 _FAST_READ_SECONDS = 100e-6
 """Seconds per image. Reading a file that is already in memory takes a tenth of this; reading from a disk takes more."""
 _READ_SECONDS_IGNORED = 0.5
@@ -58,9 +60,12 @@ def _silence(stream: IO[str]) -> None:
 
 
 def _serve(requests: IO[bytes], responses: IO[bytes]) -> None:
+    one_at_a_time = threading.Lock()
+
     def send(message: object) -> None:
-        pickle.dump(message, responses, protocol=5)
-        responses.flush()
+        with one_at_a_time:
+            pickle.dump(message, responses, protocol=5)
+            responses.flush()
 
     setup: Setup = pickle.load(requests)  # noqa: S301 - from the parent
     try:
@@ -74,15 +79,18 @@ def _serve(requests: IO[bytes], responses: IO[bytes]) -> None:
 
 
 def _answer_requests(setup: Setup, requests: IO[bytes], send: Callable[[object], None]) -> None:
-    session = Session(setup.graph, setup.provider, setup.threads)
-    size = setup.graph.preprocess.size
-    session.probabilities(*stacked([Fitted(np.zeros((size, size, 3), np.uint8), size, size)]))
+    computing = _ComputingThread(lambda: send(Heartbeat()))
+    computing.start()
+    with computing:
+        session = Session(setup.graph, setup.provider, setup.threads)
+        size = setup.graph.preprocess.size
+        session.probabilities(*stacked([Fitted(np.zeros((size, size, 3), np.uint8), size, size)]))
     send(Ready())
     _silence(sys.stderr)  # what a decoder prints about an image is in the image's row
     heartbeat = _HeartbeatSender(lambda: send(Heartbeat()))
     parts: list[Response] = []
     for batch, is_last in _batches(requests, heartbeat):
-        parts.append(_response(batch, session, heartbeat))
+        parts.append(_response(batch, session, heartbeat, computing))
         if is_last:
             send(Response.joined(parts))
             parts = []
@@ -100,6 +108,35 @@ class _HeartbeatSender:
         if now - self._last > _HEARTBEAT_SECONDS:
             self._last = now
             self._send()
+
+
+class _ComputingThread(threading.Thread):
+    """Sends a heartbeat each second inside a ``with`` block, in which the network is computed.
+
+    A slow network may take minutes for a batch, which is not the fault of an image. A decoder that hangs is outside
+    the block, so it is still found. A network that never ends is given up after `_LONGEST_COMPUTATION`.
+    """
+
+    def __init__(self, send: Callable[[], None]) -> None:
+        super().__init__(name="pelagia-computing", daemon=True)
+        self._send = send
+        self._computing = threading.Event()
+        self._beats = 0
+
+    def __enter__(self) -> None:
+        self._beats = 0
+        self._computing.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._computing.clear()
+
+    def run(self) -> None:
+        with suppress(OSError, ValueError):  # the parent has ended, so does this process
+            while self._computing.wait():
+                time.sleep(_HEARTBEAT_SECONDS)
+                if self._computing.is_set() and self._beats < _LONGEST_COMPUTATION:
+                    self._beats += 1
+                    self._send()
 
 
 def _batches(requests: IO[bytes], heartbeat: _HeartbeatSender) -> Iterator[tuple[_Batch, bool]]:
@@ -171,21 +208,24 @@ class _ReadAhead(threading.Thread):
 def _read(item: Item) -> tuple[Outcome, bytes, float]:
     reader, pixel_size = item
     try:
-        data = read_file(reader) if isinstance(reader, str) else reader()
+        data = read_encoded(reader)
     except _IMAGE_ERRORS as error:
         return Outcome("", *_reason_and_message(error)), b"", 0.0
     return Outcome(sha256_of(data), columns=exif_columns(data) or None), data, pixel_size
 
 
-def _response(batch: _Batch, session: Session, heartbeat: _HeartbeatSender) -> Response:
+def _response(batch: _Batch, session: Session, heartbeat: _HeartbeatSender, computing: _ComputingThread) -> Response:
     outcomes: list[Outcome] = []
     fitted: list[Fitted] = []
     pixel_sizes: list[float] = []
     for outcome, data, pixel_size in batch:
         if not outcome.reason:
             try:
-                fitted.append(load_sized(data, session.graph.preprocess))
+                image = load_sized(data, session.graph.preprocess)
+                fitted.append(image)
                 pixel_sizes.append(pixel_size)
+                if image.remark:
+                    outcome = replace(outcome, message=image.remark)
             except _IMAGE_ERRORS as error:
                 reason, message = _reason_and_message(error)
                 outcome = replace(outcome, reason=reason, message=message)
@@ -194,7 +234,8 @@ def _response(batch: _Batch, session: Session, heartbeat: _HeartbeatSender) -> R
     if not fitted:
         graph = session.graph
         return Response.failed(outcomes, len(graph.classes), scored=graph.scores_unknown)
-    found = session.answers(*stacked(fitted, pixel_sizes))
+    with computing:
+        found = session.answers(*stacked(fitted, pixel_sizes))
     return Response(outcomes, found.probabilities, found.unknown)
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 from pelagia.dataset.schema import MANIFEST_COLUMNS
 from pelagia.dataset.write import Candidate
+from pelagia.lineages import Lineage
+from pelagia.taxonomy import Taxonomy
 
 
 @dataclass(frozen=True)
@@ -21,13 +23,21 @@ class Import:
         candidates: images with a label.
         source: where the images come from, for `dataset.yaml`.
         group_column: the column that the groups come from; None if there is no such column.
-        left_out: reason -> number of images that were left out.
+        left_out: reason -> number of images that were left out, or a key of `pelagia.sources.Listing.left_out`.
+        warnings: what was assumed or looks wrong, one sentence each.
+        split_name: the column, or ``folders``, that the candidates' ``split`` comes from; empty if there is none.
+        taxonomy: the taxonomy of the source, if it has one.
+        lineages: class -> the names of its taxa from the root down, if the source has them.
     """
 
     candidates: list[Candidate]
     source: dict[str, Any]
     group_column: str | None = None
     left_out: dict[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    split_name: str = ""
+    taxonomy: Taxonomy | None = None
+    lineages: Mapping[str, Lineage] = field(default_factory=dict)
 
 
 def survey_columns(columns: Mapping[str, str]) -> dict[str, str]:

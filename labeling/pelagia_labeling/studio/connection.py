@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pelagia.errors import MissingExtra, StudioError
-from pelagia.system.paths import user_folder
+from pelagia.system.paths import StrPath, user_folder
 from pelagia_labeling.studio.server import STATE_FILE, Studio, read_studio, require_private
 
 if TYPE_CHECKING:
@@ -184,7 +184,7 @@ def token_file() -> Path:
     return user_folder("config") / "token"
 
 
-def connect(url: str | None = None, token: str | None = None, *, home: Path | None = None) -> Connection:
+def connect(url: str | None = None, token: str | None = None, *, home: StrPath | None = None) -> Connection:
     """Connects to a server.
 
     Args:
@@ -196,7 +196,7 @@ def connect(url: str | None = None, token: str | None = None, *, home: Path | No
         MissingExtra: label-studio-sdk is not installed.
         StudioError: no server responds, the server is not a Label Studio or is too old, or it refuses the token.
     """
-    address = find_address(url, token, home)
+    address = find_address(url, token, None if home is None else Path(home))
     http = open_http(address)
     version = server_version(http, address)
     _require_token(address)

@@ -30,7 +30,7 @@ from typing import Any
 from pelagia.errors import InputError, StudioError
 from pelagia.system.console import ProgressCallback
 from pelagia.system.locking import exclusive_lock
-from pelagia.system.paths import folder_from_environment, user_folder
+from pelagia.system.paths import StrPath, folder_from_environment, user_folder
 from pelagia_labeling.studio import process
 
 HOME_VARIABLE = "PELAGIA_STUDIO_HOME"
@@ -54,6 +54,7 @@ class Studio:
         pid: its process ID; 0 if it is not running.
         birth: when the process started, as returned by `process.birth`.
         already_running: whether the server was running before `start_studio` was called.
+        program: the program that was started; empty for a server that an older Pelagia started.
     """
 
     home: Path
@@ -66,6 +67,7 @@ class Studio:
     pid: int = 0
     birth: str = ""
     already_running: bool = field(default=False, compare=False)
+    program: str = ""
 
     @property
     def running(self) -> bool:
@@ -112,7 +114,7 @@ def require_private(path: Path) -> None:
 
 
 def start_studio(
-    home: Path | None = None,
+    home: StrPath | None = None,
     *,
     port: int | None = None,
     timeout: float = 180,
@@ -132,7 +134,7 @@ def start_studio(
         StudioError: Label Studio is not installed, the port is taken, or the server ended or did not respond in time
             (the message holds the last line of the log).
     """
-    home = (home or default_home()).absolute()
+    home = Path(home or default_home()).absolute()
     _make_home(home)
     with _start_lock(home, timeout):
         known = read_studio(home)
@@ -145,7 +147,7 @@ def start_studio(
 def _launch(studio: Studio, port: int | None, timeout: float, progress: ProgressCallback) -> Studio:
     """Starts the process and waits until the server responds; stops the process if it does not respond."""
     executable = find_executable()
-    studio = replace(studio, url=_choose_url(studio.url, port))
+    studio = replace(studio, url=_choose_url(studio.url, port), program=str(executable))
     child = process.spawn(_command(executable, studio), env=_environment(studio), cwd=studio.home, log=studio.log)
     studio = replace(studio, pid=child.pid, birth=process.birth(child.pid))
     _save(studio)
@@ -160,9 +162,9 @@ def _launch(studio: Studio, port: int | None, timeout: float, progress: Progress
     return studio
 
 
-def stop_studio(home: Path | None = None) -> bool:
+def stop_studio(home: StrPath | None = None) -> bool:
     """Stops the server of ``home``; its data stay. Returns False if no server was running."""
-    studio = read_studio(home)
+    studio = read_studio(None if home is None else Path(home))
     if studio is None or not process.terminate(studio.pid, studio.birth):
         return False
     _save(replace(studio, pid=0, birth=""))
@@ -175,8 +177,8 @@ def stop_studio(home: Path | None = None) -> bool:
 def find_executable() -> Path:
     """The ``label-studio`` program.
 
-    Searched in this order: ``$PELAGIA_LABEL_STUDIO``, the folder of this Python, ``.venv-studio`` in the working folder
-    and in the folders above it, ``PATH``.
+    Searched in this order: ``$PELAGIA_LABEL_STUDIO``, the folder of this Python, ``.venv-studio`` in the working
+    folder, ``PATH``. The folders above are not searched, because other people may write to them.
 
     Raises:
         StudioError: the program is not found.
@@ -185,17 +187,16 @@ def find_executable() -> Path:
         if found := shutil.which(named):
             return Path(found).absolute()
         raise StudioError(f"{EXECUTABLE_VARIABLE} names {named}, and there is no such program: correct or unset it")
-    folders = [Path(sys.executable).parent]
-    for parent in (Path.cwd(), *Path.cwd().parents):
-        folders += [parent / ".venv-studio" / "bin", parent / ".venv-studio" / "Scripts"]
-    for folder in folders:
+    own = Path.cwd() / ".venv-studio"
+    for folder in (Path(sys.executable).parent, own / "bin", own / "Scripts"):
         if found := shutil.which("label-studio", path=str(folder)):
             return Path(found)
     if found := shutil.which("label-studio"):
         return Path(found).absolute()
     raise StudioError(
         f"Label Studio is not installed: run `make setup`, or `uv tool install label-studio=={SUPPORTED}`, or "
-        f"`python -m venv .venv-studio && .venv-studio/bin/pip install label-studio=={SUPPORTED}`"
+        f"`python -m venv .venv-studio && .venv-studio/bin/pip install label-studio=={SUPPORTED}`. If it is in another "
+        f"folder, go to the folder that holds .venv-studio, or name the program in {EXECUTABLE_VARIABLE}"
     )
 
 

@@ -20,6 +20,7 @@ from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError, StudioError, did_you_mean
 from pelagia.system.console import ProgressCallback
 from pelagia.system.files import refuse_existing, sha256_of, sha256_of_file
+from pelagia.system.paths import StrPath
 from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.importers.imported import survey_columns
 from pelagia_labeling.studio.connection import Connection
@@ -63,7 +64,7 @@ class PullReport:
 def pull(
     connection: Connection,
     project: str,
-    out: Path,
+    out: StrPath,
     *,
     group_column: str | None = None,
     seed: int = 0,
@@ -92,6 +93,7 @@ def pull(
         StudioError: there is no such project, its interface cannot be read, or the server fails.
         DatasetError: there is no label that can be used, or no image that can be used.
     """
+    out = Path(out)
     refuse_existing(out, "dataset")
     found = require_project(connection, project)
     classes = _require_classes(found)

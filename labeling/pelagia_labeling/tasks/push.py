@@ -9,18 +9,20 @@ can be killed at any moment and repeated.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pelagia.errors import InputError, first_few
-from pelagia.sources import SourceImage, list_images
+from pelagia.images.remarks import RemarkCounts
+from pelagia.sources import Listing, ListingOptions, SourceImage, list_images
 from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import printable
+from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import build_interface, class_result, reconcile
@@ -46,6 +48,8 @@ class PushReport:
         bad: (path, reason) of images that cannot be used.
         predictions_added: number of pre-labels that were attached, to new and to old tasks.
         created: whether this push made the project.
+        left_out: number of things in the source that are not listed as images, by a key of `Listing.left_out`.
+        warnings: what was assumed while the source was listed, and the remarks on its images, one sentence each.
     """
 
     project_id: int
@@ -56,6 +60,8 @@ class PushReport:
     bad: tuple[tuple[str, str], ...]
     predictions_added: int
     created: bool
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,11 +79,12 @@ class Prelabels:
 
 def push(
     connection: Connection,
-    src: Path,
+    src: StrPath,
     project: str,
     taxonomy: Taxonomy,
     *,
-    predictions: Path | None = None,
+    predictions: StrPath | None = None,
+    options: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
     """Finds or makes the project with the title ``project``, and adds the images of ``src`` to it.
@@ -88,6 +95,7 @@ def push(
         project: title of the project.
         taxonomy: the classes to choose from.
         predictions: a survey folder; the most probable class of each of its images becomes the pre-label of that image.
+        options: what decides how the images of ``src`` are listed.
         progress: called with (images pushed, total images).
 
     Raises:
@@ -95,12 +103,15 @@ def push(
         StudioError: the server refuses a request, the project has another interface, or there is no shared folder.
     """
     title = _check_title(project.strip())
-    prelabels = read_prelabels(predictions, taxonomy) if predictions is not None else None
-    total = sum(1 for _ in list_images([src]))  # not kept: the images of a compressed tar would fill the memory
+    src = Path(src)
+    prelabels = read_prelabels(Path(predictions), taxonomy) if predictions is not None else None
+    # the images are not kept: those of a compressed tar would fill the memory
+    total = sum(1 for _ in list_images([src], Listing(options)))
     target, created = _open_project(connection, title, taxonomy)
     folder = open_storage(connection, target)
     store_taxonomy(folder, taxonomy)
-    images = _push_images(connection, target, src, folder, total, progress)
+    listing = Listing(options)
+    images = _push_images(connection, target, src, folder, listing, total, progress)
     _remove_duplicate_tasks(connection, target, expected=images.tasks)
     return PushReport(
         project_id=target.id,
@@ -111,6 +122,8 @@ def push(
         bad=images.bad,
         predictions_added=_attach(connection, target, prelabels) if prelabels is not None else 0,
         created=created,
+        left_out=dict(listing.left_out),
+        warnings=(*listing.warning_texts(), *images.warnings),
     )
 
 
@@ -130,19 +143,29 @@ class _PushedImages:
     present: int
     duplicates: int
     bad: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
 
 
 def _push_images(
-    connection: Connection, project: Project, src: Path, folder: Path, total: int, progress: ProgressCallback
+    connection: Connection,
+    project: Project,
+    src: Path,
+    folder: Path,
+    listing: Listing,
+    total: int,
+    progress: ProgressCallback,
 ) -> _PushedImages:
     """Stores the images of ``src`` in ``folder``, and makes a task for each image that has no task."""
     known = {task.sha256 for task in list_tasks(connection, project) if task.sha256}
     before = len(known)
     bad: list[tuple[str, str]] = []
+    remarks = RemarkCounts()
     pushed: set[str] = set()
     done = 0
-    for chunk in _stored_chunks(list_images([src]), folder, printable(src.absolute().name)):
+    for chunk in _stored_chunks(list_images([src], listing), folder, printable(src.absolute().name)):
         bad += [(image.path, image.fault) for image in chunk if image.fault]
+        for image in chunk:
+            remarks.add(image.remark, image.path)
         new: dict[str, StoredImage] = {}
         for image in chunk:
             if not image.fault and image.sha256 not in known:
@@ -153,7 +176,8 @@ def _push_images(
         done += len(chunk)
         progress(done, total)
     added = len(known) - before
-    return _PushedImages(len(known), added, len(pushed) - added, done - len(bad) - len(pushed), tuple(bad))
+    warnings = tuple(remarks.warnings())
+    return _PushedImages(len(known), added, len(pushed) - added, done - len(bad) - len(pushed), tuple(bad), warnings)
 
 
 def read_prelabels(survey: Path, taxonomy: Taxonomy) -> Prelabels:

@@ -19,7 +19,7 @@ import cv2
 
 from pelagia.config import dump_yaml, load_config, validate
 from pelagia.errors import PelagiaError, StudioError
-from pelagia.images.preprocess import ImageError, decode
+from pelagia.images.preprocess import ImageError, decode_with_remark
 from pelagia.sources import IMAGE_SUFFIXES, SourceImage
 from pelagia.system.files import sha256_of, slug, write_text
 from pelagia.system.yaml_text import parse_yaml
@@ -46,12 +46,14 @@ class StoredImage:
         sha256: SHA-256 of the bytes of the image, 64 hex digits.
         data: the data of the image's task.
         fault: reason and detail; empty if the image is stored.
+        remark: the remarks on it (`pelagia.images.remarks`); mostly empty.
     """
 
     path: str
     sha256: str = ""
     data: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
+    remark: str = ""
 
 
 def folder_of(root: Path, project: Project) -> Path:
@@ -114,7 +116,7 @@ def store_image(image: SourceImage, folder: Path, source: str) -> StoredImage:
     """
     try:
         data = image.read()
-        pixels = decode(data)
+        decoded = decode_with_remark(data)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         return StoredImage(image.path, fault=f"{'missing' if missing else 'unreadable'}: {error.strerror}")
@@ -128,7 +130,7 @@ def store_image(image: SourceImage, folder: Path, source: str) -> StoredImage:
         _write_once(original, data)
         if suffix not in _BROWSER_SUFFIXES or _has_16_bits(data):
             displayed = original.with_name(f"{sha256}.shown.png")
-            _write_once(displayed, cv2.imencode(".png", pixels[..., ::-1])[1].tobytes())
+            _write_once(displayed, cv2.imencode(".png", decoded.pixels[..., ::-1])[1].tobytes())
     except OSError as error:
         raise StudioError(
             f"cannot write {original}: {error.strerror}; fix this, then push again: stored images are kept"
@@ -140,7 +142,7 @@ def store_image(image: SourceImage, folder: Path, source: str) -> StoredImage:
         "path": image.path,
         "source": source,
     }
-    return StoredImage(image.path, sha256, _survey_columns(image) | data_of_push)
+    return StoredImage(image.path, sha256, _survey_columns(image) | data_of_push, remark=decoded.remark)
 
 
 def _survey_columns(image: SourceImage) -> dict[str, str]:

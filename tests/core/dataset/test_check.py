@@ -1,7 +1,7 @@
 import pytest
 
 from pelagia.dataset.check import check, split_warnings
-from pelagia.dataset.schema import MANIFEST_FILE, META_FILE, Dataset, Record
+from pelagia.dataset.schema import MANIFEST_FILE, META_FILE, Dataset, Record, SplitMeta
 from pelagia.errors import DatasetError
 from pelagia_labeling.importers.dataset import import_dataset
 
@@ -80,3 +80,34 @@ def test_splits_without_images_are_warned_of():
     assert split_warnings([record()]) == [f"val and test have no images: there is only 1 group; {remedy}"]
     two = [record(), record(group="h", split="val")]
     assert split_warnings(two) == [f"test has no images: there are only 2 groups; {remedy}"]
+
+
+def test_many_classes_that_lack_a_split_are_summed_up():
+    records = [record(name=f"c{at:03}", group=f"{at}{split}", split=split) for at in range(30) for split in ("train",)]
+    records += [record(name="whole", group=split, split=split) for split in ("train", "val", "test")]
+    warnings = split_warnings(records)
+    assert len(warnings) == 11
+    assert warnings[-1] == "20 more classes have no image in a split"
+
+
+def test_a_test_split_of_one_group_is_warned_of_with_the_command_for_folds():
+    records = [record(group=f"camera {at}", split=split) for at, split in enumerate(("train", "train", "val", "test"))]
+    assert split_warnings(records, SplitMeta(group_column="camera")) == [
+        "test holds only 1 of the 4 values of camera (camera 3): its metrics depend on which ones they are; test on "
+        "all "
+        "of them with `pelagia train CONFIG --folds 4`"
+    ]
+    assert split_warnings(records) == []
+
+
+def test_a_split_that_was_asked_to_be_empty_is_no_warning():
+    records = [record(group=f"{at}", split=split) for at, split in enumerate(("train", "val"))]
+    assert split_warnings(records, SplitMeta(fractions=(0.9, 0.1, 0))) == []
+
+
+def test_a_published_split_without_val_is_warned_of_with_the_option():
+    records = [record(group=f"{at}", split=split) for at, split in enumerate(("train", "test"))]
+    assert split_warnings(records, SplitMeta(method="published", split_column="split")) == [
+        "val has no images in the published split: training needs val, and evaluation needs test; import again with "
+        "--val-from-train 0.15"
+    ]

@@ -76,8 +76,8 @@ def test_an_empty_split_is_refused(class_folders, tmp_path):
     with pytest.raises(DatasetError) as caught:
         made.split("test")
     assert str(caught.value) == (
-        f"the split 'test' of {tmp_path / 'ds'} has no images: there are too few groups; import again with a "
-        "--group-column that has more values"
+        f"the split 'test' of {tmp_path / 'ds'} has no images: it was made with --fractions 0.5,0.5,0; name another "
+        "dataset or another split"
     )
 
 
@@ -159,7 +159,10 @@ def test_an_unknown_key_of_the_yaml_is_refused(dataset):
 
 def test_a_yaml_of_a_later_schema_is_refused(dataset):
     edit(dataset.root / META_FILE, "schema_version: 1", "schema_version: 2")
-    assert refusal(dataset.root) == f"{dataset.root / META_FILE}: schema_version: input should be 1 (found 2)"
+    assert refusal(dataset.root) == (
+        f"{dataset.root / META_FILE}: it was made by a newer Pelagia: it has schema 2, and this Pelagia reads 1; "
+        "update Pelagia"
+    )
 
 
 def test_garbage_in_the_place_of_the_yaml_is_refused(dataset):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from pelagia.dataset import write as writer
 from pelagia.dataset.check import check
 from pelagia.dataset.schema import DROPPED_FILE, Dataset, SplitMeta
 from pelagia.dataset.write import Candidate, slug, write_dataset
@@ -93,6 +94,18 @@ def test_images_of_one_name_in_two_folders_do_not_meet(tmp_path, put):
     made = write(tmp_path, entries)
     assert len({one.path for one in made.records}) == 3
     assert check(made.root) == []
+
+
+@pytest.mark.parametrize("alike", [8, 16, 63])
+def test_images_whose_hashes_begin_alike_never_overwrite_each_other(tmp_path, put, monkeypatch, alike):
+    entries = [Candidate(put(tmp_path / str(at) / "x.png", seed=at), "a", f"{at}/x.png") for at in range(3)]
+    entries.append(Candidate(put(tmp_path / "4" / "X.png", seed=4), "a", "4/X.png"))
+    honest = writer.sha256_of
+    monkeypatch.setattr(writer, "sha256_of", lambda data: "0" * alike + honest(data)[: 64 - alike])
+    made = write(tmp_path, entries)
+    assert len({one.path.lower() for one in made.records}) == 4
+    for one, entry in zip(made.records, entries, strict=True):
+        assert (made.root / one.path).read_bytes() == entry.file.read_bytes()
 
 
 @pytest.mark.parametrize(

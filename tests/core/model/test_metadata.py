@@ -173,7 +173,8 @@ def test_weights_in_a_second_file_are_refused(tmp_path, metadata):
 def test_a_model_of_a_later_pelagia_is_refused(model):
     rewrite(model, schema_version=3)
     assert refusal(model) == (
-        " has the metadata schema 3, but this Pelagia reads only 1 and 2: update Pelagia, or export the model again"
+        " was made by a newer Pelagia: it has schema 3, and this Pelagia reads 1 and 2; update Pelagia, or export the "
+        "model again"
     )
 
 

@@ -50,6 +50,69 @@ def test_weights_in_a_second_file_are_noticed(external):
     assert has_external_data(model(external)) is external
 
 
+def external_tensor(name="w"):
+    tensor = helper.make_tensor(name, TensorProto.FLOAT, [2], [0.5] * 2)
+    tensor.ClearField("float_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    return tensor
+
+
+def graph_of(*nodes, **more):
+    return helper.make_graph(list(nodes), "g", [], [], **more)
+
+
+def constant():
+    return helper.make_node("Constant", [], ["c"], value=external_tensor())
+
+
+def in_a_subgraph():
+    branch = graph_of(constant())
+    return helper.make_node("If", ["x"], ["y"], then_branch=graph_of(), else_branch=branch)
+
+
+def nested(depth):
+    node = constant()
+    for _ in range(depth):
+        node = helper.make_node("If", ["x"], ["y"], then_branch=graph_of(node))
+    return node
+
+
+def with_function():
+    proto = helper.make_model(graph_of())
+    proto.functions.append(helper.make_function("d", "f", [], ["c"], [constant()], []))
+    return proto
+
+
+def with_sparse():
+    proto = helper.make_model(graph_of())
+    sparse = proto.graph.sparse_initializer.add()
+    sparse.values.CopyFrom(external_tensor("s"))
+    return proto
+
+
+PLACES = {
+    "a constant of a node": lambda: helper.make_model(graph_of(constant())),
+    "a subgraph": lambda: helper.make_model(graph_of(in_a_subgraph())),
+    "an initializer of a subgraph": lambda: helper.make_model(
+        graph_of(helper.make_node("If", ["x"], ["y"], then_branch=graph_of(initializer=[external_tensor()])))
+    ),
+    "a function": with_function,
+    "a sparse weight": with_sparse,
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_tensor_in_a_second_file_is_noticed_wherever_it_is(place):
+    assert has_external_data(PLACES[place]().SerializeToString())
+
+
+def test_graphs_that_are_nested_too_deeply_are_refused():
+    assert has_external_data(helper.make_model(graph_of(nested(8))).SerializeToString())
+    with pytest.raises(NotOnnxError, match="its graphs are nested more than"):
+        has_external_data(helper.make_model(graph_of(nested(20))).SerializeToString())
+
+
 def test_metadata_that_are_not_text_are_refused():
     data = with_metadata(model(), "a", "bbb").replace(b"bbb", b"\xff\xfe\xfd")
     with pytest.raises(NotOnnxError) as caught:

@@ -1,18 +1,24 @@
 """Zip and tar archives alike: whole, hostile and cut short."""
 
+import io
 import pickle
 import random
+import shlex
 import struct
 import subprocess
 import sys
 import tarfile
 import tracemalloc
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from archive_fixtures import fault, names, outcomes
-from pelagia.sources import Listing, list_images
+from pelagia.images.preprocess import ImageError
+from pelagia.sources import Listing, left_out_text, list_images
+from pelagia.sources.image import known_suffixes
 
 
 def test_an_archive_gives_its_images_in_its_order(make, encode):
@@ -63,10 +69,7 @@ def test_an_archive_inside_is_counted_and_not_opened(make):
 
 def test_an_archive_without_images_is_refused(make):
     path = make(("readme.txt", b"x"))
-    assert (
-        fault(path)
-        == f"there is no image in {path} (looked for .bmp .jpeg .jpg .png .tif .tiff .webp): name another archive"
-    )
+    assert fault(path) == f"there is no image in {path} (looked for {known_suffixes()}): name another archive"
 
 
 def test_nothing_is_unpacked_to_the_disk(make, encode, tmp_path):
@@ -183,3 +186,61 @@ def test_a_damaged_gzip_is_one_failed_row_after_what_is_whole(make_tar):
     found = outcomes(path)
     assert list(found)[-1] == "cast.tar.gz"
     assert found["cast.tar.gz"].startswith("damaged: it is cut short or damaged (")
+
+
+@pytest.mark.parametrize(
+    ("members", "pattern"),
+    [
+        (["2024-06-24/1454.tar", "2024-06-24/1500.tar", "2024-06-25/0000.tar"], "'CRUISE/*/*.tar'"),
+        (["a.ZIP"], "'CRUISE/*.ZIP'"),
+        (["a/b/c/x.tar.gz", "a/b/d/y.tar.gz"], "'CRUISE/*/*/*/*.tar.gz'"),
+        (["a.zip", "b/c.tar", "b/d.tar"], "'CRUISE/*/*.tar' or 'CRUISE/*.zip'"),
+        (["a/b.zip", "c/d.tgz", "c/e.7z"], "'CRUISE/*/*.zip' or 'CRUISE/*/*.tgz'"),
+    ],
+)
+def test_a_folder_of_archives_names_patterns_that_match_them(tmp_path, encode, monkeypatch, members, pattern):
+    monkeypatch.chdir(tmp_path)
+    for member in members:
+        path = tmp_path / "CRUISE" / member
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".zip":
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("a.png", encode())
+        else:
+            with tarfile.open(path, "w:gz" if path.suffix in (".gz", ".tgz") else "w") as tar:
+                info = tarfile.TarInfo("RawImages\\a.png")
+                info.size = len(encode())
+                tar.addfile(info, io.BytesIO(encode()))
+    message = fault(Path("CRUISE"))
+    count = sum(not name.endswith(".7z") for name in members)
+    assert f"; it contains {count} archives: name those, as in {pattern}" in message
+    found = [image for one in shlex.split(pattern) if one != "or" for image in list_images([Path(one)])]
+    assert len(found) == count
+    assert all(image.read() == encode() for image in found)
+
+
+def test_archives_that_cannot_be_opened_are_counted_and_refused_with_what_to_do(tmp_path, put, make_zip):
+    for name in ("a.7z", "b.rar"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"7z")
+    unpack = "2 archives that Pelagia cannot open (.7z, .rar): unpack them, and name their folders"
+    assert fault(tmp_path / "in").endswith(f"; it contains {unpack}")
+    assert fault(tmp_path / "in" / "a.7z") == (
+        f"{tmp_path / 'in' / 'a.7z'} is an archive that Pelagia cannot open: unpack it, and name its folder"
+    )
+    put(tmp_path / "in" / "x.png")
+    listing = Listing()
+    assert len(list(list_images([tmp_path / "in"], listing))) == 1
+    assert [f"{count} {left_out_text(key)}" for key, count in listing.left_out.items()] == [unpack]
+
+
+def test_archives_and_encrypted_members_inside_an_archive_are_counted_and_said(make_zip, encode):
+    path = make_zip(("a.png", encode()), ("inner.zip", b"PK"), ("inner.7z", b"7z"), ("secret.png", b"x"))
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\1\2") + 8] |= 1
+    path.write_bytes(data)
+    listing = Listing()
+    found = {image.path: image for image in list_images([path], listing)}
+    with pytest.raises(ImageError, match="encrypted: unpack it with its password"):
+        found["secret.png"].read()
+    assert listing.left_out == {"archive_inside": 1, "other_archive": 1}

@@ -3,14 +3,13 @@
 import os
 import random
 import subprocess
-import sys
 import tracemalloc
 import zipfile
 
 import pytest
 
 from listing import fault, paths
-from pelagia.errors import InputError, MissingExtra
+from pelagia.errors import InputError
 from pelagia.images.preprocess import ImageError
 from pelagia.sources import KINDS, LEFT_OUT, Listing, list_images
 from pelagia.sources.seen import Seen
@@ -137,30 +136,7 @@ def test_a_pattern_may_match_bins_once_each(data_root):
     assert paths(data_root / "ifcb" / "*" / "*.roi")[0] == "smhi/D20220519T124533_IFCB134_00001"
 
 
-# CSV manifests
-
-
-def test_a_manifest_is_read_a_row_at_a_time(tmp_path, start):
-    with (tmp_path / "m.csv").open("w") as file:
-        file.write("path,station,note\n")
-        for index in range(200_000):
-            file.write(f"folder/{index}.png,S{index % 9},{'x' * 100}\n")
-    count, megabytes = map(int, start(MEASURE, tmp_path / "m.csv").communicate()[0].split())
-    assert count == 200_000
-    assert megabytes < 12  # the file has 24 MB
-
-
-def test_a_fault_far_down_costs_nothing_of_what_stands_before(tmp_path):
-    (tmp_path / "m.csv").write_text("path,a\n" + "".join(f"{index}.png,1\n" for index in range(50_000)) + "7.png,2\n")
-    images = list_images([tmp_path / "m.csv"])
-    assert [next(images).path for _ in range(50_000)][-1] == "49999.png"
-    with pytest.raises(InputError, match="line 50002: '7.png' is on line 9 already: remove one of them"):
-        next(images)
-
-
-def test_a_line_that_would_fill_the_memory_is_refused(tmp_path):
-    (tmp_path / "m.csv").write_text("path," + "a," * 600_000)
-    assert fault(tmp_path / "m.csv").endswith("m.csv is not a table: it has a line of more than 1048576 characters")
+# Names that appear twice
 
 
 def test_seen_finds_every_repetition_among_many(tmp_path):
@@ -194,73 +170,6 @@ def test_the_memory_of_names_is_that_of_their_largest_folder():
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 300_000
-
-
-# Parquet manifests
-
-
-@pytest.fixture
-def table():
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-
-    def table(path, rows, **options):
-        parquet.write_table(pyarrow.Table.from_pylist(rows), path, **options)
-        return path
-
-    return table
-
-
-def test_a_parquet_manifest_gives_its_rows_as_text(table, tmp_path):
-    from datetime import datetime
-
-    rows = [
-        {"path": "b.png", "depth": 2.5, "at": datetime(2024, 7, 8, 8, 0), "note": None, "n": 3},
-        {"path": "a\\c.png", "depth": None, "at": None, "note": "x", "n": None},
-    ]
-    images = list(list_images([table(tmp_path / "m.parquet", rows)]))
-    assert [(image.path, image.file, dict(image.columns)) for image in images] == [
-        ("b.png", tmp_path / "b.png", {"depth": "2.5", "at": "2024-07-08T08:00:00", "note": "", "n": "3"}),
-        ("a/c.png", tmp_path / "a" / "c.png", {"depth": "", "at": "", "note": "x", "n": ""}),
-    ]
-
-
-def test_a_parquet_manifest_of_many_row_groups_is_read_in_order(table, tmp_path):
-    rows = [{"path": f"{index}.png"} for index in range(20_000)]
-    assert paths(table(tmp_path / "m.parquet", rows, row_group_size=500)) == [row["path"] for row in rows]
-
-
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
-        ([{"file": "a.png"}], " has no column 'path'; its columns are: file"),
-        (
-            [{"path": "a.png"}, {"path": "b.png"}, {"path": "a.png"}],
-            ", row 3: 'a.png' is on row 1 already: remove one of them",
-        ),
-        ([{"path": None, "a": "1"}], ", row 1: the column 'path' is empty"),
-    ],
-)
-def test_a_wrong_parquet_manifest_says_where(table, tmp_path, rows, message):
-    path = table(tmp_path / "m.parquet", rows)
-    assert fault(path) == f"{path}{message}"
-
-
-def test_a_file_that_is_no_parquet_is_refused(table, tmp_path):
-    (tmp_path / "m.parquet").write_bytes(b"no parquet")
-    message = fault(tmp_path / "m.parquet")
-    assert message.startswith(f"{tmp_path / 'm.parquet'} cannot be read as Parquet: ")
-    assert message.endswith("; copy it again, or save it as CSV")
-
-
-def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    (tmp_path / "m.parquet").write_bytes(b"PAR1")
-    with pytest.raises(MissingExtra) as caught:
-        paths(tmp_path / "m.parquet")
-    assert str(caught.value) == (
-        "the manifest m.parquet needs the package 'pyarrow', which is not installed: pip install 'pelagia[parquet]'"
-    )
 
 
 # All together

@@ -2,6 +2,7 @@ import csv
 import os
 import signal
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from pelagia.errors import SurveyError
 from pelagia.model.decision import Verdict
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
+from pelagia.system.files import printable
 from pelagia_inference.exports.results import FILES, write_csv, write_results
 
 CLASSES = ("copepod", "detritus", "medusa", "øre, 1")
@@ -111,8 +113,26 @@ def test_odd_names_are_kept_and_written_to_the_csv(tmp_path, path):
         with write_csv(made).open(encoding="utf-8", newline="") as file:
             (row,) = csv.DictReader(file)
     guard = "'" if path.startswith("-") else ""
-    assert row["path"] == guard + path.encode("utf-8", "backslashreplace").decode()
+    assert row["path"] == guard + printable(path)
     assert row["ø"] == "\n"
+
+
+def test_a_survey_from_before_control_characters_were_escaped_is_resumed(tmp_path):
+    names = ["a\x1b[31m.png", "new\nline.png", "plain.png", "both\x07.png"]
+    with writing(tmp_path / "s") as made:
+        made.add([Prediction(path, "/in", "s", probabilities=probabilities(0)) for path in names])
+    with closing(sqlite3.connect(tmp_path / "s" / JOURNAL_FILE)) as db, db:
+        db.execute("DELETE FROM meta WHERE key = 'names'")
+        for name in names:
+            db.execute("UPDATE images SET path = ? WHERE path = ?", (name, printable(name)))
+    with Survey.open(tmp_path / "s") as read:
+        assert {one.path for one in read} == set(names)
+    with writing(tmp_path / "s") as again:
+        assert again.done([printable(name) for name in names]) == {printable(name) for name in names}
+        assert len(again) == 4
+        assert again.meta["names"] == "printable"
+    with writing(tmp_path / "s") as again:
+        assert len(again) == 4
 
 
 def test_a_batch_that_cannot_be_written_is_not_kept_and_the_next_one_is(tmp_path):
@@ -185,8 +205,8 @@ def test_a_survey_of_a_later_schema_is_refused(survey):
         db.execute("UPDATE meta SET value = '3' WHERE key = 'schema'")
     db.close()
     assert fault(lambda: Survey.open(survey)) == (
-        f"the survey {survey} was made with another version of Pelagia's survey format (3, this is 1 or 2): "
-        "choose a new --out folder"
+        f"the survey {survey} was made by a newer Pelagia: it has schema 3, and this Pelagia reads 1 and 2; update "
+        "Pelagia, or choose a new --out folder"
     )
 
 

@@ -85,10 +85,24 @@ def test_text_has_unix_line_ends_and_utf8(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "text"), [("Øresund, 1\n2", "Øresund, 1\n2"), (os.fsdecode(b"a\xff"), "a\\udcff"), ("\ud800", "\\ud800")]
+    ("name", "text"),
+    [
+        ("Øresund, 1 [/2]\u00a0\u200f\u200dמים.png", "Øresund, 1 [/2]\u00a0\u200f\u200dמים.png"),
+        (os.fsdecode(b"a\xff"), "a\\udcff"),
+        ("\ud800", "\\ud800"),
+        ("a\x1b[31m\x07\x9b.png", "a\\x1b[31m\\x07\\x9b.png"),
+        ("new\r\nline\t", "new\\x0d\\x0aline\\x09"),
+        ("\u202egnp.exe\u2066\u2028", "\\u202egnp.exe\\u2066\\u2028"),
+        ("a\\b\0", "a\\b\\x00"),
+    ],
 )
-def test_a_name_that_is_not_utf8_is_spelled_out(name, text):
+def test_what_is_not_utf8_or_controls_a_terminal_is_spelled_out(name, text):
     assert printable(name) == text
+    assert printable(text) == text
+
+
+def test_text_keeps_its_lines_and_tabs():
+    assert printable("a\n\tb\r\x1b\n", lines=True) == "a\n\tb\\x0d\\x1b\n"
 
 
 @pytest.mark.parametrize("what", ["new_folder", "new_file"])

@@ -47,6 +47,14 @@ def test_a_line_end_within_a_cell_is_always_the_same(tmp_path, guard, text):
     assert written(tmp_path, [(text, "x")], guard_formulas=guard) == b'path,note\n"a\nb",x\n'
 
 
+@pytest.mark.parametrize("guard", [True, False])
+def test_no_control_character_is_written(tmp_path, guard):
+    rows = [("a\x1b]2;x\x07.png", "\u202eb\n\tc")]
+    assert written(tmp_path, rows, guard_formulas=guard).decode() == (
+        'path,note\na\\x1b]2;x\\x07.png,"\\u202eb\n\tc"\n'
+    )
+
+
 def test_a_table_that_fails_leaves_the_one_before(tmp_path):
     before = written(tmp_path, [("a", "b")])
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pelagia.errors import InputError, MissingExtra
+from pelagia.shell import install_command
 from pelagia.survey.columns import ResultColumns
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia_inference.exports.results import CSV, FILES, PARQUET, formats_of, formats_to_write, write_results
@@ -34,7 +35,7 @@ def test_both_formats_have_the_same_columns_and_say_the_same(tmp_path):
     with made(tmp_path / "s", some_rows()) as survey:
         files = write_results(survey, FILES)
     table = parquet.read_table(files[PARQUET])
-    with files[CSV].open(encoding="utf-8", newline="") as file:
+    with files[CSV].open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
     assert table.column_names == list(rows[0])
     for ours, theirs in zip(table.to_pylist(), rows, strict=True):
@@ -124,14 +125,14 @@ def test_a_file_that_lies_there_is_written_as_well(tmp_path):
 
 
 def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
+    install_command("parquet")  # it imports what it needs
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     monkeypatch.delitem(sys.modules, "pyarrow")
     monkeypatch.setattr(sys, "path", [])
     monkeypatch.setattr(sys, "meta_path", [])
     with pytest.raises(MissingExtra) as caught:
         formats_to_write(Path("s"), [PARQUET])
-    assert str(caught.value) == (
-        "writing predictions.parquet needs the package 'pyarrow', which is not installed: "
-        "pip install 'pelagia[parquet]'"
+    assert str(caught.value).startswith(
+        "writing predictions.parquet needs the package 'pyarrow', which is not installed; install it with: "
     )
     assert formats_to_write(Path("s"), [CSV]) == (CSV,)

@@ -14,6 +14,7 @@ import pytest
 from cli_fixtures import Pelagia
 from pelagia.errors import InputError, ModelError, SurveyError
 from pelagia.model.metadata import TOLERANCE, ModelFile
+from pelagia.shell import package_with
 from pelagia.survey.journal import JOURNAL_FILE, Survey
 from pelagia.synthetic.survey import SimulatedSurvey
 from pelagia.system.cores import usable_cores
@@ -103,8 +104,8 @@ def test_a_provider_that_is_named_is_taken_or_is_an_error(monkeypatch: pytest.Mo
     [
         ("cpuu", "there is no provider 'cpuu' (did you mean 'cpu'?): choose auto or cpu or cuda or directml or "
                  "openvino or coreml"),
-        ("directml", "the provider 'directml' is not installed: run pip install 'pelagia[inference-directml]' in a new "
-                     "environment, or use --provider cpu"),
+        ("directml", "the provider 'directml' is not installed: run pip install "
+                     f"{package_with('inference-directml')} in a new environment, or use --provider cpu"),
     ],
 )  # fmt: skip
 def test_a_provider_that_is_not_there_is_one_line(

@@ -34,7 +34,7 @@ def inputs(survey: SimulatedSurvey, tmp_path: Path) -> list[Path]:
 
 
 def rows_of(path: Path) -> dict[str, dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return {row["path"]: row for row in csv.DictReader(file)}
 
 

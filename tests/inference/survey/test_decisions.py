@@ -58,7 +58,7 @@ def old(model: ModelFile, tmp_path: Path) -> ModelFile:
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -19,7 +19,7 @@ def test_a_result_counts_its_decisions() -> None:
         }
     )
     progress = SurveyProgress(10, 0, 0, 2.0)
-    result = SurveyResult({}, "cpu", Setting(1), progress, Counter(medusa=10), Counter(), Counter(), (), verdicts)
+    result = SurveyResult({}, "cpu", Setting(1), progress, Counter(medusa=10), Counter(), Counter(), verdicts)
     assert result.decisions == {"accepted": 3, "rolled_up": 3, "abstained": 4, "unknown": 0}
     assert result.accepted == {"medusa": 3}
     assert result.rolled_up == [("Animalia", "kingdom", 2), ("Cnidaria", "phylum", 1)]

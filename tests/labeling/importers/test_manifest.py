@@ -2,8 +2,9 @@ import pytest
 
 from pelagia.dataset.check import check
 from pelagia.errors import InputError
+from pelagia.sources import Listing
 from pelagia_labeling.importers.dataset import import_dataset
-from pelagia_labeling.importers.manifest import from_manifest
+from pelagia_labeling.importers.manifest import CLASS_COLUMNS, from_manifest
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def labelled(tmp_path, put):
 @pytest.mark.parametrize("column", ["class", "label", "category"])
 def test_the_usual_names_of_a_label_column_are_known(labelled, column):
     src, manifest = labelled(f"path,{column},station\n0.png,copepod,S1\n1.png,medusa,S2\n")
-    found = from_manifest(src, manifest, "station", None)
+    found = from_manifest(src, manifest, "station", None, Listing())
     assert [(candidate.class_name, candidate.group) for candidate in found.candidates] == [
         ("copepod", "S1"),
         ("medusa", "S2"),
@@ -38,7 +39,7 @@ def test_other_columns_are_kept_with_names_that_the_dataset_does_not_use(labelle
 
 def test_spaces_around_a_label_or_a_group_do_not_make_another(labelled):
     src, manifest = labelled("path,label,station\n0.png,copepod ,S1\n1.png,copepod, S1 \n")
-    found = from_manifest(src, manifest, "station", None)
+    found = from_manifest(src, manifest, "station", None, Listing())
     assert {(candidate.class_name, candidate.group) for candidate in found.candidates} == {("copepod", "S1")}
 
 
@@ -49,7 +50,7 @@ def test_rows_without_a_label_are_counted_and_left_out(labelled, tmp_path):
 
 def test_an_image_without_a_group_is_left_out_and_counted(labelled):
     src, manifest = labelled("path,label,station\n0.png,copepod,\n1.png,copepod,S1\n")
-    found = from_manifest(src, manifest, "station", None)
+    found = from_manifest(src, manifest, "station", None, Listing())
     assert [candidate.source for candidate in found.candidates] == ["1.png"]
     assert found.left_out == {"no_group": 1}
 
@@ -76,7 +77,7 @@ def test_the_edited_manifest_of_a_dataset_keeps_groups_annotators_and_licence(cl
             {"class_column": "nam"},
             " has no column 'nam' (did you mean 'name'?) (--class-column); it has: name, station",
         ),
-        ({}, " has no column of labels (class, label, category): name it with --class-column"),
+        ({}, f" has no column of labels ({', '.join(CLASS_COLUMNS)}): name it with --class-column"),
     ],
 )
 def test_a_column_that_the_manifest_lacks_is_refused(labelled, tmp_path, options, message, fault):

@@ -67,16 +67,37 @@ def test_without_label_studio_the_message_says_how_to_install_it(
         find_executable()
 
 
-def test_the_studio_environment_above_the_working_folder_is_found(
+def test_only_the_studio_environment_of_the_working_folder_itself_is_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Other people may write to a folder above, such as a shared drive, and the program would run as this user."""
     monkeypatch.delenv("PELAGIA_LABEL_STUDIO", raising=False)
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     (tmp_path / ".venv-studio" / "bin").mkdir(parents=True)
     (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "on_path").mkdir()
     program = script(tmp_path / ".venv-studio" / "bin", "true")
+    on_path = script(tmp_path / "on_path", "true")
+    monkeypatch.setenv("PATH", str(tmp_path / "on_path"))
     monkeypatch.chdir(tmp_path / "a" / "b")
+    assert find_executable() == on_path
+    monkeypatch.chdir(tmp_path)
     assert find_executable() == program
+    monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(on_path))
+    assert find_executable() == on_path
+
+
+def test_the_program_that_was_started_is_known_from_a_dead_server_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = script(tmp_path, "exit 3")
+    monkeypatch.setenv("PELAGIA_LABEL_STUDIO", str(broken))
+    with pytest.raises(StudioError):
+        start_studio(str(tmp_path / "home"))
+    known = read_studio(tmp_path / "home")
+    assert known is not None
+    assert known.program == str(broken)
+    assert not stop_studio(str(tmp_path / "home"))
 
 
 def test_a_named_program_that_is_not_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ import pytest
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import DatasetError
 from pelagia.images.preprocess import PreprocessSpec, load
+from pelagia_training.data import crop_cache
 from pelagia_training.data.crops import default_folder, open_crops
 
 SPEC = PreprocessSpec(size=32)
@@ -57,6 +58,15 @@ def test_another_size_has_a_cache_of_its_own(dataset: Dataset, tmp_path: Path) -
     opened(dataset, tmp_path)
     [crops] = open_crops(dataset, [dataset.split("val")], PreprocessSpec(size=48), folder=tmp_path)
     assert crops[0].shape == (48, 48, 3)
+    assert len(list(tmp_path.glob("*.crops"))) == 2
+
+
+def test_another_decoder_has_a_cache_of_its_own(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(dataset, tmp_path)
+    monkeypatch.setattr(crop_cache, "DECODER_VERSION", crop_cache.DECODER_VERSION + 1)
+    opened(dataset, tmp_path)
     assert len(list(tmp_path.glob("*.crops"))) == 2
 
 
@@ -191,3 +201,36 @@ def test_all_images_of_a_class_corrupt_is_one_message(dataset: Dataset, tmp_path
     assert not list((tmp_path / "cache").glob("*.crops"))
     with pytest.raises(DatasetError, match="bytes have changed since the dataset was made; run `pelagia dataset check"):
         opened(broken, tmp_path / "cache", stream=True)
+
+
+def test_an_image_that_changed_after_it_was_cached_is_noticed(dataset: Dataset, tmp_path: Path) -> None:
+    changing = copy(dataset, tmp_path / "dataset")
+    opened(changing, tmp_path / "cache")
+    first, second = changing.split("train")[:2]
+    data = changing.file(second).read_bytes()
+    changing.file(first).write_bytes(data)
+    with pytest.raises(
+        DatasetError, match=rf"1 of .* {first.path}: the image's bytes have changed since the dataset was"
+    ):
+        opened(changing, tmp_path / "cache")
+    shutil.copy(dataset.file(first), changing.file(first))
+    opened(changing, tmp_path / "cache")
+
+
+def test_an_unchanged_image_is_not_read_again(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(dataset, tmp_path)
+    read: list[Path] = []
+    monkeypatch.setattr("pelagia_training.data.unchanged.sha256_of_file", read.append)
+    opened(dataset, tmp_path)
+    assert read == []
+    touched = dataset.split("train")[0]
+    [seen] = tmp_path.glob("*.seen")
+    assert seen.stat().st_size == 64 * len(dataset.split("train") + dataset.split("val"))
+    monkeypatch.setattr("pelagia_training.data.unchanged.sha256_of_file", lambda path: read.append(path) or "other")
+    seen.write_bytes(seen.read_bytes()[:64])  # damaged or from an earlier state: the others are read
+    with pytest.raises(DatasetError, match="have changed since the dataset was made"):
+        opened(dataset, tmp_path)
+    assert len(read) >= len(dataset.split("train")) - 1
+    assert touched.path

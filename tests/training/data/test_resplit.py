@@ -55,3 +55,17 @@ def test_parts_of_any_number_hold_each_class_alike() -> None:
 def test_a_fold_that_is_not_there_is_refused() -> None:
     with pytest.raises(ConfigError, match="there are 5 folds, so there is no fold 6"):
         validate({"folds": 5, "fold": 6}, Resplit, "data.resplit")
+
+
+def test_named_groups_are_the_test_split(dataset: Dataset) -> None:
+    names = sorted({record.group for record in dataset.records})[:2]
+    other = resplit(dataset, Resplit(test_groups=names))
+    assert {record.group for record in other.split("test")} == set(names)
+    assert all(len(splits) == 1 for splits in splits_by_group(other).values())
+    assert {record.split for record in other.records} == {"train", "val", "test"}
+    with pytest.raises(
+        ConfigError, match=r"data.resplit.test_groups: the dataset has no group 'ST99'.*: its groups are"
+    ):
+        resplit(dataset, Resplit(test_groups=("ST99",)))
+    with pytest.raises(ConfigError, match="test_groups names the test split, so it excludes folds and by: image"):
+        validate({"test_groups": ["a"], "folds": 3}, Resplit, "config")

@@ -15,6 +15,7 @@ from pelagia.images.preprocess import load
 from pelagia.model.metadata import ModelFile
 from pelagia_inference.machine.session import Session
 from pelagia_training.data.batches import targets_of
+from pelagia_training.evaluation.by_value import values_of
 from pelagia_training.evaluation.evaluate import evaluate
 from pelagia_training.evaluation.folder import write_evaluation
 from pelagia_training.figures.metrics import confusion_matrix
@@ -55,8 +56,45 @@ def test_classes_that_the_model_does_not_know_are_left_out_and_counted(model: Mo
     record = dataset.records[0]
     strange = replace(dataset, records=(*dataset.records, replace(record, class_name="kraken")))
     assert evaluate(model, strange, "all").unknown == {"kraken": 1}
-    with pytest.raises(DatasetError, match="1 are of classes that the model does not know \\(kraken\\)"):
+    alone = "all 1 images are of classes that the model does not know, 'kraken'; it knows .*The model calls 0|100.0% of"
+    with pytest.raises(DatasetError, match=alone):
         evaluate(model, replace(dataset, records=(replace(record, class_name="kraken"),)), "all")
+    name = model.metadata.classes[0]
+    with pytest.raises(
+        DatasetError, match=rf"spelled differently \('{name.upper()}' is '{name}' in the model\): rename"
+    ):
+        evaluate(model, replace(dataset, records=(replace(record, class_name=name.upper()),)), "all")
+
+
+def test_only_the_images_of_named_groups_are_compared(model: ModelFile, dataset: Dataset) -> None:
+    groups = sorted({record.group for record in dataset.split("test")})[:2]
+    result = evaluate(model, dataset, "test", test_groups=groups)
+    assert {record.group for record in result.records} == set(groups)
+    with pytest.raises(InputError, match=r"the split 'test' has no group 'SEED5_ST99'.*: its groups are SEED5_"):
+        evaluate(model, dataset, "test", test_groups=["SEED5_ST99"])
+
+
+def test_metrics_are_reported_by_a_column(model: ModelFile, dataset: Dataset, tmp_path: Path) -> None:
+    result = evaluate(model, dataset, "all")
+    write_evaluation(result, dataset, tmp_path / "out", report_by="station")
+    with (tmp_path / "out" / "by_station.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        inside = [index for index, one in enumerate(result.records) if one.extra["station"] == row["value"]]
+        right = result.predicted[inside] == result.targets[inside]
+        assert (int(row["images"]), int(row["wrong"])) == (len(inside), int((~right).sum()))
+        assert float(row["accuracy"]) == pytest.approx(right.mean(), abs=1e-4)
+    assert sum(int(row["images"]) for row in rows) == result.images
+    assert "Metrics by station" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(
+        InputError, match=r"the dataset has no column 'statoin' \(did you mean 'station'\?\): choose one"
+    ):
+        values_of(result.records, "statoin")
+
+
+def test_an_empty_cell_is_a_value_of_its_own(dataset: Dataset) -> None:
+    records = [replace(dataset.records[0], extra={"camera": "a"}), replace(dataset.records[1], extra={})]
+    assert values_of(records, "camera") == ["a", "(empty)"]
 
 
 def test_an_unknown_split_is_refused(model: ModelFile, dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,14 +11,20 @@ import numpy as np
 import onnx
 import pytest
 
+from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import DatasetError, InputError, ModelError, ParityError
 from pelagia.images.preprocess import Image, PreprocessSpec, decode, fit, load
 from pelagia.model.metadata import ModelFile
 from pelagia.model.onnx_file import has_external_data
 from pelagia.system.files import sha256_of_file
+from pelagia_training.config import TrainConfig
+from pelagia_training.export import onnx_graph
 from pelagia_training.export.export import export
+from pelagia_training.network.backbone import Deployed, Normalized, build_network, example_inputs
+from pelagia_training.train import train
 
+REPOSITORY = Path(__file__).resolve().parents[3]
 SPEC = PreprocessSpec(size=32)
 
 
@@ -97,6 +104,52 @@ def test_another_dataset_than_the_runs_is_refused(run: Path, tmp_path: Path, dat
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not a training run: make one with `pelagia train CONFIG --out"):
         export(tmp_path, tmp_path / "model.onnx")
+
+
+def test_a_folder_of_folds_is_refused_with_the_runs_in_it(run: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        shutil.copytree(run, tmp_path / f"cv/fold-{number}")
+    with pytest.raises(InputError, match=r"cv is a cross-validation of 2 runs, .*: name one of them, .*fold-1,"):
+        export(tmp_path / "cv", tmp_path / "model.onnx")
+
+
+def test_the_file_holds_no_folder_of_its_builder(model: ModelFile, dataset: Dataset, run: Path) -> None:
+    builders = {Path.cwd(), Path(sys.prefix), Path.home(), REPOSITORY, dataset.root, run, Path(onnx.__file__).parent}
+    for folder in builders:
+        assert str(folder).encode() not in model.data, folder
+    proto = onnx.load_from_string(model.data)
+    assert b"stack_trace" not in model.data
+    assert not any(node.metadata_props or node.doc_string for node in proto.graph.node)
+    assert model.metadata.training["dataset"] == dataset.root.name
+
+
+def test_the_older_exporter_writes_no_folder_either() -> None:
+    network = build_network("test_resnet", 3, pretrained=False, drop_rate=0.0, options={})
+    deployed = Deployed(Normalized(network, (0.5,) * 3, (0.5,) * 3)).eval()
+    proto = onnx_graph._by_tracing(deployed, example_inputs(deployed.classifier, 32), ["probabilities"])
+    data = onnx_graph.without_traces(proto).SerializeToString()
+    for folder in (Path.cwd(), Path(sys.prefix), Path.home()):
+        assert str(folder).encode() not in data
+    assert [value.name for value in proto.graph.input] == ["image"]
+
+
+def test_a_model_without_the_score_is_exported_if_the_config_turns_it_off(run: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    settings = copy / "config.yaml"
+    settings.write_text(settings.read_text().replace("  unknown: true", "  unknown: false"))
+    said: list[str] = []
+    made = export(copy, tmp_path / "model.onnx", report=said.append)
+    assert made.metadata.unknown is None
+    assert [value.name for value in onnx.load_from_string(made.data).graph.output] == ["probabilities"]
+    assert not any("out-of-distribution score, because" in line for line in said)
+
+
+def test_weights_that_are_used_twice_are_saved_and_exported(dataset: Dataset, tmp_path: Path) -> None:
+    """coat_lite uses the same position encodings in all blocks of a stage."""
+    base = REPOSITORY / "configs/training/tiny_cpu.yaml"
+    changes = ["model={backbone: coat_lite_tiny}", "preprocess.size=32", "train.epochs=1", "train.warmup_epochs=0"]
+    train(load_config(base, TrainConfig, [f"dataset={dataset.root}", *changes]), tmp_path / "run")
+    assert export(tmp_path / "run", tmp_path / "model.onnx").metadata.parity.top1_disagreements == 0
 
 
 def test_an_onnx_file_of_another_tool_is_refused(tmp_path: Path) -> None:

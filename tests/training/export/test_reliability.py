@@ -8,13 +8,16 @@ import torch
 
 from cli_fixtures import Pelagia
 from pelagia.dataset.schema import Dataset
+from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.metadata import ModelFile
 from pelagia_inference.machine.session import Session
 from pelagia_training.data.batches import load_fitted, targets_of
 from pelagia_training.evaluation.assess import assess
 from pelagia_training.evaluation.evaluate import evaluate
+from pelagia_training.export import reliability
 from pelagia_training.figures.metrics import reliability_diagram
-from pelagia_training.network.backbone import Normalized, build_network, shows_features
+from pelagia_training.network.backbone import Normalized, build_network, last_layer, shows_features
+from pelagia_training.network.unknown import Vim
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -27,6 +30,33 @@ def test_a_network_of_one_head_shows_its_features(backbone: str, size: int, show
     network = Normalized(build_network(backbone, 3, pretrained=False, drop_rate=0.0, options={}), HALF, HALF)
     images = torch.randint(0, 256, (2, size, size, 3), dtype=torch.uint8)
     assert shows_features(network, images) == shown
+
+
+def test_features_that_have_collapsed_give_no_score_and_say_why(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = Normalized(build_network("test_resnet", 3, pretrained=False, drop_rate=0.0, options={}), HALF, HALF)
+    torch.nn.init.zeros_(last_layer(network).bias)
+    random = np.random.default_rng(0)
+    width = last_layer(network).in_features
+    features = np.outer(1 + random.random(50), random.random(width)).astype(np.float32)
+    logits = random.random((50, 3)).astype(np.float32)
+    monkeypatch.setattr(reliability, "outputs", lambda *given: (logits, features))
+    vim, why = reliability._fit_subspace(network, dataset, dataset.split("train"), PreprocessSpec(size=32))
+    assert vim is None
+    assert why.startswith(f"the features of the training images have collapsed into 1 of {width} dimensions (")
+    spread = features + random.normal(0, 0.1, features.shape).astype(np.float32)
+    monkeypatch.setattr(reliability, "outputs", lambda *given: (logits, spread))
+    vim, why = reliability._fit_subspace(network, dataset, dataset.split("train"), PreprocessSpec(size=32))
+    assert vim is not None
+    assert why == ""
+
+
+def test_the_tolerance_of_a_score_grows_with_the_spread_of_the_scores() -> None:
+    vim = Vim(np.zeros(4, np.float32), np.eye(4, 2, dtype=np.float32), 1.0)
+    narrow, wide = np.linspace(0, 0.1, 101, dtype=np.float32), np.linspace(0, 100, 101, dtype=np.float32)
+    assert reliability._unknown(vim, narrow, 0.95).tolerance == 5e-3
+    assert reliability._unknown(vim, wide, 0.95).tolerance == pytest.approx(0.9)
 
 
 def test_the_metadata_hold_the_thresholds_and_temperatures_and_their_images(model: ModelFile, dataset: Dataset) -> None:
@@ -52,7 +82,7 @@ def test_the_errors_before_and_after_are_those_of_the_labels(model: ModelFile, d
     targets = targets_of(records, model.metadata.classes)
     result = assess(model.metadata, found.probabilities, targets, found.scores, found.scores[:3] + 1000)
     assert result.error == reliability_diagram(found.probabilities, targets).error
-    assert result.error_before is not None
+    assert (result.error_before is not None) == result.fitted
     assert result.unknown_flagged == 1.0
     assert result.known_flagged == (found.scores > model.metadata.unknown.threshold).mean()  # type: ignore[union-attr]
     evaluated = evaluate(model, dataset, "test").assessment

@@ -36,7 +36,9 @@ def test_a_draw_has_the_metrics_of_the_images_of_the_drawn_groups() -> None:
         metrics = metrics_of(confusion_matrix(targets[images], probabilities[images].argmax(axis=1), 3))
         error = np.abs(np.bincount(bin_of[images], gap[images], minlength=BINS)).sum() / len(images)
         found.append((metrics.accuracy, metrics.macro_f1, metrics.balanced_accuracy, error, metrics.f1[2]))
-    low, high = np.quantile(found, (0.025, 0.975), axis=0)
+    draws = np.array(found)
+    draws[:, 3] -= draws[:, 3].mean() - reliability_diagram(probabilities, targets).error  # the bias of its draws
+    low, high = np.quantile(draws, (0.025, 0.975), axis=0)
     intervals = intervals_of(probabilities, targets, names, draws=40, seed=0)
     ours = [*intervals.headline.values(), intervals.per_class["f1"][2]]
     assert [one.low for one in ours if one] == pytest.approx(low)
@@ -55,6 +57,19 @@ def test_nine_in_ten_intervals_hold_the_truth_and_those_by_image_do_not() -> Non
             by_image += holds and one == "image"
     assert by_group >= 88
     assert by_image <= 75
+
+
+def test_the_interval_of_the_calibration_error_holds_the_error() -> None:
+    """A calibrated model on few images: in nearly every draw, the error is larger than in the survey."""
+    for seed in range(20):
+        random = np.random.default_rng(seed)
+        confidence = random.uniform(0.4, 1.0, 120)
+        probabilities = np.stack((confidence, 1 - confidence), axis=1)
+        targets = (random.random(120) > confidence).astype(np.int64)
+        error = reliability_diagram(probabilities, targets).error
+        interval = intervals_of(probabilities, targets, [str(index % 40) for index in range(120)]).headline["ece"]
+        assert interval is not None
+        assert 0 <= interval.low < error < interval.high
 
 
 def test_one_group_gives_no_interval_and_nor_does_a_class_of_one_group() -> None:

@@ -9,6 +9,7 @@ from pelagia_training.figures.calibrate import (
     error_by_chance,
     fit_temperatures,
     negative_log_likelihood,
+    pays,
     softmax,
     uncalibrated,
 )
@@ -91,3 +92,22 @@ def test_a_constant_added_to_all_logits_changes_nothing() -> None:
 
 def test_a_certain_mistake_has_a_finite_likelihood() -> None:
     assert np.isfinite(negative_log_likelihood(np.array([[1.0, 0.0]]), np.array([1])))
+
+
+def test_no_temperatures_are_fitted_where_they_do_not_pay_on_held_out_groups() -> None:
+    """Few images of a network that is calibrated already: a fit follows chance."""
+    for seed in range(5):
+        logits, targets = drawn(60, (1.0,) * 6, seed)
+        found, held_out = calibrate(logits, targets, [str(number % 12) for number in range(60)])
+        assert set(found.temperatures) == {1.0}
+        assert found.error == found.error_before
+        assert found.likelihood == pytest.approx(found.likelihood_before)
+        assert held_out == pytest.approx(softmax(logits))
+
+
+def test_temperatures_pay_if_the_likelihood_clearly_rises() -> None:
+    logits, targets = drawn(200, (3.0,) * 4)
+    groups = [str(number % 20) for number in range(200)]
+    assert pays(softmax(logits), calibrated(logits, (3.0,) * 4), targets, groups)
+    assert not pays(softmax(logits), calibrated(logits, (0.8,) * 4), targets, groups)
+    assert not pays(softmax(logits), calibrated(logits, (3.0,) * 4), targets, ["one"] * 200)

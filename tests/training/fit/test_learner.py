@@ -20,7 +20,8 @@ from pelagia.errors import TrainingError
 from pelagia.taxonomy import taxonomy_of_names
 from pelagia_training.config import OptimizerConfig, TrainConfig
 from pelagia_training.fit.checkpoint import RunHistory, RunProgress, load_checkpoint, save_checkpoint
-from pelagia_training.fit.learner import Learner, build_learner, warmup_cosine
+from pelagia_training.fit.learner import Learner, build_learner
+from pelagia_training.fit.schedule import warmup_cosine
 from pelagia_training.fit.targets import TargetBuilder
 from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
@@ -158,7 +159,7 @@ def test_a_loss_that_diverges_stops_and_keeps_what_was_good(
     """After two good epochs the learning rate is ten thousand times as high: a loss of thousands, which is a number."""
     out = tmp_path / "run"
     monkeypatch.setattr(
-        sys.modules[train.__module__], "warmup_cosine", lambda *given: lambda step: 1e4 if step > 20 else 1
+        sys.modules[train.__module__], "build_schedule", lambda *given, **named: lambda step: 1e4 if step > 20 else 1
     )
     with pytest.raises(
         TrainingError, match=r"the loss diverges \(epoch 3, batch 9\): .*a uniform guess gives"

@@ -174,7 +174,9 @@ def test_another_config_is_refused_with_what_differs(dataset: Dataset, tmp_path:
         f"the run {out} was started with another config, and this one cannot resume it:\n"
         "  - seed: was 0, is now 1\n"
         "  - train.lr: was 0.002, is now 0.0005\n"
-        "set the old values, or choose another --out"
+        "set the old values, or choose another --out. Only these keys may change: dataset, data.workers, data.cache, "
+        "data.stream, devices, nodes, loggers, train.checkpoint_minutes, model.orientations; these may rise: "
+        "train.epochs, train.patience"
     )
 
 
@@ -204,7 +206,9 @@ def test_a_finished_run_is_refused(dataset: Dataset, unbroken: Path, tmp_path: P
     for name in ("run.json", "config.yaml", "best.safetensors"):
         shutil.copy(unbroken / name, tmp_path / "run")
     (tmp_path / "run/model.onnx").touch()
-    with pytest.raises(InputError, match=r"is finished \(3 epochs\): its model is .*run/model\.onnx; to train again"):
+    with pytest.raises(
+        InputError, match=r"its model is .*run/model\.onnx; to train it longer, add --set train\.epochs=6; to"
+    ):
         train(config(dataset.root), tmp_path / "run")
 
 

@@ -7,7 +7,8 @@ import safetensors.torch
 import torch
 
 from pelagia.errors import ConfigError, InputError
-from pelagia_training.network.backbone import Deployed, Normalized, build_network, load_weights, require_fit
+from pelagia_training.network.backbone import Deployed, Normalized, build_network, require_fit
+from pelagia_training.network.weights import load_weights
 
 BACKBONE = "test_resnet"
 

@@ -24,6 +24,7 @@ from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import ConfigError, DiskFullError, InputError, MissingExtra
 from pelagia.options import needs
+from pelagia.shell import install_command
 from pelagia_labeling.importers.dataset import import_dataset
 from pelagia_training.config import TrainConfig
 from pelagia_training.fit.context import Step
@@ -393,7 +394,8 @@ def test_without_optuna_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(MissingExtra) as caught:
         needs("sweep", "sweep")
     assert str(caught.value) == (
-        "`pelagia sweep` needs the package 'optuna', which is not installed: pip install 'pelagia[sweep]'"
+        "`pelagia sweep` needs the package 'optuna', which is not installed; install it with: "
+        + install_command("sweep")
     )
 
 

@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.images.preprocess import Image, PreprocessSpec
+from pelagia.images.preprocess import DECODER_VERSION, Image, PreprocessSpec
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import new_file, sha256_of, slug
 from pelagia.system.locking import exclusive_lock
 
 _VERSION = 2
-"""Increase it if the file format changes, or if `pelagia.images.preprocess` gives other pixels for the same spec."""
+"""Increase it if the file format changes."""
 
 _NEVER = 7 * 24 * 3600.0
 _SUM, _SHA = np.dtype("<u4"), np.dtype("S32")
@@ -107,7 +107,7 @@ def open_cache(
         OSError: ``folder`` cannot be read or written, or its disk is full.
     """
     shas = np.array([bytes.fromhex(sha) for sha in wanted], _SHA)
-    key = sha256_of(json.dumps((_VERSION, asdict(spec))).encode())[:8]
+    key = sha256_of(json.dumps((_VERSION, DECODER_VERSION, asdict(spec))).encode())[:8]
     stem = f"{slug(name)}-{spec.size}-{key}"
     found = _look_up(folder, key, spec.size, shas)
     if not len(found.missing):

@@ -14,12 +14,15 @@ from typing import Any
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, first_few
 from pelagia.images.preprocess import Image, ImageError, PreprocessSpec, load
+from pelagia.shell import command_line
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import sha256_of
 from pelagia.system.paths import folder_from_environment, user_folder
 from pelagia_training.data.crop_cache import open_cache
+from pelagia_training.data.unchanged import changed, rows_of
 
 _CHUNK = 512
+_CHANGED = "the image's bytes have changed since the dataset was made"
 HOME_VARIABLE = "PELAGIA_CACHE_HOME"
 
 
@@ -37,7 +40,8 @@ class StreamedCrops(Sequence[Image]):
         try:
             return fitted(self._root, record, self._spec)
         except ImageError as error:
-            raise DatasetError(f"{record.path}: {error}; run `pelagia dataset check {self._root}`") from None
+            check = command_line("pelagia", "dataset", "check", self._root)
+            raise DatasetError(f"{record.path}: {error}; run `{check}`") from None
 
 
 def open_crops(
@@ -89,7 +93,7 @@ def fitted(root: Path, record: Record, spec: PreprocessSpec) -> Image:
     except OSError as error:
         raise ImageError("unreadable", f"the image cannot be read ({error.strerror})") from None
     if sha256_of(data) != record.sha256:
-        raise ImageError("damaged", "the image's bytes have changed since the dataset was made")
+        raise ImageError("damaged", _CHANGED)
     return load(data, spec)
 
 
@@ -103,11 +107,17 @@ def _cached(
 ) -> list[Sequence[Image]]:
     by_content = {record.sha256: record for record in everything}
     wanted = sorted(by_content)
+    decoded: set[str] = set()
+    rows_now = rows_of(dataset, everything)
 
     def make(indices: Sequence[int]) -> Iterator[Image]:
-        return _decoded(dataset, [by_content[wanted[index]] for index in indices], everything, spec)
+        records = [by_content[wanted[index]] for index in indices]
+        decoded.update(record.path for record in records)
+        return _decoded(dataset, records, everything, spec)
 
     images = open_cache(folder, dataset.meta.name, spec, wanted, make, report)
+    if faults := changed(dataset, everything, rows_now, folder, decoded):
+        raise _unusable(dataset, [(record, _CHANGED) for record in faults], everything)
     rows = {sha256: row for row, sha256 in enumerate(wanted)}
     return [images.at([rows[record.sha256] for record in part]) for part in parts]
 
@@ -147,8 +157,9 @@ def _unusable(dataset: Dataset, faults: Sequence[tuple[Record, str]], records: S
     broken = Counter(record.class_name for record, _ in faults)
     classes = first_few(f"'{name}' {count} of {whole[name]}" for name, count in broken.most_common())
     record, fault = min(faults, key=lambda one: one[0].path)
+    check = command_line("pelagia", "dataset", "check", dataset.root)
     return DatasetError(
         f"{len(faults)} of {len(records)} images of {dataset.root} cannot be used (class {classes}), the first "
-        f"{record.path}: {fault}; put them back (`pelagia dataset check {dataset.root}` lists all), or import the "
+        f"{record.path}: {fault}; put them back (`{check}` lists all), or import the "
         "dataset again"
     )

@@ -19,6 +19,9 @@ from pelagia_training.figures.calibrate import error_by_chance, uncalibrated
 from pelagia_training.figures.metrics import reliability_diagram
 from pelagia_training.figures.thresholds import coverage_and_precision
 
+NO_TEMPERATURES = "without temperatures, because they did not help on held-out validation images"
+"""Said of a model whose temperatures are all 1 (`pelagia_training.figures.calibrate.pays`)."""
+
 
 @dataclass(frozen=True)
 class Assessment:
@@ -27,6 +30,7 @@ class Assessment:
     Attributes:
         error_before: expected calibration error with every temperature set to 1; None if no temperature was fitted.
         error: expected calibration error with the model's temperatures.
+        fitted: whether the model has temperatures other than 1.
         error_by_chance: the error that a perfectly calibrated model would show on this number of images.
         target_precision: the precision for which the thresholds were chosen; None if the model has no thresholds.
         by_thresholds: share of accepted images and their precision, if only the class thresholds are used; None if the
@@ -44,12 +48,14 @@ class Assessment:
     by_roll_up: CoverageAndPrecision | None = None
     known_flagged: float | None = None
     unknown_flagged: float | None = None
+    fitted: bool = True
 
     def lines(self) -> list[tuple[str, str]]:
         """Name and value of each result, as text for people."""
         before = "" if self.error_before is None else f"{self.error_before:.4f} before calibration, "
+        how = "with the model's temperatures" if self.fitted else NO_TEMPERATURES
         chance = f"{self.error_by_chance:.4f} is expected by chance"
-        rows = [("calibration error", f"{before}{self.error:.4f} with the model's temperatures; {chance}")]
+        rows = [("calibration error", f"{before}{self.error:.4f} {how}; {chance}")]
         for name, result in (("by thresholds", self.by_thresholds), ("with roll-up", self.by_roll_up)):
             if result is not None:
                 precision = "-" if result.precision is None else f"{result.precision:.1%}"
@@ -91,10 +97,11 @@ def assess(
         scores: float32, N, out-of-distribution scores; None if the model computes no score.
         scores_of_others: float32, scores of images of classes that the model does not know; None without such images.
     """
-    before = None
-    if metadata.calibration is not None:
+    before, fitted = None, metadata.calibration is None or set(metadata.calibration.temperatures) != {1.0}
+    if metadata.calibration is not None and fitted:
         before = reliability_diagram(uncalibrated(probabilities, metadata.calibration.temperatures), targets).error
-    calibration = Assessment(before, reliability_diagram(probabilities, targets).error, error_by_chance(probabilities))
+    error = reliability_diagram(probabilities, targets).error
+    calibration = Assessment(before, error, error_by_chance(probabilities), fitted=fitted)
     flagged: dict[str, float | None] = {}
     limit = None if metadata.unknown is None else metadata.unknown.threshold
     if scores is not None and limit is not None:

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.dataset.schema import Dataset, Record
-from pelagia.errors import DatasetError, first_few
-from pelagia.model.metadata import ModelFile
+from pelagia.errors import DatasetError, InputError, did_you_mean, first_few
+from pelagia.model.metadata import ModelFile, ModelMetadata
 from pelagia.sources import SourceImage
 from pelagia.survey.journal import Prediction
 from pelagia_inference.survey.pipeline import predict
@@ -98,6 +98,8 @@ def evaluate(
     dataset: Dataset,
     split: str = "test",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    *,
+    test_groups: Sequence[str] = (),
 ) -> Evaluation:
     """Classifies a split (train, val, test or all) and compares the predictions with the labels.
 
@@ -109,24 +111,25 @@ def evaluate(
         dataset: the dataset.
         split: name of the split.
         progress: called with (images done, total images).
+        test_groups: only the images of these groups are compared; empty: those of all groups.
 
     Raises:
-        InputError: there is no such split.
+        InputError: there is no such split or group.
         DatasetError: no image of the split can be compared.
     """
     classes = model.metadata.classes
     dataset = as_trained(dataset, model.metadata)
-    records = [record for record in dataset.split(split) if record.class_name in classes]
-    others = [record for record in dataset.split(split) if record.class_name not in classes]
+    chosen = of_groups(dataset.split(split), test_groups, f"the split '{split}'")
+    records = [record for record in chosen if record.class_name in classes]
+    others = [record for record in chosen if record.class_name not in classes]
     unknown = Counter(record.class_name for record in others)
     predictions = _classify(model, dataset, [*records, *others], progress)
     answered = [pair for pair in zip(records, predictions, strict=False) if pair[1].ok]
     failed = len(records) - len(answered)
     if not answered:
+        others_said = "" if records else _none_known(unknown, model.metadata, scores_of(predictions))
         raise DatasetError(
-            f"nothing to compare in the split '{split}' of {dataset.root}: {failed} images failed, "
-            f"{unknown.total()} are of classes that the model does not know ({first_few(unknown) or 'none'}); "
-            "choose another split, or a dataset with the model's classes"
+            f"nothing to compare in the split '{split}' of {dataset.root}: {others_said or _all_failed(failed)}"
         )
     compared = [record for record, _ in answered]
     probabilities = np.stack([answer.probabilities for _, answer in answered if answer.probabilities is not None])
@@ -139,6 +142,37 @@ def evaluate(
         failed=failed,
         unknown=dict(unknown),
         assessment=assessment,
+    )
+
+
+def of_groups(records: Sequence[Record], groups: Sequence[str], where: str) -> tuple[Record, ...]:
+    """The records of these groups; all records if ``groups`` is empty. Raises InputError if a group is not there."""
+    known = {record.group for record in records}
+    if missing := [group for group in groups if group not in known]:
+        hint = did_you_mean(missing[0], known)
+        raise InputError(f"{where} has no group '{missing[0]}'{hint}: its groups are {first_few(sorted(known), 20)}")
+    return tuple(record for record in records if not groups or record.group in groups)
+
+
+def _all_failed(failed: int) -> str:
+    return f"all {failed} images failed to be read; `pelagia dataset check` lists them"
+
+
+def _none_known(unknown: Counter[str], model: ModelMetadata, scores: NDArray[np.float32] | None) -> str:
+    """Why a split with classes that are all unknown to the model has no metrics, and what the model did with it."""
+    images, classes = unknown.total(), first_few(f"'{name}'" for name in unknown)
+    spelled = {name.casefold().replace(" ", "_"): name for name in model.classes}
+    alike = [(name, spelled.get(name.casefold().replace(" ", "_"))) for name in unknown]
+    same = [f"'{name}' is '{other}' in the model" for name, other in alike if other]
+    remedy = (
+        f"the names are spelled differently ({first_few(same)}): rename them" if same else "use a dataset with them"
+    )
+    flagged = ""
+    if scores is not None and model.unknown is not None:
+        flagged = f" The model calls {float((scores > model.unknown.threshold).mean()):.1%} of them unknown."
+    return (
+        f"all {images} images are of classes that the model does not know, {classes}; it knows "
+        f"{first_few(model.classes)}: {remedy}.{flagged}"
     )
 
 

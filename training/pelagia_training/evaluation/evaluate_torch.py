@@ -33,7 +33,7 @@ def evaluate_run(run: Path, split: str) -> Evaluation:
         InputError, DatasetError: the run or its dataset is missing or damaged, or the split has no image to compare.
     """
     config, state = read_run(run)
-    dataset = dataset_of(state.dataset, config, state)
+    dataset = dataset_of(state.dataset, config, state, has_option=False)
     records = [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
     if not records:
         raise DatasetError(

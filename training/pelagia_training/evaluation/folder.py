@@ -5,6 +5,7 @@ metrics.json     every metric with its confidence interval
 per_class.csv    the metrics of each class, one row per class
 confusion.csv    the counts of the confusion matrix; rows are labels, columns are predictions
 confusion.png    a picture of the confusion matrix
+by_COLUMN.csv    with `--report-by COLUMN`: the metrics for each value of a column of the manifest
 """
 
 from __future__ import annotations
@@ -15,14 +16,17 @@ from pathlib import Path
 import numpy as np
 
 from pelagia.dataset.schema import Dataset
-from pelagia.system.files import new_folder
+from pelagia.system.files import new_folder, slug
 from pelagia.system.tables import Cell, write_table
+from pelagia_training.evaluation.by_value import CSV_HEADER, metrics_by, values_of
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.evaluation.report import REPORT_FILE, Curves, write_report
 from pelagia_training.figures.bootstrap import DRAWS, LEVEL, Interval
 
 
-def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves: Curves | None = None) -> None:
+def write_evaluation(
+    evaluation: Evaluation, dataset: Dataset, out: Path, curves: Curves | None = None, report_by: str = ""
+) -> None:
     """Writes the new folder ``out``.
 
     Args:
@@ -30,9 +34,10 @@ def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves
         dataset: the evaluated dataset; the page shows some of its images.
         out: the folder to make.
         curves: learning curves of the run that made the model; None if they are not known.
+        report_by: a column of the manifest; its values get metrics of their own.
 
     Raises:
-        InputError: ``out`` exists.
+        InputError: ``out`` exists, or the dataset has no column ``report_by``.
     """
     with new_folder(out, "evaluation") as folder:
         (folder / "metrics.json").write_text(json.dumps(as_json(evaluation), indent=2) + "\n", encoding="utf-8")
@@ -40,7 +45,15 @@ def write_evaluation(evaluation: Evaluation, dataset: Dataset, out: Path, curves
         rows = [(name, *counts.tolist()) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)]
         write_table(folder / "confusion.csv", ("labelled \\ predicted", *evaluation.classes), rows)
         _draw(evaluation, folder / "confusion.png")
-        write_report(folder / REPORT_FILE, evaluation, dataset, curves)
+        if report_by:
+            found = metrics_by(evaluation, values_of(evaluation.records, report_by))
+            write_table(folder / csv_by(report_by), CSV_HEADER, (one.csv_row() for one in found))
+        write_report(folder / REPORT_FILE, evaluation, dataset, curves, report_by)
+
+
+def csv_by(column: str) -> str:
+    """The name of the file with the metrics for each value of a column."""
+    return f"by_{slug(column)}.csv"
 
 
 def per_class(evaluation: Evaluation) -> list[tuple[str, str, str, str, int]]:

@@ -17,19 +17,20 @@ import jinja2
 import numpy as np
 
 from pelagia import __version__
-from pelagia.dataset.schema import Dataset, Record
+from pelagia.dataset.schema import Dataset, Record, left_out_in_words
 from pelagia.dataset.splits import SPLITS
 from pelagia.images.preprocess import ImageError, PreprocessSpec, load
 from pelagia.system.files import write_text
 from pelagia_training.evaluation import charts
+from pelagia_training.evaluation.by_value import Cell, Table, count_cell, metrics_by, table_by, values_of
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.figures.bootstrap import FEW_GROUPS, Interval
-from pelagia_training.figures.metrics import Matrix, metrics_of
+from pelagia_training.figures.metrics import Matrix
 
 _THUMB = PreprocessSpec(size=96)
 _QUALITY = 75
-_MOST_CONFUSIONS, _IMAGES_EACH, _MOST_MISTAKES = 6, 6, 12
 _MOST_GROUPS = 300
+_MOST_CONFUSIONS, _IMAGES_EACH, _MOST_MISTAKES = 6, 6, 12
 _HEADLINES = {
     "accuracy": "Accuracy",
     "macro_f1": "Macro-F1",
@@ -41,23 +42,6 @@ REPORT_FILE = "report.html"
 
 Curves = Mapping[str, Sequence[float]]
 """Columns of a run's `metrics.csv`, one value per epoch."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a sortable table: its text, the value to sort by, and the text of its interval."""
-
-    text: str
-    value: float = 0.0
-    range: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A sortable table. The first cell of a row is the row's name and is sorted by its text."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +68,7 @@ def write_report(
     evaluation: Evaluation,
     dataset: Dataset,
     curves: Curves | None = None,
+    report_by: str = "",
 ) -> None:
     """Writes the page ``path``.
 
@@ -92,14 +77,15 @@ def write_report(
         evaluation: the evaluation to show.
         dataset: the evaluated dataset; the page shows some of its images.
         curves: learning curves of the run that made the model; None if they are not known.
+        report_by: a column of the manifest; the page also shows the metrics for each of its values.
     """
     page = render(
         "report.html",
         title=f"{evaluation.model} on {evaluation.dataset}, split {evaluation.split}",
-        contents=_contents(evaluation, curves),
+        contents=_contents(evaluation, curves, report_by),
         headline=_headline(evaluation),
         interval_note=_interval_note(evaluation),
-        notes=_notes(evaluation, dataset),
+        notes=[*_notes(evaluation, dataset), *_notes_on_curves(evaluation, curves)],
         facts=_facts(evaluation),
         classes=_classes(evaluation),
         matrix=_matrix(evaluation),
@@ -109,6 +95,8 @@ def write_report(
         curves=_curves(curves) if curves else [],
         limits=evaluation.assessment.lines() if evaluation.assessment else (),
         **_group_section(evaluation, dataset),
+        by_column=_by_column(evaluation, report_by) if report_by else None,
+        report_by=report_by,
         data_text=_data_text(dataset),
         data=_data(dataset),
         sizes=_sizes(dataset),
@@ -116,7 +104,7 @@ def write_report(
     write_text(path, page)
 
 
-def _contents(evaluation: Evaluation, curves: Curves | None) -> list[tuple[str, str]]:
+def _contents(evaluation: Evaluation, curves: Curves | None, report_by: str) -> list[tuple[str, str]]:
     """The identifier and the link text of each section."""
     return [
         ("headline", "Summary"),
@@ -127,14 +115,24 @@ def _contents(evaluation: Evaluation, curves: Curves | None) -> list[tuple[str, 
         *([("learning", "Learning curves")] if curves else []),
         *([("limits", "Thresholds")] if evaluation.assessment else []),
         ("groups", "Groups"),
+        *([("by-column", f"By {report_by}")] if report_by else []),
         ("data", "Dataset"),
     ]
 
 
 def _group_section(evaluation: Evaluation, dataset: Dataset) -> dict[str, object]:
-    groups = _groups(evaluation)
+    """The table of the largest groups, one row per group; no table if every group holds a single image."""
+    groups = None
+    if evaluation.groups < evaluation.images:
+        found = metrics_by(evaluation, [record.group for record in evaluation.records], _MOST_GROUPS)
+        groups = table_by(found, "Group", groups=False)
     text = _groups_text(evaluation, dataset, groups)
     return {"groups_title": "Metrics by group", "groups_text": text, "groups": groups}
+
+
+def _by_column(evaluation: Evaluation, column: str) -> Table:
+    """The metrics for each value of a column of the manifest."""
+    return table_by(metrics_by(evaluation, values_of(evaluation.records, column)), column)
 
 
 def render(template: str, **values: object) -> str:
@@ -200,6 +198,18 @@ def _notes(evaluation: Evaluation, dataset: Dataset) -> list[str]:
     return notes
 
 
+def _notes_on_curves(evaluation: Evaluation, curves: Curves | None) -> list[str]:
+    """Why the metrics of a model on the val split differ from those that the training showed."""
+    best = max((curves or {}).get("val_macro_f1", []), default=None)
+    same = best is None or abs(best - evaluation.metrics.macro_f1) < 5e-4
+    if evaluation.split != "val" or evaluation.assessment is None or best is None or same:
+        return []
+    return [
+        f"The training showed a macro-F1 of up to {best:.3f} on these images, for the network alone. The metrics here "
+        "are of the exported model, whose temperatures change the most likely class of some images."
+    ]
+
+
 def _facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     facts = [
         ("Model", evaluation.model),
@@ -226,16 +236,12 @@ def _classes(evaluation: Evaluation) -> Table:
         [
             Cell(name),
             *(metric(column, index) for column in ("precision", "recall", "f1")),
-            _count(int(metrics.support[index])),
-            _count(len(groups[name])),
+            count_cell(int(metrics.support[index])),
+            count_cell(len(groups[name])),
         ]
         for index, name in enumerate(evaluation.classes)
     ]
     return Table(("Class", "Precision", "Recall", "F1", "Images", "Groups"), rows)
-
-
-def _count(number: int) -> Cell:
-    return Cell(f"{number:,}", number)
 
 
 def _matrix(evaluation: Evaluation) -> dict[str, object]:
@@ -319,30 +325,14 @@ def _curves(curves: Curves) -> list[Chart]:
     for name, lines, label in (("losses", losses, "loss"), ("scores", scores, "validation metric")):
         if lines:
             ends = ", ".join(f"{line} {values[0]:.3f} to {values[-1]:.3f}" for line, values in lines.items())
-            named = {line.removeprefix("val_").replace("_", " "): values for line, values in lines.items()}
+            named = {_curve_name(line): values for line, values in lines.items()}
             alt = f"From the first to the last epoch: {ends}"
             made.append(Chart(charts.curves_chart(name, named, label), alt, f"{label.capitalize()} by epoch"))
     return made
 
 
-def _groups(evaluation: Evaluation) -> Table | None:
-    """The table of the largest groups, one row per group; None if every group holds a single image."""
-    if evaluation.groups == evaluation.images:
-        return None
-    names, group_of = np.unique([record.group for record in evaluation.records], return_inverse=True)
-    counts = np.bincount(group_of)
-    rows = []
-    for index in np.argsort(-counts, kind="stable")[:_MOST_GROUPS]:
-        inside = group_of == index
-        classes = len(evaluation.classes)
-        cells = evaluation.targets[inside] * classes + evaluation.predicted[inside]
-        metrics = metrics_of(np.bincount(cells, minlength=classes**2).reshape(classes, classes))
-        present = int((metrics.support > 0).sum())
-        accuracy, macro = metrics.accuracy, metrics.macro_f1
-        wrong = round(counts[index] * (1 - accuracy))
-        values = (Cell(f"{accuracy:.3f}", accuracy), Cell(f"{macro:.3f}", macro))
-        rows.append([Cell(str(names[index])), _count(int(counts[index])), _count(present), _count(wrong), *values])
-    return Table(("Group", "Images", "Classes", "Wrong", "Accuracy", "Macro-F1"), rows)
+def _curve_name(column: str) -> str:
+    return "validation loss" if column == "val_loss" else column.removeprefix("val_").replace("_", " ")
 
 
 def _groups_text(evaluation: Evaluation, dataset: Dataset, groups: Table | None) -> str:
@@ -358,7 +348,7 @@ def _groups_text(evaluation: Evaluation, dataset: Dataset, groups: Table | None)
 def _data_text(dataset: Dataset) -> str:
     meta = dataset.meta
     groups = len({record.group for record in dataset.records})
-    left = ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in meta.left_out.items())
+    left = "; ".join(left_out_in_words(meta.left_out))
     return f"{meta.name}: {meta.images:,} images of {len(meta.counts)} classes in {groups:,} groups, in all splits." + (
         f" Left out when the dataset was made: {left}." if left else ""
     )
@@ -366,7 +356,11 @@ def _data_text(dataset: Dataset) -> str:
 
 def _data(dataset: Dataset) -> Table:
     rows = [
-        [Cell(name), *(_count(counts[split]) for split in SPLITS), _count(sum(counts[split] for split in SPLITS))]
+        [
+            Cell(name),
+            *(count_cell(counts[split]) for split in SPLITS),
+            count_cell(sum(counts[split] for split in SPLITS)),
+        ]
         for name, counts in dataset.meta.counts.items()
     ]
     return Table(("Class", *SPLITS, "total"), rows)

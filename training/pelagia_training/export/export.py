@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
 
 from pelagia import __version__
 from pelagia.config import validate
 from pelagia.dataset.schema import Dataset, Record
-from pelagia.errors import DatasetError, ModelError
+from pelagia.errors import DatasetError
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.images.preprocess import Image, load
-from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
 from pelagia.model.metadata import (
     ModelFile,
     ModelMetadata,
@@ -28,22 +25,21 @@ from pelagia.model.metadata import (
     refuse_model,
     write_model,
 )
-from pelagia.model.onnx_file import has_external_data
+from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Answers
 from pelagia_inference.machine.verify import verify
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.batches import sizes_of, spread
 from pelagia_training.devices import memory_kept
+from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.export.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_answers
 from pelagia_training.export.reliability import CalibratedNetwork, calibrate_network
 from pelagia_training.figures.metrics import metrics_of
-from pelagia_training.network.backbone import Deployed, example_inputs
 from pelagia_training.runs.folder import RunState, read_run
 from pelagia_training.runs.load import dataset_of, load_trained
 
 _REFERENCES = 4
 _REFERENCE_BYTES = 64_000
-_LARGEST_MODEL = 2_000_000_000  # bytes; protobuf's limit for one message
 
 
 @dataclass(frozen=True)
@@ -55,10 +51,10 @@ class _GateImages:
 
 
 def export(
-    run: Path,
-    out: Path,
+    run: StrPath,
+    out: StrPath,
     *,
-    dataset: Path | None = None,
+    dataset: StrPath | None = None,
     orientations: int | None = None,
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
@@ -79,13 +75,13 @@ def export(
         DatasetError: the dataset is missing, or the run was trained on another dataset.
         ParityError: the exported graph and the trained network give different outputs. No file is left behind.
     """
-    refuse_model(out)
-    config, state = read_run(run)
+    refuse_model(out := Path(out))
+    config, state = read_run(run := Path(run))
     config = _with_orientations(config, orientations)
     if state.status != "finished":
         epochs = f"epoch {state.epoch} of {config.train.epochs}"
         report(f"warning: the run was interrupted after {epochs}: exporting its best weights so far")
-    images = dataset_of(dataset or state.dataset, config, state)
+    images = dataset_of(Path(dataset) if dataset else state.dataset, config, state)
     calibrated = _calibrate(run, config, state, images, report)
     report("tracing the network")
     graph = to_onnx(calibrated.network, config.preprocess.size)
@@ -94,45 +90,6 @@ def export(
     report(f"parity gate over {len(records)} validation images")
     expected = _trainer_answers(calibrated, config, gate, load_for_training)
     return _write_checked(out, graph, _metadata(config, state, calibrated, _references(gate, expected)), gate, expected)
-
-
-def to_onnx(network: Deployed, size: int) -> bytes:
-    """``network`` as a serialized ONNX ModelProto with a free batch axis.
-
-    Args:
-        network: the network; its input is uint8, N x size x size x 3, RGB, 0..255.
-        size: side of the images in pixels.
-
-    Raises:
-        ModelError: the network is too large for one file.
-    """
-    example = example_inputs(network.classifier, size)
-    batch = {0: torch.export.Dim("N", min=1, max=4096)}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            network.eval(),
-            example,
-            input_names=[INPUT_NAME, SIZE_NAME][: len(example)],
-            output_names=[OUTPUT_NAME] if network.unknown is None else [OUTPUT_NAME, UNKNOWN_NAME],
-            dynamic_shapes=tuple(batch for _ in example),
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    proto = program.model_proto  # type: ignore[union-attr]
-    if proto.ByteSize() > _LARGEST_MODEL:
-        raise ModelError(
-            f"the network has {proto.ByteSize() / 1e9:.1f} GB of weights, but one .onnx file can hold only 2 GB: "
-            "choose a smaller backbone"
-        )
-    graph: bytes = proto.SerializeToString()
-    if has_external_data(graph):
-        raise ModelError(
-            "the exporter wrote weights into a second file; please report this with your versions of torch and onnx"
-        )
-    return graph
 
 
 def _calibrate(
@@ -144,11 +101,8 @@ def _calibrate(
     network = load_trained(run, config, state)
     with memory_kept():
         calibrated = calibrate_network(network, dataset, known, state.taxonomy, config.preprocess, config.decision)
-    if calibrated.unknown is None:
-        report(
-            f"warning: {config.model.backbone} does not end in one linear layer, so the model has no "
-            "out-of-distribution score"
-        )
+    if calibrated.no_unknown:
+        report(f"warning: the model has no out-of-distribution score, because {calibrated.no_unknown}")
     return calibrated
 
 
@@ -174,6 +128,19 @@ def _write_checked(out: Path, graph: bytes, metadata: ModelMetadata, gate: _Gate
         write_model(candidate, graph, metadata.model_copy(update={"parity": parity}))
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
+
+
+def _without_folders(config: TrainConfig) -> dict[str, Any]:
+    """The config as JSON with only the last part of each path, because the folders are those of the builder."""
+
+    def shortened(value: Any) -> Any:
+        if isinstance(value, Path):
+            return value.name
+        if isinstance(value, dict):
+            return {key: shortened(inner) for key, inner in value.items()}
+        return [shortened(inner) for inner in value] if isinstance(value, (list, tuple)) else value
+
+    return dict(shortened(config.model_dump()))
 
 
 def _with_orientations(config: TrainConfig, orientations: int | None) -> TrainConfig:
@@ -235,7 +202,7 @@ def _metadata(
         validation_confusion=tuple(map(tuple, calibrated.confusion.tolist())),
         metrics={f"val_{name}": value for name, value in metrics_of(calibrated.confusion).headline.items()},
         dataset=dataset,
-        training={**config.model_dump(mode="json"), "best_epoch": state.best_epoch, "epochs_done": state.epoch},
+        training={**_without_folders(config), "best_epoch": state.best_epoch, "epochs_done": state.epoch},
         parity=Parity(images=0, batch_sizes=BATCH_SIZES, top1_disagreements=0, max_probability_difference=0.0),
         references=tuple(references),
     )

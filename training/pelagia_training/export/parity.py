@@ -51,7 +51,7 @@ def trained_answers(
 
 
 @dataclass(frozen=True)
-class _Differences:
+class Differences:
     """The differences between the outputs of the exported model and the trainer, over all images and batch sizes.
 
     Attributes:
@@ -79,7 +79,8 @@ def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers, 
             score differs by more than the model's tolerance.
     """
     unknown = model.metadata.unknown
-    differences = _compare(model, encoded, expected, pixel_sizes)
+    fitted = [load_sized(data, model.metadata.preprocess) for data in encoded]
+    differences = compare(Session(model), *stacked(fitted, pixel_sizes), expected)
     if differences.top1 or not differences.probability <= TOLERANCE:
         raise ParityError(
             f"the exported model does not give the trainer's outputs: on {len(encoded)} images at batch sizes "
@@ -101,12 +102,15 @@ def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers, 
     )
 
 
-def _compare(
-    model: ModelFile, encoded: Sequence[bytes], expected: Answers, pixel_sizes: Sequence[float]
-) -> _Differences:
-    """Runs the exported model at all `BATCH_SIZES`, and returns the differences from ``expected``."""
-    session, spec = Session(model), model.metadata.preprocess
-    pixels, sizes = stacked([load_sized(data, spec) for data in encoded], pixel_sizes)
+def compare(session: Session, pixels: NDArray[np.uint8], sizes: NDArray[np.float32], expected: Answers) -> Differences:
+    """Runs an exported model at all `BATCH_SIZES`, and returns the differences from ``expected``.
+
+    Args:
+        session: the exported model in ONNX Runtime.
+        pixels: uint8, N x S x S x 3, RGB, 0..255.
+        sizes: float32, N x 3, as `stacked` returns them.
+        expected: the outputs in PyTorch for these images.
+    """
     top1, probability, score = 0, 0.0, 0.0
     for batch_size in BATCH_SIZES:
         slices = [slice(start, start + batch_size) for start in range(0, len(pixels), batch_size)]
@@ -117,4 +121,4 @@ def _compare(
         if expected.unknown is not None:
             scores = np.concatenate([answer.scores for answer in answers])
             score = max(score, float(np.abs(scores - expected.unknown).max()))
-    return _Differences(top1, probability, score)
+    return Differences(top1, probability, score)

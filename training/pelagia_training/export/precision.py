@@ -36,6 +36,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from pelagia.errors import ModelError, first_line
 from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
+from pelagia_training.export.onnx_graph import without_traces
 
 _OUTPUTS = {OUTPUT_NAME, UNKNOWN_NAME}
 _WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
@@ -63,7 +64,7 @@ def to_int8(graph: bytes, batches: Iterable[Batch]) -> bytes:
     """
     with TemporaryDirectory(prefix="pelagia-quantize-") as folder, _errors_as_one_line("quantize"):
         prepared, quantized = Path(folder, "prepared.onnx"), Path(folder, "int8.onnx")
-        quant_pre_process(onnx.load_from_string(graph), prepared)
+        _infer_shapes(graph, prepared)
         proto = onnx.load(prepared)
         _name_nodes(proto.graph)
         onnx.save(proto, prepared)
@@ -84,6 +85,20 @@ def to_int8(graph: bytes, batches: Iterable[Batch]) -> bytes:
             extra_options={"TensorQuantOverrides": _eight_bits_for_depthwise(proto.graph)},
         )
         return _serialized(onnx.load(quantized))
+
+
+def _infer_shapes(graph: bytes, prepared: Path) -> None:
+    """Writes the graph, optimized and with the shapes of its values, which the quantizer needs, to ``prepared``.
+
+    ONNX Runtime's symbolic inference knows most shapes, but fails on some operators; then those of the onnx package are
+    used.
+    """
+    try:
+        quant_pre_process(onnx.load_from_string(graph), prepared)
+    except Exception:  # it raises many errors for operators that it does not know
+        given = prepared.with_name("given.onnx")
+        given.write_bytes(graph)
+        quant_pre_process(given, prepared, skip_symbolic_shape=True)
 
 
 def to_fp16(graph: bytes) -> bytes:
@@ -238,9 +253,9 @@ def _serialized(proto: Any) -> bytes:
     """The bytes of a checked ModelProto, without the unused domains and the metadata that ONNX Runtime's tools add."""
     used = {node.domain for node in proto.graph.node} | {""}
     domains = [opset for opset in proto.opset_import if opset.domain in used]
-    del proto.opset_import[:], proto.metadata_props[:], proto.graph.value_info[:]
+    del proto.opset_import[:], proto.graph.value_info[:]
     proto.opset_import.extend(domains)
-    onnx.checker.check_model(proto, full_check=True)
+    onnx.checker.check_model(without_traces(proto), full_check=True)
     data: bytes = proto.SerializeToString()
     return data
 

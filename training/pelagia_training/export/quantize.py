@@ -30,6 +30,7 @@ from pelagia.model.metadata import (
     refuse_model,
     write_model,
 )
+from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Answers, Session, stacked
 from pelagia_inference.machine.setting import DEFAULT_BATCH
 from pelagia_inference.machine.verify import verify
@@ -83,7 +84,7 @@ GATES: dict[Kind, Gate] = {"int8": Gate(0.95, 0.02, 0.05, 0.5), "fp16": Gate(0.9
 def quantize(
     model: ModelFile,
     dataset: Dataset,
-    out: Path,
+    out: StrPath,
     *,
     kind: Kind = "int8",
     report: Callable[[str], None] = lambda text: None,
@@ -103,6 +104,7 @@ def quantize(
         ModelError: the model is not a float model, or ONNX Runtime cannot convert it.
         ParityError: the quantized model did not pass the gate. No file is left behind.
     """
+    out = Path(out)
     refuse_model(out)
     if model.metadata.quantisation is not None or not is_float(model.data):
         raise ModelError(f"{model.path} is quantized already: give the float model that `pelagia export` made")

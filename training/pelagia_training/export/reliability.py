@@ -30,14 +30,20 @@ from pelagia_training.network.unknown import (
     Vim,
     VirtualLogit,
     fit_vim,
+    outside_share,
     threshold_for,
     vim_score,
 )
 
 SUBSPACE_IMAGES = 4096
 UNKNOWN_TOLERANCE = 5e-3
-"""Largest difference of a score that is allowed between trainer and runner. A score has the scale of logits and is
-computed as the difference of large numbers; on FlowCam with mobilenetv2, trainer and runner differed by 1e-5."""
+"""Largest difference of a score that is always allowed between trainer and runner. A score has the scale of logits and
+is computed as the difference of large numbers; on FlowCam with mobilenetv2, trainer and runner differed by 1e-5."""
+UNKNOWN_TOLERANCE_SHARE = 0.01
+"""The same as a share of the spread of the scores: such a difference changes the order of hardly any images."""
+_COLLAPSED = 1e-4
+"""If the features outside the subspace are smaller than this share of all features, they are mostly rounding errors of
+float32: the features have collapsed into fewer dimensions."""
 _IMAGES_IN_MEMORY = 512
 _BATCH = 32
 
@@ -50,8 +56,8 @@ class CalibratedNetwork:
         network: the network with temperatures, softmax and, if possible, the out-of-distribution score.
         calibration: the temperatures, and the calibration error before and after.
         decision: the thresholds.
-        unknown: metadata of the out-of-distribution score; None if the network does not expose its features, because
-            the model then has no such score.
+        unknown: metadata of the out-of-distribution score; None if the model has no such score.
+        no_unknown: why the model has no such score; empty if it has one, or if the config turns it off.
         confusion: int64, classes x classes, the confusion matrix of the validation split.
     """
 
@@ -59,6 +65,7 @@ class CalibratedNetwork:
     calibration: Calibration
     decision: Decision
     unknown: Unknown | None
+    no_unknown: str
     confusion: Matrix
 
 
@@ -88,34 +95,49 @@ def calibrate_network(
     targets = targets_of(val, taxonomy.names)
     calibration, held_out = calibrate(logits, targets, [record.group for record in val])
     decision = choose_thresholds(held_out.astype(np.float32), targets, taxonomy, config.target_precision)
+    vim, why = None, ""
+    if config.unknown and features is None:
+        why = "the network does not end in one linear layer"
+    elif config.unknown:
+        vim, why = _fit_subspace(classifier, dataset, train, spec)
     virtual, unknown = None, None
-    if features is not None:
-        vim = _fit_subspace(classifier, dataset, train, spec)
+    if vim is not None and features is not None:
         virtual = VirtualLogit(vim)
         unknown = _unknown(vim, vim_score(vim, features, logits), config.known_share)
     network = Deployed(classifier, calibration.temperatures, virtual).eval()
     predicted = calibrated(logits, calibration.temperatures).argmax(axis=1)
     confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
-    return CalibratedNetwork(network, calibration, decision, unknown, confusion)
+    return CalibratedNetwork(network, calibration, decision, unknown, why, confusion)
 
 
-def _fit_subspace(classifier: Normalized, dataset: Dataset, train: Sequence[Record], spec: PreprocessSpec) -> Vim:
-    """Fits the principal subspace of the training images' features."""
+def _fit_subspace(
+    classifier: Normalized, dataset: Dataset, train: Sequence[Record], spec: PreprocessSpec
+) -> tuple[Vim | None, str]:
+    """Fits the principal subspace of the training images' features. If they have collapsed, None and the reason."""
     logits, features = outputs(classifier, dataset, spread(train, SUBSPACE_IMAGES), spec)
     assert features is not None  # noqa: S101 - the network exposed its features for the validation images
     layer = last_layer(classifier)
-    return fit_vim(features, logits, layer.weight.detach().numpy(), layer.bias.detach().numpy())
+    vim = fit_vim(features, logits, layer.weight.detach().numpy(), layer.bias.detach().numpy())
+    outside = outside_share(vim, features)
+    if outside >= _COLLAPSED:
+        return vim, ""
+    return None, (
+        f"the features of the training images have collapsed into {vim.dimensions} of {features.shape[1]} dimensions "
+        f"({outside:.1g} of their length is outside), as in a network that has hardly been trained or has diverged: "
+        "train longer or with a lower train.lr"
+    )
 
 
 def _unknown(vim: Vim, scores: NDArray[np.float32], known_share: float) -> Unknown:
     """The metadata of the out-of-distribution score; ``scores``: the scores of the validation images, float32, N."""
+    low, high = np.percentile(scores.astype(np.float64), (5, 95))
     return Unknown(
         dimensions=vim.dimensions,
         principal_share=PRINCIPAL_SHARE,
         weight=WEIGHT,
         known_share=known_share,
         threshold=threshold_for(scores, known_share),
-        tolerance=UNKNOWN_TOLERANCE,
+        tolerance=max(UNKNOWN_TOLERANCE, UNKNOWN_TOLERANCE_SHARE * float(high - low)),
     )
 
 

@@ -5,6 +5,10 @@ not independent. Resampling single images would treat them as independent, and t
 complete groups are drawn with replacement, as many as the dataset has (the cluster bootstrap; Efron & Tibshirani 1993,
 chapters 8 and 13). An interval holds the middle 95% of the draws.
 
+The calibration error is a sum of absolute values, so random scatter raises it: in almost every draw it is larger than
+in the dataset, and the middle 95% of the draws may not even hold the reported value. This bias is estimated as the mean
+of the draws minus the reported value (Efron & Tibshirani 1993, chapter 10) and subtracted from the draws.
+
 Invariant: the same predictions, labels and groups give the same intervals. An interval includes only the choice of the
 test groups; it does not include the differences between training runs or between instruments.
 """
@@ -65,8 +69,8 @@ def intervals_of(
 ) -> Intervals:
     """Computes the intervals of all metrics by resampling groups.
 
-    The bins of the calibration error are made once from all images, and every draw uses them. The calibration error
-    cannot be negative and grows with random scatter, so its interval is slightly too high.
+    The bins of the calibration error are made once from all images, and every draw uses them. The bias of the draws of
+    this error is subtracted, and its interval holds the value that `reliability_diagram` gives.
 
     Args:
         probabilities: float, N x classes, rows sum to 1.
@@ -82,9 +86,10 @@ def intervals_of(
         no_intervals: tuple[Interval | None, ...] = (None,) * classes
         return Intervals(len(names), dict.fromkeys((*_HEADLINE, "ece")), dict.fromkeys(_PER_CLASS, no_intervals))
     drawn = _draw(probabilities, targets, group_of, len(names), draws, seed)
+    error = _without_bias(drawn["ece"], reliability_diagram(probabilities, targets).error)
     return Intervals(
         len(names),
-        {name: _middle(drawn[name]) for name in (*_HEADLINE, "ece")},
+        {**{name: _middle(drawn[name]) for name in _HEADLINE}, "ece": error},
         {
             name: tuple(
                 _middle(drawn[name][:, index][drawn["present"][:, index] > 0]) if groups_of_class[index] > 1 else None
@@ -129,6 +134,12 @@ def _gaps(probabilities: NDArray[np.floating], targets: Matrix, group_of: Matrix
     pairs, where = np.unique(group_of * BINS + bin_of, return_inverse=True)
     group, bin_ = np.divmod(pairs, BINS)
     return group, bin_, np.bincount(where, gap).astype(np.float64)
+
+
+def _without_bias(draws: Real, value: float) -> Interval:
+    """The middle of the draws after subtraction of their bias; at least 0, and around ``value``."""
+    middle = _middle(draws - (draws.mean() - value))
+    return Interval(max(0.0, min(middle.low, value)), max(middle.high, value))
 
 
 def _middle(draws: Real) -> Interval:

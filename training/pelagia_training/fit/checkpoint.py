@@ -26,10 +26,11 @@ from pelagia.system.files import new_file
 from pelagia_training.fit.learner import Learner
 from pelagia_training.runs.folder import RunState
 from pelagia_training.runs.logs import EpochMetrics
+from pelagia_training.runs.weights import separate
 
 _KEY = "pelagia"
-
-
+_FROM_THE_CONFIG = ("lr", "initial_lr", "weight_decay", "begin")
+"""Entries of a parameter group that are computed from the config or from the step."""
 _OLD_NAMES = {"total": "loss_sum", "chance": "uniform_loss_sum", "waited": "epochs_without_gain"}
 """File keys of renamed attributes; the format keeps the old names."""
 
@@ -74,14 +75,14 @@ def save_checkpoint(path: Path, learner: Learner, history: RunHistory) -> None:
         "state": history.state.model_dump(mode="json"),
         "figures": [asdict(one) for one in history.metrics],
         "optimiser": optimizer_numbers,
+        "groups": [_numbers(group) for group in learner.optimizer.param_groups],
         "precision": learner.fabric.strategy.precision.state_dict(),
     }
     tensors = {f"optimiser.{name}": value for name, value in optimizer_tensors.items()}
     for part, module in learner.modules.items():
         tensors |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     with new_file(path) as file:
-        file.write(safetensors.torch.save(plain, {_KEY: json.dumps(document)}))
+        file.write(safetensors.torch.save(separate(tensors), {_KEY: json.dumps(document)}))
 
 
 def load_checkpoint(path: Path, learner: Learner) -> RunHistory:
@@ -98,6 +99,8 @@ def load_checkpoint(path: Path, learner: Learner) -> RunHistory:
             module.load_state_dict(_part(tensors, part))
         state = _join(_part(tensors, "optimiser"), document["optimiser"])
         learner.optimizer.load_state_dict({**learner.optimizer.state_dict(), "state": state})
+        for group, numbers in zip(learner.optimizer.param_groups, document.get("groups", ()), strict=False):
+            group.update(_restored(numbers))
         learner.fabric.strategy.precision.load_state_dict(document["precision"])
         return RunHistory(
             RunProgress(**_renamed(document["progress"], _OLD_NAMES)),
@@ -117,6 +120,26 @@ def require_finite(learner: Learner, advice: str) -> None:
     norms = torch._foreach_norm([value.detach() for value in learner.network.parameters()])
     if not bool(torch.isfinite(torch.stack(norms)).all()):
         raise TrainingError(f"a weight is NaN or infinite; {advice}")
+
+
+def _numbers(group: Mapping[str, Any]) -> dict[str, Any]:
+    """What an optimizer may change in a parameter group, such as a count of steps: numbers, and tensors of one number,
+    which become a list of dtype and value."""
+    found: dict[str, Any] = {}
+    for name, value in group.items():
+        if name not in _FROM_THE_CONFIG and type(value) in (int, float):
+            found[name] = value
+        elif isinstance(value, Tensor) and value.ndim == 0:
+            found[name] = [str(value.dtype).removeprefix("torch."), value.item()]
+    return found
+
+
+def _restored(numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse of `_numbers`."""
+    return {
+        name: torch.tensor(value[1], dtype=getattr(torch, value[0])) if isinstance(value, list) else value
+        for name, value in numbers.items()
+    }
 
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

@@ -29,8 +29,8 @@ def show_training() -> Iterator[Callable[[str | Step], None]]:
                 scores = event.validation
                 star = "  best" if event.best else ""
                 console.note(
-                    f"epoch {event.epoch:3}/{event.epochs}  loss {event.loss:.4f}  val macro-F1 {scores.macro_f1:.4f}  "
-                    f"accuracy {scores.accuracy:.4f}{star}"
+                    f"epoch {event.epoch:3}/{event.epochs}  loss {event.loss:.4f}  val loss {event.validation_loss:.4f}"
+                    f"  macro-F1 {scores.macro_f1:.4f}  accuracy {scores.accuracy:.4f}{star}"
                 )
 
         yield report
@@ -49,7 +49,8 @@ def logged(out: Path, report: Report) -> Iterator[Report]:
                 log(event)
             elif event.validation is not None:
                 metrics = ", ".join(f"{name} {value:.4f}" for name, value in event.validation.headline.items())
-                log(f"epoch {event.epoch} of {event.epochs}, loss {event.loss:.4f}, validation {metrics}")
+                losses = f"loss {event.loss:.4f}, validation loss {event.validation_loss:.4f}"
+                log(f"epoch {event.epoch} of {event.epochs}, {losses}, {metrics}")
             report(event)
 
         yield both

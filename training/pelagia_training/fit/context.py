@@ -24,7 +24,7 @@ from pelagia_training.runs.logs import EpochMetrics
 
 @dataclass(frozen=True)
 class Step:
-    """The state of a run after a batch or an epoch. After a batch, ``validation`` is None."""
+    """The state of a run after a batch or an epoch. After a batch, ``validation`` and its loss are None."""
 
     epoch: int
     epochs: int
@@ -32,6 +32,7 @@ class Step:
     batches: int
     loss: float
     validation: Metrics | None = None
+    validation_loss: float | None = None
     best: bool = False
 
 
@@ -111,7 +112,7 @@ class RunContext:
         lower = f"--set train.lr={self.learner.peak_rate / 3:.2g}"
         return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer warm-up (train.warmup_epochs)"
 
-    def epoch_metrics(self, validation: Metrics) -> EpochMetrics:
+    def epoch_metrics(self, validation: Metrics, loss: float) -> EpochMetrics:
         """The row of `metrics.csv` for the epoch that has just ended."""
         progress, learner, batches = self.progress, self.learner, len(self.batches)
         return EpochMetrics(
@@ -121,9 +122,10 @@ class RunContext:
             val_accuracy=validation.accuracy,
             val_macro_f1=validation.macro_f1,
             val_balanced_accuracy=validation.balanced_accuracy,
+            val_loss=loss,
         )
 
-    def report_step(self, validation: Metrics | None = None) -> Step:
+    def report_step(self, validation: Metrics | None = None, loss: float | None = None) -> Step:
         """The state to report after a batch or, if ``validation`` is given, after an epoch."""
         progress = self.progress
         return Step(
@@ -133,5 +135,6 @@ class RunContext:
             batches=len(self.batches),
             loss=progress.loss_sum / progress.batch,
             validation=validation,
+            validation_loss=loss,
             best=validation is not None and progress.epochs_without_gain == 0,
         )

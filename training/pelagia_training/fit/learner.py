@@ -162,18 +162,6 @@ def build_learner(
     )
 
 
-def warmup_cosine(warmup: float, total: int) -> Callable[[int], float]:
-    """The learning rate factor of a step: it rises linearly from 0 over ``warmup`` steps, then falls as a half cosine
-    to 0 at step ``total``."""
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, total - warmup))))
-
-    return factor
-
-
 def seed_everything(key: Iterable[int]) -> None:
     """Seeds the global generators of Python, numpy and torch with numbers that are computed only from ``key``."""
     state = np.random.SeedSequence(tuple(key)).generate_state(4)

@@ -1,10 +1,8 @@
-"""Prepares a training run: reads the rows of the dataset, builds the network, and sets up the batches."""
+"""Prepares a training run: builds the network, and sets up the batches."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +10,19 @@ import torch
 from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
-from pelagia.dataset.schema import Dataset, Record
-from pelagia.errors import ConfigError, DatasetError, InputError, did_you_mean, first_few
-from pelagia.taxonomy import Taxonomy
+from pelagia.errors import ConfigError, first_few
 from pelagia_training.config import NetworkConfig, Resplit
 from pelagia_training.data.batches import Batches, Order, TrainingImages, sizes_of
-from pelagia_training.data.resplit import resplit
+from pelagia_training.data.splits import Splits
 from pelagia_training.network.backbone import (
     Normalized,
     SizeHead,
     build_network,
-    load_weights,
     normalization,
     require_fit,
 )
-from pelagia_training.runs.folder import (
-    BEST_FILE,
-    CHECKPOINT_FILE,
-    STATE_FILE,
-    RunState,
-    read_run,
-    read_state,
-    split_conflict,
-)
-
-
-@dataclass(frozen=True)
-class Splits:
-    """The rows for training and for validation, of the classes in ``taxonomy``."""
-
-    dataset: Dataset
-    taxonomy: Taxonomy
-    train: list[Record]
-    val: list[Record]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        return self.taxonomy.names
-
-    @property
-    def classes_without_validation(self) -> list[str]:
-        """Classes without a validation image."""
-        validated = {record.class_name for record in self.val}
-        return [name for name in self.classes if name not in validated]
+from pelagia_training.network.weights import load_weights
+from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, RunState, read_run, split_conflict
 
 
 def require_even_batches(batch_size: int, processes: int) -> None:
@@ -63,54 +31,6 @@ def require_even_batches(batch_size: int, processes: int) -> None:
         even = max(1, round(batch_size / processes)) * processes
         fault = f"{batch_size} images cannot be shared evenly by {processes} processes: set it to {even}"
         raise ConfigError("train.batch_size", [fault])
-
-
-def read_splits(folder: Path | None, exclude: Sequence[str] = (), split: Resplit | None = None) -> Splits:
-    """Reads the rows of a dataset for training and for validation.
-
-    Args:
-        exclude: names of classes to leave out.
-        split: replaces the dataset's split; None: the dataset's split.
-
-    Raises:
-        ConfigError: no dataset is given, or an excluded class is not in it.
-        DatasetError: the dataset has too few images.
-    """
-    if folder is None:
-        raise ConfigError("dataset", ["no dataset is given: name a dataset folder with --set dataset=DATASET"])
-    dataset = resplit(Dataset.read(folder), split)
-    unknown = [name for name in exclude if name not in dataset.class_names]
-    if unknown:
-        hint = did_you_mean(unknown[0], dataset.class_names)
-        raise ConfigError("data.exclude", [f"'{unknown[0]}' is not a class of {folder}{hint}"])
-    taxonomy = dataset.meta.taxonomy.restricted_to(set(dataset.class_names) - set(exclude))
-    train_records, val_records = (
-        [record for record in dataset.split(name) if record.class_name in taxonomy.names] for name in ("train", "val")
-    )
-    _require_images(train_records, val_records, taxonomy.names)
-    return Splits(dataset, taxonomy, train_records, val_records)
-
-
-def _require_images(train_records: Sequence[Record], val_records: Sequence[Record], classes: Sequence[str]) -> None:
-    """Raises DatasetError if a class has fewer than two training images or the val split has no image."""
-    if len(classes) < 2:
-        raise DatasetError(
-            f"the number of classes to train on is {len(classes)}, but a classifier needs at least two: "
-            "shorten data.exclude, or label a second class"
-        )
-    counts = Counter(record.class_name for record in train_records)
-    rare = [name for name in classes if counts[name] < 2]
-    if rare:
-        listed = first_few(f"'{name}' ({counts[name]})" for name in rare)
-        raise DatasetError(
-            f"there are fewer than 2 training images of {listed}: label more, or leave out these classes with "
-            f"--set data.exclude=[{','.join(rare)}]"
-        )
-    if not val_records:
-        raise DatasetError(
-            "the val split has no image, because there are too few groups: import the dataset again with a "
-            "--group-column that has more values"
-        )
 
 
 def first_network(
@@ -135,6 +55,7 @@ def first_network(
         pretrained=model.pretrained and with_weights,
         drop_rate=model.drop_rate,
         options=model.options,
+        size=side,
     )
     mean, std, weights = model.mean, model.std, model.weights
     run = None if weights is None else _run_of(weights)
@@ -142,7 +63,8 @@ def first_network(
         theirs = _require_same_network(run, model, split, splits.dataset.meta.fingerprint)
         mean, std, weights = mean or theirs.mean, std or theirs.std, run / BEST_FILE
     if weights is not None and with_weights:
-        fresh = load_weights(network, weights, keep_head=run is None or theirs.taxonomy.names == splits.classes)
+        keep_head = run is None or theirs.taxonomy.names == splits.classes
+        fresh = load_weights(network, weights, keep_head=keep_head, report=report)
         report(f"loaded the weights of {weights}; initialized at random: {first_few(fresh) or 'nothing'}")
     size_head = SizeHead(len(splits.classes)) if model.size else None
     if size_head is not None:
@@ -198,19 +120,6 @@ def training_batches(
         multiprocessing_context="spawn" if workers else None,  # a fork would inherit this process's locks and pipes
     )
     return fabric.setup_dataloaders(loader, use_distributed_sampler=False), batches
-
-
-def require_same_dataset(out: Path, dataset: Dataset) -> bool:
-    """Whether the run ``out`` resumes from a checkpoint. Raises InputError if it was started on another dataset."""
-    if not (out / STATE_FILE).is_file():
-        return False
-    started = read_state(out)
-    if started.fingerprint != dataset.meta.fingerprint:
-        raise InputError(
-            f"the run {out} was started on another dataset: {started.dataset}, fingerprint {started.fingerprint[:12]}; "
-            f"{dataset.root} has {dataset.meta.fingerprint[:12]}. Use that dataset, or choose another --out"
-        )
-    return (out / CHECKPOINT_FILE).is_file()
 
 
 def first_state(splits: Splits, network: Normalized, made_with: dict[str, str]) -> RunState:

@@ -18,9 +18,10 @@ from pelagia_training.figures.metrics import Matrix, metrics_of
 from pelagia_training.fit.checkpoint import require_finite, save_checkpoint
 from pelagia_training.fit.context import RunContext
 from pelagia_training.fit.validation import validate
-from pelagia_training.runs.folder import BEST_FILE, CHECKPOINT_FILE, LAST_FILE, save_weights, write_state
+from pelagia_training.runs.folder import BEST_FILE, CHECKPOINT_FILE, LAST_FILE, write_state
 from pelagia_training.runs.logs import write_metrics
 from pelagia_training.runs.soup import Soup
+from pelagia_training.runs.weights import save_weights
 
 
 def save_epoch(run: RunContext) -> None:
@@ -46,7 +47,7 @@ def average_last_epochs(run: RunContext) -> None:
     if average is None:
         return
     learner.evaluated.load_state_dict(average)
-    confusion = validate(run)
+    confusion = validate(run).confusion
     metrics = metrics_of(confusion)
     better = metrics.macro_f1 > progress.best
     verdict = "kept" if better else f"not kept, because the best epoch has {progress.best:.4f}"

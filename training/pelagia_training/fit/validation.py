@@ -1,7 +1,12 @@
-"""Validation: predictions for the val split, shared among all processes."""
+"""Validation: predictions for the val split, shared among all processes.
+
+The validation loss is the mean cross-entropy of the labels, in nats. It has no label smoothing, no mixing and no
+weights of classes, which the training loss may have, so the two losses have different levels.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,15 +14,30 @@ import torch
 from numpy.typing import NDArray
 
 from pelagia_training.data.batches import EveryNth
+from pelagia_training.figures.calibrate import negative_log_likelihood, softmax
 from pelagia_training.figures.metrics import Matrix, confusion_matrix
 from pelagia_training.fit.context import RunContext
 from pelagia_training.network.predict import predict
 
 
-def validate(run: RunContext) -> Matrix:
-    """The confusion matrix of the val split: counts of images by label and predicted class."""
+@dataclass(frozen=True)
+class Validation:
+    """The result of one validation.
+
+    Attributes:
+        confusion: int64, C x C, counts of images by label (rows) and predicted class (columns).
+        loss: the mean cross-entropy of the labels; NaN if a logit is not finite.
+    """
+
+    confusion: Matrix
+    loss: float
+
+
+def validate(run: RunContext) -> Validation:
+    """Classifies the val split with the weights that are evaluated."""
     logits = _validation_logits(run)
-    return confusion_matrix(run.val_targets, logits.argmax(1), logits.shape[1])
+    confusion = confusion_matrix(run.val_targets, logits.argmax(1), logits.shape[1])
+    return Validation(confusion, negative_log_likelihood(softmax(logits), run.val_targets))
 
 
 def _validation_logits(run: RunContext) -> NDArray[np.float32]:

@@ -2,52 +2,68 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import timm
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from pelagia.errors import ConfigError, InputError, did_you_mean, first_few, first_line
+from pelagia.errors import ConfigError, InputError, did_you_mean, first_line
+from pelagia_training.network.sizes import patch_of, sizes_that_fit, takes_size
 from pelagia_training.network.unknown import VirtualLogit
 
 Rgb = tuple[float, float, float]
 
 
 def build_network(
-    backbone: str, classes: int, *, pretrained: bool, drop_rate: float, options: Mapping[str, Any]
+    backbone: str,
+    classes: int,
+    *,
+    pretrained: bool,
+    drop_rate: float,
+    options: Mapping[str, Any],
+    size: int | None = None,
 ) -> nn.Module:
     """Builds a timm network: normalized images, float32 N x 3 x H x W -> logits, float32 N x ``classes``.
 
+    Args:
+        size: the side of the images in pixels. If the network does not take it by default, it is built with timm's
+            option ``img_size``. None: only ``options`` decide.
+
     Raises:
-        ConfigError: timm does not know the backbone or an option.
+        ConfigError: timm does not know the backbone or an option, or the network does not take images of ``size``.
         InputError: the weights cannot be loaded from timm's hub.
     """
-    if not timm.is_model(backbone):
-        hint = did_you_mean(backbone, timm.list_models())
-        raise ConfigError("model.backbone", [f"timm {timm.__version__} has no '{backbone}'{hint}"])
+    _require_known(backbone, options)
     wanted = {"num_classes": classes, "drop_rate": drop_rate, **options}
-    try:
-        network: nn.Module = timm.create_model(backbone, pretrained=False, **wanted)
-    except Exception as error:  # timm's networks raise different errors for a wrong option
-        fault = (
-            f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}; correct model.options or "
-            "model.drop_rate"
-        )
-        raise ConfigError("model", [fault]) from None
+    network = _created(backbone, wanted, options)
+    if size is not None and "img_size" not in options and not takes_size(network, size):
+        network = _created_for_size(backbone, wanted, size)
+        wanted["img_size"] = size
     if getattr(network, "num_classes", 0) != classes or not network.pretrained_cfg.get("classifier"):  # type: ignore[union-attr, operator]
         fault = f"{backbone} with {dict(options)} does not classify the dataset's {classes} classes"
         raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])
-    if not pretrained:
-        return network
+    return _from_hub(backbone, wanted) if pretrained else network
+
+
+def _require_known(backbone: str, options: Mapping[str, Any]) -> None:
+    """Raises ConfigError if timm does not know the backbone, or if ``options`` ask for another input than RGB."""
+    if not timm.is_model(backbone):
+        hint = did_you_mean(backbone, timm.list_models())
+        raise ConfigError("model.backbone", [f"timm {timm.__version__} has no '{backbone}'{hint}"])
+    if options.get("in_chans", 3) != 3:
+        fault = (
+            f"in_chans is {options['in_chans']}, but Pelagia gives every network the three channels of RGB, which are "
+            "equal in a gray image: remove in_chans; the first layer of weights with one channel is converted"
+        )
+        raise ConfigError("model.options", [fault])
+
+
+def _from_hub(backbone: str, wanted: Mapping[str, Any]) -> nn.Module:
+    """The network with the weights of timm's hub."""
     try:
-        network = timm.create_model(backbone, pretrained=True, **wanted)
+        network: nn.Module = timm.create_model(backbone, pretrained=True, **wanted)
     except Exception as error:  # the connection, the hub or the disk fails, or the weights do not fit the options
         raise InputError(
             f"the weights of {backbone} cannot be loaded from timm's hub: {first_line(error)}; "
@@ -56,53 +72,50 @@ def build_network(
     return network
 
 
+def _created(backbone: str, wanted: Mapping[str, Any], options: Mapping[str, Any]) -> nn.Module:
+    """The network that timm builds with the options ``wanted``; the message names ``options``."""
+    try:
+        network: nn.Module = timm.create_model(backbone, pretrained=False, **wanted)
+    except Exception as error:  # timm's networks raise different errors for a wrong option
+        fault = (
+            f"timm cannot build {backbone} with {dict(options)}: {first_line(error)}; correct model.options or "
+            "model.drop_rate"
+        )
+        raise ConfigError("model", [fault]) from None
+    return network
+
+
+def _created_for_size(backbone: str, wanted: Mapping[str, Any], size: int) -> nn.Module:
+    """The network with timm's option ``img_size``. Raises ConfigError if it does not take images of ``size``."""
+    try:
+        network: nn.Module = timm.create_model(backbone, pretrained=False, **wanted, img_size=size)
+        patch, fits = patch_of(network), takes_size(network, size)
+    except Exception:  # this network has no such option, or cannot be built for this size
+        patch, fits = None, False
+    if fits and (patch is None or size % patch == 0):
+        return network
+    fault = f"{backbone} does not take images of {size} x {size} pixels"
+    if fits:
+        fault = (
+            f"{backbone} cuts images into patches of {patch} x {patch} pixels, and {size} is not a multiple of {patch}"
+        )
+    sizes = sizes_that_fit(backbone, wanted, size)
+    advice = f"set preprocess.size to one of {', '.join(map(str, sizes))}" if sizes else "choose another model.backbone"
+    raise ConfigError("preprocess.size", [f"{fault}: {advice}"])
+
+
 def require_fit(classifier: Normalized, size: int, backbone: str) -> None:
     """Raises ConfigError if the network does not take images of ``size`` x ``size`` pixels."""
     try:
         with torch.no_grad():
             logits = classifier.eval()(*example_inputs(classifier, size))
     except Exception as error:  # as in `build_network`
-        message = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}; set another size"
-        raise ConfigError("preprocess.size", [message]) from None
+        fault = f"{backbone} does not take images of {size} x {size} pixels: {first_line(error)}"
+        advice = "set another preprocess.size, or remove img_size from model.options"
+        raise ConfigError("preprocess.size", [f"{fault}; {advice}"]) from None
     if logits.ndim != 2:
         fault = f"{backbone} returns {tuple(logits.shape[1:])} numbers per image instead of one per class"
         raise ConfigError("model.options", [f"{fault}: remove the option that changes the network's output"])
-
-
-def load_weights(network: nn.Module, path: Path, *, keep_head: bool = True) -> list[str]:
-    """Loads the weights of ``network`` from a local file. A head that does not fit or is not kept is random.
-
-    Returns:
-        The names of the randomly initialized parameters.
-
-    Raises:
-        InputError: the file is missing or unreadable, or weights other than the head's do not fit.
-    """
-    state = _read_state(path)
-    own = network.state_dict()
-    head = {name for name in {*own, *state} if is_head(network, name)}
-    fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    if not keep_head:
-        fits = {name: value for name, value in fits.items() if name not in head}
-    wrong = [f"{name} is missing" for name in own if name not in state and name not in head]
-    wrong += [f"{name} is not in this network" for name in state if name not in own and name not in head]
-    wrong += [
-        f"{name} is {tuple(value.shape)}, not {tuple(own[name].shape)}"
-        for name, value in state.items()
-        if name in own and name not in fits and name not in head
-    ]
-    if wrong:
-        architecture = network.pretrained_cfg["architecture"]  # type: ignore[index]
-        raise InputError(
-            f"the weights {path} do not fit {architecture}: {first_few(wrong, 3)}; set model.backbone and "
-            "model.options to the network of these weights, or give other weights"
-        )
-    network.load_state_dict(fits, strict=False)
-    fresh = sorted(set(own) - set(fits))
-    with torch.no_grad():
-        for name in fresh:  # timm's own initial weights are so large that the first losses damage the features
-            own[name].normal_(std=0.01) if own[name].ndim > 1 else own[name].zero_()
-    return fresh
 
 
 def is_head(network: nn.Module, name: str) -> bool:
@@ -110,36 +123,6 @@ def is_head(network: nn.Module, name: str) -> bool:
     config: Any = network.pretrained_cfg
     heads = config["classifier"] if isinstance(config["classifier"], (list, tuple)) else [config["classifier"]]
     return name.startswith(tuple(f"{head}." for head in heads))
-
-
-def _read_state(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise InputError(f"there is no weights file at {path}: correct model.weights")
-    try:
-        if path.suffix == ".safetensors":
-            state: Any = safetensors.torch.load_file(path)
-        else:
-            with warnings.catch_warnings(action="ignore"):  # warnings about pickles that are not weights
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:  # torch's own message advises to run the code in the file
-        raise InputError(
-            f"{path} holds no weights that can be read safely: it is damaged, or a pickle that holds more than tensors "
-            "and could run a program; ask for the weights as a .safetensors file"
-        ) from None
-    except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-        raise InputError(
-            f"{path} holds no weights that can be read safely: {first_line(error)}; give another file"
-        ) from None
-    for key in ("state_dict", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise InputError(f"{path} is not a state_dict, that is, names with tensors: give a file with only the weights")
-    return {
-        name.removeprefix("module.").removeprefix("network."): value
-        for name, value in state.items()
-        if not name.startswith("size_head.")  # a size head fits only the classes of its own run
-    }
 
 
 def normalization(network: nn.Module, mean: Rgb | None, std: Rgb | None) -> tuple[Rgb, Rgb]:

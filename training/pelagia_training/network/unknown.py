@@ -71,6 +71,13 @@ def fit_vim(
     return Vim(origin.astype(np.float32), np.ascontiguousarray(principal, np.float32), scale)
 
 
+def outside_share(vim: Vim, features: Floats) -> float:
+    """The mean norm of the features outside the subspace, divided by the mean norm of the features: 0..1."""
+    around = features.astype(np.float64) - vim.origin
+    residual = around - around @ vim.principal @ vim.principal.T
+    return float(np.linalg.norm(residual, axis=1).mean() / max(np.linalg.norm(around, axis=1).mean(), 1e-12))
+
+
 class VirtualLogit(nn.Module):
     """Computes the score from features and logits: the virtual logit minus the log-sum-exp of the logits, float32 N."""
 

@@ -9,29 +9,31 @@
     checkpoint.safetensors  all that an unfinished run needs to be resumed; removed when it is finished
 
 Invariant: each file is always complete, and the checkpoint is written last. So a resumed run writes again, with the
-same content, everything that was written after the checkpoint.
+same content, everything that was written after the checkpoint. This module does not import torch, so that a command
+can check a run folder at once.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors.torch
 from pydantic import ValidationError
-from torch import Tensor, nn
 
-from pelagia.config import Strict, dump_yaml, read_text, validate
-from pelagia.errors import InputError
-from pelagia.system.files import new_file, refuse_existing, write_text
+from pelagia import __version__
+from pelagia.config import Strict, dump_yaml, made_by_newer, read_text, validate
+from pelagia.errors import ConfigError, InputError, first_line
+from pelagia.shell import command_line
+from pelagia.system.files import refuse_existing, write_text
 from pelagia.system.locking import exclusive_lock
 from pelagia.system.yaml_text import parse_yaml
 from pelagia.taxonomy import Taxonomy
-from pelagia_training.config import FREE_KEYS, Resplit, TrainConfig
+from pelagia_training.config import FREE_KEYS, RAISED_KEYS, Resplit, TrainConfig
 
 CONFIG_FILE, STATE_FILE, METRICS_FILE = "config.yaml", "run.json", "metrics.csv"
 BEST_FILE, LAST_FILE, CHECKPOINT_FILE = "best.safetensors", "last.safetensors", "checkpoint.safetensors"
@@ -71,6 +73,8 @@ class RunState(Strict):
     metrics: dict[str, float] = {}
     validation_confusion: tuple[tuple[int, ...], ...] = ()
     seconds: float = 0.0
+    prolonged_after: int = 0
+    """The number of epochs after which the finished run was prolonged the last time; 0: never."""
 
 
 def write_config(folder: Path, config: TrainConfig) -> None:
@@ -89,8 +93,17 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     Raises:
         InputError: ``folder`` is not a run, its config or its state is damaged, or it has no weights yet.
     """
+    if not (folder / STATE_FILE).is_file() and (folds := sorted(folder.glob(f"fold-*/{STATE_FILE}"))):
+        raise InputError(
+            f"{folder} is a cross-validation of {len(folds)} runs, each trained on a part of the groups: name one of "
+            f"them, such as {folds[0].parent}, or train one run on the dataset's own split without --folds"
+        )
     if not (folder / STATE_FILE).is_file():
-        raise InputError(f"{folder} is not a training run: make one with `pelagia train CONFIG --out {folder}`")
+        for inner in ("fold-1", "trial-1"):
+            if (folder / inner / STATE_FILE).is_file():
+                raise InputError(f"{folder} holds several training runs: name one of them, such as {folder / inner}")
+        make = command_line("pelagia", "train", "CONFIG", "--out", folder)
+        raise InputError(f"{folder} is not a training run: make one with `{make}`")
     config = _read_config(folder / CONFIG_FILE)
     state = read_state(folder)
     if not (folder / BEST_FILE).is_file():
@@ -106,15 +119,38 @@ def _read_config(path: Path) -> TrainConfig:
     document = parse_yaml(read_text(path, "config file"), str(path))
     if isinstance(document, dict) and isinstance(document.get("preprocess"), dict):
         document["preprocess"].setdefault("jpeg_scale", "full")
-    return validate(document, TrainConfig, str(path))
+    try:
+        return validate(document, TrainConfig, str(path))
+    except ConfigError as error:
+        raise _explained(error, path.parent) from None
 
 
 def read_state(folder: Path) -> RunState:
-    """Reads `run.json` of a run. Raises InputError if it is damaged."""
+    """Reads `run.json` of a run. Raises InputError if it is damaged, or was made by a newer Pelagia."""
+    path = folder / STATE_FILE
     try:
-        return RunState.model_validate(json.loads((folder / STATE_FILE).read_text(encoding="utf-8")))
-    except (ValueError, ValidationError) as error:
-        raise InputError(f"{folder / STATE_FILE} is damaged ({str(error).splitlines()[0]}): train again") from None
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({first_line(error)}): train again") from None
+    if fault := made_by_newer(document, RunState):
+        raise InputError(f"the run {folder} {fault}")
+    try:
+        return RunState.model_validate(document)
+    except ValidationError as error:
+        raise _explained(InputError(f"{path} is damaged ({first_line(error)}): train again"), folder) from None
+
+
+def _explained(error: InputError, folder: Path) -> InputError:
+    """``error``, with the versions if another Pelagia than this one made the run: it may have had other keys."""
+    try:
+        made_by = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["environment"]["pelagia"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return error
+    if made_by == __version__:
+        return error
+    return InputError(
+        f"{error}\nthe run {folder} was made by Pelagia {made_by}, and this is {__version__}: use the newer of both"
+    )
 
 
 @contextmanager
@@ -126,12 +162,7 @@ def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator
     Raises:
         InputError: ``folder`` is not a run, or the run is finished, has another config, or is in use.
     """
-    resuming = (folder / STATE_FILE).is_file() and (folder / CONFIG_FILE).is_file()
-    if resuming:
-        _require_unfinished(folder, resume)
-        _require_same_config(folder, config)
-    elif not folder.is_dir() or any(not _is_ours(file) for file in folder.iterdir()):
-        refuse_existing(folder, "run")
+    resuming = require_open(folder, config, resume)
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(
         folder / LOCK_FILE, f"another process is training into {folder}: wait for it, or choose another --out"
@@ -139,12 +170,34 @@ def open_run(folder: Path, config: TrainConfig, resume: bool = True) -> Iterator
         for left in folder.glob(".*.partial-*"):  # left by a killed process
             left.unlink(missing_ok=True)
         if resuming:
-            _require_unfinished(folder, resume)  # another process may have finished it in the meantime
+            _require_unfinished(folder, config, resume)  # another process may have finished it in the meantime
         try:
             yield
         finally:
             if not any((folder / name).exists() for name in (BEST_FILE, CHECKPOINT_FILE)):
                 _remove(folder)
+
+
+def require_open(folder: Path, config: TrainConfig, resume: bool = True) -> bool:
+    """Whether ``folder`` is a run that this config resumes or prolongs; False if a new run can be made there.
+
+    Raises:
+        InputError: ``folder`` is not a run, or the run is finished or has another config.
+    """
+    if (folder / STATE_FILE).is_file() and (folder / CONFIG_FILE).is_file():
+        _require_unfinished(folder, config, resume)
+        _require_same_config(folder, config)
+        return True
+    if not folder.is_dir() or any(not _is_ours(file) for file in folder.iterdir()):
+        refuse_existing(folder, "run")
+    return False
+
+
+def prolongs(folder: Path, config: TrainConfig, state: RunState) -> bool:
+    """Whether ``config`` trains the finished run ``folder`` longer: by more epochs, or more patience."""
+    was = _read_config(folder / CONFIG_FILE).train
+    raised = any(getattr(config.train, name) > getattr(was, name) for name in ("epochs", "patience"))
+    return state.status == "finished" and raised and config.train.epochs > state.epoch
 
 
 def _is_ours(file: Path) -> bool:
@@ -166,23 +219,24 @@ def _remove(folder: Path) -> None:
         folder.rmdir()
 
 
-def _require_unfinished(folder: Path, resume: bool) -> None:
+def _require_unfinished(folder: Path, config: TrainConfig, resume: bool) -> None:
     state = read_state(folder)
-    if state.status == "finished":
+    if state.status == "finished" and not prolongs(folder, config, state):
         model = folder / MODEL_FILE
-        use = f"export it with `pelagia export {folder} --out MODEL.onnx`"
-        if model.exists():
-            use = f"its model is {model}"
+        export = command_line("pelagia", "export", folder, "--out", "MODEL.onnx")
+        use = f"its model is {model}" if model.exists() else f"export it with `{export}`"
         raise InputError(
-            f"the run {folder} is finished ({state.epoch} epochs): {use}; to train again, choose another --out or "
-            "remove the folder"
+            f"the run {folder} is finished ({state.epoch} epochs): {use}; to train it longer, add "
+            f"--set train.epochs={max(2 * state.epoch, config.train.epochs + 1)}; to train again, choose another --out "
+            "or remove the folder"
         )
     if not resume:
         raise InputError(
             f"the run {folder} already exists and has finished {state.epoch} epochs: choose another --out, remove it, "
             "or resume it by leaving out --no-resume"
         )
-    if state.epoch > 1 and not (folder / CHECKPOINT_FILE).exists():  # epoch 1 may be recorded before its checkpoint
+    missing = not (folder / CHECKPOINT_FILE).exists()
+    if state.status == "running" and state.epoch > 1 and missing:  # epoch 1 may be recorded before its checkpoint
         raise InputError(
             f"the run {folder} has finished epoch {state.epoch}, but its {CHECKPOINT_FILE} is missing, so it would "
             "start again and replace its weights: put the file back, or choose another --out"
@@ -190,11 +244,18 @@ def _require_unfinished(folder: Path, resume: bool) -> None:
 
 
 def _require_same_config(folder: Path, config: TrainConfig) -> None:
-    if differing := differences(_read_config(folder / CONFIG_FILE), config):
+    if differing := differences(_read_config(folder / CONFIG_FILE), config, may_rise=RAISED_KEYS):
         raise InputError(
             f"the run {folder} was started with another config, and this one cannot resume it:{''.join(differing)}\n"
-            "set the old values, or choose another --out"
+            f"set the old values, or choose another --out. Only these keys may change: {', '.join(FREE_KEYS)}; these "
+            f"may rise: {', '.join(RAISED_KEYS)}"
         )
+
+
+def run_name(folder: Path) -> str:
+    """The name of a run in loggers: its folder, with the folder above for a fold or a trial, as in ``cv/fold-1``."""
+    name, above = folder.absolute().name, folder.absolute().parent.name
+    return f"{above}/{name}" if re.fullmatch(r"(fold|trial)-\d+", name) else name
 
 
 def split_conflict(run: Path, theirs: TrainConfig, state: RunState, split: Resplit | None, fingerprint: str) -> str:
@@ -207,13 +268,19 @@ def split_conflict(run: Path, theirs: TrainConfig, state: RunState, split: Respl
     )
 
 
-def differences(was: TrainConfig, now: TrainConfig) -> list[str]:
-    """The keys that change the result and differ between two configs, one line per key."""
+def differences(was: TrainConfig, now: TrainConfig, may_rise: Sequence[str] = ()) -> list[str]:
+    """The keys that change the result and differ between two configs, one line per key.
+
+    Args:
+        may_rise: keys with a number that may be higher in ``now``.
+    """
     old, new = (flat(one.model_dump(mode="json")) for one in (was, now))
     return [
         f"\n  - {key}: was {old.get(key)}, is now {new.get(key)}"
         for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and not key.startswith(FREE_KEYS)
+        if old.get(key) != new.get(key)
+        and not key.startswith(FREE_KEYS)
+        and not (key in may_rise and new[key] > old[key])
     ]
 
 
@@ -226,10 +293,3 @@ def flat(document: Any, place: str = "") -> dict[str, Any]:
         for name, inner in document.items()
         for key, value in flat(inner, f"{place}.{name}" if place else name).items()
     }
-
-
-def save_weights(path: Path, network: nn.Module, epoch: int) -> None:
-    """Writes a network's parameters and buffers and the number of their epoch as safetensors, atomically."""
-    state: dict[str, Tensor] = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    with new_file(path) as file:
-        file.write(safetensors.torch.save(state, {"epoch": str(epoch)}))

@@ -14,21 +14,23 @@ from pelagia_training.network.backbone import Normalized, SizeHead, build_networ
 from pelagia_training.runs.folder import BEST_FILE, CONFIG_FILE, RunState
 
 
-def dataset_of(folder: Path, config: TrainConfig, state: RunState) -> Dataset:
+def dataset_of(folder: Path, config: TrainConfig, state: RunState, *, has_option: bool = True) -> Dataset:
     """Reads the dataset of a run, with the splits that the run was trained on.
+
+    Args:
+        has_option: whether the command has the option ``--dataset``, which the messages then name.
 
     Raises:
         DatasetError: ``folder`` does not exist, or is not the dataset of the run.
     """
+    option = ", or name its new folder with --dataset FOLDER" if has_option else ""
     if not folder.is_dir():
-        raise DatasetError(
-            f"the run's dataset is no longer at {folder}: put it back, or name its new folder with --dataset FOLDER"
-        )
+        raise DatasetError(f"the run's dataset is no longer at {folder}: put it back{option}")
     dataset = Dataset.read(folder)
     if dataset.meta.fingerprint != state.fingerprint:
         raise DatasetError(
             f"{folder} is not the dataset of this run (fingerprint {dataset.meta.fingerprint[:12]}, trained on "
-            f"{state.fingerprint[:12]}): name the dataset of the run with --dataset FOLDER"
+            f"{state.fingerprint[:12]}): put the dataset of the run back{option}"
         )
     return resplit(dataset, config.data.resplit)
 
@@ -41,7 +43,12 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
     """
     options = config.model.options
     network = build_network(
-        config.model.backbone, len(state.taxonomy.classes), pretrained=False, drop_rate=0.0, options=options
+        config.model.backbone,
+        len(state.taxonomy.classes),
+        pretrained=False,
+        drop_rate=0.0,
+        options=options,
+        size=config.preprocess.size,
     )
     size_head = SizeHead(len(state.taxonomy.classes)) if config.model.size else None
     model = Normalized(network, state.mean, state.std, size_head, config.model.orientations)

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import csv
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from pelagia.errors import InputError
+from pelagia.errors import InputError, first_line
 from pelagia.system.tables import write_table
 from pelagia_training.runs.folder import LOG_FILE, METRICS_FILE
 
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One row of `metrics.csv`: the metrics of one epoch."""
+    """One row of `metrics.csv`: the metrics of one epoch.
+
+    ``val_loss`` is None for the first epochs of a run that an older Pelagia started, which did not compute it.
+    """
 
     epoch: int
     train_loss: float
@@ -27,23 +30,42 @@ class EpochMetrics:
     val_accuracy: float
     val_macro_f1: float
     val_balanced_accuracy: float
+    val_loss: float | None = None
 
     @property
     def scalars(self) -> dict[str, float]:
         """The metrics, by the names that loggers show, such as ``val/macro_f1``."""
-        return {name.replace("_", "/", 1): value for name, value in asdict(self).items() if name != "epoch"}
+        values = {name: value for name, value in asdict(self).items() if name != "epoch" and value is not None}
+        return {name.replace("_", "/", 1): value for name, value in values.items()}
 
 
 def write_metrics(folder: Path, metrics: Sequence[EpochMetrics]) -> None:
     """Writes `metrics.csv`."""
     rows = (
-        [epoch, *(f"{value:.6g}" for value in values)] for epoch, *values in (asdict(one).values() for one in metrics)
+        [epoch, *("" if value is None else f"{value:.6g}" for value in values)]
+        for epoch, *values in (asdict(one).values() for one in metrics)
     )
     write_table(folder / METRICS_FILE, [column.name for column in fields(EpochMetrics)], rows, guard_formulas=False)
 
 
+def read_metrics(folder: Path) -> list[EpochMetrics]:
+    """Reads the `metrics.csv` of a run. Raises InputError if it is missing or damaged."""
+    try:
+        with (folder / METRICS_FILE).open(encoding="utf-8", newline="") as file:
+            return [_epoch(row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder / METRICS_FILE} is missing or damaged ({first_line(error)}): put it back, or choose another --out"
+        ) from None
+
+
+def _epoch(row: Mapping[str, str]) -> EpochMetrics:
+    values = {name: float(value) for name, value in row.items() if value and name != "epoch"}
+    return EpochMetrics(epoch=int(row["epoch"]), **values)
+
+
 def read_curves(run: Path) -> dict[str, list[float]]:
-    """Reads the columns of a run's `metrics.csv` that hold only numbers.
+    """Reads the columns of a run's `metrics.csv` that hold numbers; NaN stands for an empty cell.
 
     Raises:
         InputError: ``run`` is not a run, or its `metrics.csv` is damaged.
@@ -60,7 +82,7 @@ def read_curves(run: Path) -> dict[str, list[float]]:
     curves = {}
     for name in rows[0] if rows else ():
         try:
-            curves[name] = [float(row[name]) for row in rows]
+            curves[name] = [float(row[name] or "nan") for row in rows]
         except (TypeError, ValueError):
             continue
     return curves

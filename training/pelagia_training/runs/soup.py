@@ -13,7 +13,7 @@ from pathlib import Path
 import safetensors.torch
 from torch import Tensor, nn
 
-from pelagia_training.runs.folder import save_weights
+from pelagia_training.runs.weights import save_weights
 
 
 class Soup:

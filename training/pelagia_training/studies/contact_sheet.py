@@ -19,7 +19,7 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.data.augment import build_augment, sample_seed
 from pelagia_training.data.batches import load_fitted
 from pelagia_training.data.mixing import mix
-from pelagia_training.fit.prepare import read_splits
+from pelagia_training.data.splits import read_splits
 
 DRAWS = 9
 MIXED_DRAWS = 3

@@ -25,17 +25,19 @@ import numpy as np
 
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import ConfigError, DatasetError, InputError, first_few
+from pelagia.shell import command_line
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia.system.files import sha256_of, sha256_of_file, write_text
+from pelagia.system.paths import StrPath
 from pelagia_training.config import Resplit, TrainConfig
 from pelagia_training.data.crops import open_crops
+from pelagia_training.data.splits import read_splits, without_classes
 from pelagia_training.devices import is_first
 from pelagia_training.evaluation.evaluate import Evaluation, evaluation_of
 from pelagia_training.evaluation.evaluate_torch import evaluate_run
 from pelagia_training.evaluation.folder import as_json
 from pelagia_training.evaluation.report import REPORT_FILE, write_report
 from pelagia_training.fit.context import Report
-from pelagia_training.fit.prepare import read_splits
 from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, differences, read_run
 from pelagia_training.train import train
 
@@ -62,7 +64,7 @@ class CrossValidation:
 
 
 def cross_validate(
-    config: TrainConfig, folds: int, out: Path, report: Report = lambda event: None, *, resume: bool = True
+    config: TrainConfig, folds: int, out: StrPath, report: Report = lambda event: None, *, resume: bool = True
 ) -> CrossValidation:
     """Trains ``folds`` runs and writes the folder ``out``.
 
@@ -82,6 +84,7 @@ def cross_validate(
     dataset = Dataset.read(config.dataset)
     _require_groups(dataset, config)
     planned = _plan(config, folds)
+    out = Path(out)
     runs = [out / f"fold-{number}" for number in range(1, folds + 1)]
     finished = [is_finished(run, settings) for run, settings in zip(runs, planned, strict=True)]
     if not all(finished):
@@ -163,7 +166,8 @@ def dataset_folder(out: Path) -> Path:
         InputError: ``out`` is not a cross-validation.
     """
     if not (out / "fold-1").is_dir():
-        raise InputError(f"{out} is not a cross-validation: make one with `pelagia train CONFIG --folds 5 --out {out}`")
+        make = command_line("pelagia", "train", "CONFIG", "--folds", 5, "--out", out)
+        raise InputError(f"{out} is not a cross-validation: make one with `{make}`")
     return read_run(out / "fold-1")[1].dataset
 
 
@@ -177,7 +181,7 @@ def _require_groups(dataset: Dataset, config: TrainConfig) -> None:
         names = first_few(f"'{name}'" for name in one_group)
         raise DatasetError(
             f"all images of {names} are of one group: the fold that holds out this group has no training image of the "
-            f"class; leave such classes out with --set data.exclude=[{','.join(one_group)}]"
+            f"class; leave such classes out with {without_classes(one_group)}"
         )
 
 
@@ -219,10 +223,18 @@ def _columns(record: Record, fold: int) -> dict[str, str]:
     return {"label": record.class_name, "group": record.group, "fold": str(fold)}
 
 
+def group_names(fold: Evaluation) -> list[str]:
+    """The groups that a fold held out, sorted."""
+    return sorted({record.group for record in fold.records})
+
+
 def _as_json(result: CrossValidation) -> dict[str, object]:
     names = result.together.headline
     return {
-        "folds": [{**fold.headline, "images": fold.images, "groups": fold.groups} for fold in result.folds],
+        "folds": [
+            {**fold.headline, "images": fold.images, "groups": fold.groups, "group_names": group_names(fold)}
+            for fold in result.folds
+        ],
         "mean": {name: result.spread(name)[0] for name in names},
         "standard_deviation": {name: result.spread(name)[1] for name in names},
         "together": as_json(result.together),

@@ -34,6 +34,20 @@ class Leak:
     by_group: Evaluation
     at_random: Evaluation
 
+    @property
+    def summary(self) -> str:
+        """What the two macro-F1 say, in words."""
+        group, chance = self.by_group.headline["macro_f1"], self.at_random.headline["macro_f1"]
+        report = f"report that of the split by group, {group:.4f}"
+        if chance > group:
+            found = f"the random split shows a macro-F1 that is higher by {chance - group:.4f}"
+        else:
+            found = f"the random split shows no higher macro-F1 (it is lower by {group - chance:.4f})"
+        ends = [one.intervals.headline["macro_f1"] for one in (self.by_group, self.at_random)]
+        if all(ends) and max(end.low for end in ends if end) <= min(end.high for end in ends if end):
+            found += ", a difference within the 95% intervals, which may be chance"
+        return f"{found}: {report}"
+
 
 def measure_leak(run: Path, out: Path, report: Report = lambda event: None) -> Leak:
     """Trains the config of ``run`` on a random split, unless ``out`` is a finished run, and evaluates both runs.

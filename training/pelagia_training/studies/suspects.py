@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from pelagia.config import dump_yaml
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, InputError
+from pelagia.shell import command_line
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia.system.files import new_folder
 from pelagia.system.tables import write_table
@@ -96,9 +97,8 @@ def _read_predictions(run: Path, dataset: Dataset) -> tuple[list[Record], NDArra
     """The images of a cross-validation, their out-of-fold probabilities (float32, N x classes), and the classes."""
     folder = run / SURVEY_FOLDER
     if not (folder / JOURNAL_FILE).is_file():
-        raise InputError(
-            f"{run} holds no out-of-fold predictions: make them with `pelagia train CONFIG --folds 5 --out {run}`"
-        )
+        make = command_line("pelagia", "train", "CONFIG", "--folds", 5, "--out", run)
+        raise InputError(f"{run} holds no out-of-fold predictions: make them with `{make}`")
     by_path = {record.path: record for record in dataset.records}
     with Survey.open(folder) as survey:
         rows = [row for row in survey if row.probabilities is not None]
@@ -176,7 +176,7 @@ def write_suspects(suspects: Sequence[Suspect], run: Path, dataset: Dataset, out
             try:
                 shutil.copyfile(dataset.file(suspect.record), target)
             except FileNotFoundError:
-                remedy = f"run `pelagia dataset check {dataset.root}`"
+                remedy = f"run `{command_line('pelagia', 'dataset', 'check', dataset.root)}`"
                 raise DatasetError(f"{dataset.file(suspect.record)} is missing: {remedy}") from None
         _write_csv(folder / CSV_FILE, suspects)
         (folder / TAXONOMY_FILE).write_text(dump_yaml(dataset.meta.taxonomy), encoding="utf-8")

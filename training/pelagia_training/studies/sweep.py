@@ -22,15 +22,15 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from pelagia.config import Strict, altered, dump_yaml
+from pelagia.config import Strict, altered, dump_yaml, made_by_newer
 from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError, first_line
 from pelagia.system.files import refuse_existing, write_text
 from pelagia.system.locking import exclusive_lock
 from pelagia.system.tables import write_table
 from pelagia_training.config import TrainConfig
+from pelagia_training.data.splits import read_splits
 from pelagia_training.devices import make_fabric
 from pelagia_training.fit.context import Report, Step
-from pelagia_training.fit.prepare import read_splits
 from pelagia_training.runs.folder import CHECKPOINT_FILE, LAST_FILE, LOCK_FILE, METRICS_FILE, differences, read_state
 from pelagia_training.runs.loggers import require_loggers
 from pelagia_training.runs.logs import read_curves
@@ -244,7 +244,10 @@ def _remove(out: Path) -> None:
 def _read(out: Path) -> Sweep:
     """Reads `sweep.json`. Raises InputError if the file is damaged."""
     try:
-        return Sweep.model_validate(json.loads((out / SWEEP_FILE).read_text(encoding="utf-8")))
+        document = json.loads((out / SWEEP_FILE).read_text(encoding="utf-8"))
+        if fault := made_by_newer(document, Sweep):
+            raise InputError(f"the sweep {out} {fault}")
+        return Sweep.model_validate(document)
     except (ValueError, ValidationError) as error:
         raise InputError(
             f"{out / SWEEP_FILE} is damaged ({first_line(error)}): choose another --out, or remove the sweep"

@@ -11,12 +11,11 @@ from collections import Counter
 from pelagia.sources.flowcam.in_folders import is_other_image
 from pelagia.sources.image import is_image_name, is_junk
 from pelagia.sources.instruments.uvp6 import is_vignette
-from pelagia.sources.listing import Listing
+from pelagia.sources.listing import Listing, archive_ending
 from pelagia.sources.seen import Seen
 from pelagia.system.files import printable
 
 _DRIVE = re.compile(r"^[A-Za-z]:(?=[/\\])")
-_ARCHIVE = re.compile(r"\.(zip|tar|tgz|tbz2?|txz|(tar\.(gz|bz2|xz))|7z|rar)$", re.IGNORECASE)
 
 
 _FLOWCAM = (
@@ -27,19 +26,19 @@ _FLOWCAM = (
 
 def is_archive_name(name: str) -> bool:
     """Whether a file of this name is likely to be an archive."""
-    return bool(_ARCHIVE.search(name))
+    return bool(archive_ending(name))
 
 
 def archive_stem(name: str) -> str:
     """An archive's name without its ending, which most programs use as the name of the unpacked folder."""
-    return _ARCHIVE.sub("", name)
+    return name.removesuffix(archive_ending(name))
 
 
 def member_name(name: str) -> str:
     """A member's name as a relative path: forward slashes, no drive, no root, no ``.``; ``..`` becomes ``__``."""
     parts = _DRIVE.sub("", name).replace("\\", "/").split("/")
     kept = ("__" if part == ".." else part for part in parts if part not in ("", "."))
-    return printable("/".join(kept)).replace("\0", "\\x00")
+    return printable("/".join(kept))
 
 
 class Names:
@@ -51,15 +50,17 @@ class Names:
         self._again: Counter[str] = Counter()
 
     def of(self, raw: str) -> str:
-        """The name of a member that is an image; empty for other members. Archives inside the archive are counted."""
+        """The name of a member that is an image; empty for other members, which are counted."""
         name = member_name(raw)
         if any(map(is_junk, name.split("/"))):
             return ""
         if not is_image_name(name):
             if is_archive_name(name):
-                self._listing.left_out["archive_inside"] += 1
+                self._listing.count_archive(name)
             elif is_vignette(name):
                 self._listing.left_out["uvp6_vignette"] += 1
+            elif name:
+                self._listing.count_other_file(name)
             return ""
         if name[-1] in "fF" and is_other_image(name):
             if not self._listing.left_out["flowcam_in_archive"]:
@@ -67,6 +68,10 @@ class Names:
             self._listing.left_out["flowcam_in_archive"] += 1
             return ""
         return self.unique(name)
+
+    def has(self, name: str) -> bool:
+        """Whether ``name`` was given before. From then on it counts as given."""
+        return self._seen.add(name)
 
     def unique(self, name: str) -> str:
         """``name``, with a number appended if it was used before."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import tarfile
 import zlib
@@ -26,12 +27,16 @@ from typing import IO, Any
 from pelagia.errors import InputError
 from pelagia.images.preprocess import ImageError
 from pelagia.sources.archives import cut_short
+from pelagia.sources.archives.bins import Bins
 from pelagia.sources.archives.names import Names
+from pelagia.sources.ifcb.names import is_packed
+from pelagia.sources.ifcb.parts import Part, Span, Stream, gunzipped
 from pelagia.sources.image import (
     MAX_BYTES,
     Fault,
     Held,
     Kind,
+    NoImageError,
     SourceImage,
     base_name,
     failed,
@@ -92,20 +97,21 @@ def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
         InputError: the archive cannot be read, is not a tar, or has no image.
     """
     names = Names(listing)
+    bins = Bins(archive, names, listing)
     found = 0
     has_background = pi10.is_tar(archive.name)
     try:
         stream = _Stream(archive)
         with stream.file:
             for member in _members(stream):
-                name = names.of(member.name)
-                if name and has_background and pi10.is_background(name):
-                    listing.left_out["pi10_background"] += 1
-                elif name:
-                    image = SourceImage(name, inside(archive, name), pi10.columns(name), _reader(stream, member))
+                for image in _images_of(stream, member, names, bins, listing if has_background else None):
                     found += 1
                     yield image
+            for image in bins.rest():
+                found += 1
+                yield image
     except _Broken as error:
+        yield from bins.rest()
         if not found and error.args == (_NO_TAR,):
             raise InputError(
                 f"{archive} is named like a tar archive but is not one: download or copy it again"
@@ -115,7 +121,35 @@ def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
     except OSError as error:
         raise InputError(f"cannot read {archive}: {error.strerror}; check that your account may read it") from None
     if not found:
-        raise InputError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
+        raise NoImageError(f"there is no image in {archive} (looked for {known_suffixes()}): name another archive")
+
+
+def _images_of(
+    stream: _Stream, member: _Member, names: Names, bins: Bins, of_pi10: Listing | None
+) -> Iterator[SourceImage]:
+    """The images of a member. ``of_pi10`` counts background images, if the archive has the name of a Pi-10's."""
+    if bins.takes(member.name):
+        part, held = _part(stream, member)
+        yield from bins.add(member.name, part, held)
+    elif not bins.is_extracted(member.name) and (name := names.of(member.name)):
+        if of_pi10 is not None and pi10.is_background(name):
+            of_pi10.left_out["pi10_background"] += 1
+        else:
+            yield SourceImage(name, inside(stream.archive, name), pi10.columns(name), _reader(stream, member))
+
+
+def _part(stream: _Stream, member: _Member) -> tuple[Part, int]:
+    """A file of a bin, and how many bytes of it are in memory."""
+    packed = is_packed(member.name)
+    if stream.is_plain and not packed and not member.fault:
+        if member.offset + member.size > stream.length:
+            raise _Broken("it is cut short")
+        return Span(stream.archive, member.offset, member.size), 0
+    reader = _reader(stream, member)
+    held = len(reader.data) if isinstance(reader, Held) else 0
+    if packed:
+        return Stream(lambda: gunzipped(io.BytesIO(reader()))), held
+    return Stream(lambda: io.BytesIO(reader())), held
 
 
 _NO_TAR = "it is not a tar"

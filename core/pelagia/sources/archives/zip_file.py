@@ -8,9 +8,13 @@ from pathlib import Path
 from pelagia.errors import InputError
 from pelagia.sources import instruments
 from pelagia.sources.archives import cut_short
+from pelagia.sources.archives.bins import Bins
 from pelagia.sources.archives.names import Names
 from pelagia.sources.archives.zip_format import Broken, Entry, entries, entries_without_directory, find_directory
-from pelagia.sources.image import Kind, SourceImage, base_name, failed, inside, known_suffixes
+from pelagia.sources.archives.zip_index import open_member
+from pelagia.sources.ifcb.names import is_packed
+from pelagia.sources.ifcb.parts import Part, Stream, gunzipped
+from pelagia.sources.image import Kind, NoImageError, SourceImage, base_name, failed, inside, known_suffixes
 from pelagia.sources.listing import Listing
 
 
@@ -23,21 +27,41 @@ def images(archive: Path, listing: Listing) -> Iterator[SourceImage]:
         InputError: the archive cannot be read, is not a zip, or has no image.
     """
     names = Names(listing)
+    bins = Bins(archive, names, listing)
     found = 0
     try:
         for entry in members(archive):
-            name = "" if entry.is_folder else names.of(entry.name)
-            if name:
+            for image in _images_of(entry, names, bins):
                 found += 1
-                yield SourceImage(name, inside(archive, name), {}, entry)
+                yield image
+        for image in bins.rest():
+            found += 1
+            yield image
     except Broken as error:
+        yield from bins.rest()
         yield failed(base_name(archive), archive, "damaged", cut_short(error, found))
         return
     except OSError as error:
         raise InputError(f"cannot read {archive}: {error.strerror}; check that your account may read it") from None
     if not found:
         looked = f"there is no image in {archive} (looked for {known_suffixes()})"
-        raise InputError(f"{looked}{instruments.hints(listing.left_out) or ': name another archive'}")
+        raise NoImageError(f"{looked}{instruments.hints(listing.left_out) or ': name another archive'}")
+
+
+def _images_of(entry: Entry, names: Names, bins: Bins) -> Iterator[SourceImage]:
+    if entry.is_folder:
+        return
+    if bins.takes(entry.name):
+        yield from bins.add(entry.name, _part(entry))
+    elif not bins.is_extracted(entry.name) and (name := names.of(entry.name)):
+        yield SourceImage(name, inside(entry.archive, name), {}, entry)
+
+
+def _part(entry: Entry) -> Part:
+    """A file of a bin. Its checksum is checked before the first image is read."""
+    if is_packed(entry.name):
+        return Stream(lambda: gunzipped(open_member(entry)))
+    return Stream(lambda: open_member(entry))
 
 
 def members(archive: Path) -> Iterator[Entry]:

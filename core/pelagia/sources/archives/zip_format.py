@@ -10,7 +10,7 @@ Numbers are little-endian. Supported: stored, deflate, bzip2; zip64; entries who
 
 from __future__ import annotations
 
-import bz2
+import os
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pelagia.images.preprocess import ImageError
+from pelagia.sources.archives.zip_unpack import DEFLATED, unpacker_of
 from pelagia.sources.image import MAX_BYTES
+from pelagia.system.files import read_fully
 
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
@@ -28,8 +30,6 @@ _END = struct.Struct("<4s4H2LH")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _PIECE = 1 << 20
-STORED, DEFLATED, BZIP2 = 0, 8, 12
-_NAMES = {9: "deflate64", 14: "LZMA", 93: "zstd", 95: "xz", 98: "PPMd", 99: "AES"}
 
 
 class Broken(Exception):  # noqa: N818 - it is named after what is wrong
@@ -61,37 +61,47 @@ class Entry:
             OSError: the archive cannot be read.
             ImageError: the member is encrypted, damaged, too large or compressed in an unknown way.
         """
-        if self.flags & 1:
-            raise ImageError("encrypted", "the archive's member is encrypted: unpack it with its password")
-        if self.method not in (STORED, DEFLATED, BZIP2):
-            known = _NAMES.get(self.method, f"method {self.method}")
-            raise ImageError("unsupported", f"the archive's member is compressed with {known}: pack it as a plain zip")
+        unpacker = unpacker_of(self.method, self.flags)
         if max(self.size, self.compressed) > MAX_BYTES:
             raise ImageError("too_large", f"the member has {self.size} bytes; the limit is {MAX_BYTES}")
-        with open(self.archive, "rb", buffering=0) as file:
-            file.seek(self.offset)
-            header = file.read(LOCAL_HEADER.size)
-            if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
-                raise ImageError("damaged", "the archive has no member where its directory says")
-            file.seek(sum(struct.unpack("<2H", header[-4:])), 1)
-            data = file.read(self.compressed)
-        return self._unpacked(data)
-
-    def _unpacked(self, data: bytes) -> bytes:
+        with self.opened() as file:
+            data = read_fully(file, self.compressed)
         if len(data) < self.compressed:
             raise ImageError("damaged", "the archive ends within this member: it is cut short")
-        try:
-            if self.method == DEFLATED:
-                data = zlib.decompressobj(-15).decompress(data, self.size + 1)
-            elif self.method == BZIP2:
-                data = bz2.BZ2Decompressor().decompress(data, self.size + 1)
-        except (zlib.error, OSError, ValueError, EOFError) as error:
-            raise ImageError("damaged", f"the archive's member is damaged: {error}") from None
-        if len(data) > self.size:
-            raise ImageError("too_large", f"the member has more than the {self.size} bytes that the archive declares")
-        if len(data) < self.size or zlib.crc32(data) != self.crc:
-            raise ImageError("damaged", "the archive's member is damaged: its checksum is wrong")
+        data = unpacker.unpack(data, self.size + 1)
+        self.check(len(data), zlib.crc32(data))
         return data
+
+    def opened(self) -> BinaryIO:
+        """The archive, open at the first packed byte of the member, without a buffer.
+
+        Raises:
+            OSError: the archive cannot be read.
+            ImageError: there is no such member at its place.
+        """
+        file: BinaryIO = open(self.archive, "rb", buffering=0)  # noqa: SIM115 - the caller closes it
+        try:
+            if self.offset < os.fstat(file.fileno()).st_size:
+                file.seek(self.offset)
+            else:
+                file.seek(0, 2)
+            header = read_fully(file, LOCAL_HEADER.size)
+            if len(header) < LOCAL_HEADER.size or not header.startswith(b"PK\3\4"):
+                raise ImageError("damaged", "the archive has no member where its directory says")
+            name, extra = struct.unpack("<2H", header[-4:])
+            if _text(read_fully(file, name + extra)[:name]) != self.name:
+                raise ImageError("damaged", "the archive has another member where its directory says")
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def check(self, size: int, crc: int) -> None:
+        """Compares the unpacked size and checksum with those that the archive declares. Raises ImageError."""
+        if size > self.size:
+            raise ImageError("too_large", f"the member has more than the {self.size} bytes that the archive declares")
+        if size < self.size or crc != self.crc:
+            raise ImageError("damaged", "the archive's member is damaged: its checksum is wrong")
 
 
 @dataclass(frozen=True, slots=True)

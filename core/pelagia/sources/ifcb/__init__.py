@@ -7,46 +7,86 @@ that is wrong is a failed image; a row without an image is counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from pelagia.errors import InputError
 from pelagia.images.preprocess import ImageError
+from pelagia.sources.ifcb import adc as adc_module
+from pelagia.sources.ifcb import hdr as hdr_module
 from pelagia.sources.ifcb.adc import Adc, Roi
 from pelagia.sources.ifcb.bin_id import BinId, parse_bin_id
-from pelagia.sources.ifcb.hdr import position, read_hdr
-from pelagia.sources.ifcb.stitch import Pixels, overlap, stitch
+from pelagia.sources.ifcb.hdr import parse_hdr, position
+from pelagia.sources.ifcb.names import (
+    SUFFIXES,
+    bin_of_extracted,
+    has_bin_suffix,
+    is_bin_file,
+    is_packed,
+    one_file_per_bin,
+    stem,
+    suffix_of,
+)
+from pelagia.sources.ifcb.parts import Part, RoiReader, Span, Stream, gunzipped, roi_readers
+from pelagia.sources.ifcb.stitch import overlap
 from pelagia.sources.ifcb.volume import volume
-from pelagia.sources.image import Kind, SourceImage, failed, inside, read_at
+from pelagia.sources.image import Fault, Kind, NoImageError, SourceImage, failed
 from pelagia.sources.listing import Listing
 
-SUFFIXES = (".adc", ".hdr", ".roi")
+__all__ = [
+    "KIND",
+    "SUFFIXES",
+    "BinFiles",
+    "Part",
+    "RoiReader",
+    "Span",
+    "Stream",
+    "bin_of",
+    "bin_of_extracted",
+    "files_of",
+    "has_bin_suffix",
+    "images",
+    "images_of",
+    "images_or_fault",
+    "is_bin_file",
+    "one_file_per_bin",
+    "stem",
+    "suffix_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
-class RoiReader:
-    """Reads one image of a ``.roi``, or two that are parts of one image, as a binary PGM file."""
+class BinFiles:
+    """One bin: its name and its files.
 
-    file: Path
-    roi: Roi
-    second: Roi | None = None
+    Attributes:
+        bin_id: its name.
+        place: the ``.roi``, or the bin if there is none, for people: a path, or text such as ``cast.zip!/X.roi``.
+        adc: the table; None if it is missing.
+        roi: the pixels; None if they are missing.
+        hdr: the settings; None if they are missing, because the images do not need them.
+    """
 
-    def __call__(self) -> bytes:
-        pixels = self._pixels(self.roi)
-        if self.second is not None:
-            pixels = stitch(self.roi, self.second, (pixels, self._pixels(self.second)))
-        height, width = pixels.shape
-        return b"P5\n%d %d\n255\n" % (width, height) + pixels.tobytes()
+    bin_id: BinId
+    place: str
+    adc: Part | None
+    roi: Part | None
+    hdr: Part | None
 
-    def _pixels(self, roi: Roi) -> Pixels:
-        size = roi.width * roi.height
-        data = read_at(self.file, roi.offset, size)
-        if len(data) < size:
-            raise ImageError("damaged", f"the .roi ends within target {roi.target}: it is cut short")
-        return np.frombuffer(data, np.uint8).reshape(roi.height, roi.width)
+    def read_adc(self) -> Adc:
+        """The table. Raises OSError or ImageError."""
+        if self.adc is None:
+            raise ImageError("missing", "the bin has no .adc, which lists its images")
+        return Adc(self.adc.head(adc_module.LONGEST + 1), self.bin_id.style)
+
+    def read_hdr(self) -> dict[str, str]:
+        """The settings; empty if they are missing or cannot be read."""
+        try:
+            return parse_hdr(b"" if self.hdr is None else self.hdr.head(hdr_module.LONGEST))
+        except (OSError, ImageError):
+            return {}
 
 
 def images(path: Path, listing: Listing) -> Iterator[SourceImage]:
@@ -65,52 +105,64 @@ def images(path: Path, listing: Listing) -> Iterator[SourceImage]:
             f"{path} does not have the name of an IFCB bin, such as D20220519T124533_IFCB134: give the files their "
             "original names"
         )
+    files, table = _on_disk(base, bin_id), _with(base, ".adc")
     try:
-        adc = Adc(_with(base, ".adc"), bin_id.style)
+        adc = files.read_adc()
     except OSError as error:
-        raise InputError(f"cannot read {_with(base, '.adc')}, which lists the bin's images: {error.strerror}") from None
+        raise InputError(f"cannot read {table}, which lists the bin's images: {error.strerror}") from None
     except ImageError as error:
-        raise InputError(f"{_with(base, '.adc')} is not an .adc file: {error}") from None
+        raise InputError(f"{table} is not an .adc file: {error}") from None
     found = False
-    for image in _images(base, bin_id, adc, listing):
+    for image in _images(files, adc, listing):
         found = True
         yield image
     if not found:
-        raise InputError(f"the bin {base} has no image: its .adc has {len(adc)} rows without an image")
+        raise NoImageError(f"the bin {base} has no image: its .adc has {len(adc)} rows without an image")
 
 
 def images_or_fault(path: Path, listing: Listing) -> Iterator[SourceImage]:
     """As `images`, for a bin in a folder: a bin that cannot be read is a failed image, and the bin may be empty."""
     base = _base(path)
     bin_id = parse_bin_id(base.name)
-    if bin_id is None:
-        return
+    if bin_id is not None:
+        yield from images_of(_on_disk(base, bin_id), listing)
+
+
+def images_of(files: BinFiles, listing: Listing) -> Iterator[SourceImage]:
+    """The images of a bin, wherever its files are. A bin that cannot be read is a failed image; it may be empty."""
     try:
-        adc = Adc(_with(base, ".adc"), bin_id.style)
+        adc = files.read_adc()
     except OSError as error:
-        yield failed(bin_id.name, base, "unreadable", f"the bin's .adc cannot be read: {error.strerror}")
+        text = f"the bin's .adc cannot be read: {error.strerror}"
+        yield failed(files.bin_id.name, files.place, "unreadable", text)
     except ImageError as error:
-        yield failed(bin_id.name, base, "damaged", f"the bin's .adc is not an .adc file: {error}")
+        text = str(error) if error.reason == "missing" else f"the bin's .adc is not an .adc file: {error}"
+        yield failed(files.bin_id.name, files.place, error.reason if error.reason == "missing" else "damaged", text)
     else:
-        yield from _images(base, bin_id, adc, listing)
+        yield from _images(files, adc, listing)
 
 
-def _images(base: Path, bin_id: BinId, adc: Adc, listing: Listing) -> Iterator[SourceImage]:
-    columns = _columns(base, bin_id, adc)
-    file = _with(base, ".roi")
-    for roi, second in _pairs(adc, listing) if bin_id.style == "I" else ((roi, None) for roi in adc.rois()):
+def _images(files: BinFiles, adc: Adc, listing: Listing) -> Iterator[SourceImage]:
+    columns = _columns(files.bin_id, adc, files.read_hdr())
+    pairs = _pairs(adc, listing) if files.bin_id.style == "I" else ((roi, None) for roi in adc.rois())
+    if files.roi is not None:
+        readers = roi_readers(files.roi, pairs)
+    else:
+        missing = Fault("missing", "the bin has no .roi, which holds its pixels")
+        readers = ((roi, second, missing) for roi, second in pairs)
+    for roi, second, reader in readers:
         if roi.is_empty:
             listing.left_out["no_image"] += 1
             continue
-        name = bin_id.target(roi.target)
+        name = files.bin_id.target(roi.target)
         own = columns | {"target": str(roi.target)}
         if roi.fault:
-            yield failed(name, inside(file, name), "damaged", roi.fault, own)
+            yield failed(name, f"{files.place}!/{name}", "damaged", roi.fault, own)
             continue
         if second is not None:
             listing.left_out["stitched"] += 1
             own["stitched_with"] = str(second.target)
-        yield SourceImage(name, inside(file, name), own, RoiReader(file, roi, second))
+        yield SourceImage(name, f"{files.place}!/{name}", own, reader)
 
 
 def _pairs(adc: Adc, listing: Listing) -> Iterator[tuple[Roi, Roi | None]]:
@@ -131,9 +183,8 @@ def _pairs(adc: Adc, listing: Listing) -> Iterator[tuple[Roi, Roi | None]]:
         yield before, None
 
 
-def _columns(base: Path, bin_id: BinId, adc: Adc) -> dict[str, str]:
+def _columns(bin_id: BinId, adc: Adc, header: dict[str, str]) -> dict[str, str]:
     """The columns that all images of the bin share, as Darwin Core terms if there are any."""
-    header = read_hdr(_with(base, ".hdr"))
     columns = {"sample": bin_id.name, "instrument": f"IFCB{bin_id.instrument}"}
     if bin_id.start is not None:
         columns["eventDate"] = bin_id.start.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -142,29 +193,6 @@ def _columns(base: Path, bin_id: BinId, adc: Adc) -> dict[str, str]:
     if (millilitres := volume(bin_id, adc, header)) is not None:
         columns |= {"sampleSizeValue": f"{millilitres:.6f}", "sampleSizeUnit": "millilitre"}
     return columns
-
-
-def has_bin_suffix(name: str) -> bool:
-    """Whether a file of this name may belong to a bin."""
-    return name.lower().endswith(SUFFIXES)
-
-
-def is_bin_file(name: str) -> bool:
-    """Whether a file of this name belongs to a bin."""
-    return has_bin_suffix(name) and parse_bin_id(name[:-4]) is not None
-
-
-def one_file_per_bin(names: Sequence[str]) -> list[str]:
-    """``names``, which are sorted, without the second and third file of each bin."""
-    kept: list[str] = []
-    last = ""
-    for name in names:
-        if is_bin_file(name):
-            if name[:-4] == last:
-                continue
-            last = name[:-4]
-        kept.append(name)
-    return kept
 
 
 def bin_of(path: Path) -> Path | None:
@@ -184,13 +212,23 @@ def _claims(path: Path) -> bool:
 
 
 def _base(path: Path) -> Path:
-    return path.with_name(path.name[:-4]) if has_bin_suffix(path.name) else path
+    return path.with_name(stem(path.name)) if has_bin_suffix(path.name) else path
 
 
 def _with(base: Path, suffix: str) -> Path:
-    """A file of the bin; its ending may be in upper case."""
-    file = base.with_name(base.name + suffix)
-    return file if file.exists() or not (upper := base.with_name(base.name + suffix.upper())).exists() else upper
+    """A file of the bin; its ending may be in upper case, and it may be packed with gzip."""
+    names = (suffix, suffix.upper(), f"{suffix}.gz", f"{suffix.upper()}.gz", f"{suffix.upper()}.GZ")
+    files = [base.with_name(base.name + name) for name in names]
+    return next((file for file in files if file.exists()), files[0])
+
+
+def _on_disk(base: Path, bin_id: BinId) -> BinFiles:
+    adc, hdr, roi = (_with(base, suffix) for suffix in SUFFIXES)
+    return BinFiles(bin_id, roi.as_posix(), _part(adc), _part(roi), _part(hdr))
+
+
+def _part(file: Path) -> Part:
+    return Stream(partial(gunzipped, file)) if is_packed(file.name) else Span(file)
 
 
 KIND = Kind(claims=_claims, images=images, label=lambda path: _base(path).name, self_named=True)

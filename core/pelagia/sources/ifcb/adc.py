@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.images.preprocess import ImageError
 from pelagia.sources.ifcb.bin_id import Style
-from pelagia.sources.image import MAX_BYTES, read_at
+from pelagia.sources.image import MAX_BYTES
 
-_LONGEST = 1 << 26
+LONGEST = 1 << 26
 _LAST_BYTE = 1 << 62
 
 
@@ -73,16 +72,17 @@ class Roi:
 class Adc:
     """The rows of one ``.adc``.
 
+    Args:
+        data: the bytes of the file, at most `LONGEST` and one more.
+
     Raises:
-        OSError: the file cannot be read.
         ImageError: it is too large for an ``.adc``.
     """
 
-    def __init__(self, path: Path, style: Style) -> None:
+    def __init__(self, data: bytes, style: Style) -> None:
         self.columns = COLUMNS_OF[style]
-        data = read_at(path, 0, _LONGEST + 1)
-        if len(data) > _LONGEST:
-            raise ImageError("too_large", f"more than {_LONGEST} bytes")
+        if len(data) > LONGEST:
+            raise ImageError("too_large", f"more than {LONGEST} bytes")
         self._rows = [line.decode("ascii", "replace") for line in data.splitlines() if line.strip()]
 
     def __len__(self) -> int:

@@ -5,21 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
 
-from pelagia.sources.image import read_at
-
-_LONGEST = 1 << 20
+LONGEST = 1 << 20
 _ALTERNATIVE = re.compile(r"^run time = ([\d.]+) s\s+inhibit time = ([\d.]+)", re.MULTILINE)
 _PLACES = (("gpslatitude", "gpslongitude"), ("latitude", "longitude"))
 
 
-def read_hdr(path: Path) -> dict[str, str]:
-    """Values by name in lower case; empty if the header is missing or unreadable, because the images do not need it."""
-    text = ""
-    with suppress(OSError):
-        text = read_at(path, 0, _LONGEST).decode("utf-8", "replace")
+def parse_hdr(data: bytes) -> dict[str, str]:
+    """Values by name in lower case."""
+    text = data.decode("utf-8", "replace")
     values = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")

@@ -117,7 +117,7 @@ def test_two_objects_of_one_image_are_two_rows(make):
     ("date", "time", "expected"),
     [
         ("20240708", "235959", "2024-07-08T23:59:59Z"),
-        ("20240708", "", "2024-07-08T00:00:00Z"),
+        ("20240708", "", "2024-07-08"),
         ("20240708", "nan", "2024-07-08"),
         ("2024", "1200", None),
         ("", "", None),
@@ -133,8 +133,7 @@ def test_date_and_time_become_one(make, date, time, expected):
     [
         (["object_id", "o1"], "has no column 'img_file_name': is it an EcoTaxa export with images?"),
         ([HEADER], "has no object"),
-        ([HEADER, ROW, "\to2"], "line 3: the column 'img_file_name' names no image"),
-        ([HEADER, '"open'], "after line 1: unexpected end of data"),
+        ([HEADER, "\to2"], "has 1 rows, and none names an image: export it from EcoTaxa again, with the images"),
     ],
 )
 def test_a_wrong_table_says_where(make, lines, message):

@@ -1,0 +1,110 @@
+"""Camtrap DP packages: ``media.csv`` with the images and ``observations.csv`` with what is on them.
+
+https://camtrap-dp.tdwg.org describes the format, which is the same for every camera: also for cameras under water.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from pelagia.dataset.write import Candidate
+from pelagia.errors import DatasetError, InputError
+from pelagia.sources import Listing
+from pelagia.sources.named import NamedFiles
+from pelagia.system.files import printable
+from pelagia.tables.reader import Table, is_missing, open_table
+from pelagia.tables.values import find_column
+from pelagia_labeling.importers.imported import Import, survey_columns
+
+MEDIA, OBSERVATIONS = "media.csv", "observations.csv"
+GROUP_COLUMN = "deploymentID"
+_CLASS_COLUMN = "scientificName"
+_KEPT = ("deploymentID", "captureMethod", "lifeStage", "sex", "behavior", "classificationMethod")
+
+
+def is_camtrap(path: Path) -> bool:
+    """Whether a table is one of the two tables of a Camtrap DP package."""
+    return path.name in (MEDIA, OBSERVATIONS) and all((path.parent / name).is_file() for name in (MEDIA, OBSERVATIONS))
+
+
+def from_camtrap(
+    src: Path, package: Path, group_column: str | None, class_column: str | None, listing: Listing
+) -> Import:
+    """The images of a package that have one class, looked for below ``src``.
+
+    Left out and counted: images without an animal or a name (``no_class``), observations of an event, which are not of
+    one image (``of_an_event``), images with several classes (``several_classes``), and images without a group.
+
+    Args:
+        src: the folder that the paths of the images are relative to.
+        package: the folder of the two tables.
+        group_column: a column of either table; by default the deployment.
+        class_column: the column of the observations that holds the class; by default the scientific name.
+        listing: the options of the listing; gets warnings.
+
+    Raises:
+        InputError: a table cannot be read, or lacks a column.
+        DatasetError: no image has a class.
+    """
+    media = open_table(package / MEDIA, what="table", warn=listing.warn)
+    observations = open_table(package / OBSERVATIONS, what="table", warn=listing.warn)
+    path = _column(media, listing.options.path_column or "filePath", "--path-column")
+    classes, of_an_event = _classes(observations, class_column or _CLASS_COLUMN)
+    left_out: Counter[str] = Counter({"of_an_event": of_an_event} if of_an_event else {})
+    group = group_column or GROUP_COLUMN
+    files = NamedFiles(src, listing)
+    candidates = []
+    for _, row in media.rows():
+        found = classes.get(row[_column(media, "mediaID", "")], [])
+        names = {name for name, _ in found}
+        columns = {**(found[0][1] if found else {}), **row}
+        if not names:
+            left_out["no_class"] += 1
+        elif len(names) > 1:
+            left_out["several_classes"] += 1
+        elif group not in columns:
+            raise InputError(f"{media.name} has no column '{group}' (--group-column); it has: {', '.join(columns)}")
+        elif is_missing(columns[group]):
+            left_out["no_group"] += 1
+        else:
+            image = files.image(row[path], {})
+            extra = {name: columns[name] for name in _KEPT if columns.get(name)}
+            extra |= {"eventDate": row["timestamp"]} if row.get("timestamp") else {}
+            candidates.append(
+                Candidate(
+                    image.file,
+                    names.pop(),
+                    image.path,
+                    group=columns[group].strip(),
+                    extra=survey_columns(extra),
+                    reader=image.reader,
+                )
+            )
+    if not candidates:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+        raise DatasetError(f"no image of {media.name} has a class in {OBSERVATIONS} ({reasons}): check --class-column")
+    source = {"kind": "camtrap_dp", "folder": printable(src.name), "package": printable(package.name)}
+    return Import(candidates, source, group, dict(left_out), listing.warning_texts())
+
+
+def _column(table: Table, name: str, option: str) -> str:
+    column = find_column(table.columns, (name,), table.name, option or "--class-column")
+    if column is None:
+        hint = f" ({option})" if option else ""
+        raise InputError(f"{table.name} has no column '{name}'{hint}; it has: {', '.join(table.columns)}")
+    return column
+
+
+def _classes(observations: Table, class_column: str) -> tuple[dict[str, list[tuple[str, dict[str, str]]]], int]:
+    """Media ID -> (class, row) of each observation with a class; and the number of observations of an event."""
+    column = _column(observations, class_column, "--class-column")
+    media = _column(observations, "mediaID", "")
+    found: dict[str, list[tuple[str, dict[str, str]]]] = {}
+    events = 0
+    for _, row in observations.rows():
+        if is_missing(row[media]):
+            events += 1
+        elif not is_missing(row[column]):
+            found.setdefault(row[media], []).append((row[column].strip(), row))
+    return found, events

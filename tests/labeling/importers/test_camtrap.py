@@ -1,0 +1,56 @@
+"""Camtrap DP packages."""
+
+import pytest
+
+from pelagia.errors import InputError
+from pelagia_labeling.importers.dataset import import_dataset
+
+MEDIA = """mediaID,deploymentID,timestamp,filePath,fileMediatype
+m1,d1,2024-05-01T10:00:00Z,media/1.png,image/png
+m2,d1,2024-05-01T10:01:00Z,media/2.png,image/png
+m3,d2,2024-05-01T10:02:00Z,media/3.png,image/png
+m4,d2,2024-05-01T10:03:00Z,https://example.org/media/4.png,image/png
+m5,d2,2024-05-01T10:04:00Z,media/5.png,image/png
+"""
+OBSERVATIONS = """observationID,deploymentID,mediaID,observationType,scientificName,lifeStage
+o1,d1,m1,animal,Gadus morhua,adult
+o2,d1,m2,blank,,
+o3,d2,m3,animal,Gadus morhua,
+o4,d2,m3,animal,Pollachius virens,
+o5,d2,m4,animal,Pollachius virens,juvenile
+o6,d2,,animal,Gadus morhua,
+o7,d2,m5,animal,Gadus morhua,
+o8,d2,m5,animal,Gadus morhua,
+"""
+
+
+@pytest.fixture
+def package(tmp_path, put):
+    for at in range(1, 6):
+        put(tmp_path / "package" / "media" / f"{at}.png", seed=at)
+    (tmp_path / "package" / "media.csv").write_text(MEDIA)
+    (tmp_path / "package" / "observations.csv").write_text(OBSERVATIONS)
+    return tmp_path / "package"
+
+
+@pytest.mark.parametrize("manifest", ["", "media.csv", "observations.csv", "."])
+def test_images_with_one_species_are_imported_by_deployment(package, tmp_path, manifest):
+    options = {"manifest": package / manifest} if manifest else {}
+    made = import_dataset(package, tmp_path / "ds", join_near_duplicates=False, **options)
+    assert {(record.source, record.class_name, record.group) for record in made.records} == {
+        ("media/1.png", "Gadus morhua", "d1"),
+        ("media/4.png", "Pollachius virens", "d2"),
+        ("media/5.png", "Gadus morhua", "d2"),
+    }
+    assert made.meta.left_out == {"no_class": 1, "of_an_event": 1, "several_classes": 1}
+    assert made.records[0].extra["eventDate"].startswith("2024-05-01T10:0")
+
+
+def test_another_column_may_hold_the_class(package, tmp_path):
+    made = import_dataset(package, tmp_path / "ds", class_column="lifeStage", join_near_duplicates=False)
+    assert set(made.class_names) == {"adult", "juvenile"}
+
+
+def test_a_column_that_the_package_lacks_is_refused(package, tmp_path, fault):
+    message = fault(InputError, package, tmp_path / "ds", group_column="cruise")
+    assert "has no column 'cruise' (--group-column); it has: " in message

@@ -1,0 +1,1 @@
+"""Writers of images that do not share their code with the decoder."""

@@ -1,0 +1,142 @@
+"""Metrics for each value of something, such as a station, a camera or any column of the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pelagia.dataset.schema import Record
+from pelagia.errors import InputError, did_you_mean, first_few
+from pelagia.system.tables import Cell as CsvCell
+from pelagia_training.evaluation.evaluate import Evaluation
+from pelagia_training.figures.bootstrap import Interval, intervals_of
+from pelagia_training.figures.metrics import metrics_of
+
+EMPTY = "(empty)"
+"""The value of an image whose cell is empty."""
+CSV_HEADER = (
+    *("value", "images", "groups", "classes", "wrong", "accuracy", "accuracy_low", "accuracy_high"),
+    *("macro_f1", "macro_f1_low", "macro_f1_high"),
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a sortable table: its text, the value to sort by, and the text of its interval."""
+
+    text: str
+    value: float = 0.0
+    range: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table. The first cell of a row is the row's name and is sorted by its text."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class ValueMetrics:
+    """The metrics of the images with one value.
+
+    Attributes:
+        classes: the number of classes that have images.
+        wrong: the number of images whose most probable class is not their label.
+        intervals: ``accuracy`` and ``macro_f1`` -> their 95% intervals over groups; None if there is one group.
+    """
+
+    value: str
+    images: int
+    groups: int
+    classes: int
+    wrong: int
+    accuracy: float
+    macro_f1: float
+    intervals: dict[str, Interval | None]
+
+    def csv_row(self) -> tuple[CsvCell, ...]:
+        """The cells of a row under `CSV_HEADER`."""
+        cells: list[CsvCell] = [self.value, self.images, self.groups, self.classes, self.wrong]
+        for name in ("accuracy", "macro_f1"):
+            interval = self.intervals[name]
+            ends = ("", "") if interval is None else (f"{interval.low:.4f}", f"{interval.high:.4f}")
+            cells += [f"{getattr(self, name):.4f}", *ends]
+        return tuple(cells)
+
+
+def values_of(records: Iterable[Record], column: str) -> list[str]:
+    """The value of each image in a column of the manifest; `EMPTY` for an empty cell.
+
+    Raises:
+        InputError: no image has such a column.
+    """
+    rows = [record.row() for record in records]
+    known = sorted({name for row in rows for name in row})
+    if column not in known:
+        raise InputError(
+            f"the dataset has no column '{column}'{did_you_mean(column, known)}: choose one of {first_few(known, 30)}"
+        )
+    return [str(row.get(column, "")) or EMPTY for row in rows]
+
+
+def metrics_by(evaluation: Evaluation, values: Sequence[str], most: int | None = None) -> list[ValueMetrics]:
+    """The metrics for each value, the value with the most images first.
+
+    Args:
+        values: one value per image of the evaluation.
+        most: only the values with the most images; None: all of them.
+    """
+    names, value_of = np.unique(np.asarray(values), return_inverse=True)
+    counts = np.bincount(value_of)
+    classes = len(evaluation.classes)
+    found = []
+    for index in np.argsort(-counts, kind="stable")[:most]:
+        inside = np.flatnonzero(value_of == index)
+        targets, probabilities = evaluation.targets[inside], evaluation.probabilities[inside]
+        cells = targets * classes + evaluation.predicted[inside]
+        metrics = metrics_of(np.bincount(cells, minlength=classes**2).reshape(classes, classes))
+        groups = [evaluation.records[image].group for image in inside]
+        intervals = intervals_of(probabilities, targets, groups, draws=_DRAWS).headline
+        found.append(
+            ValueMetrics(
+                value=str(names[index]),
+                images=len(inside),
+                groups=len(set(groups)),
+                classes=int((metrics.support > 0).sum()),
+                wrong=round(len(inside) * (1 - metrics.accuracy)),
+                accuracy=metrics.accuracy,
+                macro_f1=metrics.macro_f1,
+                intervals={name: intervals[name] for name in ("accuracy", "macro_f1")},
+            )
+        )
+    return found
+
+
+_DRAWS = 500
+"""Draws for the intervals of one value; a table may have hundreds of values."""
+
+
+def table_by(found: Iterable[ValueMetrics], heading: str, *, groups: bool = True) -> Table:
+    """The metrics as a sortable table, one row per value; ``groups``: with a column for the number of groups."""
+    rows = []
+    for one in found:
+        scores = [
+            Cell(f"{value:.3f}", value, "" if interval is None else f"{interval.low:.2f}\u2013{interval.high:.2f}")
+            for value, interval in (
+                (one.accuracy, one.intervals["accuracy"]),
+                (one.macro_f1, one.intervals["macro_f1"]),
+            )
+        ]
+        counts = (one.images, *([one.groups] if groups else []), one.classes, one.wrong)
+        rows.append([Cell(one.value), *map(count_cell, counts), *scores])
+    counted = ("Images", *(["Groups"] if groups else []), "Classes", "Wrong")
+    return Table((heading, *counted, "Accuracy", "Macro-F1"), rows)
+
+
+def count_cell(number: int) -> Cell:
+    """A cell with a count."""
+    return Cell(f"{number:,}", number)

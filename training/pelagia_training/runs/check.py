@@ -1,0 +1,69 @@
+"""What a training command checks before torch is imported, which takes seconds.
+
+A wrong config, dataset, run folder or logger is refused at once. `pelagia_training.train.train` checks the same again,
+because other programs call it, and because another process may have changed the run folder since.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pelagia.dataset.schema import META_FILE, Dataset
+from pelagia.errors import DatasetError, InputError
+from pelagia.shell import command_line
+from pelagia_training.config import TrainConfig
+from pelagia_training.data.splits import read_splits
+from pelagia_training.runs.folder import CHECKPOINT_FILE, CONFIG_FILE, STATE_FILE, prolongs, read_state, require_open
+from pelagia_training.runs.loggers import require_loggers
+
+Begin = Literal["no", "resumed", "prolonged"]
+"""How a training uses the run folder: not at all, from its checkpoint, or from the last weights of a finished run."""
+
+
+def require_trainable(config: TrainConfig, out: Path | None = None, resume: bool = True) -> None:
+    """Checks what a training needs, without torch.
+
+    Args:
+        out: the run folder; None if it is not known yet, as for the runs of a cross-validation.
+        resume: whether an interrupted run may be resumed.
+
+    Raises:
+        ConfigError, InputError, DatasetError, MissingExtra: as `pelagia_training.train.train`.
+    """
+    require_loggers(config.loggers)
+    started = out is not None and require_open(out, config, resume)
+    if started and out is not None:
+        require_dataset_there(out, config)
+    splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
+    if started and out is not None:
+        resumes(out, config, splits.dataset)
+
+
+def require_dataset_there(out: Path, config: TrainConfig) -> None:
+    """Raises DatasetError if the run ``out`` was started, and its dataset is no longer where the config says."""
+    folder = config.dataset
+    if folder is not None and not (folder / META_FILE).is_file():
+        raise DatasetError(
+            f"the dataset of the run {out} is no longer at {folder}: put it back, or name its new folder with "
+            + command_line("--set", "dataset=FOLDER")
+        )
+
+
+def resumes(out: Path, config: TrainConfig, dataset: Dataset) -> Begin:
+    """How a training into ``out`` begins: from nothing, from the run's checkpoint, or from its last weights.
+
+    Raises:
+        InputError: the run was started on another dataset.
+    """
+    if not (out / STATE_FILE).is_file() or not (out / CONFIG_FILE).is_file():
+        return "no"
+    started = read_state(out)
+    if started.fingerprint != dataset.meta.fingerprint:
+        raise InputError(
+            f"the run {out} was started on another dataset: {started.dataset}, fingerprint {started.fingerprint[:12]}; "
+            f"{dataset.root} has {dataset.meta.fingerprint[:12]}. Use that dataset, or choose another --out"
+        )
+    if prolongs(out, config, started):
+        return "prolonged"
+    return "resumed" if (out / CHECKPOINT_FILE).is_file() else "no"
