@@ -110,8 +110,9 @@ class _Walk:
 
     def _images_inside(self, file: Path) -> Iterator[SourceImage]:
         """The images of a bin or of a FlowCam run."""
-        kind = ifcb if ifcb.is_bin_file(file.name) else flowcam
-        return kind.images_or_fault(file, self._listing)
+        if ifcb.is_bin_file(file.name):
+            return ifcb.images_or_fault(file, self._listing)
+        return flowcam.images_or_fault(file, self._listing)
 
     def _list(self, prefix: str) -> _Level:
         folder = self._root / prefix
