@@ -39,7 +39,6 @@ LINKS = {
     "a_directory.png/inside.png": "",
     "dangling.png": "missing",
     "fifo_behind_a_link.png": "unreadable",
-    "folder_behind_a_link.png": "unreadable",
     "good_behind_a_link.png": "",
     "itself.png": "unreadable",
     "zero_behind_a_link.png": "unreadable",
