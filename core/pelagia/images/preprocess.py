@@ -17,7 +17,6 @@ import numpy as np
 from annotated_types import Interval
 from numpy.typing import NDArray
 
-from pelagia.images import formats
 from pelagia.images.error import REASONS as REASONS
 from pelagia.images.error import ImageError as ImageError
 from pelagia.images.error import require_few_pixels, undecodable
@@ -140,7 +139,9 @@ def decode_with_remark(data: bytes, spec: PreprocessSpec | None = None) -> Decod
         return _png(data)
     if not data:
         raise ImageError("empty", "the file has no bytes")
-    found = formats.decode(data)
+    from pelagia.images.formats import others  # most workers never need it, and start sooner without it
+
+    found = others.decode(data)
     height, width = found.pixels.shape[:2]
     return Decoded(found.pixels, (height, width), found.remark)
 

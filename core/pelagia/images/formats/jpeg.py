@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from random import Random
+from functools import cache
 
 import cv2
 import numpy as np
@@ -25,11 +25,6 @@ _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _DECODED = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # without lossless and hierarchical frames
 _PROGRESSIVE = frozenset({0xC2, 0xCA})
 _END_MARK = b"\xff\xd9"
-_FILLINGS = tuple(Random(seed).randbytes(4096).replace(b"\xff", b"") for seed in range(3))  # noqa: S311
-"""Bytes in place of those that may be missing: where any are missing, two of these give different pixels. They are
-enough for a whole unit of blocks, of which some may lie outside the image."""
-_RESTARTS = tuple(b"\xff" + bytes([0xD0 + number]) + _FILLINGS[0] for number in range(8))
-"""The same after a restart marker: where the part before it is complete, libjpeg skips all bytes up to it."""
 _MOST_PIXELS_WITHOUT_END = 1 << 25
 """A larger JPEG without an end mark counts as truncated: to find out, it would be decoded up to 13 times."""
 _LAST_BYTES = 8
@@ -102,15 +97,29 @@ def _is_complete(data: bytes) -> bool:
         pixels = imdecode(data + _END_MARK, cv2.IMREAD_COLOR)
         if pixels is None:
             return False
-        changed = imdecode(data[:-_LAST_BYTES] + _FILLINGS[0] + _END_MARK, cv2.IMREAD_COLOR)
+        changed = imdecode(data[:-_LAST_BYTES] + _fillings(restarts=False)[0] + _END_MARK, cv2.IMREAD_COLOR)
         if changed is None or np.array_equal(pixels, changed):
             return False
         has_restarts = any(kind == _RESTART_INTERVAL for kind, _ in _segments(data))
-        for filling in (*_FILLINGS, *(_RESTARTS if has_restarts else ())):
+        for filling in _fillings(restarts=has_restarts):
             filled = imdecode(data + filling + _END_MARK, cv2.IMREAD_COLOR)
             if filled is None or not np.array_equal(pixels, filled):
                 return False
         return True
+
+
+@cache
+def _fillings(*, restarts: bool) -> tuple[bytes, ...]:
+    """Bytes in place of those that may be missing: where any are missing, two of these give different pixels.
+
+    They are enough for a whole unit of blocks, of which some may lie outside the image. With ``restarts``, there are
+    more that follow a restart marker: where the part before it is complete, libjpeg skips all bytes up to it.
+    """
+    from random import Random  # only here: few images need it
+
+    plain = tuple(Random(seed).randbytes(4096).replace(b"\xff", b"") for seed in range(3))  # noqa: S311
+    markers = tuple(b"\xff" + bytes([0xD0 + number]) for number in range(8))
+    return plain + tuple(marker + plain[0] for marker in markers) if restarts else plain
 
 
 def _without_zeros(data: bytes) -> bytes:
