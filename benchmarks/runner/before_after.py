@@ -44,27 +44,35 @@ def python_path(checkout: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(str(checkout / part) for part in _PARTS)}
 
 
-def listed(checkout: Path, inputs: Sequence[str]) -> tuple[float, int]:
-    """Images per second of processor time, and peak memory in bytes, of listing."""
+Measured = tuple[float, int, int]
+"""Images per second, peak memory in bytes, number of images."""
+
+
+def listed(checkout: Path, inputs: Sequence[str]) -> Measured:
+    """Listing: its rate is per second of processor time."""
     done = run([sys.executable, "-c", _LIST, *inputs], python_path(checkout), checkout)
-    return done.lines[-1]["count"] / done.lines[-1]["seconds"], done.peak
+    count = done.lines[-1]["count"]
+    return count / done.lines[-1]["seconds"], done.peak, count
 
 
-def classified(checkout: Path, model: Path, inputs: Sequence[str], images: int) -> tuple[float, int]:
-    """Images per second of the clock, and peak memory in bytes, of `pelagia classify`, start-up included."""
+def classified(checkout: Path, model: Path, inputs: Sequence[str], images: int) -> Measured:
+    """`pelagia classify`: its rate is per second of the clock, start-up included."""
     with tempfile.TemporaryDirectory(prefix="pelagia-before-after-") as folder:
         command = classify_command(model, inputs, Path(folder, "out"), "--quiet")
         done: Finished = run(command, python_path(checkout), checkout)
-    return images / done.seconds, done.peak
+    return images / done.seconds, done.peak, images
 
 
-def compare(name: str, measure: Callable[[Path], tuple[float, int]], checkouts: Sequence[Path], rounds: int) -> bool:
+def compare(name: str, measure: Callable[[Path], Measured], checkouts: Sequence[Path], rounds: int) -> bool:
     """Measures both checkouts in turn, prints the ratios, and returns whether the targets are met."""
     rates, memories = [], []
     for number in range(rounds):
         order = checkouts if number % 2 == 0 else checkouts[::-1]
         found = {checkout: measure(checkout) for checkout in order}
-        (rate_before, memory_before), (rate_after, memory_after) = (found[checkout] for checkout in checkouts)
+        (rate_before, memory_before, before), (rate_after, memory_after, after) = (found[path] for path in checkouts)
+        if before != after:
+            print(f"{name:30} {before} images before, {after} now", flush=True)
+            return False
         rates.append(rate_after / rate_before)
         memories.append(memory_after / memory_before)
     rate, memory = statistics.median(rates), statistics.median(memories)

@@ -78,6 +78,11 @@ def read_manifest(
     known = {plain_name(name) for name in ([wanted] if wanted else PATH_COLUMNS)}
     table = open_table(manifest, what="manifest", warn=listing.warn, known=known)
     column = _path_column(table, wanted, listing)
+    if not wanted and set(map(plain_name, table.columns)) >= _CUTS:
+        raise InputError(
+            f"{table.name} lists particles of a FlowCam, and its column '{column}' names collages of many particles: "
+            "name the .lst of the run, or the folder of the run; if it names single images, add --path-column"
+        )
     opened = _Manifest(table, column, NamedFiles(manifest.parent if root is None else root, listing))
     yield from _images_of(opened, listing)
 
@@ -97,6 +102,8 @@ def _path_column(table: Table, wanted: str, listing: Listing) -> str:
     return column
 
 
+_CUTS = frozenset(map(plain_name, ("image_x", "image_y")))
+"""Columns of VisualSpreadsheet: where a particle is in its collage."""
 _PLAIN_PATH_COLUMNS = frozenset(map(plain_name, PATH_COLUMNS))
 
 

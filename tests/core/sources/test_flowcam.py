@@ -373,6 +373,13 @@ def test_a_run_in_a_tar_is_said(folder, tmp_path):
     assert "unpack the archive" in listing.warning_texts()[0]
 
 
+def test_the_table_of_visualspreadsheet_is_no_manifest_of_its_collages(folder):
+    written(folder)
+    table = folder / f"{RUN}.csv"
+    table.write_text(f"Particle ID,Image File,Image X,Image Y\n1,{RUN}_000001.tif,2,5\n")
+    assert "names collages of many particles: name the .lst of the run" in fault(table)
+
+
 def test_each_collage_is_decoded_once(folder, monkeypatch):
     written(folder, collages=3)
     decoded = []

@@ -87,6 +87,18 @@ def test_the_metadata_of_other_programs_changes_nothing(tmp_path, text):
     assert paths(tmp_path) == ["a.jpg"]
 
 
+def test_the_zip_of_a_segmenter_is_read_whatever_the_length_of_its_table(tmp_path):
+    """The segmenter stores the members of its zip without compression, the table too."""
+    rows = [f"{number:06}.jpg\t{'x' * 80}{number}" for number in range(3000)]
+    with zipfile.ZipFile(tmp_path / "ecotaxa_a_1.zip", "w", zipfile.ZIP_STORED) as archive:
+        for number in range(3000):
+            archive.writestr(f"{number:06}.jpg", b"")
+        archive.writestr("ecotaxa_a_1.tsv", "\n".join(["img_file_name\tobject_id", "[t]\t[t]", *rows]) + "\n")
+    images, _ = listed(tmp_path / "ecotaxa_a_1.zip")
+    assert len(images) == 3000
+    assert images["002999.jpg"]["object_id"].endswith("x2999")
+
+
 # ZooScan and ZooProcess
 
 

@@ -44,10 +44,19 @@ def unpacker_of(method: int, flags: int = 0) -> Unpacker:
 
 
 class _Stored:
-    eof, needs_input = False, True
+    eof = False
+
+    def __init__(self) -> None:
+        self._waiting = b""
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._waiting
 
     def unpack(self, piece: bytes, limit: int) -> bytes:
-        return piece
+        piece = self._waiting or piece
+        self._waiting = piece[limit:]
+        return piece[:limit]
 
 
 class _Deflated:
