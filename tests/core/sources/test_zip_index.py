@@ -36,7 +36,7 @@ def test_a_member_is_read_in_pieces_of_any_size(make_zip, method, size):
     with open_member(only(path)) as file:
         assert b"".join(iter(lambda: file.read(size), b"")) == TABLE
     with io.TextIOWrapper(open_member(only(path)), "ascii") as text:
-        assert text.read() == TABLE.decode()
+        assert "".join(text) == TABLE.decode()
 
 
 @pytest.mark.parametrize("method", METHODS)
