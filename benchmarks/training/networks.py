@@ -99,7 +99,7 @@ def go_through(name: str, dataset: Path, work: Path, size: int, epochs: int) -> 
             _steps(name, dataset, work, side, epochs, row)
         if not row["outcome"].startswith("refused before training: preprocess.size"):
             break
-        row["refused_size"] = row["outcome"]
+        row |= {"refused_size": row["outcome"], "asked": size}
     row["seconds"] = round(time.monotonic() - began, 1)
     shutil.rmtree(work, ignore_errors=True)
     return row
@@ -284,7 +284,7 @@ def write_table(page: Path, rows: dict[str, dict[str, Any]]) -> None:
 def _result(row: dict[str, Any]) -> str:
     words = [row["outcome"]]
     if "refused_size" in row:
-        words.append("does not take 64 px")
+        words.append(f"does not take {row['asked']} px")
     if "note" in row:
         words.append("no out-of-distribution score")
     if "int8" in row:

@@ -29,6 +29,8 @@ LONG_FUNCTIONS = {
     "labeling/pelagia_labeling/importers/dataset.py:import_dataset": _DOCUMENTED,
     "labeling/pelagia_labeling/tasks/pull.py:pull": _DOCUMENTED,
     "labeling/pelagia_labeling/tasks/push.py:push": _DOCUMENTED,
+    "training/pelagia_training/commands.py:evaluate": _DOCUMENTED,
+    "training/pelagia_training/commands.py:train": _DOCUMENTED,
     "training/pelagia_training/data/crop_cache.py:open_cache": _DOCUMENTED,
     "training/pelagia_training/evaluation/evaluate.py:evaluate": _DOCUMENTED,
     "training/pelagia_training/evaluation/evaluate.py:evaluation_of": "it fills the 18 fields of one object",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pelagia.errors import InputError
@@ -25,14 +25,26 @@ class _Level:
     """The current folder or one above it: its path below the root, ending in a slash, and the names not listed yet.
 
     The names are in reverse order, so that each can be removed from the end when it is used. ``columns`` is a function
-    from the name of an image to its columns, ``runs`` the names that are the list of a FlowCam run.
+    from the name of an image to its columns, ``several`` the names of files with several images: bins and the
+    lists of FlowCam runs.
     """
 
     prefix: str
     names: list[str]
     folders: frozenset[str]
     columns: Callable[[str], Mapping[str, str]] = no_columns
-    runs: frozenset[str] = frozenset()
+    several: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class _Found:
+    """The names in a folder: ``links`` are links to folders, ``signs`` show the layout of an instrument."""
+
+    images: list[str] = field(default_factory=list)
+    folders: set[str] = field(default_factory=set)
+    links: list[str] = field(default_factory=list)
+    bins: list[str] = field(default_factory=list)
+    signs: list[str] = field(default_factory=list)
 
 
 def images(root: Path, listing: Listing) -> Iterator[SourceImage]:
@@ -90,42 +102,70 @@ class _Walk:
                 except OSError as error:  # the other images are still listed
                     why = f"the folder cannot be listed: {error.strerror}"
                     yield failed(printable(relative), self._root / relative, "unreadable", why)
-            elif name in level.runs or ifcb.is_bin_file(name):
-                for image in self._images_inside(self._root / relative, name in level.runs):
+            elif name in level.several:
+                for image in self._images_inside(self._root / relative):
                     yield SourceImage(printable(level.prefix) + image.path, image.file, image.columns, image.reader)
             else:
                 yield SourceImage(printable(relative), self._root / relative, level.columns(name))
 
-    def _images_inside(self, file: Path, is_run: bool) -> Iterator[SourceImage]:
-        """The images of a FlowCam run or of a bin."""
-        return flowcam.images_or_fault(file, self._listing) if is_run else ifcb.images_or_fault(file, self._listing)
+    def _images_inside(self, file: Path) -> Iterator[SourceImage]:
+        """The images of a bin or of a FlowCam run."""
+        if ifcb.is_bin_file(file.name):
+            return ifcb.images_or_fault(file, self._listing)
+        return flowcam.images_or_fault(file, self._listing)
 
     def _list(self, prefix: str) -> _Level:
-        names: list[str] = []
-        folders: set[str] = set()
-        links: list[str] = []
-        signs: list[str] = []
-        with os.scandir(self._root / prefix) as entries:
+        folder = self._root / prefix
+        found = self._scan(folder)
+        found.folders.update(name for name in sorted(found.links) if self._follows(folder / name))
+        layout = None
+        images, folders = found.images, found.folders
+        if instruments.has_layout(folder, folders, found.signs):
+            layout = instruments.arrange(folder, images, folders, found.signs, self._listing)
+            images, folders = [*layout.images, *layout.runs], layout.folders
+        names = sorted((*images, *folders, *found.bins))
+        if found.bins:
+            names = ifcb.one_file_per_bin(names, self._listing)
+        several = frozenset((*found.bins, *(layout.runs if layout else ())))
+        return _Level(prefix, names[::-1], frozenset(folders), layout.columns if layout else no_columns, several)
+
+    def _scan(self, folder: Path) -> _Found:
+        """The names in a folder by what they are; other files are counted."""
+        found = _Found()
+        with os.scandir(folder) as entries:
             for entry in entries:
-                if is_junk(entry.name):
+                name = entry.name
+                if is_junk(name):
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    folders.add(entry.name)
+                    found.folders.add(name)
+                elif is_image_name(name) and entry.is_file(follow_symlinks=False):
+                    found.images.append(name)
                 elif entry.is_symlink() and os.path.isdir(entry.path):
-                    links.append(entry.name)
-                elif instruments.is_sign(entry.name):
-                    signs.append(entry.name)
-                elif self._is_wanted(entry):
-                    names.append(entry.name)
-        folders.update(name for name in sorted(links) if self._follows(self._root / prefix / name))
-        layout = None
-        if instruments.has_layout(self._root / prefix, folders, signs):
-            layout = instruments.arrange(self._root / prefix, names, folders, signs, self._listing)
-            names, folders = [*layout.images, *layout.runs], layout.folders
-        names.extend(folders)
-        names.sort()
-        level = _Level(prefix, ifcb.one_file_per_bin(names, self._listing)[::-1], frozenset(folders))
-        return level if layout is None else replace(level, columns=layout.columns, runs=frozenset(layout.runs))
+                    found.links.append(name)
+                else:
+                    self._add_other(entry, found)
+        return found
+
+    def _add_other(self, entry: os.DirEntry[str], found: _Found) -> None:
+        """Adds a link to an image, a sign or a file of a bin to ``found``, and counts other files."""
+        name, left_out = entry.name, self._listing.left_out
+        if is_image_name(name):
+            if entry.is_symlink():
+                found.images.append(name)
+            else:
+                left_out["no_file"] += 1
+        elif ifcb.has_bin_suffix(name) and entry.is_file():
+            if ifcb.is_bin_file(name):
+                found.bins.append(name)
+            else:
+                left_out["bin_without_name"] += 1
+        elif is_archive_name(name):
+            self._listing.count_archive(entry.path)
+        elif instruments.is_sign(name):
+            found.signs.append(name)  # its layout counts it
+        else:
+            self._listing.count_other_file(name)
 
     def _follows(self, link: Path) -> bool:
         """Whether a link to a folder is followed. If not, it is counted."""
@@ -139,23 +179,6 @@ class _Walk:
             return False
         self._real.append(target)
         return True
-
-    def _is_wanted(self, entry: os.DirEntry[str]) -> bool:
-        """Whether an entry that is not a folder is an image or a bin. If not, it is counted."""
-        name, left_out = entry.name, self._listing.left_out
-        if is_image_name(name):
-            if entry.is_symlink() or entry.is_file():
-                return True
-            left_out["no_file"] += 1
-        elif ifcb.has_bin_suffix(name) and entry.is_file():
-            if ifcb.is_bin_file(name):
-                return True
-            left_out["bin_without_name"] += 1
-        elif is_archive_name(name):
-            self._listing.count_archive(entry.path)
-        else:
-            self._listing.count_other_file(name)
-        return False
 
 
 KIND = Kind(claims=Path.is_dir, images=images)

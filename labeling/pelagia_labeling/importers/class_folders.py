@@ -46,9 +46,11 @@ def from_class_folders(
     candidates = _candidates(images, tree, level, split_level)
     if not candidates:
         at = f" at level {level}" if level > 1 else ""
+        inside = len(everything) - len(images)
+        others = f", {inside} images inside files of an instrument," if inside else ""
         raise DatasetError(
-            f"{src} holds {len(images)} images and no class folder{at}: put the images of each class into a folder "
-            "with the name of the class, or give the labels with --manifest"
+            f"{src} holds {len(images)} images{others} and no class folder{at}: put the images of each class into a "
+            "folder with the name of the class, or give the labels with --manifest"
         )
     counts = Counter(no_class=len(images) - len(candidates), inside_a_bin=len(everything) - len(images))
     warnings = (*listing.warning_texts(), *tree.warnings(class_level, split_folders))

@@ -300,6 +300,14 @@ def test_other_lists_are_no_runs(tmp_path):
     assert "is not an input" in fault(tmp_path / "files.lst")
 
 
+def test_other_contexts_are_no_runs(tmp_path):
+    (tmp_path / "x.ctx").write_text("something")
+    Image.new("L", (8, 8)).save(tmp_path / "photo.tif")
+    images, listing = listed(tmp_path)
+    assert [image.path for image in images] == ["photo.tif"]
+    assert listing.left_out == {"other_file:.ctx": 1}
+
+
 def test_two_lists_of_one_run_are_used_once(folder):
     written(folder)
     (folder / f"{RUN} - copy.lst").write_bytes((folder / f"{RUN}.lst").read_bytes())

@@ -31,7 +31,7 @@ def test_a_folder_is_searched_deeply_and_sorted(tmp_path, put):
 
 
 def test_only_image_names_are_listed(tmp_path, put):
-    for name in ("a.png", "a.txt", "png", "Thumbs.db", "b.png.part", ".hidden.png", ".cache/c.png", "x.gif"):
+    for name in ("a.png", "a.txt", "png", "Thumbs.db", "b.png.part", ".hidden.png", ".cache/c.png", "x.svg"):
         put(tmp_path / name)
     assert paths(tmp_path) == ["a.png"]
 

@@ -24,14 +24,15 @@ def lines_of(folder: Path) -> list[str]:
 def test_each_start_says_with_what_and_how_it_ended(model: ModelFile, survey: SimulatedSurvey, tmp_path: Path) -> None:
     classify(model, [survey.root], tmp_path / "out", provider="cpu")
     first = lines_of(tmp_path / "out")
-    assert len(first) == 3
+    assert len(first) == 4
     assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO ", line) for line in first)
     assert re.search(r"start: pelagia [\d.]+, \S+", first[0])
     assert f"model {model.metadata.name} {model.sha256[:12]}, provider cpu, setting " in first[1]
     assert re.search(r"machine \d+ cores, ", first[1])
-    assert f"done: {survey.images} images in " in first[2]
+    assert re.search(r" INFO not images: \d .csv, 1 .yaml$", first[2])
+    assert f"done: {survey.images} images in " in first[3]
     classify(model, [survey.root], tmp_path / "out", provider="cpu")
-    assert lines_of(tmp_path / "out")[:3] == first
+    assert lines_of(tmp_path / "out")[:4] == first
     assert f"done: 0 images in 0.0 s, 0 images/s, 0 failed, {survey.images} before" in lines_of(tmp_path / "out")[-1]
 
 
@@ -40,7 +41,7 @@ def test_what_a_path_holds_breaks_no_line(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["pelagia", "a\nb", os.fsdecode(b"caf\xe9")])
     classify(model, [survey.root], tmp_path / "out")
-    assert len(lines_of(tmp_path / "out")) == 3
+    assert len(lines_of(tmp_path / "out")) == 4
     assert lines_of(tmp_path / "out")[0].endswith("'a\\nb' 'caf\\udce9'")
 
 
@@ -50,10 +51,10 @@ def test_the_log_does_not_grow_with_the_images(
     seen: list[SurveyProgress] = []
     monkeypatch.setattr(survey_log, "_PROGRESS_SECONDS", 0.0)
     classify(model, [survey.root], tmp_path / "often", progress=seen.append)
-    assert len(lines_of(tmp_path / "often")) == 3 + len(seen)
+    assert len(lines_of(tmp_path / "often")) == 4 + len(seen)
     monkeypatch.setattr(survey_log, "_PROGRESS_SECONDS", 3600.0)
     classify(model, [survey.root], tmp_path / "seldom")
-    assert len(lines_of(tmp_path / "seldom")) == 3
+    assert len(lines_of(tmp_path / "seldom")) == 4
 
 
 def test_an_error_is_its_last_line(model: ModelFile, survey: SimulatedSurvey, tmp_path: Path) -> None:

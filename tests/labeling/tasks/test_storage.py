@@ -1,13 +1,43 @@
-"""Images that are stored for a Label Studio project, without a server."""
+"""Storing an image for the labeling page, without a server."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
 import pytest
 from PIL import Image
 
-from pelagia.sources import list_images
+from encoders.image_kinds import samples
+from encoders.tiff_writer import Page, tiff
+from pelagia.images.remarks import LOW_VALUES
+from pelagia.sources import SourceImage, list_images
 from pelagia_labeling.tasks.storage import store_image
 
 
-def test_a_particle_of_a_flowcam_is_stored_as_a_picture_that_a_browser_shows(tmp_path):
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "root" / "project"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def test_a_remark_on_an_image_is_kept_for_the_report(tmp_path: Path, store: Path) -> None:
+    (tmp_path / "a.tif").write_bytes(tiff(Page(samples(1, 12), bits=16)))
+    (tmp_path / "b.tif").write_bytes(tiff(Page(samples(1, 12), bits=16, tags={281: [4095]})))
+    stored = [store_image(SourceImage(name, tmp_path / name), store, "x") for name in ("a.tif", "b.tif")]
+    assert [(image.fault, image.remark) for image in stored] == [("", LOW_VALUES[4095]), ("", "")]
+    shown = [cv2.imread(str(file)) for file in sorted(store.rglob("*.shown.png"))]
+    assert sorted(int(image.max()) for image in shown) == [16, 255]
+
+
+def test_a_jpeg_of_another_ending_is_shown_as_png(tmp_path: Path, store: Path, encode) -> None:
+    (tmp_path / "a.jfif").write_bytes(encode("JPEG"))
+    stored = store_image(SourceImage("a.jfif", tmp_path / "a.jfif"), store, "x")
+    assert stored.data["image"].endswith(".shown.png")
+
+
+def test_a_particle_of_a_flowcam_is_stored_as_a_picture_that_a_browser_shows(tmp_path: Path) -> None:
     run = tmp_path / "201-1"
     run.mkdir()
     collage = Image.effect_noise((90, 60), 50)
@@ -25,7 +55,7 @@ def test_a_particle_of_a_flowcam_is_stored_as_a_picture_that_a_browser_shows(tmp
 
 
 @pytest.mark.parametrize("cut", ["50|6|50|40", "4|30|50|40"])
-def test_a_particle_outside_its_collage_is_not_stored(tmp_path, cut):
+def test_a_particle_outside_its_collage_is_not_stored(tmp_path: Path, cut: str) -> None:
     Image.new("L", (90, 60)).save(tmp_path / "r_000001.tif")
     fields = ("id", "collage_file", "image_x", "image_y", "image_w", "image_h")
     lines = ["017", "num-fields|6", *(f"{name}|int32" for name in fields), f"1|r_000001.tif|{cut}"]

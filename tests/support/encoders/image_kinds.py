@@ -114,7 +114,7 @@ def tiffs(step: int = 1) -> Iterator[Made]:
                 )
                 layout = f"{planar=} {compression=} {predictor=} {tile=} {order=} {big=} {reverse=}"
                 name = f"{color=} {channels=} {bits=} {extra=} {layout}"
-                yield Made(name, tiff(page, order=order, big=big), shows, int(bits > 8 or color == CMYK))
+                yield Made(name, tiff(page, order=order, big=big), shows, int(bits > 8 or color in (CMYK, YCBCR)))
 
 
 def _tags_and_picture(color: int, values: np.ndarray, bits: int) -> tuple[dict[int, Any], np.ndarray]:

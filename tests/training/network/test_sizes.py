@@ -49,7 +49,7 @@ def test_a_patch_that_does_not_divide_the_side_is_said() -> None:
         "preprocess.size: vit_tiny_patch16_224 cuts images into patches of 16 x 16 pixels, and 100 is not a multiple "
         "of 16: set preprocess.size to one of "
     )
-    sizes = [int(size) for size in re.findall(r"\d+", said.rpartition("one of")[2])]
+    sizes = [int(size) for size in re.findall(r"\d+", said.rpartition(" to ")[2])]
     assert 96 in sizes
     assert 112 in sizes
     assert all(size % 16 == 0 for size in sizes)
@@ -58,7 +58,7 @@ def test_a_patch_that_does_not_divide_the_side_is_said() -> None:
 def test_a_network_without_the_option_is_refused_with_sizes_that_fit() -> None:
     said = refusal("halonet26t", 64)
     assert said.startswith("preprocess.size: halonet26t does not take images of 64 x 64 pixels: set preprocess.size to")
-    size = int(re.findall(r"\d+", said.rpartition("one of")[2])[0])
+    size = int(re.findall(r"\d+", said.rpartition(" to ")[2])[0])
     with torch.no_grad():
         assert built("halonet26t", size)(torch.zeros(1, 3, size, size)).shape == (1, 3)
 

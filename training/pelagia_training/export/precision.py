@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -90,11 +90,12 @@ def to_int8(graph: bytes, batches: Iterable[Batch]) -> bytes:
 def _infer_shapes(graph: bytes, prepared: Path) -> None:
     """Writes the graph, optimized and with the shapes of its values, which the quantizer needs, to ``prepared``.
 
-    ONNX Runtime's symbolic inference knows most shapes, but fails on some operators; then those of the onnx package are
-    used.
+    ONNX Runtime's symbolic inference knows most shapes, but fails on some operators, and then leaves files in the
+    current folder. In this case, the shapes that the onnx package infers are used.
     """
     try:
-        quant_pre_process(onnx.load_from_string(graph), prepared)
+        with chdir(prepared.parent):
+            quant_pre_process(onnx.load_from_string(graph), prepared)
     except Exception:  # it raises many errors for operators that it does not know
         given = prepared.with_name("given.onnx")
         given.write_bytes(graph)

@@ -40,7 +40,13 @@ def build_schedule(
         return lambda step: 1.0
     if name == "cosine" and not options:
         return warmup_cosine(warmup_epochs * steps, epochs * steps)
-    length = max(epochs - warmup_epochs, 1 / steps)
+    return _timms_schedule(name, options, max(epochs - warmup_epochs, 1 / steps), warmup_epochs, steps, lr)
+
+
+def _timms_schedule(
+    name: str, options: Mapping[str, Any], length: float, warmup_epochs: float, steps: int, lr: float
+) -> Rate:
+    """A scheduler of timm over ``length`` epochs after the warm-up; other arguments as in `build_schedule`."""
     given = {key: value / lr if key in ("min_lr", "warmup_lr") else value for key, value in options.items()}
     defaults = {
         "decay_epochs": length / 3 if name == "step" else None,
@@ -48,22 +54,14 @@ def build_schedule(
         "warmup_lr": 1 / (warmup_epochs * steps + 1),
     }
     carrier = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)  # timm's schedulers set an optimizer's rate
+    shape = {"num_epochs": length, "warmup_epochs": warmup_epochs, "warmup_prefix": True}
+    unit = {"step_on_epochs": False, "updates_per_epoch": steps}
     try:
-        schedule, _ = create_scheduler_v2(
-            carrier,
-            name,
-            **{**defaults, **given},
-            num_epochs=length,
-            warmup_epochs=warmup_epochs,
-            warmup_prefix=True,
-            step_on_epochs=False,
-            updates_per_epoch=steps,
-        )
+        schedule, _ = create_scheduler_v2(carrier, name, **{**defaults, **given}, **shape, **unit)
         schedule.step_update(0)
     except (AssertionError, AttributeError, ArithmeticError, TypeError, ValueError) as error:
-        raise ConfigError(
-            "train.scheduler_options", [f"timm's '{name}' does not take them: {first_line(error)}"]
-        ) from None
+        fault = f"timm's '{name}' does not take {dict(options)}: {first_line(error)}"
+        raise ConfigError("train.scheduler_options", [fault]) from None
 
     def rate(step: int) -> float:
         schedule.step_update(step)

@@ -100,7 +100,8 @@ def _created_for_size(backbone: str, wanted: Mapping[str, Any], size: int) -> nn
             f"{backbone} cuts images into patches of {patch} x {patch} pixels, and {size} is not a multiple of {patch}"
         )
     sizes = sizes_that_fit(backbone, wanted, size)
-    advice = f"set preprocess.size to one of {', '.join(map(str, sizes))}" if sizes else "choose another model.backbone"
+    listed = f"{'one of ' if len(sizes) > 1 else ''}{', '.join(map(str, sizes))}"
+    advice = f"set preprocess.size to {listed}" if sizes else "choose another model.backbone"
     raise ConfigError("preprocess.size", [f"{fault}: {advice}"])
 
 

@@ -39,6 +39,26 @@ def build_optimizer(
         name: a name of `timm.optim.list_optimizers`.
         options: other arguments of `timm.optim.create_optimizer_v2`.
     """
+    ready = [
+        {
+            "params": parameters,
+            "lr": rate,
+            "initial_lr": rate,
+            "weight_decay": decay,
+            "begin": 0 if head else frozen_steps,
+        }
+        for head, rate, decay, parameters in _groups(model, lr, weight_decay, layer_decay)
+    ]
+    optimizer: torch.optim.Optimizer = create_optimizer_v2(
+        ready, name, lr=lr, weight_decay=weight_decay, **(options or {})
+    )
+    return optimizer
+
+
+def _groups(
+    model: Normalized, lr: float, weight_decay: float, layer_decay: float
+) -> list[tuple[bool, float, float, list[nn.Parameter]]]:
+    """Groups of parameters: whether they are of the head, their rate, their decay, and they; the head comes first."""
     heads = {id(value) for name, value in model.network.named_parameters() if is_head(model.network, name)}
     groups: dict[tuple[bool, float, float], list[nn.Parameter]] = {}
     if model.size_head is not None:
@@ -54,20 +74,7 @@ def build_optimizer(
         for parameter in layer["params"]:
             key = id(parameter) in heads, lr * layer["lr_scale"], layer["weight_decay"]
             groups.setdefault(key, []).append(parameter)
-    ready = [
-        {
-            "params": parameters,
-            "lr": rate,
-            "initial_lr": rate,
-            "weight_decay": decay,
-            "begin": 0 if head else frozen_steps,
-        }
-        for (head, rate, decay), parameters in sorted(groups.items(), key=lambda item: not item[0][0])
-    ]
-    optimizer: torch.optim.Optimizer = create_optimizer_v2(
-        ready, name, lr=lr, weight_decay=weight_decay, **(options or {})
-    )
-    return optimizer
+    return [(*key, parameters) for key, parameters in sorted(groups.items(), key=lambda item: not item[0][0])]
 
 
 def require_optimizer(name: str, options: Mapping[str, Any]) -> None:

@@ -18,7 +18,7 @@ from pelagia.images.remarks import NO_END
 
 START = b"\xff\xd8"
 _MARKER = re.compile(rb"\xff([^\x00\x01\xff\xd0-\xd7])")  # without stuffed bytes, fill bytes and restart markers
-_END, _SCAN = 0xD9, 0xDA
+_END, _SCAN, _RESTART_INTERVAL = 0xD9, 0xDA, 0xDD
 _MOST_SCANS = 64
 """Largest number of scans in a progressive JPEG. Encoders write about ten. Even a scan of 12 bytes takes much time."""
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
@@ -30,6 +30,8 @@ _FILLINGS = tuple(Random(seed).randbytes(4096).replace(b"\xff", b"") for seed in
 enough for a whole unit of blocks, of which some may lie outside the image."""
 _RESTARTS = tuple(b"\xff" + bytes([0xD0 + number]) + _FILLINGS[0] for number in range(8))
 """The same after a restart marker: where the part before it is complete, libjpeg skips all bytes up to it."""
+_MOST_PIXELS_WITHOUT_END = 1 << 25
+"""A larger JPEG without an end mark counts as truncated: to find out, it would be decoded up to 13 times."""
 _LAST_BYTES = 8
 """The pixels must depend on the last bytes of a JPEG without an end mark, or those belong to something else."""
 
@@ -59,6 +61,9 @@ def checked(data: bytes) -> tuple[bytes, tuple[int, int], str]:
         at = start + int.from_bytes(data[start : start + 2])
     remark = ""
     if not marker:
+        height, width = (int.from_bytes(data[at : at + 2]) for at in (frame + 3, frame + 5))
+        if not frame or scans > _MOST_SCANS or height * width > _MOST_PIXELS_WITHOUT_END:
+            raise _truncated()
         data, remark = _with_end(data), NO_END
     if scans > _MOST_SCANS:
         raise ImageError("unsupported", f"a JPEG of {scans} scans; {_MOST_SCANS} are supported")
@@ -84,8 +89,12 @@ def _with_end(data: bytes) -> bytes:
     """
     data = _without_zeros(data)
     if not _has_all_scans(data) or not _is_complete(data):
-        raise ImageError("undecodable", "a truncated JPEG: its end is missing")
+        raise _truncated()
     return data + _END_MARK
+
+
+def _truncated() -> ImageError:
+    return ImageError("undecodable", "a truncated JPEG: its end is missing")
 
 
 def _is_complete(data: bytes) -> bool:
@@ -93,12 +102,15 @@ def _is_complete(data: bytes) -> bool:
         pixels = imdecode(data + _END_MARK, cv2.IMREAD_COLOR)
         if pixels is None:
             return False
-        for filling in _FILLINGS + _RESTARTS:
+        changed = imdecode(data[:-_LAST_BYTES] + _FILLINGS[0] + _END_MARK, cv2.IMREAD_COLOR)
+        if changed is None or np.array_equal(pixels, changed):
+            return False
+        has_restarts = any(kind == _RESTART_INTERVAL for kind, _ in _segments(data))
+        for filling in (*_FILLINGS, *(_RESTARTS if has_restarts else ())):
             filled = imdecode(data + filling + _END_MARK, cv2.IMREAD_COLOR)
             if filled is None or not np.array_equal(pixels, filled):
                 return False
-        changed = imdecode(data[:-_LAST_BYTES] + _FILLINGS[0] + _END_MARK, cv2.IMREAD_COLOR)
-        return changed is not None and not np.array_equal(pixels, changed)
+        return True
 
 
 def _without_zeros(data: bytes) -> bytes:

@@ -22,7 +22,7 @@ __all__ = ["STARTS", "decode"]
 
 BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, CHANNELS, SIZES = 258, 259, 262, 273, 277, 279
 MAXIMUM, PLANAR, PREDICTOR, PALETTE, TILE_WIDTH, TILE_OFFSETS, TILE_SIZES, INKS = 281, 284, 317, 320, 322, 324, 325, 332
-EXTRA, FORMAT = 338, 339
+EXTRA, FORMAT, SUBSAMPLING = 338, 339, 530
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE_COLOR, _CMYK, _YCBCR = 0, 1, 2, 3, 5, 6
 _JPEG = 7
 _COMPRESSIONS = frozenset({1, 2, 3, 4, 5, _JPEG, 8, 32773, 32946})
@@ -170,8 +170,11 @@ def _cmyk(page: Directory, bits: int) -> _Kind | None:
 
 
 def _ycbcr(page: Directory, bits: int) -> _Kind | None:
-    compressed = page.number(COMPRESSION, 1) == _JPEG
-    return _Kind({}) if page.number(CHANNELS, 1) == 3 and bits == 8 and compressed and not _is_planar(page) else None
+    if page.number(COMPRESSION, 1) == _JPEG:
+        whole = not _is_planar(page)
+    else:
+        whole = page.numbers(SUBSAMPLING, (2, 2)) == (1, 1)
+    return _Kind({}) if page.number(CHANNELS, 1) == 3 and bits == 8 and whole else None
 
 
 _GETTERS = {

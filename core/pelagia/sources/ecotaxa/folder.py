@@ -54,11 +54,9 @@ def _search(folder: Path, prefix: str, depth: int) -> Iterator[str]:
     below = []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if is_junk(entry.name):
-                continue
-            if is_table_name(entry.name):
+            if entry.name[-1] in "vVtT" and is_table_name(entry.name):  # a folder may have a million images
                 yield prefix + entry.name
-            elif depth and entry.is_dir(follow_symlinks=False):
+            elif depth and entry.is_dir(follow_symlinks=False) and not is_junk(entry.name):
                 below.append(entry.name)
     for name in below:
         try:

@@ -78,6 +78,9 @@ def arrange(folder: Path, names: Sequence[str], signs: Sequence[str], listing: L
             runs.append(name)  # a run without its list
             stems.add(stem)
     if not runs:
+        for name in signs:
+            if name.lower().endswith(CONTEXT):
+                listing.count_other_file(name)
         return list(names), []
     named = set().union(*collages.values())
     return [name for name in names if not _is_of_run(name, tuple(stems), named, listing)], runs
