@@ -59,8 +59,7 @@ def import_dataset(
     """Makes the dataset ``out`` from ``src``.
 
     Args:
-        src: class folders, a dataset of Pelagia, the folder of a manifest's images, or an EcoTaxa export (folder or
-            zip).
+        src: class folders, a dataset of Pelagia, the folder of a manifest's images, or an EcoTaxa export.
         out: the dataset folder to make.
         manifest: a table with a column of classes and a column of paths that are relative to ``src``.
         group_column: images with the same value in this column, such as one station, stay in one split.
@@ -86,14 +85,11 @@ def import_dataset(
     folders = FolderOptions(class_level, published.folders, listing)
     found = _find_candidates(src, manifest, group_column, class_column, statuses, folders)
     found = join_names(keep_or_mention(found, published), renames, taxonomy)
-    if taxonomy is None and found.lineages:
-        classes = {entry.class_name for entry in found.candidates}
-        taxonomy = taxonomy_of_lineages(printable(out.absolute().name), classes, found.lineages)
     return write_dataset(
         out,
         [replace(entry, licence=licence or entry.licence) for entry in found.candidates],
         source=found.source,
-        taxonomy=taxonomy or _own_taxonomy(found),
+        taxonomy=taxonomy or _own_taxonomy(found, printable(out.absolute().name)),
         split=split.model_copy(update={"group_column": found.group_column}),
         conflicts=_parse_conflicts(conflicts),
         left_out=found.left_out,
@@ -167,11 +163,12 @@ class FolderOptions:
             raise InputError(f"{given} is for class folders only, and the source is {kind}: leave it out")
 
 
-def _own_taxonomy(found: Import) -> Taxonomy | None:
-    """The taxonomy of a source that has one, if it has all the classes."""
-    if found.taxonomy is None or not {entry.class_name for entry in found.candidates} <= set(found.taxonomy.names):
-        return None
-    return found.taxonomy
+def _own_taxonomy(found: Import, name: str) -> Taxonomy | None:
+    """The taxonomy of a source that has one with all the classes, or that of the lineages of its classes."""
+    classes = {entry.class_name for entry in found.candidates}
+    if found.taxonomy is not None and classes <= set(found.taxonomy.names):
+        return found.taxonomy
+    return taxonomy_of_lineages(name, classes, found.lineages) if found.lineages else None
 
 
 def _parse_conflicts(text: str) -> Literal["refuse", "drop"]:

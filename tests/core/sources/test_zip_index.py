@@ -30,6 +30,16 @@ def test_a_member_is_read_as_a_stream(make_zip, method, data):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("size", [8_192, 100_000, 300_000])
+def test_a_member_is_read_in_pieces_of_any_size(make_zip, method, size):
+    path = make_zip(("a.tsv", TABLE), method=method)
+    with open_member(only(path)) as file:
+        assert b"".join(iter(lambda: file.read(size), b"")) == TABLE
+    with io.TextIOWrapper(open_member(only(path)), "ascii") as text:
+        assert "".join(text) == TABLE.decode()
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_a_changed_byte_of_a_table_is_found_before_its_first_row(make_zip, method):
     path = make_zip(("a.tsv", TABLE), method=method)
     data = bytearray(path.read_bytes())

@@ -128,7 +128,7 @@ class _Member(io.RawIOBase):
         while not self._unpacker.eof:
             piece = b""
             if self._unpacker.needs_input and self._left:
-                piece = self._file.read(min(_PIECE, self._left))
+                piece = self._file.read(min(size, _PIECE, self._left))
                 self._left = self._left - len(piece) if piece else 0
             data = self._unpacker.unpack(piece, size)
             self._size, self._crc = self._size + len(data), zlib.crc32(data, self._crc)
