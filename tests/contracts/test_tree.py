@@ -25,6 +25,7 @@ MOST_LINES = 60
 _DOCUMENTED = "half of it or more is its signature and the description of its arguments"
 LONG_FUNCTIONS = {
     "inference/pelagia_inference/commands.py:classify": "it names each of its twelve options twice",
+    "inference/pelagia_inference/survey/runner.py:classify": _DOCUMENTED,
     "labeling/pelagia_labeling/dataset_commands.py:dataset_import": "it names each of its options twice",
     "labeling/pelagia_labeling/importers/dataset.py:import_dataset": _DOCUMENTED,
     "labeling/pelagia_labeling/tasks/pull.py:pull": _DOCUMENTED,

@@ -31,11 +31,9 @@ from pelagia_training.data.augment import build_augment
 from pelagia_training.data.batches import (
     Batches,
     TrainingImages,
-    load_fitted,
     loader_error_in_one_line,
     prefetched,
     sizes_of,
-    spread,
     targets_of,
 )
 from pelagia_training.data.crops import open_crops
@@ -50,7 +48,7 @@ from pelagia_training.devices import (
     share_batch_norms,
     stop_on_sigterm,
 )
-from pelagia_training.export.dry import IMAGES, require_export
+from pelagia_training.export.dry import check_export
 from pelagia_training.figures.metrics import metrics_of
 from pelagia_training.fit.begin import begin_history
 from pelagia_training.fit.console import logged
@@ -273,11 +271,8 @@ def _prepare(
         config.model, splits, config.preprocess.size, config.data.resplit, report, with_weights=begin == "no"
     )
     if dry_export and begin == "no" and is_first():
-        _check_export(config, splits, network, report)
-    rows, data = (splits.train, splits.val), config.data
-    crops, val_crops = open_crops(
-        splits.dataset, rows, config.preprocess, folder=data.cache, stream=data.stream, report=report
-    )
+        check_export(config, splits.dataset, splits.val, network, report)
+    crops, val_crops = _open_crops(config, splits, report)
     launch(fabric)
     share_batch_norms(network, fabric)
     loader, batches = _load_batches(config, splits, crops, fabric)
@@ -285,7 +280,7 @@ def _prepare(
     learner = _build_learner(config, fabric, network, splits, rate, len(batches), report)
     stop = stack.enter_context(stop_on_sigterm())
     history = begin_history(config, out, splits, learner, begin, report)
-    loggers, parameters = config.loggers if is_first() else (), flat(config.model_dump(mode="json"))
+    loggers, settings = config.loggers if is_first() else (), flat(config.model_dump(mode="json"))
     return RunContext(
         out=out,
         epochs=config.train.epochs,
@@ -300,7 +295,7 @@ def _prepare(
         val_targets=targets_of(splits.val, splits.classes),
         history=history,
         report=report,
-        logger=stack.enter_context(open_loggers(loggers, out, run_name(out), parameters, report)),
+        logger=stack.enter_context(open_loggers(loggers, out, run_name(out), settings, report)),
         stop=stop,
     )
 
@@ -327,14 +322,10 @@ def _read_data(config: TrainConfig, processes: int, report: Report) -> Splits:
     return splits
 
 
-def _check_export(config: TrainConfig, splits: Splits, network: Normalized, report: Report) -> None:
-    """Raises ConfigError if the network cannot be exported, so that no time is spent on its training."""
-    records = spread(splits.val, IMAGES)
-    pixels = load_fitted(splits.dataset, records, config.preprocess)
-    inputs: list[Any] = [pixels, sizes_of(records)] if config.model.size else [pixels]
-    require_export(
-        network, config.model.backbone, config.preprocess, inputs, scored=config.decision.unknown, report=report
-    )
+def _open_crops(config: TrainConfig, splits: Splits, report: Report) -> Sequence[Sequence[Image]]:
+    """The fitted images for training and for validation."""
+    rows, data = (splits.train, splits.val), config.data
+    return open_crops(splits.dataset, rows, config.preprocess, folder=data.cache, stream=data.stream, report=report)
 
 
 def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], fabric: Fabric) -> tuple[Any, Batches]:

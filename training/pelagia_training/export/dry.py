@@ -19,10 +19,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import ConfigError, ModelError
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.graph import Graph
 from pelagia_inference.machine.session import Answers, Session
+from pelagia_training.config import TrainConfig
+from pelagia_training.data.batches import load_fitted, sizes_of, spread
 from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.export.parity import compare
 from pelagia_training.network.backbone import Deployed, Normalized, features_of, shows_features
@@ -33,6 +36,29 @@ IMAGES = 9
 _TOLERANCE = 1e-2
 """Largest difference of a probability, and of a score as a share of the largest score. The logits of an untrained
 network are stretched, and so are their rounding errors; a graph that computes something else differs by much more."""
+
+
+def check_export(
+    config: TrainConfig, dataset: Dataset, rows: Sequence[Record], network: Normalized, report: Callable[[str], None]
+) -> None:
+    """Checks on a few images of ``rows`` that the network of a run can be exported: see `require_export`.
+
+    Args:
+        config: the run's config.
+        dataset: the dataset of the images.
+        rows: the images.
+        network: the untrained network, on the CPU.
+        report: called with a line of text for people.
+
+    Raises:
+        ConfigError: the network cannot be exported, so that no time should be spent on its training.
+    """
+    records = spread(rows, IMAGES)
+    pixels = load_fitted(dataset, records, config.preprocess)
+    inputs: list[Any] = [pixels, sizes_of(records)] if config.model.size else [pixels]
+    require_export(
+        network, config.model.backbone, config.preprocess, inputs, scored=config.decision.unknown, report=report
+    )
 
 
 def require_export(
