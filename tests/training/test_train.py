@@ -148,10 +148,13 @@ def test_two_sources_of_weights_are_refused() -> None:
     [
         ("device=cuda", "device: 'cuda' cannot be used here: "),
         (
-            "model={backbone: vit_tiny_patch16_224}",
+            "model={backbone: vit_tiny_patch16_224, options: {img_size: 64}}",
             "preprocess.size: vit_tiny_patch16_224 does not take images of 32 x",
         ),
-        ("model={backbone: test_resnet, options: {in_chans: 1}}", "preprocess.size: test_resnet does not take images"),
+        (
+            "model={backbone: test_resnet, options: {in_chans: 1}}",
+            "model.options: in_chans is 1, but Pelagia gives every network the three channels of RGB",
+        ),
         ("model={backbone: test_resnet, options: {act_layer: no}}", "model: timm cannot build test_resnet with "),
         ("model={backbone: resnet18.foo}", "resnet18.foo"),
     ],
