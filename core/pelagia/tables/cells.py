@@ -52,6 +52,8 @@ def split_row(lines: Lines, separator: str, name: str) -> list[str] | None:
         if len(line) > _LONGEST_CELL and max(map(len, cells)) > _LONGEST_CELL:
             raise _too_long(name, lines.number)
         return cells
+    if '\\"' in line:  # R's backslash and quote, or a folder of Windows at the end of a cell
+        return _split_with_care(line, lines, separator, name)
     try:  # fast, and right for a row on one line whose quotes are all in order
         return next(csv.reader([line], delimiter=separator, strict=True))
     except csv.Error:
@@ -108,11 +110,17 @@ def _quoted_cell(line: str, at: int, lines: Lines, separator: str) -> tuple[str,
                 break
             more.append(following)
             search, line = len(line), line + following
+        elif line.startswith('""', end) and line[end - 1] == "\\" and _ends_cell(line, end + 2, separator):
+            pieces.append(line[begin : end - 1] + '"')  # R's backslash and quote before the closing quote
+            begin = search = end + 1
         elif line.startswith('""', end):
             pieces.append(line[begin : end + 1])
             begin = search = end + 2
-        elif end + 1 == len(line) or line.startswith((separator, "\r", "\n"), end + 1):
-            return "".join([*pieces, line[begin:end]]), line, end + 1
+        elif _ends_cell(line, end + 1, separator):
+            text = "".join([*pieces, line[begin:end]])
+            if more and separator == "\t" and "\t" in text:
+                break  # no program writes such a cell: two cells of two rows have a quote each
+            return text, line, end + 1
         elif line[end - 1] == "\\":
             pieces.append(line[begin : end - 1] + '"')
             begin = search = end + 1
@@ -120,3 +128,8 @@ def _quoted_cell(line: str, at: int, lines: Lines, separator: str) -> tuple[str,
             break
     lines.give_back(more)
     return None
+
+
+def _ends_cell(line: str, at: int, separator: str) -> bool:
+    """Whether a cell ends at ``at``: before a separator, a line end or the end of the text."""
+    return at == len(line) or line.startswith((separator, "\r", "\n"), at)

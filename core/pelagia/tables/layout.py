@@ -48,6 +48,11 @@ class _Trial:
     def columns(self) -> list[str]:
         return [cell.strip() for cell in self.rows[self.header][1]]
 
+    @property
+    def is_last(self) -> bool:
+        """Whether no row follows the header."""
+        return self.header == len(self.rows) - 1
+
     def score(self, known: Collection[str]) -> tuple[bool, bool, float, int]:
         """How well the separator fits; the largest is best.
 
@@ -55,9 +60,9 @@ class _Trial:
         share of rows that fit, and the number of columns.
         """
         width = _width(self.rows[self.header][1])
-        data = [_width(cells) for _, cells in self.rows[self.header + 1 :] if any(map(str.strip, cells))]
-        fitting = sum(count <= len(self.columns) and (count > 1 or width == 1) for count in data)
-        share = fitting / len(data) if data else 1.0
+        data = [cells for _, cells in self.rows[self.header + 1 :] if any(map(str.strip, cells))]
+        fitting = sum(_width(cells) <= len(self.columns) and (len(cells) > 1 or width == 1) for cells in data)
+        share = fitting / len(data) if data else 0.0
         return has_known(self.columns, known), width > 1 and share >= 0.5, round(share, 2), width
 
 
@@ -78,9 +83,8 @@ def find_layout(name: str, sample: Sequence[str], known: Collection[str], warn: 
     """
     told = _SEP_LINE.fullmatch(sample[0]) if sample else None
     skipped = 1 if told else 0
-    separators = (
-        [told.group(1)] if told else [one for one in _SEPARATORS if any(one in line for line in sample)] or [","]
-    )
+    present = [one for one in _SEPARATORS if one == "," or any(one in line for line in sample)]
+    separators = [told.group(1)] if told else present  # the comma also for a table of one column
     trials = [trial for one in separators if (trial := _trial(name, sample[skipped:], one, known)) is not None]
     if not trials:
         return Layout(",", skipped, ())
@@ -91,6 +95,7 @@ def find_layout(name: str, sample: Sequence[str], known: Collection[str], warn: 
             f"{name} may be separated by {_SEPARATORS[best.separator]} or by {_SEPARATORS[trials[1].separator]}: write "
             f"'sep=;' (with your separator) on a line above the header"
         )
+    _warn_of_other_columns(name, best, warn)
     before = best.rows[best.header][0]
     passed = [line for line in sample[skipped : skipped + before] if line.strip() and not line.lstrip().startswith("#")]
     if passed:
@@ -99,6 +104,21 @@ def find_layout(name: str, sample: Sequence[str], known: Collection[str], warn: 
             f"first: {passed[0].strip()[:60]}"
         )
     return Layout(best.separator, skipped + before, tuple(best.columns))
+
+
+def _warn_of_other_columns(name: str, found: _Trial, warn: Callable[[str], None]) -> None:
+    """Warns of a table of one column that may have several, and the other way round."""
+    several = len(found.columns) > 1
+    if several and not found.is_last and all(len(cells) == 1 for _, cells in found.rows[found.header + 1 :]):
+        warn(
+            f"{name}: the header has {len(found.columns)} columns, but the rows have one value each: if there is one "
+            "column, put its name in quotes"
+        )
+    if not several and any(separator in found.columns[0] for separator in _SEPARATORS):
+        warn(
+            f"{name}: the header '{found.columns[0]}' was read as one column: if there are several, write 'sep=;' "
+            "(with your separator) on a line above it"
+        )
 
 
 def _trial(name: str, sample: Sequence[str], separator: str, known: Collection[str]) -> _Trial | None:
@@ -149,4 +169,5 @@ def _header(rows: Sequence[tuple[int, list[str]]], known: Collection[str]) -> in
 
 
 def _is_comment(cells: Sequence[str], usual: int) -> bool:
-    return cells[0].lstrip().startswith("#") and _width(cells) < usual
+    width, text = _width(cells), cells[0].lstrip()
+    return text.startswith("#") and (width < usual or (width == 1 and text.startswith("# ")))

@@ -116,6 +116,7 @@ def _rows(name: str, text: Callable[[], TextIO], what: str, layout: Layout, warn
                 cells = split_row(lines, layout.separator, name)
                 if cells is None:
                     return
+                _refuse_escape(cells[0], name, lines.number)
                 if len(cells) != width:
                     cells = _fitted(cells, width, name, before + 1, lines.number)
                 row = dict(zip(columns, cells, strict=True))
@@ -132,6 +133,14 @@ def _rows(name: str, text: Callable[[], TextIO], what: str, layout: Layout, warn
         raise InputError(f"cannot read the {what} {name}: {error.strerror or error}") from None
 
 
+def _refuse_escape(cell: str, name: str, line: int) -> None:
+    if cell.startswith('\\"'):
+        raise InputError(
+            f'{name}, line {line}: the line begins with a backslash and a quote (\\"), which may belong to the line '
+            'before: write two quotes ("") for a quote in a cell'
+        )
+
+
 def _fitted(cells: list[str], width: int, name: str, first: int, last: int) -> list[str]:
     """``cells`` with empty ones added or removed at the end.
 
@@ -139,7 +148,7 @@ def _fitted(cells: list[str], width: int, name: str, first: int, last: int) -> l
         InputError: there are more values than columns; or a row of several lines is too short, because a quote meant
             as a character hides a line end.
     """
-    if any(cell.strip() for cell in cells[width:]):
+    if any(cell.strip() for cell in cells[width:]) or len(cells) > width == 1:  # one column has no separator
         raise InputError(f"{name}, line {last}: more values than the header has columns")
     if len(cells) < width and last > first:
         raise InputError(

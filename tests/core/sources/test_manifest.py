@@ -32,7 +32,7 @@ def manifest(tmp_path):
         path = tmp_path / "m.csv"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         text = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        for name in re.findall(r"[\w/]+\.png", text.replace("\\", "/")):
+        for name in re.findall(r"[\w/]{1,40}\.png", text.replace("\\", "/")):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
         return path
