@@ -7,6 +7,7 @@ import pytest
 
 from listing import fault, paths
 from pelagia.errors import InputError, MissingExtra
+from pelagia.shell import install_command
 from pelagia.sources import Listing, ListingOptions, list_images, read_manifest
 
 MEASURE = (
@@ -32,7 +33,7 @@ def manifest(tmp_path):
         path = tmp_path / "m.csv"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         text = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        for name in re.findall(r"[\w/]+\.png", text.replace("\\", "/")):
+        for name in re.findall(r"[\w/]{1,80}\.png", text.replace("\\", "/")):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
         return path
@@ -279,7 +280,8 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     with pytest.raises(MissingExtra) as caught:
         paths(tmp_path / "m.parquet")
     assert str(caught.value) == (
-        "the manifest m.parquet needs the package 'pyarrow', which is not installed: pip install 'pelagia[parquet]'"
+        "the manifest m.parquet needs the package 'pyarrow', which is not installed; install it with: "
+        + install_command("parquet")
     )
 
 
