@@ -23,16 +23,16 @@ import numpy as np
 from pathlib import Path
 from pelagia.survey.journal import Prediction, Survey
 
-def csv_of(survey):
-    return write_results(survey, [CSV])[CSV]
-
-
 def batch(start):
     sure = np.array([1, 0], np.float32)
     return [Prediction(f"{at:04}.png", "/f", "s", probabilities=sure) for at in range(start, start + 100)]
 
 survey = Survey.open_for_writing(Path(sys.argv[1]), model_sha256="m", classes=("a", "b"), settings={})
 """
+
+
+def csv_of(survey):
+    return write_results(survey, [CSV])[CSV]
 
 
 def writing(folder, **changes):
