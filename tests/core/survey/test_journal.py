@@ -13,7 +13,7 @@ from pelagia.errors import SurveyError
 from pelagia.model.decision import Verdict
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia.system.files import printable
-from pelagia_inference.exports.results import FILES, write_results
+from pelagia_inference.exports.results import CSV, FILES, write_results
 
 CLASSES = ("copepod", "detritus", "medusa", "øre, 1")
 SETTINGS = {"size": 64, "batch": 8}
