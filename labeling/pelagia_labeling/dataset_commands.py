@@ -5,7 +5,6 @@ These commands do not need label-studio-sdk, because people who only train use t
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ import typer
 
 from pelagia.errors import InputError
 from pelagia.options import FollowLinks, NearDuplicates, Out, PathColumn, Seed, show_dataset
+from pelagia.shell import command_line
 from pelagia.system import console
 
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
@@ -183,4 +183,4 @@ def dataset_check(dataset: DatasetFolder) -> None:
 
 def _import_again(dataset: Path) -> str:
     """The command that makes a new version of a dataset, with new splits."""
-    return shlex.join(["pelagia", "dataset", "import", str(dataset), "--out", "NEW"])
+    return command_line("pelagia", "dataset", "import", dataset, "--out", "NEW")

@@ -7,11 +7,12 @@ assume is in `Listing.warnings`. Every command shows both.
 from __future__ import annotations
 
 import re
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
+
+from pelagia.shell import command_line
 
 LEFT_OUT = {
     "archive_inside": "archives inside a folder or an archive, not opened",
@@ -114,7 +115,7 @@ class Listing:
         """
         own = len(root.parts)
         common = [place for place, _ in self.archives.most_common() if place[0] > own][:2]
-        return [shlex.quote(str(root.joinpath(*["*"] * (parts - own - 1), f"*{end}"))) for parts, end in common]
+        return [command_line(root.joinpath(*["*"] * (parts - own - 1), f"*{end}")) for parts, end in common]
 
     def count_other_file(self, name: str) -> None:
         """Counts a file that is neither an image nor a table, by the ending of its name."""

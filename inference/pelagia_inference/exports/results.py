@@ -6,7 +6,6 @@ is complete or does not exist. After a completed run, no file is older than the 
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import count, islice
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from pelagia.errors import InputError, MissingExtra, did_you_mean
+from pelagia.shell import command_line
 from pelagia.survey.columns import VERDICT, ResultColumns
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import new_file
@@ -69,7 +69,7 @@ def held_open(files: Mapping[str, Path]) -> list[str]:
     """A warning for each file of `write_results` that could not get its own name."""
     return [
         f"{FILES[name]} is open in another program, so the results are in '{path.name}': close {FILES[name]}, and run "
-        f"{shlex.join(['pelagia', 'survey', 'export', str(path.parent), f'--format={name}'])}"
+        f"{command_line('pelagia', 'survey', 'export', path.parent, f'--format={name}')}"
         for name, path in files.items()
         if path.name != FILES[name]
     ]

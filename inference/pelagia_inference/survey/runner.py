@@ -6,7 +6,6 @@ the journal at the end, so it is the same whether or not the run was interrupted
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from pelagia.model.decision import ACCEPTED, DECISIONS, ROLLED_UP, Verdict
 from pelagia.model.metadata import ModelFile
+from pelagia.shell import command_line
 from pelagia.sources import Listing, ListingOptions, left_out_lines, list_images
 from pelagia.survey.journal import Survey
 from pelagia.system.paths import StrPath, paths_of
@@ -169,4 +169,4 @@ def resume_command(
     words = ["pelagia", "classify", str(model), *map(str, inputs), "--out", str(out)]
     words += [f"--path-column={listing.path_column}"] if listing.path_column else []
     words += ["--follow-links"] * listing.follow_links + ["--all-ranks"] * listing.all_ranks
-    return shlex.join(words if list(formats) == [CSV] else [*words, f"--format={','.join(formats)}"])
+    return command_line(*words, *([] if list(formats) == [CSV] else [f"--format={','.join(formats)}"]))

@@ -6,11 +6,12 @@ https://camtrap-dp.tdwg.org describes the format, which is the same for every ca
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pelagia.dataset.write import Candidate
 from pelagia.errors import DatasetError, InputError
-from pelagia.sources import Listing
+from pelagia.sources import Listing, SourceImage
 from pelagia.sources.named import NamedFiles
 from pelagia.system.files import printable
 from pelagia.tables.reader import Table, is_missing, open_table
@@ -50,42 +51,48 @@ def from_camtrap(
     media = open_table(package / MEDIA, what="table", warn=listing.warn)
     observations = open_table(package / OBSERVATIONS, what="table", warn=listing.warn)
     path = _column(media, listing.options.path_column or "filePath", "--path-column")
+    number = _column(media, "mediaID", "")
     classes, of_an_event = _classes(observations, class_column or _CLASS_COLUMN)
-    left_out: Counter[str] = Counter({"of_an_event": of_an_event} if of_an_event else {})
-    group = group_column or GROUP_COLUMN
+    group = _group_column((media, observations), group_column or GROUP_COLUMN)
     files = NamedFiles(src, listing)
+    left_out: Counter[str] = Counter({"of_an_event": of_an_event} if of_an_event else {})
     candidates = []
     for _, row in media.rows():
-        found = classes.get(row[_column(media, "mediaID", "")], [])
-        names = {name for name, _ in found}
-        columns = {**(found[0][1] if found else {}), **row}
-        if not names:
-            left_out["no_class"] += 1
-        elif len(names) > 1:
-            left_out["several_classes"] += 1
-        elif group not in columns:
-            raise InputError(f"{media.name} has no column '{group}' (--group-column); it has: {', '.join(columns)}")
-        elif is_missing(columns[group]):
-            left_out["no_group"] += 1
+        seen = classes.get(row[number], [])
+        columns = {**(seen[0][1] if seen else {}), **row}
+        reason = _why_not({name for name, _ in seen}, columns.get(group, ""))
+        if reason:
+            left_out[reason] += 1
         else:
-            image = files.image(row[path], {})
-            extra = {name: columns[name] for name in _KEPT if columns.get(name)}
-            extra |= {"eventDate": row["timestamp"]} if row.get("timestamp") else {}
-            candidates.append(
-                Candidate(
-                    image.file,
-                    names.pop(),
-                    image.path,
-                    group=columns[group].strip(),
-                    extra=survey_columns(extra),
-                    reader=image.reader,
-                )
-            )
+            candidates.append(_candidate(files.image(row[path], {}), seen[0][0], columns[group].strip(), columns))
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise DatasetError(f"no image of {media.name} has a class in {OBSERVATIONS} ({reasons}): check --class-column")
     source = {"kind": "camtrap_dp", "folder": printable(src.name), "package": printable(package.name)}
     return Import(candidates, source, group, dict(left_out), listing.warning_texts())
+
+
+def _group_column(tables: Sequence[Table], name: str) -> str:
+    """``name``, if one of the tables has the column."""
+    columns = list(dict.fromkeys(column for table in tables for column in table.columns))
+    if name not in columns:
+        raise InputError(f"{tables[0].name} has no column '{name}' (--group-column); it has: {', '.join(columns)}")
+    return name
+
+
+def _why_not(classes: set[str], group: str) -> str:
+    """Why an image is left out; empty if it has one class and a group."""
+    if not classes:
+        return "no_class"
+    if len(classes) > 1:
+        return "several_classes"
+    return "no_group" if is_missing(group) else ""
+
+
+def _candidate(image: SourceImage, class_name: str, group: str, columns: Mapping[str, str]) -> Candidate:
+    extra = {name: columns[name] for name in _KEPT if columns.get(name)}
+    extra |= {"eventDate": columns["timestamp"]} if columns.get("timestamp") else {}
+    return Candidate(image.file, class_name, image.path, group=group, extra=survey_columns(extra), reader=image.reader)
 
 
 def _column(table: Table, name: str, option: str) -> str:

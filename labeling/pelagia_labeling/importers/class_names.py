@@ -6,7 +6,6 @@ Invariant: two classes of a dataset never look the same: ``é`` as one character
 from __future__ import annotations
 
 import re
-import shlex
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from dataclasses import replace
 
 from pelagia.dataset.write import Candidate
 from pelagia.errors import InputError, did_you_mean, first_few
+from pelagia.shell import command_line
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.importers.imported import Import
 
@@ -75,6 +75,6 @@ def _spellings(counts: Counter[str]) -> list[str]:
 
 def _spelling(names: Sequence[str], counts: Counter[str]) -> str:
     kept = max(names, key=lambda name: (counts[name], name.istitle()))
-    options = " ".join(f"--rename {shlex.quote(f'{name}={kept}')}" for name in names if name != kept)
+    options = " ".join(f"--rename {command_line(f'{name}={kept}')}" for name in names if name != kept)
     listed = ", ".join(f"'{name}' ({counts[name]} images)" for name in names)
     return f"the classes {listed} differ only in case, spaces or signs; to merge them, import again with {options}"

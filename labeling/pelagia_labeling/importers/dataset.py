@@ -6,7 +6,6 @@ in `_find_candidates`.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from pelagia.dataset.schema import Dataset, SplitMeta
 from pelagia.dataset.write import write_dataset
 from pelagia.errors import InputError
 from pelagia.lineages import taxonomy_of_lineages
+from pelagia.shell import command_line
 from pelagia.sources import Listing, ListingOptions
 from pelagia.sources import ecotaxa as ecotaxa_reader
 from pelagia.system.console import ProgressCallback
@@ -111,7 +111,7 @@ def _find_candidates(
     if not src.is_dir() and not is_export:
         problem = "is not a folder" if src.exists() else "does not exist"
         table = src.is_file() and src.suffix.lower() in TABLE_ENDINGS | {".json"}
-        hint = f", and the table with --manifest {shlex.quote(str(src))}" if table else ""
+        hint = f", and the table with --manifest {command_line(src)}" if table else ""
         raise InputError(f"{src} {problem}: name the folder that holds the images{hint}")
     if statuses and (manifest is not None or not is_export):
         raise InputError("--status is for EcoTaxa exports only: leave it out, or name a folder that holds ecotaxa*.tsv")

@@ -32,7 +32,7 @@ def manifest(tmp_path):
         path = tmp_path / "m.csv"
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         text = text if isinstance(text, str) else text.decode("utf-8", "replace")
-        for name in re.findall(r"[\w/]{1,40}\.png", text.replace("\\", "/")):
+        for name in re.findall(r"[\w/]{1,80}\.png", text.replace("\\", "/")):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).touch()
         return path
@@ -278,9 +278,7 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     (tmp_path / "m.parquet").write_bytes(b"PAR1")
     with pytest.raises(MissingExtra) as caught:
         paths(tmp_path / "m.parquet")
-    assert str(caught.value) == (
-        "the manifest m.parquet needs the package 'pyarrow', which is not installed: pip install 'pelagia[parquet]'"
-    )
+    assert str(caught.value).startswith("the manifest m.parquet needs the package 'pyarrow', which is not installed")
 
 
 # Names of columns

@@ -13,7 +13,7 @@ from pelagia.errors import SurveyError
 from pelagia.model.decision import Verdict
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
 from pelagia.system.files import printable
-from pelagia_inference.exports.results import FILES, write_csv, write_results
+from pelagia_inference.exports.results import CSV, FILES, write_results
 
 CLASSES = ("copepod", "detritus", "medusa", "øre, 1")
 SETTINGS = {"size": 64, "batch": 8}
@@ -29,6 +29,10 @@ def batch(start):
 
 survey = Survey.open_for_writing(Path(sys.argv[1]), model_sha256="m", classes=("a", "b"), settings={})
 """
+
+
+def csv_of(survey):
+    return write_results(survey, [CSV])[CSV]
 
 
 def writing(folder, **changes):
@@ -110,7 +114,7 @@ def test_what_could_not_be_read_is_forgotten_before_it_is_tried_again(survey):
 def test_odd_names_are_kept_and_written_to_the_csv(tmp_path, path):
     with writing(tmp_path / "s") as made:
         made.add([Prediction(path, f"/in/{path}", "s", probabilities=probabilities(0), columns={"ø": "\n"})])
-        with write_csv(made).open(encoding="utf-8", newline="") as file:
+        with csv_of(made).open(encoding="utf-8-sig", newline="") as file:
             (row,) = csv.DictReader(file)
     guard = "'" if path.startswith("-") else ""
     assert row["path"] == guard + printable(path)
@@ -153,8 +157,8 @@ def test_the_csv_has_one_row_an_image_with_the_next_classes(tmp_path):
         raw = {"path": "raw", "station": ""}
         made.add([Prediction("1.png", "/1", "s", probabilities=good, columns={"station": "S1"})])
         made.add([Prediction("0.png", "/0", reason="empty", message="the file has no bytes", columns=raw)])
-        path = write_csv(made)
-    assert path.read_bytes().decode() == (
+        path = csv_of(made)
+    assert path.read_bytes().decode("utf-8-sig") == (
         "path,status,class,probability,class_2,probability_2,class_3,probability_3,reason,message,survey_path,station\n"
         "0.png,failed,,,,,,,empty,the file has no bytes,raw,\n"
         "1.png,ok,b,0.600000,c,0.300000,a,0.100000,,,,S1\n"
@@ -164,7 +168,7 @@ def test_the_csv_has_one_row_an_image_with_the_next_classes(tmp_path):
 def test_a_model_of_two_classes_has_no_third(tmp_path):
     with writing(tmp_path / "s", classes=("a", "b")) as made:
         made.add([Prediction("1.png", "/1", "s", probabilities=np.array([0.5, 0.5], np.float32))])
-        assert write_csv(made).read_text() == (
+        assert csv_of(made).read_text(encoding="utf-8-sig") == (
             "path,status,class,probability,class_2,probability_2,reason,message\n1.png,ok,a,0.500000,b,0.500000,,\n"
         )
 
@@ -174,7 +178,7 @@ def test_the_order_of_writing_does_not_show_in_the_csv(tmp_path):
         with writing(tmp_path / name) as made:
             for one in rows()[::order]:
                 made.add([one])
-            write_csv(made)
+            csv_of(made)
     assert (tmp_path / "a" / FILES["csv"]).read_bytes() == (tmp_path / "b" / FILES["csv"]).read_bytes()
 
 
@@ -226,12 +230,12 @@ def test_a_verdict_and_a_score_are_kept_and_counted(tmp_path):
     with deciding(tmp_path / "s") as survey:
         survey.add([*made, rows(0)[0]])
         assert survey.counts_by_verdict() == dict.fromkeys(said, 1)
-        write_csv(survey)
+        csv_of(survey)
     with Survey.open(tmp_path / "s") as survey:
         found = {one.path: (one.verdict, one.unknown) for one in survey}
     assert [found[one.path] for one in made] == [(one.verdict, one.unknown) for one in made]
     assert found["bad.png"] == (Verdict(), None)
-    table = list(csv.DictReader((tmp_path / "s" / FILES["csv"]).open(encoding="utf-8")))
+    table = list(csv.DictReader((tmp_path / "s" / FILES["csv"]).open(encoding="utf-8-sig")))
     names = ("path", "decision", "accepted_as", "accepted_rank", "unknown_score")
     assert [tuple(row[name] for name in names) for row in table] == [
         ("0.png", "accepted", "copepod", "class", "0.000000"),

@@ -13,7 +13,6 @@ the test split is never used.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from pydantic import ValidationError
 
 from pelagia.config import Strict, altered, dump_yaml, made_by_newer
 from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError, first_line
+from pelagia.shell import command_line
 from pelagia.system.files import refuse_existing, write_text
 from pelagia.system.locking import exclusive_lock
 from pelagia.system.tables import write_table
@@ -291,7 +291,7 @@ def _write(out: Path, plan: Sweep, space: Space, store: TrialStore) -> Sweep:
 
 def _best_config(out: Path, current: Sweep, space: Space, best: Trial) -> str:
     """The text of best.yaml; its first line is the command that trains this config."""
-    command = shlex.join(("pelagia", "train", str(out / BEST_CONFIG_FILE), "--out", f"{out}-best"))
+    command = command_line("pelagia", "train", out / BEST_CONFIG_FILE, "--out", f"{out}-best")
     score = f"trial {best.number} of {len(current.trials)}, validation macro-F1 {best.macro_f1:.4f}"
     head = f"# {command}\n# {score}: this config was chosen by this value, so the value is optimistic\n"
     return head + dump_yaml(_settings(current, space, best))
