@@ -48,8 +48,9 @@ def from_camtrap(
         InputError: a table cannot be read, or lacks a column.
         DatasetError: no image has a class.
     """
-    media = open_table(package / MEDIA, what="table", warn=listing.warn)
-    observations = open_table(package / OBSERVATIONS, what="table", warn=listing.warn)
+    media, observations = (
+        open_table(package / name, what="table", warn=listing.warn) for name in (MEDIA, OBSERVATIONS)
+    )
     path = _column(media, listing.options.path_column or "filePath", "--path-column")
     number = _column(media, "mediaID", "")
     classes, of_an_event = _classes(observations, class_column or _CLASS_COLUMN)
@@ -60,8 +61,7 @@ def from_camtrap(
     for _, row in media.rows():
         seen = classes.get(row[number], [])
         columns = {**(seen[0][1] if seen else {}), **row}
-        reason = _why_not({name for name, _ in seen}, columns.get(group, ""))
-        if reason:
+        if reason := _why_not({name for name, _ in seen}, columns.get(group, "")):
             left_out[reason] += 1
         else:
             candidates.append(_candidate(files.image(row[path], {}), seen[0][0], columns[group].strip(), columns))
