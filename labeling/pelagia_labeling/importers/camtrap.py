@@ -54,8 +54,7 @@ def from_camtrap(
     path = _column(media, listing.options.path_column or "filePath", "--path-column")
     number = _column(media, "mediaID", "")
     classes, of_an_event = _classes(observations, class_column or _CLASS_COLUMN)
-    group = _group_column((media, observations), group_column or GROUP_COLUMN)
-    files = NamedFiles(src, listing)
+    group, files = _group_column((media, observations), group_column or GROUP_COLUMN), NamedFiles(src, listing)
     left_out: Counter[str] = Counter({"of_an_event": of_an_event} if of_an_event else {})
     candidates = []
     for _, row in media.rows():
