@@ -53,8 +53,21 @@ def _parts_of(archive: Path, listing: Listing) -> list[Part]:
     if _directory_has(part, _TABLE_IN_DIRECTORY):
         return [part]
     if _directory_has(part, _ZIP_IN_DIRECTORY):
-        return [one for one in inner_parts(part, listing) if _directory_has(one, _TABLE_IN_DIRECTORY)]
+        return _inner_parts_of(part, listing)
     return []
+
+
+def _inner_parts_of(outer: Part, listing: Listing) -> list[Part]:
+    """The zips inside a zip whose directory seems to name a table. If there are any, the other zips are counted."""
+    found, others = [], []
+    for name, part in inner_parts(outer, listing):
+        if part is not None and _directory_has(part, _TABLE_IN_DIRECTORY):
+            found.append(part)
+        else:
+            others.append(name)
+    for name in others if found else ():
+        listing.count_archive(name)
+    return found
 
 
 def _directory_has(part: Part, what: re.Pattern[bytes]) -> bool:
