@@ -34,8 +34,7 @@ def from_camtrap(
 ) -> Import:
     """The images of a package that have one class, looked for below ``src``.
 
-    Left out and counted: images without an animal or a name (``no_class``), observations of an event, which are not of
-    one image (``of_an_event``), images with several classes (``several_classes``), and images without a group.
+    Left out and counted: `_why_not`, and observations of an event, which are not of one image (``of_an_event``).
 
     Args:
         src: the folder that the paths of the images are relative to.
@@ -80,7 +79,7 @@ def _group_column(tables: Sequence[Table], name: str) -> str:
 
 
 def _why_not(classes: set[str], group: str) -> str:
-    """Why an image is left out; empty if it has one class and a group."""
+    """Why an image is left out: no class, several classes or no group; empty if it has one class and a group."""
     if not classes:
         return "no_class"
     if len(classes) > 1:

@@ -19,6 +19,10 @@ def test_ordinary_cells_are_written_as_pythons_csv_writes_them(tmp_path, guard):
     assert written(tmp_path, rows, guard_formulas=guard) == (tmp_path / "plain.csv").read_bytes()
 
 
+def test_a_mark_comes_first_if_it_is_asked_for(tmp_path):
+    assert written(tmp_path, [("é", "x")], mark=True) == b"\xef\xbb\xbfpath,note\n" + "é,x\n".encode()
+
+
 @pytest.mark.parametrize("text", ["=1+1", "+a", "-a", "@SUM(A1)", "\ta", "=cmd|' /C calc'!A0"])
 def test_text_that_a_spreadsheet_would_run_has_an_apostrophe_before_it(tmp_path, text):
     assert written(tmp_path, [(text, "x")]).decode() == f"path,note\n'{text},x\n"

@@ -1,6 +1,7 @@
 """A survey written out again, in each format, from its journal alone."""
 
 import csv
+import os
 import sqlite3
 import sys
 from pathlib import Path
@@ -12,7 +13,15 @@ from pelagia.errors import InputError, MissingExtra
 from pelagia.shell import install_command
 from pelagia.survey.columns import ResultColumns
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
-from pelagia_inference.exports.results import CSV, FILES, PARQUET, formats_of, formats_to_write, write_results
+from pelagia_inference.exports.results import (
+    CSV,
+    FILES,
+    PARQUET,
+    formats_of,
+    formats_to_write,
+    held_open,
+    write_results,
+)
 
 CLASSES = ("copepod", "detritus", "medusa", "øre, 1")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -105,6 +114,58 @@ def test_a_name_that_is_taken_gives_way_and_none_comes_twice():
     assert columns.header == [
         "path", "status", "class", "probability", "reason", "message", "survey_survey_path", "survey_path", "depth"
     ]  # fmt: skip
+
+
+def test_excel_and_pandas_read_letters_with_accents(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    sure = np.array([0, 0, 0, 1], np.float32)
+    with made(tmp_path / "s", [Prediction("Æstuaire_été.jpg", "/f", probabilities=sure)]) as survey:
+        file = write_results(survey, [CSV])[CSV]
+    assert file.read_bytes().startswith(b"\xef\xbb\xbfpath,")  # from the mark, Excel knows that it is UTF-8
+    table = pandas.read_csv(file)
+    assert (table.columns[0], table["path"][0], table["class"][0]) == ("path", "Æstuaire_été.jpg", "øre, 1")
+
+
+# A file that is open in Excel on Windows
+
+
+def held(monkeypatch, *names):
+    """Makes files of these names impossible to replace, as Windows does while a program has them open."""
+    replace = os.replace
+
+    def refuse(source, target):
+        if Path(target).name in names and Path(target).exists():
+            raise PermissionError(13, "Access is denied", str(target))
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", refuse)
+
+
+def test_results_are_written_beside_a_file_that_is_held_open(tmp_path, monkeypatch):
+    with made(tmp_path / "s", some_rows()) as survey:
+        whole = write_results(survey, FILES)[CSV].read_bytes()
+        (tmp_path / "s" / FILES[CSV]).write_text("old")
+        held(monkeypatch, *FILES.values(), "predictions (2).csv")
+        (tmp_path / "s" / "predictions (2).csv").write_text("older")
+        files = write_results(survey, FILES)
+    assert {name: path.name for name, path in files.items()} == {
+        CSV: "predictions (3).csv",
+        PARQUET: "predictions (2).parquet",
+    }
+    assert files[CSV].read_bytes() == whole
+    assert (tmp_path / "s" / FILES[CSV]).read_text() == "old"
+    texts = held_open(files)
+    assert texts[0].startswith(
+        "predictions.csv is open in another program, so the results are in 'predictions (3).csv'"
+    )
+    assert len(texts) == 2
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
+    with made(tmp_path / "s", some_rows()) as survey:
+        monkeypatch.setattr("os.replace", lambda source, target: (_ for _ in ()).throw(PermissionError(13, "no")))
+        with pytest.raises(PermissionError):
+            write_results(survey, [CSV])
 
 
 # Which formats
