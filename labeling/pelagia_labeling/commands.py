@@ -95,9 +95,10 @@ def label_push(
 
 
 def label_submit(
-    labels: Annotated[Path, typer.Argument(help="CSV with the columns path and class.")],
+    labels: Annotated[Path, typer.Argument(help="Table with the columns path and class.")],
     project: ProjectTitle,
     class_column: Annotated[str, typer.Option(help="Column of labels.")] = "class",
+    path_column: PathColumn = "",
     url: Url = None,
 ) -> None:
     """Submit labels that were made elsewhere, as the account of the token. A task with a label keeps its label."""
@@ -106,7 +107,11 @@ def label_submit(
     from pelagia_labeling.tasks.annotate import submit_csv
 
     with console.progress_bar("submitting") as update:
-        report = submit_csv(connect(url), project, labels, class_column=class_column, progress=update)
+        report = submit_csv(
+            connect(url), project, labels, class_column=class_column, path_column=path_column, progress=update
+        )
+    for text in report.warnings:
+        console.note(f"warning: {text}")
     console.say(
         f"{report.submitted} labels submitted, {report.present} images had a label already, "
         f"{report.unknown} paths are not in the project"

@@ -77,7 +77,7 @@ def read_manifest(
     wanted = path_column or listing.options.path_column
     known = {plain_name(name) for name in ([wanted] if wanted else PATH_COLUMNS)}
     table = open_table(manifest, what="manifest", warn=listing.warn, known=known)
-    column = _path_column(table, wanted, listing)
+    column = path_column_of(table, wanted, listing)
     if not wanted and set(map(plain_name, table.columns)) >= _CUTS:
         raise InputError(
             f"{table.name} lists particles of a FlowCam, and its column '{column}' names collages of many particles: "
@@ -87,7 +87,12 @@ def read_manifest(
     yield from _images_of(opened, listing)
 
 
-def _path_column(table: Table, wanted: str, listing: Listing) -> str:
+def path_column_of(table: Table, wanted: str, listing: Listing) -> str:
+    """The column of paths: ``wanted``, or else the first of `PATH_COLUMNS` that the table has.
+
+    Raises:
+        InputError: the table has no such column, or two.
+    """
     names = (wanted,) if wanted else PATH_COLUMNS
     column = find_column(table.columns, names, table.name, "--path-column")
     if column is None:

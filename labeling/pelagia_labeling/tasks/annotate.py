@@ -13,8 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pelagia.errors import InputError, StudioError, did_you_mean
-from pelagia.sources import read_manifest
+from pelagia.sources import Listing, ListingOptions
+from pelagia.sources.manifest import PATH_COLUMNS, path_column_of
+from pelagia.sources.named import clean
 from pelagia.system.console import ProgressCallback
+from pelagia.system.files import printable
+from pelagia.tables.reader import is_missing, open_table
+from pelagia.tables.values import find_column, plain_name
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import class_result, parse_interface, unsure_result
 from pelagia_labeling.tasks.project import Project, Task, list_tasks, require_project
@@ -28,11 +33,13 @@ class SubmitReport:
         submitted: number of annotations that were made.
         present: number of tasks that already had an annotation; they keep it.
         unknown: number of rows whose path is not in the project.
+        warnings: what was assumed while the table was read, one sentence each.
     """
 
     submitted: int
     present: int
     unknown: int
+    warnings: tuple[str, ...] = ()
 
 
 def submit(
@@ -85,28 +92,31 @@ def submit_csv(
     labels: Path,
     *,
     class_column: str = "class",
+    path_column: str = "",
     progress: ProgressCallback = lambda done, total: None,
 ) -> SubmitReport:
-    """Submits the labels of a CSV with the columns ``path`` and ``class_column``. A task with a label keeps that label.
+    """Submits the labels of a table with columns of paths and classes. A task with a label keeps that label.
 
     Args:
         connection: the connection to the server.
         project: title of the project.
-        labels: the CSV file.
+        labels: the table.
         class_column: the column of labels.
+        path_column: the column of paths; by default the first of `PATH_COLUMNS` that the table has.
         progress: called with (labels submitted, labels to submit).
 
     Raises:
         InputError: the CSV cannot be read, its paths do not fit the project, or the project lacks one of its classes.
         StudioError: there is no such project, or the server refuses a label.
     """
-    wanted = _read_labels(labels, class_column)
+    listing = Listing(ListingOptions(path_column=path_column))
+    wanted = _read_labels(labels, class_column, listing)
     found = require_project(connection, project)
     _check_classes(labels, set(wanted.values()), found)
     tasks = _find_tasks(connection, found, labels, wanted)
     pairs = [(task.id, wanted[path]) for path, task in tasks.items() if not task.annotations]
     submit_many(connection, pairs, progress=progress)
-    return SubmitReport(len(pairs), len(tasks) - len(pairs), len(wanted) - len(tasks))
+    return SubmitReport(len(pairs), len(tasks) - len(pairs), len(wanted) - len(tasks), listing.warning_texts())
 
 
 def _check_classes(labels: Path, class_names: set[str], project: Project) -> None:
@@ -148,13 +158,24 @@ def _find_tasks(connection: Connection, project: Project, labels: Path, paths: M
     return found
 
 
-def _read_labels(labels: Path, class_column: str) -> dict[str, str]:
-    """Path -> class; rows without a class are left out."""
+def _read_labels(labels: Path, class_column: str, listing: Listing) -> dict[str, str]:
+    """Path -> class; rows without a class are left out. The images need not be on this computer."""
+    wanted = listing.options.path_column
+    known = {plain_name(name) for name in ([wanted] if wanted else PATH_COLUMNS)}
+    table = open_table(labels, what="table of labels", warn=listing.warn, known=known)
+    column = path_column_of(table, wanted, listing)
+    label = find_column(table.columns, (class_column,), table.name, "--class-column")
+    if label is None:
+        guess = did_you_mean(class_column, table.columns)
+        raise InputError(f"{labels} has no column '{class_column}'{guess}; it has: {', '.join(table.columns)}")
     found: dict[str, str] = {}
-    for row in read_manifest(labels):
-        if class_column not in row.columns:
-            guess = did_you_mean(class_column, row.columns)
-            raise InputError(f"{labels} has no column '{class_column}'{guess}; it has: {', '.join(row.columns)}")
-        if name := row.columns[class_column].strip():
-            found[row.path] = name
+    for number, row in table.rows():
+        path, name = printable(clean(row[column])), row[label].strip()
+        if not path:
+            raise InputError(f"{labels}, {table.place} {number}: the column '{column}' is empty")
+        if found.get(path, name) != name:
+            both = f"'{found[path]}' and '{name}'"
+            raise InputError(f"{labels}, {table.place} {number}: '{path}' has two classes, {both}: correct one")
+        if not is_missing(name):
+            found[path] = name
     return found

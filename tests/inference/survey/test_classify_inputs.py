@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cli_fixtures import Pelagia
 from pelagia.model.metadata import ModelFile
 from pelagia.synthetic.survey import SimulatedSurvey
 from pelagia_inference.survey.runner import classify
@@ -98,3 +99,33 @@ def test_what_a_camera_wrote_into_a_photograph_comes_along_unless_the_manifest_s
         ["60.1", "S2", "", "2024-05-06T07:08:09"],
         ["", "", "", ""],
     ]
+
+
+def test_a_table_of_another_program_is_classified_resumed_and_what_was_assumed_is_said(
+    pelagia: Pelagia, model: ModelFile, survey: SimulatedSurvey, tmp_path: Path
+) -> None:
+    crops = sorted(path for path in survey.root.rglob("*") if path.suffix in {".png", ".jpg"})[:3]
+    for path in crops:
+        (tmp_path / path.name.upper()).write_bytes(path.read_bytes())
+    lines = ["sep=;", "Photo No.;path", *(f"C:\\cruise\\{path.name};été" for path in crops), "no.png;x"]
+    (tmp_path / "t.txt").write_bytes("\r\n".join(lines).encode("utf-16"))
+    command = ("classify", model.path, tmp_path / "t.txt", "--out", tmp_path / "out")
+    done = pelagia(*command, "--path-column", "photo no")
+    assert done.returncode == 0, done.stderr
+    assert "were found by their last parts, such as 'C:\\cruise\\" in done.stderr
+    assert "(3 times)" in done.stderr
+    rows = rows_of(tmp_path / "out" / "predictions.csv")
+    assert [rows[path.name.upper()]["status"] for path in crops] == ["ok"] * 3
+    assert (rows["no.png"]["reason"], rows[crops[0].name.upper()]["survey_path"]) == ("missing", "été")
+    again = pelagia(*command, "--path-column", "photo no")
+    assert "3 were done before" in again.stdout
+    other = pelagia(*command)
+    assert other.returncode != 0
+
+
+def test_a_table_without_any_of_its_images_makes_no_survey(pelagia: Pelagia, model: ModelFile, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image\n/elsewhere/a.png\n/elsewhere/b.png\n")
+    done = pelagia("classify", model.path, tmp_path / "t.csv", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "none of the 2 images exists; the first is '/elsewhere/a.png': a path of another computer" in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, Verdict
+from pelagia.sources import ListingOptions
 from pelagia_inference.machine.setting import Setting
 from pelagia_inference.survey.progress import SurveyProgress
 from pelagia_inference.survey.runner import SurveyResult, resume_command
@@ -30,3 +31,5 @@ def test_the_command_that_resumes_is_quoted_for_a_shell() -> None:
     paths = (Path("m.onnx"), [Path("my images"), Path("b.zip")], Path("out"))
     assert resume_command(*paths) == "pelagia classify m.onnx 'my images' b.zip --out out"
     assert resume_command(*paths, ["csv", "parquet"]).endswith(" --out out --format=csv,parquet")
+    listing = ListingOptions("photo no", follow_links=True, all_ranks=True)
+    assert resume_command(*paths, listing=listing).endswith("'--path-column=photo no' --follow-links --all-ranks")
