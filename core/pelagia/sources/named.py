@@ -209,6 +209,7 @@ class NamedFiles:
         return f"there is no such file in {self._root}"
 
 
+@lru_cache(8)  # a row asks for its name several times
 def clean(name: str) -> str:
     """A name of a table with forward slashes, without spaces around it and parts such as ``./``; a URL as it is."""
     plain = name.strip().replace("\\", "/")
