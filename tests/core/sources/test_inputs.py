@@ -181,7 +181,7 @@ def test_all_kinds_go_together_and_every_name_is_its_own(tmp_path, put, data_roo
 
     put(tmp_path / "crops" / "x.png", seed=1)
     put(tmp_path / "single.png")
-    (tmp_path / "st1").mkdir()
+    put(tmp_path / "st1" / "x.png", seed=2)
     (tmp_path / "st1" / "manifest.csv").write_text("path,depth\nx.png,5\n")
     with zipfile.ZipFile(tmp_path / "cast.zip", "w") as archive:
         archive.writestr("x.png", encode())
