@@ -160,13 +160,14 @@ def _list_pattern(path: Path, listing: Listing) -> Iterator[SourceImage]:
     root = pattern.root_of(path)
     found = False
     listed: set[str] = set()
+    links: list[Path] = []
     for match, error in pattern.matches(path, listing):
         if any(parent.as_posix() in listed for parent in PurePosixPath(match).parents):
             continue
         try:
             if error is not None:
                 raise error
-            kind = _kind_of_match(path, root, match, listed, listing)
+            kind = _kind_of_match(path, root, match, listed, links, listing)
         except OSError as problem:  # the other matches are still listed
             found = True
             yield failed(printable(match), root / match, "unreadable", f"it cannot be listed: {problem.strerror}")
@@ -199,8 +200,13 @@ def _list_match(path: Path, match: str, kind: Kind, listing: Listing) -> Iterato
         yield failed(printable(match), path, reason, str(error))
 
 
-def _kind_of_match(path: Path, root: Path, match: str, listed: set[str], listing: Listing) -> Kind | None:
-    """The kind of a match; None if it is not listed. Raises OSError if it cannot be looked at."""
+def _kind_of_match(
+    path: Path, root: Path, match: str, listed: set[str], links: list[Path], listing: Listing
+) -> Kind | None:
+    """The kind of a match; None if it is not listed. Raises OSError if it cannot be looked at.
+
+    ``listed`` gets a match that is a folder, and ``links`` the folder that a followed link leads to.
+    """
     kind = next((kind for kind in KINDS if kind.claims(root / match)), None)
     if kind is None or (kind in _TABLES and path.suffix.lower() != (root / match).suffix.lower()):
         return None  # ``cruise/*`` means the images, not the images of its manifest again
@@ -208,8 +214,7 @@ def _kind_of_match(path: Path, root: Path, match: str, listed: set[str], listing
         listing.left_out["flowcam_image"] += 1
         return None
     if (root / match).is_dir():
-        if (root / match).is_symlink():
-            listing.left_out["folder_link"] += 1
+        if (root / match).is_symlink() and not folder.follows(root / match, root, links, listing):
             return None
         listed.add(match)
     elif (stem := archive_stem(match)) in listed and is_unpacked(root / match, kind, root / stem):

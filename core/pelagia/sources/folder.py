@@ -117,7 +117,9 @@ class _Walk:
     def _list(self, prefix: str) -> _Level:
         folder = self._root / prefix
         found = self._scan(folder)
-        found.folders.update(name for name in sorted(found.links) if self._follows(folder / name))
+        found.folders.update(
+            name for name in sorted(found.links) if follows(folder / name, self._root, self._real, self._listing)
+        )
         layout = None
         images, folders = found.images, found.folders
         if instruments.has_layout(folder, folders, found.signs):
@@ -167,18 +169,27 @@ class _Walk:
         else:
             self._listing.count_other_file(name)
 
-    def _follows(self, link: Path) -> bool:
-        """Whether a link to a folder is followed. If not, it is counted."""
-        if not self._listing.options.follow_links:
-            self._listing.left_out["folder_link"] += 1
-            return False
-        self._real = self._real or [self._root.resolve()]
-        target = link.resolve()
-        if any(target == real or target in real.parents or real in target.parents for real in self._real):
-            self._listing.left_out["folder_link_again"] += 1
-            return False
-        self._real.append(target)
-        return True
+
+def follows(link: Path, root: Path, real: list[Path], listing: Listing) -> bool:
+    """Whether a link to a folder is followed. If not, it is counted.
+
+    Args:
+        link: the link.
+        root: the folder that is listed.
+        real: the root and the folders that followed links lead to, without links in their paths. It is filled here.
+        listing: has the option, and gets the counts.
+    """
+    if not listing.options.follow_links:
+        listing.left_out["folder_link"] += 1
+        return False
+    if not real:
+        real.append(root.resolve())
+    target = link.resolve()
+    if any(target == other or target in other.parents or other in target.parents for other in real):
+        listing.left_out["folder_link_again"] += 1
+        return False
+    real.append(target)
+    return True
 
 
 KIND = Kind(claims=Path.is_dir, images=images)

@@ -126,8 +126,8 @@ def _images_of(manifest: _Manifest, listing: Listing) -> Iterator[SourceImage]:
     found_any = found = False
     for number, row in table.rows():
         found = True
-        given = row[column]
-        if not clean(given):
+        given = row.pop(column)
+        if not given.strip():
             raise InputError(f"{table.name}, {table.place} {number}: the column '{column}' is empty")
         place = manifest.files.find(given)
         if not found_any:
@@ -135,8 +135,7 @@ def _images_of(manifest: _Manifest, listing: Listing) -> Iterator[SourceImage]:
         key = place.path or clean(given)
         if seen.add(key) and (first := _first(manifest, key))[0] < number:
             raise InputError(_twice(table, number, given, *first))
-        columns = {name: text for name, text in row.items() if name != column}
-        yield manifest.files.as_image(given, place, columns)
+        yield manifest.files.as_image(given, place, row)
     if not found:
         raise InputError(f"{table.name} has a header and no rows")
 

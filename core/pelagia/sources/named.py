@@ -16,8 +16,10 @@ import re
 import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -27,6 +29,11 @@ from pelagia.system.files import printable
 
 _MOST_FILES = 300_000
 """The most files of a folder whose names are searched: their names take about 60 MB of memory."""
+
+_LIST_AFTER = frozenset({64, 256, 1024})
+"""After so many questions for files of one folder, its names are listed."""
+_NAMES_FOR_EACH = 16
+"""The most names that are listed for each of these questions: 16,384 names in all, in 2 MB of memory."""
 
 _DRIVE = re.compile(r"[A-Za-z]:/|//")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -71,6 +78,10 @@ class NamedFiles:
         self._files: dict[str, list[str]] | None = None
         self._said: dict[str, str] = {}
         self._status: os.stat_result | None = None
+        self._prefix, self._folder, self._asked = "", root, 0
+        """The folder of the last file that was asked for: its path below the root, and how often it was asked for."""
+        self._known: frozenset[str] = frozenset()
+        """Names of files in this folder that are no links."""
 
     def image(self, name: str, columns: Mapping[str, str], path: str = "") -> SourceImage:
         """The image that a row names; a failed image if the folder has no such file, or several.
@@ -85,6 +96,8 @@ class NamedFiles:
 
     def as_image(self, name: str, found: Found, columns: Mapping[str, str], path: str = "") -> SourceImage:
         """The image of a name that `find` was called with; otherwise as `image`. Warns if the file has another name."""
+        if found.path and not found.how:
+            return SourceImage(path or found.path, self._file(found.path), columns)
         plain = clean(name)
         path = path or printable(found.path if found.path and is_foreign(plain) else plain)
         if found.cause:
@@ -96,13 +109,19 @@ class NamedFiles:
         return SourceImage(path, self._root / found.path, columns)
 
     def find(self, name: str) -> Found:
-        """The file that a name means. It looks at the file once, and searches only if there is none of this name."""
+        """The file that a name means. It looks at the file at most once, and searches only if none has this name."""
         plain = clean(name)
+        end = plain.rfind("/") + 1
+        if plain[end:] in self._known and plain[:end] == self._prefix:
+            return Found(plain)
         if not plain or "\0" in plain:
             return Found(cause="the table names no file")
         below = self._below(plain)
         if below and self._exists(below):
-            return self._checked(below, "")
+            found = self._checked(below, "")
+            if found.path:
+                self._look_around(below[: below.rfind("/") + 1])
+            return found
         if not is_foreign(plain) and (plain == ".." or plain.startswith("../")):
             return Found(cause=f"the table names a file outside the folder {self._root}: put table and images together")
         return self._search(plain)
@@ -125,6 +144,24 @@ class NamedFiles:
         except (OSError, ValueError):
             self._status = None
         return True
+
+    def _file(self, below: str) -> Path:
+        """The path of a file below the root; quick for the files of one folder."""
+        end = below.rfind("/") + 1
+        return self._folder / below[end:] if below[:end] == self._prefix else self._root / below
+
+    def _look_around(self, prefix: str) -> None:
+        """Lists names of a folder in which many files were asked for: one listing is quicker than many questions.
+
+        It lists few names more than were asked for, so a few rows for a folder of a million files are quick.
+        """
+        if prefix != self._prefix:
+            self._prefix, self._folder, self._asked, self._known = prefix, self._root / prefix, 0, frozenset()
+        self._asked += 1
+        if self._asked in _LIST_AFTER:
+            with suppress(OSError), os.scandir(self._folder) as entries:
+                some = islice(entries, self._asked * _NAMES_FOR_EACH)
+                self._known = frozenset(entry.name for entry in some if not entry.is_symlink())
 
     def _is_inside(self, below: str) -> bool:
         """Whether a path, its links followed, is inside the root."""
@@ -213,12 +250,16 @@ class NamedFiles:
 def clean(name: str) -> str:
     """A name of a table with forward slashes, without spaces around it and parts such as ``./``; a URL as it is."""
     plain = name.strip().replace("\\", "/")
+    if "//" not in plain and "/." not in plain and not plain.startswith(".") and not plain.endswith("/"):
+        return plain  # most names, and a table may have millions
     return posixpath.normpath(plain) if plain and not _URL.match(plain) else plain
 
 
 def is_foreign(plain: str) -> bool:
     """Whether a name is absolute: a path with a drive or from the root of a computer, or a URL."""
-    return plain.startswith("/") or _DRIVE.match(plain) is not None or _URL.match(plain) is not None
+    if plain.startswith("/"):
+        return True
+    return ":/" in plain and (_DRIVE.match(plain) is not None or _URL.match(plain) is not None)
 
 
 def _path_of(plain: str) -> str:

@@ -65,7 +65,12 @@ def from_label_studio(src: Path, export: Path, class_column: str | None, listing
         DatasetError: no task has a label.
     """
     read = _json_labels if export.suffix.lower() == ".json" else _csv_labels
-    labels = list(read(export, class_column))
+    try:
+        labels = list(read(export, class_column))
+    except (TypeError, AttributeError):  # a list in place of a dict, or the other way round
+        raise InputError(
+            f"{export} is not an export of Label Studio; export the project again, as JSON or CSV"
+        ) from None
     files = NamedFiles(src, listing)
     left_out: Counter[str] = Counter()
     candidates = []
@@ -150,7 +155,7 @@ def _json_labels(export: Path, class_column: str | None) -> Iterator[_Label]:
         tasks = json.loads(export.read_bytes())
     except OSError as error:
         raise InputError(f"cannot read {export}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{export} is not JSON: {first_line(error)}; export it again, as JSON") from None
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise InputError(f"{export} is not an export of Label Studio: it is not a list of tasks; export as JSON or CSV")

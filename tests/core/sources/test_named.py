@@ -1,5 +1,6 @@
 """Names in tables that differ from the names of their files."""
 
+import os
 import unicodedata
 
 import pytest
@@ -143,3 +144,41 @@ def test_an_exact_name_looks_at_one_file_and_lists_no_folder(named, monkeypatch)
     monkeypatch.setattr("os.path.realpath", lambda path: looked.append(path))
     assert files.find("a/b.jpg").path == "a/b.jpg"
     assert looked == []
+
+
+def test_many_files_of_a_folder_are_found_by_listing_it(named, monkeypatch):
+    files = named(*(f"a/{number}.jpg" for number in range(500)), "b/0.jpg")
+    asked = []
+    lstat = os.lstat
+    monkeypatch.setattr("os.lstat", lambda path: asked.append(path) or lstat(path))
+    assert [files.find(f"a/{number}.jpg").path for number in range(500)] == [f"a/{number}.jpg" for number in range(500)]
+    assert [content(files, name)[0] for name in ("b/0.jpg", "a/7.jpg")] == ["b/0.jpg", "a/7.jpg"]
+    assert len(asked) < 100
+
+
+def test_links_and_missing_files_are_noticed_in_a_folder_that_was_listed(named, tmp_path):
+    files = named(*(f"a/{number}.jpg" for number in range(500)), "0.jpg")
+    (tmp_path / "secret.jpg").touch()
+    (tmp_path / "root" / "a" / "link.jpg").symlink_to(tmp_path / "secret.jpg")
+    for number in range(500):
+        assert files.find(f"a/{number}.jpg").path
+    assert cause(files, "a/link.jpg").startswith("a link to ")
+    assert cause(files, "a/no.jpg").startswith("there is no such file")
+    assert content(files, "/0.jpg")[0] == "0.jpg"
+    assert cause(files, "a/../../secret.jpg").startswith("the table names a file outside the folder")
+
+
+def test_a_file_that_comes_after_its_folder_was_listed_is_found(named, tmp_path):
+    files = named(*(f"{number}.jpg" for number in range(100)))
+    for number in range(100):
+        files.find(f"{number}.jpg")
+    (tmp_path / "root" / "new.jpg").write_text("new")
+    assert content(files, "new.jpg") == ("new.jpg", "new")
+
+
+def test_only_a_part_of_a_folder_of_many_files_is_listed(named, tmp_path):
+    files = named(*(f"{number}.jpg" for number in range(2000)))
+    for number in range(100):
+        files.find(f"{number}.jpg")
+    assert 0 < len(files._known) <= 64 * 16
+    assert content(files, "1999.jpg") == ("1999.jpg", "1999.jpg")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from listing import fault, paths
-from pelagia.sources import Listing, list_images
+from pelagia.sources import Listing, ListingOptions, list_images
 
 BIN = "D20220519T124533_IFCB134"
 
@@ -155,6 +155,16 @@ def test_a_pattern_follows_no_link_to_a_folder_and_says_so():
     os.symlink("st1", "cruise/again")
     assert len(paths("cruise", listing=listing)) == 3
     assert listing.left_out["folder_link"] == 1
+
+
+def test_a_pattern_follows_links_to_folders_on_demand_and_lists_no_folder_twice(cruise, put):
+    put(cruise.parent / "far" / "station" / "d.png")
+    for name, target in (("near", "st1"), ("far", "../far"), ("far2", "../far/station"), ("up", "..")):
+        os.symlink(target, cruise / name)
+    listing = Listing(ListingOptions(follow_links=True))
+    assert paths("cruise/*", listing=listing) == ["far/station/d.png", "st1/a.png", "st1/b.png", "st2/a.png"]
+    assert listing.left_out["folder_link"] == 0
+    assert listing.left_out["folder_link_again"] == 3
 
 
 # Manifests

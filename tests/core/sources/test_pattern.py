@@ -65,7 +65,7 @@ def test_folders_and_archives_without_an_image_are_counted(tmp_path, put, make_z
 
 
 def test_a_table_that_is_wrong_still_ends_the_run(tmp_path):
-    (tmp_path / "a.csv").write_text("fiel\nx.png\n")
+    (tmp_path / "a.csv").write_text("station\nx\n")
     assert "a.csv has no column 'path'" in fault(tmp_path / "*.csv")
 
 

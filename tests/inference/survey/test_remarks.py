@@ -57,7 +57,7 @@ WARNINGS = {
 
 def test_remarks_are_in_the_rows_and_counted_once_for_the_run(model: ModelFile, images: Path, tmp_path: Path) -> None:
     result = classify(model, [images], tmp_path / "out")
-    with result.csv.open(encoding="utf-8", newline="") as file:
+    with result.csv.open(encoding="utf-8-sig", newline="") as file:
         rows = {row["path"]: (row["status"], row["reason"], row["message"]) for row in csv.DictReader(file)}
     assert rows == EXPECTED
     assert set(result.warnings) == WARNINGS

@@ -115,6 +115,12 @@ def test_the_short_json_and_the_csv_are_read_as_the_full_json(images, tmp_path):
         ("{", "is not JSON"),
         ('{"a": 1}', "is not an export of Label Studio: it is not a list of tasks"),
         ('[{"a": 1}]', "is not an export of Label Studio: a task has neither data nor an annotation"),
+        ('[{"data": {"image": "a.png"}, "annotations": 5}]', "is not an export of Label Studio"),
+        (
+            '[{"data": {"image": "a.png"}, "annotations": [{"result": [{"type": "choices", "value": [1]}]}]}]',
+            "is not an export of Label Studio",
+        ),
+        ("[" * 100_000, "is not JSON"),
     ],
 )
 def test_another_json_file_is_refused(images, tmp_path, text, message):

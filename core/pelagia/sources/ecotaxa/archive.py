@@ -14,6 +14,7 @@ from pelagia.errors import InputError
 from pelagia.sources.archives.names import Names, member_name
 from pelagia.sources.archives.zip_format import Broken, Entry, entries
 from pelagia.sources.archives.zip_index import ZipIndex, open_member
+from pelagia.sources.archives.zip_search import directory_has
 from pelagia.sources.ecotaxa.nested import Part, inner_parts, whole
 from pelagia.sources.ecotaxa.table import (
     FILE_COLUMN,
@@ -25,14 +26,12 @@ from pelagia.sources.ecotaxa.table import (
     read_rows,
     require_objects,
 )
-from pelagia.sources.image import SourceImage, failed, inside, read_at
+from pelagia.sources.image import SourceImage, failed, inside
 from pelagia.sources.listing import Listing
 from pelagia.tables.reader import Table, table_of
 
 _TABLE_IN_DIRECTORY = re.compile(rb"ecotaxa[^/\\\0]{0,200}?\.(?:tsv|txt)", re.IGNORECASE)
 _ZIP_IN_DIRECTORY = re.compile(rb"\.zip", re.IGNORECASE)
-_PIECE = 1 << 16
-_OVERLAP = 1024
 
 
 def claims(path: Path) -> bool:
@@ -53,21 +52,25 @@ def _parts_of(archive: Path, listing: Listing) -> list[Part]:
     if _directory_has(part, _TABLE_IN_DIRECTORY):
         return [part]
     if _directory_has(part, _ZIP_IN_DIRECTORY):
-        return [one for one in inner_parts(part, listing) if _directory_has(one, _TABLE_IN_DIRECTORY)]
+        return _inner_parts_of(part, listing)
     return []
 
 
+def _inner_parts_of(outer: Part, listing: Listing) -> list[Part]:
+    """The zips inside a zip whose directory seems to name a table. If there are any, the other zips are counted."""
+    found, others = [], []
+    for name, part in inner_parts(outer, listing):
+        if part is not None and _directory_has(part, _TABLE_IN_DIRECTORY):
+            found.append(part)
+        else:
+            others.append(name)
+    for name in others if found else ():
+        listing.count_archive(name)
+    return found
+
+
 def _directory_has(part: Part, what: re.Pattern[bytes]) -> bool:
-    """Searches the bytes of a zip's directory, which is fast even with a million members."""
-    at, end = part.directory.start, part.directory.start + part.directory.size
-    while at < end:
-        piece = read_at(part.file, at, min(_PIECE + _OVERLAP, end - at))
-        if not piece:
-            return False
-        if what.search(piece):
-            return True
-        at += _PIECE
-    return False
+    return directory_has(part.file, part.directory, what.search)
 
 
 def tables_of(archive: Path) -> tuple[str, ...]:

@@ -58,8 +58,10 @@ def whole(archive: Path) -> Part | None:
     return None if directory is None else Part(archive, directory)
 
 
-def inner_parts(outer: Part, listing: Listing) -> Iterator[Part]:
-    """The zips directly inside a zip; none if there are images beside them.
+def inner_parts(outer: Part, listing: Listing) -> Iterator[tuple[str, Part | None]]:
+    """Name and place of each zip directly inside a zip; no zips if there are images beside them.
+
+    The place is None for a zip that is encrypted or has no directory.
 
     Raises:
         OSError: the zip cannot be read.
@@ -76,8 +78,7 @@ def inner_parts(outer: Part, listing: Listing) -> Iterator[Part]:
     for entry in found:
         name = member_name(entry.name)
         part = _in_place(entry) if entry.method == _STORED else _unpacked(entry, name, listing)
-        if part is not None:
-            yield Part(part.file, part.directory, f"{archive_stem(name)}/")
+        yield name, part and Part(part.file, part.directory, f"{archive_stem(name)}/")
 
 
 def _in_place(entry: Entry) -> Part | None:

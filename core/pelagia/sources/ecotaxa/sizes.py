@@ -74,7 +74,7 @@ def _pixel_sizes(row: Mapping[str, str], warn: Callable[[str], None]) -> Iterato
         if not number or is_unknown(text) or float(number) <= 0:
             continue
         if name == "acq_resolution_pixel_per_micron":
-            name, number, column = name, f"{1 / float(number):.6g}", "pixel_size_um"
+            number, column = f"{1 / float(number):.6g}", "pixel_size_um"
         else:
             column = _column_of(name, float(number), row.get("acq_instrument", ""), warn)
         if column:

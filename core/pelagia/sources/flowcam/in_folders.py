@@ -82,8 +82,8 @@ def arrange(folder: Path, names: Sequence[str], signs: Sequence[str], listing: L
             if name.lower().endswith(CONTEXT):
                 listing.count_other_file(name)
         return list(names), []
-    named = set().union(*collages.values())
-    return [name for name in names if not _is_of_run(name, tuple(stems), named, listing)], runs
+    named, starts = set().union(*collages.values()), tuple(stems)
+    return [name for name in names if not _is_of_run(name, starts, named, listing)], runs
 
 
 def _named_collages(lst: Path) -> set[str]:
@@ -98,7 +98,7 @@ def _own_lists(lists: Sequence[str], collages: Mapping[str, set[str]], listing: 
     """One list for each run: of several that name the same collages, the one with the name of the collages."""
     kept: list[str] = []
     for name in sorted(lists, key=lambda name: (not _is_named_like(name, collages[name]), name)):
-        first = next((other for other in kept if collages[other] & collages[name]), None)
+        first = next((other for other in kept if not collages[other].isdisjoint(collages[name])), None)
         if first is None:
             kept.append(name)
             continue

@@ -18,6 +18,7 @@ from pathlib import Path
 from pelagia.sources.flowcam.lst import CONTEXT, SUFFIX
 from pelagia.sources.image import read_at
 from pelagia.sources.listing import Listing
+from pelagia.tables.values import number
 
 _LONGEST = 1 << 20
 _VOLUMES = ("fluidvolumeimaged_ml", "totalvolumeml")
@@ -74,7 +75,7 @@ def pixel_size(context: Mapping[str, str]) -> float | None:
 
 def _position(context: Mapping[str, str]) -> dict[str, str]:
     """Latitude and longitude in degrees; empty for 0, 0 and for values that are not degrees."""
-    latitude, longitude = (_number(context.get(name, "")) for name in ("locationlatitude", "locationlongitude"))
+    latitude, longitude = (number(context.get(name, "")) for name in ("locationlatitude", "locationlongitude"))
     if latitude is None or longitude is None or latitude == longitude == 0:
         return {}
     if abs(latitude) > 90 or abs(longitude) > 180:
@@ -97,7 +98,7 @@ def _computed_volume(context: Mapping[str, str]) -> float | None:
     """
     if any(name in context for name in _VOLUMES) or any(context.get(name) == "1" for name in _TRIGGERS):
         return None
-    region = [_number(context.get(name, "")) for name in _REGION]
+    region = [number(context.get(name, "")) for name in _REGION]
     size, depth = pixel_size(context), positive(context.get("flowcelldepth", ""))
     frames = positive(context.get("rawimagetotal", ""))
     left, right, top, bottom = (math.nan if value is None else value for value in region)
@@ -143,16 +144,7 @@ def _time(text: str) -> str:
     return ""
 
 
-def _number(text: str) -> float | None:
-    """A number with a point or a comma; None for other texts, also for empty ones."""
-    try:
-        found = float(text.strip().replace(",", "."))
-    except ValueError:
-        return None
-    return found if math.isfinite(found) else None
-
-
 def positive(text: str) -> float | None:
     """A number above 0, with a point or a comma; None for other texts."""
-    found = _number(text)
+    found = number(text)
     return found if found is not None and found > 0 else None

@@ -17,6 +17,7 @@ from pathlib import Path
 from pelagia.sources.image import read_at
 from pelagia.sources.instruments.contents import Contents
 from pelagia.sources.listing import Listing
+from pelagia.tables.values import is_missing
 
 _PID = "_dat1.pid"
 _LONGEST = 1 << 20
@@ -39,7 +40,7 @@ _RENAMED = {
     ("particules_process", "pixsize"): "pixel_size_mm",
 }
 """Section and name in a ``.pid``, in lower case -> column."""
-_UNKNOWN = frozenset({"", "nan", "99999", "9999", "99999.0"})
+_NO_DEPTH = "9999"
 HINTS = {
     "zooscan_scan": "it has whole scans of a ZooScan: give the folder Zooscan_scan/_work, which has the vignettes, or "
     "an export from EcoTaxa"
@@ -75,7 +76,7 @@ def arrange(contents: Contents, listing: Listing) -> None:
 def _columns(pid: Path) -> dict[str, str]:
     """What a ``.pid`` says about all its vignettes; empty if it cannot be read."""
     values = _values(pid)
-    columns = {new: value for old, new in _RENAMED.items() if (value := values.get(old, "")).lower() not in _UNKNOWN}
+    columns = {new: value for old, new in _RENAMED.items() if _is_known(value := values.get(old, ""))}
     if "sampleSizeValue" in columns:
         columns["sampleSizeUnit"] = "cubic metre"
     if columns:
@@ -84,6 +85,10 @@ def _columns(pid: Path) -> dict[str, str]:
         year, month, day, hour, minute = found.groups()
         columns["eventDate"] = f"{year}-{month}-{day}" + (f"T{hour}:{minute}" if hour else "")
     return columns
+
+
+def _is_known(value: str) -> bool:
+    return not is_missing(value) and value != _NO_DEPTH
 
 
 def _values(pid: Path) -> Mapping[tuple[str, str], str]:

@@ -106,6 +106,18 @@ def test_the_zips_of_a_collection_are_one_export(images, tmp_path):
     assert listing.left_out == {"not_in_table": 6}
 
 
+def test_a_zip_of_a_collection_that_cannot_be_listed_is_counted(images, encode, tmp_path):
+    parts = {
+        "p.zip": zipped(flat(ROWS, images)),
+        "damaged.zip": b"no zip",
+        "images.zip": zipped({"a.png": encode()}),
+    }
+    (tmp_path / "collection.zip").write_bytes(zipped(parts, zipfile.ZIP_STORED))
+    listing = Listing()
+    assert len(list(list_images([tmp_path / "collection.zip"], listing))) == len(ROWS)
+    assert listing.left_out == {"archive_inside": 2}
+
+
 def test_a_backup_may_be_in_a_zip(images, tmp_path):
     (tmp_path / "b.zip").write_bytes(zipped(backup(ROWS, images)))
     assert by_object(tmp_path / "b.zip") == by_object(FORMS["backup"](tmp_path, ROWS, images))
