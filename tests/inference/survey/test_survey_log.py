@@ -42,7 +42,7 @@ def test_what_a_path_holds_breaks_no_line(
     monkeypatch.setattr(sys, "argv", ["pelagia", "a\nb", os.fsdecode(b"caf\xe9")])
     classify(model, [survey.root], tmp_path / "out")
     assert len(lines_of(tmp_path / "out")) == 4
-    assert lines_of(tmp_path / "out")[0].endswith("'a\\nb' 'caf\\udce9'")
+    assert lines_of(tmp_path / "out")[0].endswith("'a\\x0ab' 'caf\\udce9'")
 
 
 def test_the_log_does_not_grow_with_the_images(

@@ -123,16 +123,17 @@ def find_directory(file: BinaryIO) -> Directory | None:
     start = max(0, length - _END.size - 0xFFFF)
     file.seek(start)
     tail = file.read(_END.size + 0xFFFF)
-    at = tail.rfind(b"PK\5\6", 0, max(0, len(tail) - _END.size + 4))
-    if at < 0:
-        return None
-    *_, size, offset, note = _END.unpack_from(tail, at)
-    end = start + at
-    is_last = end + _END.size + note == length
-    if 0xFFFFFFFF in (size, offset) or 0xFFFF in _END.unpack_from(tail, at)[1:5]:
-        size, offset, end = _zip64_end(file, end) or (size, offset, end)
-    shift = end - size - offset
-    return Directory(offset + shift, size, shift) if shift == 0 or (shift > 0 and is_last) else None
+    at = len(tail) - _END.size + 4
+    while (at := tail.rfind(b"PK\5\6", 0, max(0, at))) >= 0:  # a comment may have these bytes too
+        *_, size, offset, note = _END.unpack_from(tail, at)
+        end = start + at
+        is_last = end + _END.size + note == length
+        if 0xFFFFFFFF in (size, offset) or 0xFFFF in _END.unpack_from(tail, at)[1:5]:
+            size, offset, end = _zip64_end(file, end) or (size, offset, end)
+        shift = end - size - offset
+        if shift == 0 or (shift > 0 and is_last):
+            return Directory(offset + shift, size, shift)
+    return None
 
 
 def _zip64_end(file: BinaryIO, end: int) -> tuple[int, int, int] | None:
