@@ -124,7 +124,7 @@ def test_a_class_with_one_image(pelagia: Pelagia, dataset: Dataset, tmp_path: Pa
     assert imported.returncode == 0
     assert "warning: class 'detritus' has 1 group: it has no image in val and test" in imported.stderr
     result = pelagia("train", TINY_CONFIG, "--set", f"dataset={tmp_path / 'dataset'}", "--out", tmp_path / "run")
-    refused(result, 3, "fewer than 2 training images of 'detritus' (1)", "--set data.exclude=[detritus]")
+    refused(result, 3, "fewer than 2 training images of 'detritus' (1)", "--set 'data.exclude=[detritus]'")
 
 
 @pytest.mark.parametrize(

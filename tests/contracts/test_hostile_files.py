@@ -47,7 +47,7 @@ TABLE = {
     "here.png": "",
     "gone.png": "missing",
     "gone/for/good.png": "missing",
-    "here.png/below.png": "unreadable",
+    "here.png/below.png": "missing",
     "fifo.png": "unreadable",
     "a_directory.png": "unreadable",
     "n" * 300 + ".png": "unreadable",

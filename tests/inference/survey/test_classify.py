@@ -79,9 +79,13 @@ def test_bad_images_are_rows_with_their_reasons(model: ModelFile, tmp_path: Path
     assert result.failures == {"undecodable": 2, "empty": 1, "missing": 1}
 
 
-def test_a_manifest_row_without_a_file_is_a_failed_row(model: ModelFile, tmp_path: Path) -> None:
-    (tmp_path / "manifest.csv").write_text("path,station\nnot/here.jpg,S1\n")
-    [row] = rows_of(classify(model, [tmp_path / "manifest.csv"], tmp_path / "out").csv)
+def test_a_manifest_row_without_a_file_is_a_failed_row(
+    model: ModelFile, survey: SimulatedSurvey, tmp_path: Path
+) -> None:
+    copy_some(survey, tmp_path / "images", slice(0, 1))
+    (tmp_path / "manifest.csv").write_text("path,station\nnot/here.jpg,S1\nimages/0.jpg,S2\n")
+    rows = rows_of(classify(model, [tmp_path / "manifest.csv"], tmp_path / "out").csv)
+    [row] = [row for row in rows if row["path"] == "not/here.jpg"]
     assert (row["status"], row["reason"], row["station"]) == ("failed", "missing", "S1")
 
 
@@ -250,7 +254,13 @@ def test_a_drive_that_was_not_there_is_read_when_it_is_back(
     copy_some(survey, tmp_path / "drive" / "images", slice(0, 5))
     (tmp_path / "drive" / "m.csv").write_text("path\n" + "".join(f"images/{number}.jpg\n" for number in range(5)))
     (tmp_path / "drive" / "images").rename(tmp_path / "unplugged")
-    assert classify(model, [tmp_path / "drive" / "m.csv"], tmp_path / "out").failures == {"missing": 5}
+    with pytest.raises(InputError, match="none of the 5 images exists"):
+        classify(model, [tmp_path / "drive" / "m.csv"], tmp_path / "out")
+    (tmp_path / "drive" / "images").mkdir()
+    (tmp_path / "unplugged" / "0.jpg").rename(tmp_path / "drive" / "images" / "0.jpg")
+    assert classify(model, [tmp_path / "drive" / "m.csv"], tmp_path / "out").failures == {"missing": 4}
+    (tmp_path / "drive" / "images" / "0.jpg").rename(tmp_path / "unplugged" / "0.jpg")
+    (tmp_path / "drive" / "images").rmdir()
     (tmp_path / "unplugged").rename(tmp_path / "drive" / "images")
     assert classify(model, [tmp_path / "drive" / "m.csv"], tmp_path / "out").failures == {}
 
