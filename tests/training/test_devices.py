@@ -120,26 +120,21 @@ def test_a_slurm_script_starts_a_process_a_task(dataset: Dataset, alone: Path, t
 
 
 def test_make_slurm_hands_over_what_it_is_given(tmp_path: Path) -> None:
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    sbatch.chmod(0o755)
+    given = ["DATASET=D", "NODES=2", "DEVICES=4", "RUN=R", "SET=train.lr=1e-3 model.mean=[0.5, 0.5, 0.5]"]
     text = subprocess.run(
-        [
-            "make",
-            "--no-print-directory",
-            "--dry-run",
-            "slurm",
-            "DATASET=D",
-            "NODES=2",
-            "DEVICES=4",
-            "RUN=R",
-            "SET=train.lr=1e-3",
-        ],
+        ["make", "--no-print-directory", "slurm", *given],
         cwd=REPOSITORY,
+        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
         capture_output=True,
         text=True,
         check=True,
     ).stdout
-    joined = " ".join(text.replace("\\\n", " ").split())
-    assert "sbatch --nodes=2 --ntasks-per-node=4 --gpus-per-node=4 configs/slurm/several_nodes.sh" in joined
-    assert joined.endswith('--set "dataset=D" --set "train.lr=1e-3" --out "R"')
+    job = ["--nodes=2", "--ntasks-per-node=4", "--gpus-per-node=4", "configs/slurm/several_nodes.sh"]
+    keys = ["--set", "dataset=D", "--set=train.lr=1e-3", "--set=model.mean=[0.5, 0.5, 0.5]"]
+    assert text.splitlines() == [*job, "configs/training/baseline.yaml", *keys, "--out", "R"]
 
 
 def test_a_batch_that_cannot_be_shared_alike_is_refused_with_one_that_can(dataset: Dataset, tmp_path: Path) -> None:
