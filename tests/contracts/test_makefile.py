@@ -18,7 +18,8 @@ def words(tmp_path: Path, target: str, **variables: str) -> list[str]:
     program.chmod(0o755)
     ready = ["--assume-old=setup", f"PELAGIA={program}"]
     given = [f"{name}={value}" for name, value in variables.items()]
-    done = subprocess.run(["make", target, *ready, *given], cwd=REPOSITORY, capture_output=True, text=True)
+    command = ["make", "--no-print-directory", target, *ready, *given]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
