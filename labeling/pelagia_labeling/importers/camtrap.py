@@ -34,7 +34,8 @@ def from_camtrap(
 ) -> Import:
     """The images of a package that have one class, looked for below ``src``.
 
-    Left out and counted: `_why_not`, and observations of an event, which are not of one image (``of_an_event``).
+    Left out and counted: `_why_not`, and observations of an event, which are not of one image (``of_an_event``);
+    and images that only the observations name (``not_in_media_table``).
 
     Args:
         src: the folder that the paths of the images are relative to.
@@ -55,14 +56,17 @@ def from_camtrap(
     classes, of_an_event = _classes(observations, class_column or _CLASS_COLUMN)
     group, files = _group_column((media, observations), group_column or GROUP_COLUMN), NamedFiles(src, listing)
     left_out: Counter[str] = Counter({"of_an_event": of_an_event} if of_an_event else {})
-    candidates = []
+    candidates, listed = [], set[str]()
     for _, row in media.rows():
+        listed.add(row[number])
         seen = classes.get(row[number], [])
         columns = {**(seen[0][1] if seen else {}), **row}
         if reason := _why_not({name for name, _ in seen}, columns.get(group, "")):
             left_out[reason] += 1
         else:
             candidates.append(_candidate(files.image(row[path], {}), seen[0][0], columns[group].strip(), columns))
+    if unlisted := classes.keys() - listed:
+        left_out["not_in_media_table"] = len(unlisted)
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise DatasetError(f"no image of {media.name} has a class in {OBSERVATIONS} ({reasons}): check --class-column")

@@ -46,6 +46,12 @@ def test_images_with_one_species_are_imported_by_deployment(package, tmp_path, m
     assert made.records[0].extra["eventDate"].startswith("2024-05-01T10:0")
 
 
+def test_an_observed_image_that_the_media_table_lacks_is_counted(package, tmp_path):
+    (package / "observations.csv").write_text(OBSERVATIONS + "o9,d2,m77,animal,Gadus morhua,\n")
+    made = import_dataset(package, tmp_path / "ds", join_near_duplicates=False)
+    assert made.meta.left_out["not_in_media_table"] == 1
+
+
 def test_another_column_may_hold_the_class(package, tmp_path):
     made = import_dataset(package, tmp_path / "ds", class_column="lifeStage", join_near_duplicates=False)
     assert set(made.class_names) == {"adult", "juvenile"}
