@@ -21,6 +21,7 @@ from pelagia_labeling.importers.imported import Import, survey_columns
 MEDIA, OBSERVATIONS = "media.csv", "observations.csv"
 GROUP_COLUMN = "deploymentID"
 _CLASS_COLUMN = "scientificName"
+_LEVEL = "observationLevel"
 _KEPT = ("deploymentID", "captureMethod", "lifeStage", "sex", "behavior", "classificationMethod")
 
 
@@ -48,25 +49,22 @@ def from_camtrap(
         InputError: a table cannot be read, or lacks a column.
         DatasetError: no image has a class.
     """
-    media, observations = (
-        open_table(package / name, what="table", warn=listing.warn) for name in (MEDIA, OBSERVATIONS)
-    )
+    tables = [open_table(package / name, what="table", warn=listing.warn) for name in (MEDIA, OBSERVATIONS)]
+    media, observations = tables
     path = _column(media, listing.options.path_column or "filePath", "--path-column")
     number = _column(media, "mediaID", "")
     classes, of_an_event = _classes(observations, class_column or _CLASS_COLUMN)
-    group, files = _group_column((media, observations), group_column or GROUP_COLUMN), NamedFiles(src, listing)
-    left_out: Counter[str] = Counter({"of_an_event": of_an_event} if of_an_event else {})
-    candidates, listed = [], set[str]()
+    group, files = _group_column(tables, group_column or GROUP_COLUMN), NamedFiles(src, listing)
+    left_out = Counter(of_an_event=of_an_event)
+    candidates = []
     for _, row in media.rows():
-        listed.add(row[number])
-        seen = classes.get(row[number], [])
+        seen = classes.pop(row[number], [])
         columns = {**(seen[0][1] if seen else {}), **row}
         if reason := _why_not({name for name, _ in seen}, columns.get(group, "")):
             left_out[reason] += 1
         else:
             candidates.append(_candidate(files.image(row[path], {}), seen[0][0], columns[group].strip(), columns))
-    if unlisted := classes.keys() - listed:
-        left_out["not_in_media_table"] = len(unlisted)
+    left_out += Counter(not_in_media_table=len(classes))  # this also removes reasons without an image
     if not candidates:
         reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise DatasetError(f"no image of {media.name} has a class in {OBSERVATIONS} ({reasons}): check --class-column")
@@ -112,7 +110,7 @@ def _classes(observations: Table, class_column: str) -> tuple[dict[str, list[tup
     found: dict[str, list[tuple[str, dict[str, str]]]] = {}
     events = 0
     for _, row in observations.rows():
-        if is_missing(row[media]):
+        if is_missing(row[media]) or row.get(_LEVEL, "").strip().lower() == "event":
             events += 1
         elif not is_missing(row[column]):
             found.setdefault(row[media], []).append((row[column].strip(), row))

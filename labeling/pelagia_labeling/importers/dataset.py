@@ -20,6 +20,7 @@ from pelagia.lineages import taxonomy_of_lineages
 from pelagia.shell import command_line
 from pelagia.sources import Listing, ListingOptions
 from pelagia.sources import ecotaxa as ecotaxa_reader
+from pelagia.sources.listing import archive_ending
 from pelagia.system.console import ProgressCallback
 from pelagia.system.files import printable
 from pelagia.system.paths import StrPath
@@ -98,6 +99,19 @@ def import_dataset(
     )
 
 
+def _not_a_folder(src: Path) -> str:
+    """Why a path that is neither a folder nor an EcoTaxa export cannot be imported, and what to do."""
+    if src.is_file() and archive_ending(src.name):
+        return (
+            f"{src} is an archive, and not a complete EcoTaxa export: copy it again if it is one, otherwise unpack it, "
+            "and name the folder"
+        )
+    problem = "is not a folder" if src.exists() else "does not exist"
+    table = src.is_file() and src.suffix.lower() in TABLE_ENDINGS | {".json"}
+    hint = f", and the table with --manifest {command_line(src)}" if table else ""
+    return f"{src} {problem}: name the folder that holds the images{hint}"
+
+
 def _find_candidates(
     src: Path,
     manifest: Path | None,
@@ -109,10 +123,7 @@ def _find_candidates(
     """Chooses the importer for this source, and returns what it finds."""
     is_export = ecotaxa_reader.is_export(src)
     if not src.is_dir() and not is_export:
-        problem = "is not a folder" if src.exists() else "does not exist"
-        table = src.is_file() and src.suffix.lower() in TABLE_ENDINGS | {".json"}
-        hint = f", and the table with --manifest {command_line(src)}" if table else ""
-        raise InputError(f"{src} {problem}: name the folder that holds the images{hint}")
+        raise InputError(_not_a_folder(src))
     if statuses and (manifest is not None or not is_export):
         raise InputError("--status is for EcoTaxa exports only: leave it out, or name a folder that holds ecotaxa*.tsv")
     if manifest is not None or is_export or is_dataset(src):

@@ -52,6 +52,16 @@ def test_an_observed_image_that_the_media_table_lacks_is_counted(package, tmp_pa
     assert made.meta.left_out["not_in_media_table"] == 1
 
 
+def test_an_observation_of_an_event_is_not_one_of_its_image(package, tmp_path):
+    header, *rows = OBSERVATIONS.splitlines()
+    levels = ["event" if row.startswith("o4") else "media" for row in rows]
+    table = [f"{header},observationLevel", *(f"{row},{level}" for row, level in zip(rows, levels, strict=True))]
+    (package / "observations.csv").write_text("\n".join(table) + "\n")
+    made = import_dataset(package, tmp_path / "ds", join_near_duplicates=False)
+    assert {record.source: record.class_name for record in made.records}["media/3.png"] == "Gadus morhua"
+    assert made.meta.left_out == {"no_class": 1, "of_an_event": 2}
+
+
 def test_another_column_may_hold_the_class(package, tmp_path):
     made = import_dataset(package, tmp_path / "ds", class_column="lifeStage", join_near_duplicates=False)
     assert set(made.class_names) == {"adult", "juvenile"}

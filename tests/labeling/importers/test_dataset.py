@@ -12,6 +12,14 @@ def test_a_source_that_is_not_a_folder_is_refused(tmp_path, name, problem, fault
     )
 
 
+def test_an_archive_that_is_not_an_export_is_named_with_the_remedy(tmp_path, fault):
+    (tmp_path / "crops.zip").write_bytes(b"PK")
+    assert fault(InputError, tmp_path / "crops.zip", tmp_path / "ds") == (
+        f"{tmp_path / 'crops.zip'} is an archive, and not a complete EcoTaxa export: copy it again if it is one, "
+        "otherwise unpack it, and name the folder"
+    )
+
+
 def test_a_licence_is_given_to_every_image(class_folders, tmp_path):
     made = import_dataset(class_folders, tmp_path / "ds", licence="CC-BY-4.0")
     assert {record.licence for record in made.records} == {"CC-BY-4.0"}
