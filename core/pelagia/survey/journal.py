@@ -25,7 +25,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +36,10 @@ from pelagia.images.remarks import RemarkCounts
 from pelagia.model.decision import NO_VERDICT, Verdict
 from pelagia.shell import command_line
 from pelagia.survey.columns import ResultColumns
+from pelagia.survey.journal_file import begin, connect, explain, has_tables, make_folder, require_locking
 from pelagia.survey.old_names import escape_old_names
 from pelagia.system.files import printable
-from pelagia.system.locking import REMEDY, SCRATCH, locking_fault, sqlite_code
 from pelagia.system.paths import StrPath
-from pelagia.system.version import __version__
 
 SCHEMA, DECIDING_SCHEMA = "1", "2"
 JOURNAL_FILE = "survey.sqlite"
@@ -146,23 +144,23 @@ class Survey:
         """
         folder = Path(folder)
         journal = folder / JOURNAL_FILE
-        _make_folder(folder, journal)
-        _require_locking(folder)
+        make_folder(folder, journal)
+        require_locking(folder)
         meta = {
             "model_sha256": model_sha256,
             "schema": DECIDING_SCHEMA if decides else SCHEMA,
             "classes": json.dumps(list(classes)),
             "settings": json.dumps(dict(settings), sort_keys=True),
         }
-        db = _connect(journal, "rwc")
+        db = connect(journal, "rwc")
         try:
-            _begin(db, {**meta, "origin": origin}, _TABLES + _DECIDING if decides else _TABLES)
+            begin(db, {**meta, "origin": origin}, _TABLES + _DECIDING if decides else _TABLES)
             survey = cls(folder, db)
             survey._require(meta)
             escape_old_names(db, survey.meta)
         except (sqlite3.DatabaseError, SurveyError) as error:
             db.close()
-            raise (error if isinstance(error, SurveyError) else _explain(error, journal)) from None
+            raise (error if isinstance(error, SurveyError) else explain(error, journal)) from None
         return survey
 
     @classmethod
@@ -179,16 +177,16 @@ class Survey:
         if not journal.is_file():
             make = command_line("pelagia", "classify", "MODEL.onnx", "INPUT", "--out", folder)
             raise SurveyError(f"there is no survey in {folder}: make one with `{make}`")
-        db = _connect(journal, "ro")
+        db = connect(journal, "ro")
         try:
-            if not _has_tables(db):
+            if not has_tables(db):
                 raise SurveyError(f"{journal} is not a survey of Pelagia: choose another folder")
             survey = cls(folder, db)
             if survey.meta.get("schema") not in (SCHEMA, DECIDING_SCHEMA):
                 survey._require({"schema": f"{SCHEMA} or {DECIDING_SCHEMA}"})
         except sqlite3.DatabaseError as error:
             db.close()
-            raise _explain(error, journal) from None
+            raise explain(error, journal) from None
         except SurveyError:
             db.close()
             raise
@@ -230,7 +228,7 @@ class Survey:
             self._db.executemany(f"INSERT OR REPLACE INTO images VALUES ({','.join('?' * len(rows[0]))})", rows)
             self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
-            raise _explain(error, self.folder / JOURNAL_FILE) from None
+            raise explain(error, self.folder / JOURNAL_FILE) from None
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
@@ -269,7 +267,7 @@ class Survey:
         try:
             self._db.execute(f"DELETE FROM images WHERE reason IN {TRANSIENT}")
         except sqlite3.DatabaseError as error:
-            raise _explain(error, self.folder / JOURNAL_FILE) from None
+            raise explain(error, self.folder / JOURNAL_FILE) from None
 
     def hashes(self, paths: Sequence[str]) -> dict[str, str]:
         """Path -> SHA-256, for the paths that were classified."""
@@ -320,7 +318,7 @@ class Survey:
         try:
             yield from self._db.execute(query, values)
         except sqlite3.DatabaseError as error:
-            raise _explain(error, self.folder / JOURNAL_FILE) from None
+            raise explain(error, self.folder / JOURNAL_FILE) from None
 
     def columns(self) -> ResultColumns:
         """The columns of its results, the same in every format."""
@@ -342,74 +340,3 @@ _MEANINGS = {
 
 def _short(text: str | None) -> str:
     return "none" if text is None else text if len(text) <= 80 else f"{text[:77]}..."
-
-
-def _make_folder(folder: Path, journal: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not journal.exists() and any(not entry.name.startswith(SCRATCH) for entry in folder.iterdir()):
-            raise SurveyError(f"{folder} holds other files but no survey: name a new folder")
-    except (FileExistsError, NotADirectoryError):
-        raise SurveyError(f"{folder} is a file, or is inside one: name a folder for the survey") from None
-    except OSError as error:
-        raise SurveyError(f"cannot make the survey {folder}: {error.strerror}; name another folder") from None
-
-
-def _require_locking(folder: Path) -> None:
-    """Refuses a disk on which two runs could write at once. SQLite itself reports a folder that cannot be written."""
-    try:
-        fault = locking_fault(folder)
-    except OSError:
-        return
-    if fault:
-        with suppress(OSError):  # it fails if the folder holds a survey already
-            folder.rmdir()
-        raise SurveyError(f"cannot keep a survey in {folder}: {fault}, as on some network drives; {REMEDY}")
-
-
-def _connect(journal: Path, mode: str) -> sqlite3.Connection:
-    """A connection without automatic transactions; ``mode`` is "ro" to read, "rwc" to write and create."""
-    address = f"{journal.absolute().as_uri()}?mode=ro" if mode == "ro" else str(journal)
-    try:
-        return sqlite3.connect(address, uri=mode == "ro", timeout=1.0, isolation_level=None)
-    except sqlite3.OperationalError as error:
-        raise _explain(error, journal) from None
-
-
-def _begin(db: sqlite3.Connection, meta: Mapping[str, str], tables: str) -> None:
-    """Makes ``db`` a journal with one writer, and creates its ``tables`` if it has none."""
-    db.execute("PRAGMA locking_mode=EXCLUSIVE")
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")
-    db.execute("BEGIN EXCLUSIVE")
-    if not _has_tables(db):
-        for statement in tables.split(";\n"):
-            db.execute(statement)
-        about = {
-            "names": "printable",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "pelagia": __version__,
-        }
-        db.executemany("INSERT INTO meta VALUES (?, ?)", [*meta.items(), *about.items()])
-    db.execute("COMMIT")
-
-
-def _has_tables(db: sqlite3.Connection) -> bool:
-    query = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('meta', 'images')"
-    return bool(db.execute(query).fetchone()[0] == 2)
-
-
-def _explain(error: sqlite3.DatabaseError, journal: Path) -> SurveyError:
-    code = sqlite_code(error)
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return SurveyError(f"another process is writing to {journal.parent}: wait for it, or stop it")
-    if code == sqlite3.SQLITE_FULL:
-        return SurveyError(
-            f"the disk of {journal.parent} is full: free some space and run the same command again; "
-            "it resumes where it stopped"
-        )
-    if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):  # ERROR: other tables
-        return SurveyError(f"{journal} is damaged or not a survey of Pelagia ({error}): choose a new --out folder")
-    return SurveyError(
-        f"cannot use {journal}: {error}; check the disk and its permissions, then run the same command again"
-    )
