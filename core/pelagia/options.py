@@ -29,6 +29,9 @@ PathColumn = Annotated[
 FollowLinks = Annotated[
     bool, typer.Option("--follow-links", help="Follow links to folders, and links that lead out of a table's folder.")
 ]
+AllRanks = Annotated[
+    bool, typer.Option("--all-ranks", help="Take all images of an EcoTaxa object, not only that of the lowest rank.")
+]
 
 EXTRAS = {
     "inference": ("onnxruntime",),

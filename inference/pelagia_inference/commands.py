@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pelagia.options import FollowLinks, ModelPath, PathColumn, needs
+from pelagia.options import AllRanks, FollowLinks, ModelPath, PathColumn, needs
 from pelagia.system import console
 from pelagia.system.checks import show_checks
 
@@ -37,9 +37,6 @@ Formats = Annotated[
     list[str], typer.Option("--format", metavar="csv|parquet", help="Format of the results; csv,parquet for both.")
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the failed images of earlier runs again.")]
-AllRanks = Annotated[
-    bool, typer.Option("--all-ranks", help="Take all images of an EcoTaxa object, not only that of the lowest rank.")
-]
 StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with code 8 if any image failed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and warnings.")]
 Json = Annotated[bool, typer.Option("--json", help="Print progress and summary as JSON lines.")]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pelagia.options import FollowLinks, NearDuplicates, Out, PathColumn, Seed, needs, show_dataset
+from pelagia.options import AllRanks, FollowLinks, NearDuplicates, Out, PathColumn, Seed, needs, show_dataset
 from pelagia.system import console
 from pelagia.system.checks import show_checks
 
@@ -61,9 +61,7 @@ def label_push(
     predictions: Annotated[Path | None, typer.Option(help="Survey whose predictions are shown as pre-labels.")] = None,
     path_column: PathColumn = "",
     follow_links: FollowLinks = False,
-    all_ranks: Annotated[
-        bool, typer.Option("--all-ranks", help="Add all images of an EcoTaxa object, not only that of the lowest rank.")
-    ] = False,
+    all_ranks: AllRanks = False,
     url: Url = None,
 ) -> None:
     """Add images to a Label Studio project. A second push adds no image twice.

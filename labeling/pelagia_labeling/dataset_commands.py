@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pelagia.errors import InputError
-from pelagia.options import FollowLinks, NearDuplicates, Out, PathColumn, Seed, show_dataset
+from pelagia.options import AllRanks, FollowLinks, NearDuplicates, Out, PathColumn, Seed, show_dataset
 from pelagia.shell import command_line
 from pelagia.system import console
 
@@ -32,9 +32,6 @@ Statuses = Annotated[list[str] | None, typer.Option(help="EcoTaxa statuses to ta
 Licence = Annotated[str, typer.Option(help="Licence of the images, as an SPDX identifier.")]
 Conflicts = Annotated[
     str, typer.Option(help="What to do with one image under two classes: refuse the import, or drop all its copies.")
-]
-AllRanks = Annotated[
-    bool, typer.Option("--all-ranks", help="Take all images of an EcoTaxa object, not only that of the lowest rank.")
 ]
 ClassLevel = Annotated[
     int | None, typer.Option(min=1, help="Level of the class folders: 1 is directly below SRC. Found by default.")
