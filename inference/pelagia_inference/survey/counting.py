@@ -20,7 +20,7 @@ from pelagia.sources.image import Held
 @contextmanager
 def count_in_background(
     inputs: Sequence[Path],
-    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
+    listing: ListingOptions = ListingOptions(),
 ) -> Iterator[Callable[[], int | None]]:
     """Yields a function that returns the number of images in ``inputs``; None until they are all counted."""
     stopped = threading.Event()

@@ -36,7 +36,7 @@ class SurveyPlan:
     provider: str
     setting: Setting
     warnings: tuple[str, ...] = ()
-    listing: ListingOptions = ListingOptions()  # noqa: RUF009 - it is frozen
+    listing: ListingOptions = ListingOptions()
 
     @property
     def facts(self) -> dict[str, object]:
@@ -110,7 +110,7 @@ def plan_survey(
     setting: Setting | None,
     provider: str,
     note: Callable[[str], None],
-    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
+    listing: ListingOptions = ListingOptions(),
 ) -> SurveyPlan:
     """Chooses the provider and the setting of a run; the arguments are those of `classify`.
 

@@ -88,7 +88,7 @@ def classify(
     provider: str = AUTO,
     formats: Sequence[str] = (CSV,),
     retry_failed: bool = False,
-    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
+    listing: ListingOptions = ListingOptions(),
     progress: Callable[[SurveyProgress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda text: None,
 ) -> SurveyResult:
@@ -163,7 +163,7 @@ def resume_command(
     out: Path,
     formats: Sequence[str] = (CSV,),
     *,
-    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
+    listing: ListingOptions = ListingOptions(),
 ) -> str:
     """The command that resumes a survey, quoted for a shell. The survey stores its other settings itself."""
     words = ["pelagia", "classify", str(model), *map(str, inputs), "--out", str(out)]

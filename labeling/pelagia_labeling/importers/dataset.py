@@ -53,8 +53,8 @@ def import_dataset(
     join_near_duplicates: bool = True,
     class_level: int | None = None,
     renames: Mapping[str, str] = MappingProxyType({}),
-    published: PublishedSplit = PublishedSplit(),  # noqa: B008 - it is frozen
-    listing: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
+    published: PublishedSplit = PublishedSplit(),
+    listing: ListingOptions = ListingOptions(),
     progress: ProgressCallback = lambda done, total: None,
 ) -> Dataset:
     """Makes the dataset ``out`` from ``src``.

@@ -84,7 +84,7 @@ def push(
     taxonomy: Taxonomy,
     *,
     predictions: StrPath | None = None,
-    options: ListingOptions = ListingOptions(),  # noqa: B008 - it is frozen
+    options: ListingOptions = ListingOptions(),
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
     """Finds or makes the project with the title ``project``, and adds the images of ``src`` to it.
