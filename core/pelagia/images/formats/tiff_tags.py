@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pelagia.images.error import undecodable
+from pelagia.images.error import ImageError, undecodable
 
 STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _MOST_PAGES = 64
@@ -54,7 +54,7 @@ class Tiff:
             seen.add(at)
             try:
                 directory = self.directory(at)
-            except Exception:
+            except ImageError:
                 if len(seen) == 1:
                     raise
                 return
