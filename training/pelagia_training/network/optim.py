@@ -80,6 +80,9 @@ def _groups(
 def require_optimizer(name: str, options: Mapping[str, Any]) -> None:
     """Tries an optimizer on a few numbers, so that it is refused before any image is decoded.
 
+    Some optimizers, such as kron, compile their step with `torch.compile`. This takes half a minute, and whether it
+    works depends on the C++ compiler and on what the process has compiled before. So nothing is compiled here.
+
     Raises:
         ConfigError: timm has no such optimizer, it does not take the options, it cannot train here, or a checkpoint
             cannot hold its state.
@@ -91,10 +94,11 @@ def require_optimizer(name: str, options: Mapping[str, Any]) -> None:
     values = [nn.Parameter(torch.ones(shape)) for shape in ((4, 3, 3, 3), (4, 4), (4,))]
     try:
         optimizer = create_optimizer_v2([{"params": values}], name, lr=1e-3, weight_decay=0.0, **options)
-        for _ in range(2):
-            for value in values:
-                value.grad = torch.full_like(value, 0.01)
-            optimizer.step()
+        with torch.compiler.set_stance("force_eager"):
+            for _ in range(2):
+                for value in values:
+                    value.grad = torch.full_like(value, 0.01)
+                optimizer.step()
     except Exception as error:  # each optimizer has its own
         given = f" with {dict(options)}" if options else ""
         raise ConfigError("train.optimizer", [f"'{name}'{given} cannot be used here: {first_line(error)}"]) from None
