@@ -50,15 +50,11 @@ from pelagia_training.devices import (
 )
 from pelagia_training.export.dry import check_export
 from pelagia_training.figures.metrics import metrics_of
-from pelagia_training.fit.begin import begin_history
+from pelagia_training.fit.begin import begin_history, prolonged_after
 from pelagia_training.fit.console import logged
 from pelagia_training.fit.context import Report, RunContext
 from pelagia_training.fit.learner import Learner, build_learner, seed_everything
-from pelagia_training.fit.prepare import (
-    first_network,
-    require_even_batches,
-    training_batches,
-)
+from pelagia_training.fit.prepare import first_network, require_even_batches, training_batches
 from pelagia_training.fit.saving import average_last_epochs, best_weights, save_epoch, save_run_checkpoint
 from pelagia_training.fit.schedule import Rate, build_schedule, restarted
 from pelagia_training.fit.targets import TargetBuilder, load_teachers
@@ -67,15 +63,7 @@ from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
 from pelagia_training.network.optim import build_optimizer, require_optimizer
 from pelagia_training.runs.check import Begin, require_dataset_there, resumes
-from pelagia_training.runs.folder import (
-    CHECKPOINT_FILE,
-    RunState,
-    flat,
-    open_run,
-    read_state,
-    run_name,
-    write_state,
-)
+from pelagia_training.runs.folder import CHECKPOINT_FILE, RunState, flat, open_run, run_name, write_state
 from pelagia_training.runs.loggers import open_loggers, require_loggers
 from pelagia_training.runs.soup import Soup
 
@@ -347,8 +335,7 @@ def _schedule(config: TrainConfig, out: Path, begin: Begin, steps: int) -> Rate:
         steps=steps,
         lr=settings.lr,
     )
-    state = None if begin == "no" else read_state(out)
-    again = 0 if state is None else state.epoch if begin == "prolonged" else state.prolonged_after
+    again = prolonged_after(out, begin)
     return restarted(rate, again * steps, settings.warmup_epochs * steps) if again else rate
 
 

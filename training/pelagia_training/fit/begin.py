@@ -82,3 +82,11 @@ def prolonged(out: Path, learner: Learner) -> RunHistory:
     progress = RunProgress(epoch=state.epoch, best=state.metrics["macro_f1"], seconds=state.seconds)
     state = state.model_copy(update={"status": "running", "prolonged_after": state.epoch})
     return RunHistory(progress, state, read_metrics(out))
+
+
+def prolonged_after(out: Path, begin: Begin) -> int:
+    """The number of epochs after which the run ``out`` is or was prolonged the last time; 0: never."""
+    if begin == "no":
+        return 0
+    state = read_state(out)
+    return state.epoch if begin == "prolonged" else state.prolonged_after
