@@ -292,7 +292,7 @@ def evaluate(
     from pelagia.dataset.schema import Dataset
     from pelagia.model.metadata import ModelFile
     from pelagia.system.files import refuse_existing
-    from pelagia_training.evaluation.by_value import values_of
+    from pelagia_training.evaluation.by_value import by_column, require_column
     from pelagia_training.evaluation.evaluate import evaluate as run_evaluation
     from pelagia_training.evaluation.folder import csv_by, per_class, write_evaluation
     from pelagia_training.evaluation.shown import show_evaluation
@@ -305,15 +305,16 @@ def evaluate(
     curves = read_curves(run) if run else None
     compared = Dataset.read(dataset)
     if report_by:
-        values_of(compared.records, report_by)  # a mistake is reported before the images are classified
+        require_column(compared.records, report_by)  # a mistake is reported before the images are classified
     with console.progress_bar("classifying") as update:
         result = run_evaluation(
             ModelFile.read(model), compared, split, progress=update, test_groups=tuple(test_groups or ())
         )
     console.table(("class", "precision", "recall", "F1", "support"), per_class(result))
-    show_evaluation(result, report_by)
+    by = by_column(result, report_by) if report_by else None
+    show_evaluation(result, by)
     if out:
-        write_evaluation(result, compared, out, curves, report_by)
+        write_evaluation(result, compared, out, curves, by)
         table = f", {csv_by(report_by)}" if report_by else ""
         console.say(f"written: {out}/report.html, metrics.json, per_class.csv, confusion.csv, confusion.png{table}")
 

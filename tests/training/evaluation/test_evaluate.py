@@ -15,8 +15,8 @@ from pelagia.images.preprocess import load
 from pelagia.model.metadata import ModelFile
 from pelagia_inference.machine.session import Session
 from pelagia_training.data.batches import targets_of
-from pelagia_training.evaluation.by_value import values_of
-from pelagia_training.evaluation.evaluate import evaluate
+from pelagia_training.evaluation.by_value import by_column, require_column, values_of
+from pelagia_training.evaluation.evaluate import evaluate, evaluation_of
 from pelagia_training.evaluation.folder import write_evaluation
 from pelagia_training.figures.metrics import confusion_matrix
 
@@ -76,7 +76,7 @@ def test_only_the_images_of_named_groups_are_compared(model: ModelFile, dataset:
 
 def test_metrics_are_reported_by_a_column(model: ModelFile, dataset: Dataset, tmp_path: Path) -> None:
     result = evaluate(model, dataset, "all")
-    write_evaluation(result, dataset, tmp_path / "out", report_by="station")
+    write_evaluation(result, dataset, tmp_path / "out", by=by_column(result, "station"))
     with (tmp_path / "out" / "by_station.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
@@ -89,7 +89,35 @@ def test_metrics_are_reported_by_a_column(model: ModelFile, dataset: Dataset, tm
     with pytest.raises(
         InputError, match=r"the dataset has no column 'statoin' \(did you mean 'station'\?\): choose one"
     ):
-        values_of(result.records, "statoin")
+        require_column(result.records, "statoin")
+
+
+def test_the_metrics_of_a_value_are_those_of_an_evaluation_of_its_images_alone(
+    model: ModelFile, dataset: Dataset
+) -> None:
+    result = evaluate(model, dataset, "all")
+    for found in by_column(result, "station").values:
+        inside = [index for index, one in enumerate(result.records) if one.extra["station"] == found.value]
+        records, probabilities = [result.records[index] for index in inside], result.probabilities[inside]
+        alone = evaluation_of(records, probabilities, result.classes, dataset, "all", model=("m", ""))
+        assert (found.images, found.groups) == (alone.images, alone.groups)
+        assert found.classes == (alone.metrics.support > 0).sum()
+        assert (found.accuracy, found.macro_f1) == pytest.approx((alone.metrics.accuracy, alone.metrics.macro_f1))
+
+
+def test_only_the_values_with_the_most_images_get_intervals(
+    model: ModelFile, dataset: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A column such as the path has a value for each image: resampling each would take hours on a large dataset."""
+    monkeypatch.setattr("pelagia_training.evaluation.by_value.MOST_INTERVALS", 2)
+    monkeypatch.setattr("pelagia_training.evaluation.report._MOST_GROUPS", 2)
+    result = evaluate(model, dataset, "all")
+    by = by_column(result, "class")
+    assert len(by.values) > 2
+    assert [one.intervals["accuracy"] is not None for one in by.values] == [True, True, *[False] * (len(by.values) - 2)]
+    write_evaluation(result, dataset, tmp_path / "out", by=by)
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert f"The table shows the 2 values with the most images of {len(by.values)}." in page
 
 
 def test_an_empty_cell_is_a_value_of_its_own(dataset: Dataset) -> None:

@@ -12,10 +12,14 @@ from pelagia.errors import InputError, did_you_mean, first_few
 from pelagia.system.tables import Cell as CsvCell
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.figures.bootstrap import Interval, intervals_of
-from pelagia_training.figures.metrics import metrics_of
+from pelagia_training.figures.metrics import Matrix, confusion_matrix, metrics_of
 
 EMPTY = "(empty)"
 """The value of an image whose cell is empty."""
+MOST_INTERVALS = 300
+"""Only so many values, those with the most images, get intervals: each image may have a value of its own."""
+_DRAWS = 500
+"""Draws for the intervals of one value."""
 CSV_HEADER = (
     *("value", "images", "groups", "classes", "wrong", "accuracy", "accuracy_low", "accuracy_high"),
     *("macro_f1", "macro_f1_low", "macro_f1_high"),
@@ -46,7 +50,8 @@ class ValueMetrics:
     Attributes:
         classes: the number of classes that have images.
         wrong: the number of images whose most probable class is not their label.
-        intervals: ``accuracy`` and ``macro_f1`` -> their 95% intervals over groups; None if there is one group.
+        intervals: ``accuracy`` and ``macro_f1`` -> their 95% intervals over groups; None if there is one group, or if
+            `MOST_INTERVALS` values have more images.
     """
 
     value: str
@@ -68,19 +73,31 @@ class ValueMetrics:
         return tuple(cells)
 
 
-def values_of(records: Iterable[Record], column: str) -> list[str]:
-    """The value of each image in a column of the manifest; `EMPTY` for an empty cell.
+@dataclass(frozen=True)
+class ByColumn:
+    """The metrics for each value of a column of the manifest, the value with the most images first."""
 
-    Raises:
-        InputError: no image has such a column.
-    """
-    rows = [record.row() for record in records]
-    known = sorted({name for row in rows for name in row})
+    column: str
+    values: list[ValueMetrics]
+
+
+def require_column(records: Iterable[Record], column: str) -> None:
+    """Raises InputError if no image has this column of the manifest."""
+    known = sorted({name for record in records for name in record.row()})
     if column not in known:
         raise InputError(
             f"the dataset has no column '{column}'{did_you_mean(column, known)}: choose one of {first_few(known, 30)}"
         )
-    return [str(row.get(column, "")) or EMPTY for row in rows]
+
+
+def values_of(records: Iterable[Record], column: str) -> list[str]:
+    """The value of each image in a column of the manifest; `EMPTY` for an empty cell."""
+    return [str(record.row().get(column, "")) or EMPTY for record in records]
+
+
+def by_column(evaluation: Evaluation, column: str) -> ByColumn:
+    """The metrics for each value of a column of the manifest, the value with the most images first."""
+    return ByColumn(column, metrics_by(evaluation, values_of(evaluation.records, column)))
 
 
 def metrics_by(evaluation: Evaluation, values: Sequence[str], most: int | None = None) -> list[ValueMetrics]:
@@ -90,34 +107,42 @@ def metrics_by(evaluation: Evaluation, values: Sequence[str], most: int | None =
         values: one value per image of the evaluation.
         most: only the values with the most images; None: all of them.
     """
-    names, value_of = np.unique(np.asarray(values), return_inverse=True)
-    counts = np.bincount(value_of)
-    classes = len(evaluation.classes)
-    found = []
-    for index in np.argsort(-counts, kind="stable")[:most]:
-        inside = np.flatnonzero(value_of == index)
-        targets, probabilities = evaluation.targets[inside], evaluation.probabilities[inside]
-        cells = targets * classes + evaluation.predicted[inside]
-        metrics = metrics_of(np.bincount(cells, minlength=classes**2).reshape(classes, classes))
-        groups = [evaluation.records[image].group for image in inside]
-        intervals = intervals_of(probabilities, targets, groups, draws=_DRAWS).headline
-        found.append(
-            ValueMetrics(
-                value=str(names[index]),
-                images=len(inside),
-                groups=len(set(groups)),
-                classes=int((metrics.support > 0).sum()),
-                wrong=round(len(inside) * (1 - metrics.accuracy)),
-                accuracy=metrics.accuracy,
-                macro_f1=metrics.macro_f1,
-                intervals={name: intervals[name] for name in ("accuracy", "macro_f1")},
-            )
-        )
-    return found
+    names, value_of, counts = np.unique(np.asarray(values), return_inverse=True, return_counts=True)
+    images_of = np.split(np.argsort(value_of, kind="stable"), np.cumsum(counts)[:-1])
+    predicted = evaluation.predicted
+    return [
+        _metrics_of_value(evaluation, predicted, str(names[index]), images_of[index], resampled=rank < MOST_INTERVALS)
+        for rank, index in enumerate(np.argsort(-counts, kind="stable")[:most])
+    ]
 
 
-_DRAWS = 500
-"""Draws for the intervals of one value; a table may have hundreds of values."""
+def _metrics_of_value(
+    evaluation: Evaluation, predicted: Matrix, value: str, images: Matrix, *, resampled: bool
+) -> ValueMetrics:
+    """The metrics of the ``images`` with one value, with intervals if ``resampled``.
+
+    They are computed from those classes alone that are a label or a prediction of these images; the others change
+    neither accuracy nor macro-F1.
+    """
+    classes, cells = np.unique(np.stack((evaluation.targets[images], predicted[images])), return_inverse=True)
+    targets, predictions = cells.reshape(2, -1)
+    metrics = metrics_of(confusion_matrix(targets, predictions, len(classes)))
+    groups = [evaluation.records[image].group for image in images]
+    intervals: dict[str, Interval | None] = dict.fromkeys(("accuracy", "macro_f1"))
+    if resampled:
+        probabilities = evaluation.probabilities[np.ix_(images, classes)]
+        found = intervals_of(probabilities, targets, groups, draws=_DRAWS).headline
+        intervals = {name: found[name] for name in intervals}
+    return ValueMetrics(
+        value=value,
+        images=len(images),
+        groups=len(set(groups)),
+        classes=int((metrics.support > 0).sum()),
+        wrong=int((targets != predictions).sum()),
+        accuracy=metrics.accuracy,
+        macro_f1=metrics.macro_f1,
+        intervals=intervals,
+    )
 
 
 def table_by(found: Iterable[ValueMetrics], heading: str, *, groups: bool = True) -> Table:

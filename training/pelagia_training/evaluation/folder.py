@@ -18,14 +18,14 @@ import numpy as np
 from pelagia.dataset.schema import Dataset
 from pelagia.system.files import new_folder, slug
 from pelagia.system.tables import Cell, write_table
-from pelagia_training.evaluation.by_value import CSV_HEADER, metrics_by, values_of
+from pelagia_training.evaluation.by_value import CSV_HEADER, ByColumn
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.evaluation.report import REPORT_FILE, Curves, write_report
 from pelagia_training.figures.bootstrap import DRAWS, LEVEL, Interval
 
 
 def write_evaluation(
-    evaluation: Evaluation, dataset: Dataset, out: Path, curves: Curves | None = None, report_by: str = ""
+    evaluation: Evaluation, dataset: Dataset, out: Path, curves: Curves | None = None, by: ByColumn | None = None
 ) -> None:
     """Writes the new folder ``out``.
 
@@ -34,10 +34,10 @@ def write_evaluation(
         dataset: the evaluated dataset; the page shows some of its images.
         out: the folder to make.
         curves: learning curves of the run that made the model; None if they are not known.
-        report_by: a column of the manifest; its values get metrics of their own.
+        by: the metrics for each value of a column of the manifest; they get a table of their own.
 
     Raises:
-        InputError: ``out`` exists, or the dataset has no column ``report_by``.
+        InputError: ``out`` exists.
     """
     with new_folder(out, "evaluation") as folder:
         (folder / "metrics.json").write_text(json.dumps(as_json(evaluation), indent=2) + "\n", encoding="utf-8")
@@ -45,10 +45,9 @@ def write_evaluation(
         rows = [(name, *counts.tolist()) for name, counts in zip(evaluation.classes, evaluation.confusion, strict=True)]
         write_table(folder / "confusion.csv", ("labelled \\ predicted", *evaluation.classes), rows)
         _draw(evaluation, folder / "confusion.png")
-        if report_by:
-            found = metrics_by(evaluation, values_of(evaluation.records, report_by))
-            write_table(folder / csv_by(report_by), CSV_HEADER, (one.csv_row() for one in found))
-        write_report(folder / REPORT_FILE, evaluation, dataset, curves, report_by)
+        if by:
+            write_table(folder / csv_by(by.column), CSV_HEADER, (one.csv_row() for one in by.values))
+        write_report(folder / REPORT_FILE, evaluation, dataset, curves, by)
 
 
 def csv_by(column: str) -> str:

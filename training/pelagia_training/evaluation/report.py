@@ -22,7 +22,7 @@ from pelagia.dataset.splits import SPLITS
 from pelagia.images.preprocess import ImageError, PreprocessSpec, load
 from pelagia.system.files import write_text
 from pelagia_training.evaluation import charts
-from pelagia_training.evaluation.by_value import Cell, Table, count_cell, metrics_by, table_by, values_of
+from pelagia_training.evaluation.by_value import ByColumn, Cell, Table, count_cell, metrics_by, table_by
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.figures.bootstrap import FEW_GROUPS, Interval
 from pelagia_training.figures.metrics import Matrix
@@ -68,7 +68,7 @@ def write_report(
     evaluation: Evaluation,
     dataset: Dataset,
     curves: Curves | None = None,
-    report_by: str = "",
+    by: ByColumn | None = None,
 ) -> None:
     """Writes the page ``path``.
 
@@ -77,12 +77,12 @@ def write_report(
         evaluation: the evaluation to show.
         dataset: the evaluated dataset; the page shows some of its images.
         curves: learning curves of the run that made the model; None if they are not known.
-        report_by: a column of the manifest; the page also shows the metrics for each of its values.
+        by: the metrics for each value of a column of the manifest; the page also shows these.
     """
     page = render(
         "report.html",
         title=f"{evaluation.model} on {evaluation.dataset}, split {evaluation.split}",
-        contents=_contents(evaluation, curves, report_by),
+        contents=_contents(evaluation, curves, by),
         headline=_headline(evaluation),
         interval_note=_interval_note(evaluation),
         notes=[*_notes(evaluation, dataset), *_notes_on_curves(evaluation, curves)],
@@ -95,8 +95,7 @@ def write_report(
         curves=_curves(curves) if curves else [],
         limits=evaluation.assessment.lines() if evaluation.assessment else (),
         **_group_section(evaluation, dataset),
-        by_column=_by_column(evaluation, report_by) if report_by else None,
-        report_by=report_by,
+        **_column_section(by),
         data_text=_data_text(dataset),
         data=_data(dataset),
         sizes=_sizes(dataset),
@@ -104,7 +103,7 @@ def write_report(
     write_text(path, page)
 
 
-def _contents(evaluation: Evaluation, curves: Curves | None, report_by: str) -> list[tuple[str, str]]:
+def _contents(evaluation: Evaluation, curves: Curves | None, by: ByColumn | None) -> list[tuple[str, str]]:
     """The identifier and the link text of each section."""
     return [
         ("headline", "Summary"),
@@ -115,7 +114,7 @@ def _contents(evaluation: Evaluation, curves: Curves | None, report_by: str) -> 
         *([("learning", "Learning curves")] if curves else []),
         *([("limits", "Thresholds")] if evaluation.assessment else []),
         ("groups", "Groups"),
-        *([("by-column", f"By {report_by}")] if report_by else []),
+        *([("by-column", f"By {by.column}")] if by else []),
         ("data", "Dataset"),
     ]
 
@@ -130,9 +129,18 @@ def _group_section(evaluation: Evaluation, dataset: Dataset) -> dict[str, object
     return {"groups_title": "Metrics by group", "groups_text": text, "groups": groups}
 
 
-def _by_column(evaluation: Evaluation, column: str) -> Table:
-    """The metrics for each value of a column of the manifest."""
-    return table_by(metrics_by(evaluation, values_of(evaluation.records, column)), column)
+def _column_section(by: ByColumn | None) -> dict[str, object]:
+    """The table of the values with the most images, one row per value of a column of the manifest."""
+    if by is None:
+        return {"by_column": None, "report_by": "", "column_text": ""}
+    count = len(by.values)
+    most = f" The table shows the {_MOST_GROUPS} values with the most images of {count}."
+    shown = most if count > _MOST_GROUPS else ""
+    text = (
+        f"The metrics of the images with each value of the column \u201c{by.column}\u201d of the manifest.{shown} "
+        "Small numbers vary by chance."
+    )
+    return {"by_column": table_by(by.values[:_MOST_GROUPS], by.column), "report_by": by.column, "column_text": text}
 
 
 def render(template: str, **values: object) -> str:

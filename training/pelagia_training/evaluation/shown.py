@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pelagia.system import console
-from pelagia_training.evaluation.by_value import metrics_by, values_of
+from pelagia_training.evaluation.by_value import ByColumn
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.figures.bootstrap import FEW_GROUPS
 
 _MOST_VALUES = 30
 
 
-def show_evaluation(result: Evaluation, report_by: str = "") -> None:
+def show_evaluation(result: Evaluation, by: ByColumn | None = None) -> None:
     """Prints the metrics with their intervals, and warnings about them.
 
     Args:
-        report_by: a column of the manifest; the metrics for each of its values are printed too.
+        by: the metrics for each value of a column of the manifest; they are printed too.
     """
     for name, count in result.unknown.items():
         console.note(f"left out: {count} images of '{name}', because it is not a class of the model")
@@ -22,8 +22,8 @@ def show_evaluation(result: Evaluation, report_by: str = "") -> None:
         console.note(
             f"left out: {result.failed} images that cannot be read; `pelagia dataset check DATASET` lists them"
         )
-    if report_by:
-        _show_by(result, report_by)
+    if by:
+        _show_by(by)
     console.say(f"{result.images} images of {result.groups} groups in the split '{result.split}' of {result.dataset}")
     for name, value in result.headline.items():
         interval = result.intervals.headline[name]
@@ -41,12 +41,11 @@ def show_evaluation(result: Evaluation, report_by: str = "") -> None:
         )
 
 
-def _show_by(result: Evaluation, column: str) -> None:
-    found = metrics_by(result, values_of(result.records, column))
-    shown = found[:_MOST_VALUES]
+def _show_by(by: ByColumn) -> None:
+    shown = by.values[:_MOST_VALUES]
     console.table(
-        (column, "images", "groups", "wrong", "accuracy", "macro-F1"),
+        (by.column, "images", "groups", "wrong", "accuracy", "macro-F1"),
         [(one.value, one.images, one.groups, one.wrong, f"{one.accuracy:.4f}", f"{one.macro_f1:.4f}") for one in shown],
     )
-    if len(found) > len(shown):
-        console.note(f"{len(found) - len(shown)} more values of '{column}' are in the table that --out writes")
+    if len(by.values) > len(shown):
+        console.note(f"{len(by.values) - len(shown)} more values of '{by.column}' are in the table that --out writes")
