@@ -76,6 +76,11 @@ def test_a_network_that_takes_sizes_passes() -> None:
     )
 
 
+def test_a_single_validation_image_is_enough_for_batch_normalization() -> None:
+    network = classifier(nn.Sequential(Small(), nn.BatchNorm1d(3)))
+    require_export(network, "normalized", PreprocessSpec(size=32), [PIXELS[:1]], scored=False)
+
+
 def test_a_network_that_no_exporter_converts_is_refused_in_one_line() -> None:
     with pytest.raises(ConfigError) as caught:
         require_export(classifier(ChoosesByValue()), "chooser", PreprocessSpec(size=32), [PIXELS])

@@ -122,6 +122,13 @@ def test_a_run_without_its_last_weights_cannot_be_trained_longer(dataset: Datase
     assert (copy / "run.json").read_bytes() == before
 
 
+@pytest.mark.parametrize("damaged", ["", "a,b\n1,2\n", "epoch,train_loss,lr,val_accuracy\n1,1,1,1\n"])
+def test_a_run_with_damaged_metrics_cannot_be_trained_longer(dataset: Dataset, copy: Path, damaged: str) -> None:
+    (copy / "metrics.csv").write_text(damaged)
+    with pytest.raises(InputError, match=r"metrics.csv is missing or damaged \(.*\): put it back, or choose another"):
+        train(config(dataset.root, "train.epochs=4"), copy)
+
+
 def test_the_validation_loss_is_shown_and_recorded(finished: Path, dataset: Dataset, tmp_path: Path) -> None:
     steps: list[Step] = []
     out = tmp_path / "run"
@@ -129,5 +136,5 @@ def test_the_validation_loss_is_shown_and_recorded(finished: Path, dataset: Data
     losses = [step.validation_loss for step in steps if step.validation is not None]
     assert [f"{loss:.6g}" for loss in losses] == [row["val_loss"] for row in rows(finished)]
     log = (out / "train.log").read_text()
-    assert f"epoch 1 of 2, loss {steps[-1].loss:.0f}"[:12] in log
+    assert "epoch 1 of 2, " in log
     assert f", validation loss {losses[0]:.4f}, accuracy " in log

@@ -105,13 +105,13 @@ def _deployed(classifier: Normalized, inputs: Sequence[Tensor], scored: bool) ->
     """The graph to export, with a temperature that spreads the untrained logits, and any subspace for the score."""
     _settle(classifier, inputs)
     logits = classifier.eval()(*inputs)
-    spread = float((logits - logits.mean(1, keepdim=True)).std())
+    width = float((logits - logits.mean(1, keepdim=True)).std())
     virtual = None
     if scored and shows_features(classifier, inputs[0][:2]):
         dimensions = features_of(classifier, inputs[0][:2]).shape[1]
         half = np.eye(dimensions, max(1, dimensions // 2), dtype=np.float32)
         virtual = VirtualLogit(Vim(np.zeros(dimensions, np.float32), half, 1.0))
-    return Deployed(classifier, spread if math.isfinite(spread) and spread > 0 else 1.0, virtual).eval()
+    return Deployed(classifier, width if math.isfinite(width) and width > 0 else 1.0, virtual).eval()
 
 
 def _settle(classifier: Normalized, inputs: Sequence[Tensor]) -> None:
@@ -122,7 +122,10 @@ def _settle(classifier: Normalized, inputs: Sequence[Tensor]) -> None:
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all batches, here of one
-    classifier.train()(*inputs)
+    pixels, *sizes = inputs
+    if len(pixels) == 1:  # batch normalization refuses a single value: the negative of the image is the second one
+        pixels, sizes = torch.cat((pixels, 255 - pixels)), [torch.cat((one, one)) for one in sizes]
+    classifier.train()(pixels, *sizes)
 
 
 def _fault(network: Deployed, spec: PreprocessSpec, inputs: Sequence[Tensor], expected: Answers) -> str:

@@ -81,7 +81,7 @@ def prolonged(out: Path, learner: Learner) -> RunHistory:
         )
     progress = RunProgress(epoch=state.epoch, best=state.metrics["macro_f1"], seconds=state.seconds)
     state = state.model_copy(update={"status": "running", "prolonged_after": state.epoch})
-    return RunHistory(progress, state, read_metrics(out))
+    return RunHistory(progress, state, read_metrics(out, state.epoch))
 
 
 def prolonged_after(out: Path, begin: Begin) -> int:

@@ -48,15 +48,18 @@ def write_metrics(folder: Path, metrics: Sequence[EpochMetrics]) -> None:
     write_table(folder / METRICS_FILE, [column.name for column in fields(EpochMetrics)], rows, guard_formulas=False)
 
 
-def read_metrics(folder: Path) -> list[EpochMetrics]:
-    """Reads the `metrics.csv` of a run. Raises InputError if it is missing or damaged."""
+def read_metrics(folder: Path, epochs: int) -> list[EpochMetrics]:
+    """Reads the `metrics.csv` of a run after ``epochs`` epochs. Raises InputError if it is missing or damaged."""
     try:
         with (folder / METRICS_FILE).open(encoding="utf-8", newline="") as file:
-            return [_epoch(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error, TypeError, ValueError) as error:
+            metrics = [_epoch(row) for row in csv.DictReader(file)]
+        if [one.epoch for one in metrics] != [*range(1, epochs + 1)]:
+            raise ValueError(f"it does not have one row for each of {epochs} epochs")
+    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{folder / METRICS_FILE} is missing or damaged ({first_line(error)}): put it back, or choose another --out"
         ) from None
+    return metrics
 
 
 def _epoch(row: Mapping[str, str]) -> EpochMetrics:
