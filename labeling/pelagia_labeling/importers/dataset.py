@@ -126,18 +126,20 @@ def _find_candidates(
         raise InputError(_not_a_folder(src))
     if statuses and (manifest is not None or not is_export):
         raise InputError("--status is for EcoTaxa exports only: leave it out, or name a folder that holds ecotaxa*.tsv")
-    if manifest is not None or is_export or is_dataset(src):
-        folders.refuse("a manifest" if manifest is not None else "an EcoTaxa export" if is_export else "a dataset")
     if manifest is not None:
+        folders.refuse("a manifest")
         return _from_table(src, manifest, group_column, class_column, Listing(folders.listing))
     if is_camtrap(src / MEDIA):
+        folders.refuse("a Camtrap DP package")
         return from_camtrap(src, src, group_column, class_column, Listing(folders.listing))
     if class_column:
         raise InputError(f"--class-column {class_column} needs --manifest: only a manifest has columns")
     if is_export:
+        folders.refuse("an EcoTaxa export")
         statuses = statuses or ecotaxa.DEFAULT_STATUSES
         return ecotaxa.from_ecotaxa(src, group_column or ecotaxa.GROUP_COLUMN, statuses, Listing(folders.listing))
     if is_dataset(src):
+        folders.refuse("a dataset")
         return from_dataset(src, group_column)
     if group_column:
         raise InputError(f"--group-column {group_column} needs --manifest: class folders have no columns")
@@ -199,6 +201,8 @@ def _split_settings(
 ) -> SplitMeta:
     if fractions and published.wanted:
         raise InputError("--fractions makes a new split: leave it out, or leave the published split out")
+    if published.column and published.folders:
+        raise InputError(f"--split-column {published.column} and --split-folders name two splits: leave one out")
     settings: dict[str, object] = {
         "group_column": group_column,
         "seed": seed,

@@ -134,6 +134,11 @@ def test_near_duplicates_and_copies_in_two_published_splits_are_warned_of(publis
             {"fractions": (0.9, 0.1, 0)},
             "--fractions makes a new split: leave it out, or leave the published split out",
         ),
+        (
+            PublishedSplit(column="split", folders=True),
+            {},
+            "--split-column split and --split-folders name two splits: leave one out",
+        ),
     ],
 )
 def test_options_that_contradict_each_other_are_refused(published, tmp_path, fault, wanted, options, message):
