@@ -51,7 +51,7 @@ def find_column(columns: Sequence[str], names: Sequence[str], table: str, option
         columns: the columns of the table.
         names: the names to look for, the preferred one first. A column that is exactly the first is preferred.
         table: the path of the table, for the message.
-        option: the option that names the column, for the message.
+        option: the option that names the column, for the message; empty if there is none.
 
     Raises:
         InputError: two columns have the same name, apart from case, spaces and signs.
@@ -62,7 +62,8 @@ def find_column(columns: Sequence[str], names: Sequence[str], table: str, option
         alike = [column for column in columns if plain_name(column) == plain_name(name)]
         if len(alike) > 1:
             listed = " and ".join(f"'{column}'" for column in alike)
-            raise InputError(f"{table} has the columns {listed}, which may both be the {name}: name one with {option}")
+            remedy = f"name one with {option}" if option else "rename or remove one"
+            raise InputError(f"{table} has the columns {listed}, which may both be the {name}: {remedy}")
         if alike:
             return alike[0]
     return None

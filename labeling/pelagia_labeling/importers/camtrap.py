@@ -6,7 +6,7 @@ https://camtrap-dp.tdwg.org describes the format, which is the same for every ca
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pelagia.dataset.write import Candidate
@@ -21,6 +21,7 @@ from pelagia_labeling.importers.imported import Import, survey_columns
 MEDIA, OBSERVATIONS = "media.csv", "observations.csv"
 GROUP_COLUMN = "deploymentID"
 _CLASS_COLUMN = "scientificName"
+_TYPE = "observationType"
 _LEVEL = "observationLevel"
 _KEPT = ("deploymentID", "captureMethod", "lifeStage", "sex", "behavior", "classificationMethod")
 
@@ -46,19 +47,19 @@ def from_camtrap(
         listing: the options of the listing; gets warnings.
 
     Raises:
-        InputError: a table cannot be read, or lacks a column.
+        InputError: a table cannot be read, lacks a column, or has two images with one media ID.
         DatasetError: no image has a class.
     """
     tables = [open_table(package / name, what="table", warn=listing.warn) for name in (MEDIA, OBSERVATIONS)]
     media, observations = tables
     path = _column(media, listing.options.path_column or "filePath", "--path-column")
     number = _column(media, "mediaID", "")
-    classes, of_an_event = _classes(observations, class_column or _CLASS_COLUMN)
+    classes, of_an_event = _classes(observations, class_column or _CLASS_COLUMN, listing)
     group, files = _group_column(tables, group_column or GROUP_COLUMN), NamedFiles(src, listing)
     left_out = Counter(of_an_event=of_an_event)
     candidates = []
-    for _, row in media.rows():
-        seen = classes.pop(row[number], [])
+    for medium, row in _media(media, number):
+        seen = classes.pop(medium, [])
         columns = {**(seen[0][1] if seen else {}), **row}
         if reason := _why_not({name for name, _ in seen}, columns.get(group, "")):
             left_out[reason] += 1
@@ -70,6 +71,19 @@ def from_camtrap(
         raise DatasetError(f"no image of {media.name} has a class in {OBSERVATIONS} ({reasons}): check --class-column")
     source = {"kind": "camtrap_dp", "folder": printable(src.name), "package": printable(package.name)}
     return Import(candidates, source, group, dict(left_out), listing.warning_texts())
+
+
+def _media(media: Table, column: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Media ID and row of each image. Raises InputError if two images have one ID: it is not known which was seen."""
+    lines: dict[str, int] = {}
+    for line, row in media.rows():
+        medium = row[column].strip()
+        if not is_missing(medium) and (first := lines.setdefault(medium, line)) != line:
+            raise InputError(
+                f"{media.name}, line {line}: the {column} '{medium}' is on line {first} already: give each image its "
+                "own, or remove one of the lines"
+            )
+        yield medium, row
 
 
 def _group_column(tables: Sequence[Table], name: str) -> str:
@@ -96,22 +110,38 @@ def _candidate(image: SourceImage, class_name: str, group: str, columns: Mapping
 
 
 def _column(table: Table, name: str, option: str) -> str:
-    column = find_column(table.columns, (name,), table.name, option or "--class-column")
+    column = find_column(table.columns, (name,), table.name, option)
     if column is None:
         hint = f" ({option})" if option else ""
         raise InputError(f"{table.name} has no column '{name}'{hint}; it has: {', '.join(table.columns)}")
     return column
 
 
-def _classes(observations: Table, class_column: str) -> tuple[dict[str, list[tuple[str, dict[str, str]]]], int]:
-    """Media ID -> (class, row) of each observation with a class; and the number of observations of an event."""
+def _classes(
+    observations: Table, class_column: str, listing: Listing
+) -> tuple[dict[str, list[tuple[str, dict[str, str]]]], int]:
+    """Media ID -> (class, row) of each observation with a class; and the number of observations of an event.
+
+    An observation of the type ``blank`` says that nothing is on the image. If it names a species, it is not used, and a
+    warning says so.
+    """
     column = _column(observations, class_column, "--class-column")
     media = _column(observations, "mediaID", "")
     found: dict[str, list[tuple[str, dict[str, str]]]] = {}
     events = 0
+    contradictory: list[str] = []
     for _, row in observations.rows():
         if is_missing(row[media]) or row.get(_LEVEL, "").strip().lower() == "event":
             events += 1
-        elif not is_missing(row[column]):
-            found.setdefault(row[media], []).append((row[column].strip(), row))
+        elif is_missing(row[column]):
+            continue
+        elif column == _CLASS_COLUMN and row.get(_TYPE, "").strip().lower() == "blank":
+            contradictory.append(f"'{row[column].strip()}' on {row[media].strip()}")
+        else:
+            found.setdefault(row[media].strip(), []).append((row[column].strip(), row))
+    if contradictory:
+        listing.warn(
+            f"{observations.name}: {len(contradictory)} observations have the {_TYPE} 'blank' and a {_CLASS_COLUMN}, "
+            f"such as {contradictory[0]}: they were not used; correct one of the two columns"
+        )
     return found, events

@@ -4,6 +4,7 @@ import pytest
 
 from pelagia.errors import InputError
 from pelagia_labeling.importers.dataset import import_dataset
+from pelagia_labeling.importers.published_split import PublishedSplit
 
 MEDIA = """mediaID,deploymentID,timestamp,filePath,fileMediatype
 m1,d1,2024-05-01T10:00:00Z,media/1.png,image/png
@@ -70,3 +71,37 @@ def test_another_column_may_hold_the_class(package, tmp_path):
 def test_a_column_that_the_package_lacks_is_refused(package, tmp_path, fault):
     message = fault(InputError, package, tmp_path / "ds", group_column="cruise")
     assert "has no column 'cruise' (--group-column); it has: " in message
+
+
+def test_an_observation_of_nothing_that_names_a_species_is_not_used(package, tmp_path):
+    (package / "observations.csv").write_text(OBSERVATIONS.replace("o2,d1,m2,blank,,", "o2,d1, m2,Blank,Gadus morhua,"))
+    made = import_dataset(package, tmp_path / "ds", join_near_duplicates=False)
+    assert "media/2.png" not in {record.source for record in made.records}
+    assert made.meta.warnings[0] == (
+        f"{package / 'observations.csv'}: 1 observations have the observationType 'blank' and a scientificName, such "
+        "as 'Gadus morhua' on m2: they were not used; correct one of the two columns"
+    )
+
+
+def test_spaces_around_a_media_id_do_not_matter(package, tmp_path):
+    (package / "observations.csv").write_text(OBSERVATIONS.replace("o1,d1,m1,", "o1,d1, m1 ,"))
+    made = import_dataset(package, tmp_path / "ds", join_near_duplicates=False)
+    assert "media/1.png" in {record.source for record in made.records}
+
+
+def test_two_images_with_one_media_id_are_refused(package, tmp_path, fault):
+    (package / "media.csv").write_text(MEDIA.replace("m3,d2", "m1,d2"))
+    assert fault(InputError, package, tmp_path / "ds") == (
+        f"{package / 'media.csv'}, line 4: the mediaID 'm1' is on line 2 already: give each image its own, or remove "
+        "one of the lines"
+    )
+
+
+def test_two_columns_of_media_ids_are_refused_without_an_option_that_does_not_help(package, tmp_path, fault):
+    (package / "media.csv").write_text(MEDIA.replace("mediaID,deploymentID", "media_id,Media ID"))
+    assert fault(InputError, package, tmp_path / "ds").endswith("which may both be the mediaID: rename or remove one")
+
+
+def test_a_package_has_no_folders_of_a_split(package, tmp_path, fault):
+    message = fault(InputError, package, tmp_path / "ds", published=PublishedSplit(folders=True))
+    assert message == "--split-folders is for class folders only, and the source is a Camtrap DP package: leave it out"
