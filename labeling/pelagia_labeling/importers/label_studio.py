@@ -21,11 +21,15 @@ from pelagia.sources import Listing, SourceImage
 from pelagia.sources.image import is_image_name
 from pelagia.sources.named import NamedFiles
 from pelagia.system.files import printable
-from pelagia.tables.reader import is_missing, open_table
+from pelagia.tables.reader import open_table
 from pelagia_labeling.importers.imported import Import, survey_columns
 
 _OWN_COLUMNS = frozenset({"annotation_id", "annotator", "created_at", "id", "lead_time", "updated_at", "sentiment"})
 _REQUIRED = frozenset({"annotation_id", "annotator", "lead_time"})
+_USUAL_NAMES = ("choice", "class", "label", "choices")
+"""Usual names of the choices in a labeling interface. The list is shorter than that of a manifest's columns, because
+a task's data may have a column ``species`` that is not the label.
+"""
 _UPLOAD = re.compile(r"(?<=/)[0-9a-f]{8}-(?=[^/]+$)")
 """Label Studio puts eight hex digits before the name of a file that was uploaded."""
 
@@ -66,7 +70,7 @@ def from_label_studio(src: Path, export: Path, class_column: str | None, listing
     """
     read = _json_labels if export.suffix.lower() == ".json" else _csv_labels
     try:
-        labels = list(read(export, class_column))
+        labels = list(read(export, class_column, listing))
     except (TypeError, AttributeError):  # a list in place of a dict, or the other way round
         raise InputError(
             f"{export} is not an export of Label Studio; export the project again, as JSON or CSV"
@@ -150,7 +154,7 @@ def local_path(address: str) -> str:
     return unquote(parts.path) if "/data/upload/" in parts.path else address
 
 
-def _json_labels(export: Path, class_column: str | None) -> Iterator[_Label]:
+def _json_labels(export: Path, class_column: str | None, _: Listing) -> Iterator[_Label]:
     try:
         tasks = json.loads(export.read_bytes())
     except OSError as error:
@@ -192,8 +196,8 @@ def _annotation(
     return _Label(name, data, tuple(choices), str(person), bool(annotation.get("was_cancelled")))
 
 
-def _csv_labels(export: Path, class_column: str | None) -> Iterator[_Label]:
-    table = open_table(export, what="export")
+def _csv_labels(export: Path, class_column: str | None, listing: Listing) -> Iterator[_Label]:
+    table = open_table(export, what="export", warn=listing.warn)
     column = _choice_column(table.columns, class_column, export)
     return (_flat(row.get("id") or str(number), row, column) for number, row in table.rows())
 
@@ -206,7 +210,7 @@ def _choice_column(keys: Collection[str], class_column: str | None, export: Path
         raise InputError(f"{export} has no column '{class_column}' (--class-column); it has: {', '.join(keys)}")
     if "annotation_id" not in keys:
         raise InputError(f"{export} is not an export of Label Studio: a task has neither data nor an annotation")
-    usual = [key for key in ("choice", "class", "label", "choices") if key in keys]
+    usual = [key for key in _USUAL_NAMES if key in keys]
     if len(usual) > 1:
         raise _several(export, usual)
     if not usual:
@@ -222,7 +226,10 @@ def _flat(name: str, row: Mapping[str, Any], column: str) -> _Label:
 
 
 def _choices(value: Any) -> tuple[str, ...]:
-    """The choices in a cell: one name, or ``{"choices": [...]}`` if there are several."""
+    """The choices in a cell: one name, or ``{"choices": [...]}`` if there are several.
+
+    A choice may be named ``None`` or ``NA``: only an empty cell is no choice.
+    """
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             value = json.loads(value)
@@ -232,7 +239,8 @@ def _choices(value: Any) -> tuple[str, ...]:
         value = value.get("choices", [])
     if isinstance(value, list):
         return tuple(map(str, value))
-    return () if value is None or is_missing(str(value)) else (str(value).strip(),)
+    text = "" if value is None else str(value).strip()
+    return (text,) if text else ()
 
 
 def _several(export: Path, kinds: set[str] | list[str]) -> InputError:

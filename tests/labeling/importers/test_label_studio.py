@@ -139,3 +139,18 @@ def test_an_export_alone_is_told_where_it_goes(images, tmp_path, fault):
     assert fault(InputError, export, tmp_path / "ds") == (
         f"{export} is not a folder: name the folder that holds the images, and the table with --manifest {export}"
     )
+
+
+def test_a_choice_may_be_named_none_in_each_kind_of_export(images, tmp_path):
+    full = written(tmp_path, [task("a", annotation(choices("None")))])
+    (tmp_path / "export.csv").write_text("image,id,choice,annotator,annotation_id,lead_time\na.png,1,None,1,1,2\n")
+    for export in (full, tmp_path / "export.csv"):
+        (entry,) = from_label_studio(images, export, None, Listing()).candidates
+        assert entry.class_name == "None"
+
+
+def test_what_is_assumed_of_a_csv_is_said(images, tmp_path):
+    text = "image,id,choice,annotator,annotation_id,lead_time\na.png,1,m\u00e9duse,1,1,2\n"
+    (tmp_path / "export.csv").write_bytes(text.encode("latin-1"))
+    found = from_label_studio(images, tmp_path / "export.csv", None, Listing())
+    assert "was read as Windows-1252" in found.warnings[0]
