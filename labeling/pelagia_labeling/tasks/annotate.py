@@ -173,9 +173,9 @@ def _read_labels(labels: Path, class_column: str, listing: Listing) -> dict[str,
         path, name = printable(clean(row[column])), row[label].strip()
         if not path:
             raise InputError(f"{labels}, {table.place} {number}: the column '{column}' is empty")
-        if found.get(path, name) != name:
+        if is_missing(name):
+            continue
+        if found.setdefault(path, name) != name:
             both = f"'{found[path]}' and '{name}'"
             raise InputError(f"{labels}, {table.place} {number}: '{path}' has two classes, {both}: correct one")
-        if not is_missing(name):
-            found[path] = name
     return found

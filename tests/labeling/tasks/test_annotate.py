@@ -17,6 +17,11 @@ def test_labels_are_read_without_their_images_and_without_missing_classes(tmp_pa
     assert read(tmp_path, text) == {"st1/a.png": "medusa", "c.png": "copepod"}
 
 
+@pytest.mark.parametrize("rows", ["a.png,x\na.png,\n", "a.png,\na.png,x\n", "a.png,x\na.png,NA\n"])
+def test_an_empty_class_beside_a_class_is_no_second_class(tmp_path, rows):
+    assert read(tmp_path, f"path,class\n{rows}") == {"a.png": "x"}
+
+
 def test_other_columns_may_hold_paths_and_classes(tmp_path):
     assert read(tmp_path, "crop,taxon,path\na.png,medusa,x\n", "taxon", "crop") == {"a.png": "medusa"}
 
