@@ -16,6 +16,7 @@ from pelagia.sources.image import Kind, SourceImage, base_name, is_image_name
 from pelagia.sources.listing import Listing
 from pelagia.sources.named import NamedFiles, clean
 from pelagia.sources.seen import Seen
+from pelagia.sources.stated_values import StatedValues
 from pelagia.tables.reader import TABLE_ENDINGS, Table, open_table
 from pelagia.tables.values import find_column, plain_name
 
@@ -122,7 +123,7 @@ def _no_path_column(table: Table, wanted: str) -> str:
 
 def _images_of(manifest: _Manifest, listing: Listing) -> Iterator[SourceImage]:
     table, column = manifest.table, manifest.column
-    seen = Seen()
+    seen, values = Seen(), StatedValues(table.name, table.columns, listing)
     found_any = found = False
     for number, row in table.rows():
         found = True
@@ -135,6 +136,7 @@ def _images_of(manifest: _Manifest, listing: Listing) -> Iterator[SourceImage]:
         key = place.path or clean(given)
         if seen.add(key) and (first := _first(manifest, key))[0] < number:
             raise InputError(_twice(table, number, given, *first))
+        values.check(row)
         yield manifest.files.as_image(given, place, row)
     if not found:
         raise InputError(f"{table.name} has a header and no rows")

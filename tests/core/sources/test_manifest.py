@@ -332,3 +332,22 @@ def test_a_manifest_may_be_an_excel_workbook(tmp_path):
     book.save(tmp_path / "m.xlsx")
     (image,) = list_images([tmp_path / "m.xlsx"])
     assert (image.path, image.columns) == ("a.png", {"depth": "5"})
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "count", "words"),
+    [
+        ("pixel_size_um", ["10µm", "-1", "1e400", "0", "3.4", "3,4", "", "NA"], 4, "a number above 0, such as '10µm'"),
+        ("pixel_size_mm", ["10 mm", "0.01"], 1, "a number above 0, such as '10 mm'"),
+        ("decimalLatitude", ["999", "-90", "90.0", "nan", "43,5", "-91"], 3, "degrees between -90 and 90"),
+        ("decimalLongitude", ["-180", "181", "4°30", ""], 2, "degrees between -180 and 180"),
+        ("latitude", ["999"], 0, ""),
+    ],
+)
+def test_sizes_and_positions_that_cannot_be_right_are_said_once(manifest, column, values, count, words):
+    rows = "".join(f"{at}.png\t{value}\n" for at, value in enumerate(values))
+    listing = Listing()
+    images = list(read_manifest(manifest(f"path\t{column}\n{rows}"), listing=listing))
+    assert [image.columns[column] for image in images] == values
+    assert list(listing.warnings.values()) == ([count] if count else [])
+    assert all(f"the column {column} has values that are not {words}" in text for text in listing.warnings)
