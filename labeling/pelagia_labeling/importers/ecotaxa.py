@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from pelagia.dataset.schema import left_out_in_words
 from pelagia.dataset.write import Candidate
 from pelagia.errors import DatasetError
 from pelagia.lineages import Lineage, commonest, parse_lineage
@@ -49,7 +50,7 @@ def from_ecotaxa(src: Path, group_column: str, statuses: Collection[str], listin
     candidates = []
     left_out: Counter[str] = Counter()
     lineages: dict[str, Counter[Lineage]] = defaultdict(Counter)
-    options = ecotaxa.Options((CLASS_COLUMN, STATUS_COLUMN, group_column), everything=True)
+    options = ecotaxa.Options((CLASS_COLUMN, STATUS_COLUMN), group_column, everything=True)
     for one in ecotaxa.read_objects(src, listing, options):
         found = _candidate(one, group_column, wanted)
         if isinstance(found, str):
@@ -59,7 +60,7 @@ def from_ecotaxa(src: Path, group_column: str, statuses: Collection[str], listin
         if lineage := parse_lineage(one.row.get(_LINEAGE_COLUMN, "")):
             lineages[found.class_name][lineage] += 1
     left_out += listing.left_out
-    _require_candidates(candidates, src, left_out, wanted)
+    _require_candidates(candidates, src, left_out, wanted, group_column)
     chosen, said = commonest(lineages)
     for text in said:
         listing.warn(text)
@@ -67,15 +68,16 @@ def from_ecotaxa(src: Path, group_column: str, statuses: Collection[str], listin
 
 
 def _require_candidates(
-    candidates: Sequence[Candidate], src: Path, left_out: Mapping[str, int], statuses: Collection[str]
+    candidates: Sequence[Candidate], src: Path, left_out: Mapping[str, int], statuses: Collection[str], group: str
 ) -> None:
     if candidates:
         return
-    reasons = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
+    reasons = ", ".join(left_out_in_words(left_out))
     named = " or ".join(sorted(statuses))
     raise DatasetError(
         f"no object of {src} can be used ({reasons or 'its tables have no rows'}): only the status {named} is "
-        "taken; name other statuses with --status, and check the columns of the category and the group"
+        f"taken, with a value in {CLASS_COLUMN} and in {group}; name other statuses with --status, and another column "
+        "of groups with --group-column"
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pelagia.dataset.schema import MANIFEST_COLUMNS
 from pelagia.dataset.write import Candidate
-from pelagia.errors import InputError, did_you_mean
+from pelagia.errors import InputError, did_you_mean, first_few
 from pelagia.sources import PATH_COLUMN, Listing, SourceImage, read_manifest
 from pelagia.system.files import printable
 from pelagia.tables.reader import is_missing
@@ -85,7 +85,10 @@ def _choose_columns(
         label = find_column(columns, CLASS_COLUMNS, str(manifest), "--class-column")
         if label is None:
             usual = ", ".join(CLASS_COLUMNS)
-            raise InputError(f"{manifest} has no column of labels ({usual}): name it with --class-column")
+            known = first_few(columns, 30)
+            raise InputError(
+                f"{manifest} has no column of labels ({usual}): name it with --class-column; it has: {known}"
+            )
         _warn_of_others(manifest, columns, label, listing)
     return label, group or find_column(columns, ("group",), str(manifest), "--group-column")
 

@@ -58,8 +58,9 @@ def test_the_other_columns_of_an_object_are_kept(ecotaxa, tmp_path):
 def test_an_export_without_anything_validated_is_refused(ecotaxa, tmp_path, fault):
     src = ecotaxa(row(0, "predicted"), row(1, "predicted"))
     assert fault(DatasetError, src, tmp_path / "ds") == (
-        f"no object of {src} can be used (2 status_predicted, 4 not_in_table): only the status validated is taken; "
-        "name other statuses with --status, and check the columns of the category and the group"
+        f"no object of {src} can be used (2 with the status predicted, 4 images of an EcoTaxa export that its tables "
+        "do not name): only the status validated is taken, with a value in object_annotation_category and in "
+        "sample_id; name other statuses with --status, and another column of groups with --group-column"
     )
 
 
@@ -68,11 +69,20 @@ def test_an_empty_export_is_refused(ecotaxa, tmp_path, fault):
     assert fault(InputError, src, tmp_path / "ds") == f"{src / 'ecotaxa_1.tsv'} has no object"
 
 
-@pytest.mark.parametrize("missing", ["img_file_name", "sample_id"])
+@pytest.mark.parametrize("missing", ["img_file_name", "object_annotation_status"])
 def test_a_table_that_is_not_an_export_is_refused(ecotaxa, tmp_path, missing, fault):
     src = ecotaxa(row(0), header=ECOTAXA.replace(missing, "zzz"))
-    assert fault(InputError, src, tmp_path / "ds") == (
-        f"{src / 'ecotaxa_1.tsv'} has no column '{missing}': is it an EcoTaxa export with images?"
+    text = fault(InputError, src, tmp_path / "ds")
+    assert text.startswith(f"{src / 'ecotaxa_1.tsv'} has no column '{missing}'")
+    assert text.endswith(": is it an EcoTaxa export with images?")
+
+
+def test_a_table_without_the_column_of_groups_names_the_option(ecotaxa, tmp_path, fault):
+    src = ecotaxa(row(0))
+    text = fault(InputError, src, tmp_path / "ds", group_column="sample_ids")
+    assert text.startswith(
+        f"{src / 'ecotaxa_1.tsv'} has no column 'sample_ids' (did you mean 'sample_id'?): name another one with "
+        "--group-column; it has: sample_id, img_file_name, "
     )
 
 

@@ -77,7 +77,11 @@ def test_the_edited_manifest_of_a_dataset_keeps_groups_annotators_and_licence(cl
             {"class_column": "nam"},
             " has no column 'nam' (did you mean 'name'?) (--class-column); it has: name, station",
         ),
-        ({}, f" has no column of labels ({', '.join(CLASS_COLUMNS)}): name it with --class-column"),
+        (
+            {},
+            f" has no column of labels ({', '.join(CLASS_COLUMNS)}): name it with --class-column; "
+            "it has: name, station",
+        ),
     ],
 )
 def test_a_column_that_the_manifest_lacks_is_refused(labelled, tmp_path, options, message, fault):

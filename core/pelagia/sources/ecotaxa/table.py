@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pelagia.errors import InputError, did_you_mean
+from pelagia.errors import InputError, did_you_mean, first_few
 from pelagia.sources.ecotaxa.columns import Columns
 from pelagia.sources.ecotaxa.numbers import number_of
 from pelagia.sources.ecotaxa.ranks import Ranked, lowest_ranks
@@ -45,10 +45,12 @@ class Options:
 
     Attributes:
         required: columns that each table must have, in lower case.
+        group: the column of groups, in lower case, which each table must have too; empty for none.
         everything: as in `Columns`.
     """
 
     required: Sequence[str] = ()
+    group: str = ""
     everything: bool = False
 
 
@@ -92,6 +94,13 @@ def read_rows(
         if column not in header:
             meant = did_you_mean(column, header)
             raise InputError(f"{place} has no column '{column}'{meant}: is it an EcoTaxa export with images?")
+    if options.group and options.group not in header:
+        meant = did_you_mean(options.group, header)
+        likely_first = sorted(header, key=lambda name: not name.startswith("sample_"))
+        raise InputError(
+            f"{place} has no column '{options.group}'{meant}: name another one with --group-column; it has: "
+            f"{first_few(likely_first, 20)}"
+        )
     columns = Columns(header, place, listing, options.everything)
     for row in _of_lowest_rank(_objects(table, header, listing), header, place, listing):
         yield row[FILE_COLUMN], columns(row), row
