@@ -168,6 +168,11 @@ class _Tree:
             )
         if class_level in (None, 1) and not split_folders and (empty := self._without_images()):
             found.append(f"folders without an image, which are not classes of the dataset: {first_few(empty)}")
+        if class_level is None and not split_folders and len(only := self.names(1)) == 1:
+            found.append(
+                f"there is only one class folder, {only[0]}, but training needs two classes: if a table has the "
+                "labels, give it with --manifest"
+            )
         return found
 
     def _without_images(self) -> list[str]:

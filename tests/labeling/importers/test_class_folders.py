@@ -23,6 +23,17 @@ def test_a_folder_is_a_class_and_deeper_folders_belong_to_it(tmp_path, put):
     assert made.meta.source == {"kind": "class_folders", "folder": "src"}
 
 
+def test_one_class_folder_alone_is_warned_of(class_folders, tmp_path, put):
+    put(tmp_path / "one" / "img" / "a.png")
+    (tmp_path / "one" / "img" / "labels.csv").write_text("path,class\na.png,copepod\n")
+    alone = "there is only one class folder, img, but training needs two classes: "
+    warnings = import_dataset(tmp_path / "one", tmp_path / "alone").meta.warnings
+    assert f"{alone}if a table has the labels, give it with --manifest" in warnings
+    assert not any("only one class" in text for text in import_dataset(class_folders, tmp_path / "two").meta.warnings)
+    named = import_dataset(tmp_path / "one", tmp_path / "named", class_level=1)
+    assert not any("only one class" in text for text in named.meta.warnings)
+
+
 def test_loose_images_are_counted_and_left_out(class_folders, tmp_path, put):
     put(class_folders / "loose.png", seed=99)
     assert import_dataset(class_folders, tmp_path / "ds").meta.left_out == {"no_class": 1}
