@@ -14,7 +14,8 @@ from pelagia.system.checks import show_checks
 Inputs = Annotated[
     list[Path],
     typer.Argument(
-        metavar="INPUT...", help="Folders, images, patterns, manifests, archives, IFCB bins, EcoTaxa exports."
+        metavar="INPUT...",
+        help="Folders, images, patterns, manifests, archives, IFCB bins, FlowCam runs, EcoTaxa exports.",
     ),
 ]
 SurveyOut = Annotated[Path, typer.Option(help="Folder for the results. A survey that is in it already is resumed.")]

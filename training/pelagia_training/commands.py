@@ -35,8 +35,8 @@ def train(
     export: Annotated[
         bool,
         typer.Option(
-            help="Also export the model into the run folder; --no-export also skips the check before the training that "
-            "this network can be exported."
+            help="Check before the training that the network can be exported, and export the model into the run folder "
+            "at the end; --no-export skips both."
         ),
     ] = True,
     test_groups: Annotated[
