@@ -6,6 +6,7 @@ missing. An image that was extracted from a bin of the archive is listed once, w
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pelagia.sources.listing import Listing
 
 _MOST_WAITING = 4096
 _MOST_BYTES = 1 << 28
+"""More bins that wait for files, or more bytes of them in memory: then the bin that waits longest is listed."""
 
 
 class Bins:
@@ -31,6 +33,8 @@ class Bins:
     def __init__(self, archive: Path, names: Names, listing: Listing) -> None:
         self._archive, self._names, self._listing = archive, names, listing
         self._waiting: dict[str, dict[str, ifcb.Part]] = {}
+        self._held: Counter[str] = Counter()
+        """How many bytes of each bin that waits are in memory; ``_bytes`` is their sum."""
         self._bytes = 0
         self._listed: set[str] = set()
 
@@ -58,11 +62,12 @@ class Bins:
         base = f"{folder}{slash}{ifcb.stem(name)}"
         files = self._waiting.setdefault(base, {})
         files.setdefault(ifcb.suffix_of(name), part)
+        self._held[base] += held
         self._bytes += held
         if len(files) == len(ifcb.SUFFIXES):
             yield from self._images(base)
-        elif len(self._waiting) > _MOST_WAITING or self._bytes > _MOST_BYTES:
-            yield from self.rest()
+        while len(self._waiting) > _MOST_WAITING or (len(self._waiting) > 1 and self._bytes > _MOST_BYTES):
+            yield from self._images(next(iter(self._waiting)))
 
     def rest(self) -> Iterator[SourceImage]:
         """The images of the bins whose files are not complete, at the end of the archive."""
@@ -71,8 +76,7 @@ class Bins:
 
     def _images(self, base: str) -> Iterator[SourceImage]:
         files = self._waiting.pop(base)
-        if not self._waiting:
-            self._bytes = 0
+        self._bytes -= self._held.pop(base)
         folder, slash, name = base.rpartition("/")
         bin_id = parse_bin_id(name)
         if bin_id is None:

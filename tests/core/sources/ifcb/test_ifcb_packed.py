@@ -12,6 +12,9 @@ import pytest
 from archive_fixtures import PACK
 from pelagia.images.preprocess import ImageError
 from pelagia.sources import Listing, list_images
+from pelagia.sources.archives import bins
+from pelagia.sources.archives.names import Names
+from pelagia.sources.ifcb import Span
 
 BIN = "D20220519T124533_IFCB134"
 OLD = "IFCB5_2012_028_081515"
@@ -113,6 +116,28 @@ def test_several_bins_and_images_in_folders_of_an_archive(tmp_path, encode, endi
     found = [name for name, _, data in contents(pack(tmp_path / f"bins.{ending}", members)) if isinstance(data, bytes)]
     targets = [f"a/{BIN}_{number:05}" for number in (1, 2, 4, 5)]
     assert found == ["a/x.png", *targets, f"b/{other}_00001", f"b/{other}_00002"]
+
+
+@pytest.mark.parametrize("first", [[".adc"], [".adc", ".roi"]], ids="".join)
+def test_a_bin_that_lacks_a_file_does_not_cost_another_bin_its_images(tmp_path, monkeypatch, first):
+    files = style_d()
+    monkeypatch.setattr(bins, "_MOST_BYTES", 3 * sum(map(len, files.values())))
+    others = [BIN.replace("124533", f"1300{number:02}") for number in range(9)]
+    members = [(f"{BIN}{part}", files[part]) for part in first]
+    members += [(f"{other}{part}", data) for other in others for part, data in files.items()]
+    found = contents(pack(tmp_path / "bins.tar.gz", members))
+    read = {name.rpartition("_")[0] for name, _, data in found if isinstance(data, bytes)}
+    assert read.issuperset(others)
+    assert len(found) == 4 * 10
+
+
+@pytest.mark.parametrize("most", ["_MOST_WAITING", "_MOST_BYTES"])
+def test_of_many_bins_that_lack_a_file_the_first_is_listed_early(tmp_path, monkeypatch, most):
+    monkeypatch.setattr(bins, most, 2)
+    names = [BIN.replace("124533", f"1300{number:02}") for number in range(5)]
+    waiting = bins.Bins(tmp_path / "x.tar", Names(Listing()), Listing())
+    found = [[image.path for image in waiting.add(f"{name}.roi", Span(tmp_path / "x.tar"), held=1)] for name in names]
+    assert found == [[], [], names[:1], names[1:2], names[2:3]]
 
 
 @pytest.mark.parametrize("packed", [(".adc",), (".roi",), (".hdr",), (".adc", ".hdr", ".roi")], ids="".join)
