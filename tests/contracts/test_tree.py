@@ -17,6 +17,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PARTS = {
     "core": "pelagia",
     "inference": "pelagia_inference",
+    "desk": "pelagia_desk",
     "labeling": "pelagia_labeling",
     "training": "pelagia_training",
 }

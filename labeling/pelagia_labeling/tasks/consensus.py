@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pelagia_labeling.tasks.interface import read_result
+from pelagia_labeling.tasks.votes import NAMED, SKIPPED, UNSURE, Vote, votes_of
 
-SKIPPED, UNSURE, UNLABELLED, DISPUTED = "skipped", "unsure", "unlabelled", "disputed"
+UNLABELLED, DISPUTED = "unlabelled", "disputed"
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,9 @@ def decide(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str], m
         names: account number -> name of the person.
         min_agreement: least share of the votes for the winning class, 0..1; a majority is always needed.
     """
-    votes: list[tuple[str, str]] = []
-    without_class: set[str] = set()
-    for annotation in _latest(annotations):
-        class_name, unsure = read_result(annotation.get("result"))
-        if annotation.get("was_cancelled"):
-            without_class.add(SKIPPED)
-        elif unsure:
-            without_class.add(UNSURE)
-        elif class_name:
-            votes.append((_annotator(annotation, names), class_name))
+    last = _latest(votes_of(annotations, names))
+    votes = [(vote.annotator, vote.class_name) for vote in last if vote.kind == NAMED]
+    without_class = {vote.kind for vote in last}
     if not votes:
         return Consensus("", next((reason for reason in (UNSURE, SKIPPED) if reason in without_class), UNLABELLED))
     winner, count = Counter(class_name for _, class_name in votes).most_common(1)[0]
@@ -70,24 +63,6 @@ def decide(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str], m
     return Consensus(winner, "", tuple(votes), share)
 
 
-def _latest(annotations: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The latest annotation of each account. A deleted account has no number: all its annotations are kept."""
-    last: dict[int, Mapping[str, Any]] = {}
-    for annotation in sorted(annotations, key=lambda each: (str(each.get("updated_at") or ""), _number(each))):
-        last[_account(annotation) or -_number(annotation)] = annotation
-    return list(last.values())
-
-
-def _number(annotation: Mapping[str, Any]) -> int:
-    return int(annotation.get("id") or 0)
-
-
-def _account(annotation: Mapping[str, Any]) -> int:
-    """The number of the account that made the annotation; 0 if the account was deleted."""
-    completed_by = annotation.get("completed_by")
-    return int((completed_by.get("id") if isinstance(completed_by, Mapping) else completed_by) or 0)
-
-
-def _annotator(annotation: Mapping[str, Any], names: Mapping[int, str]) -> str:
-    account = _account(annotation)
-    return names.get(account) or f"account {account}"
+def _latest(votes: Iterable[Vote]) -> list[Vote]:
+    """The latest vote of each account. A deleted account has no number: all its votes are kept."""
+    return list({vote.account or -vote.annotation: vote for vote in votes}.values())
