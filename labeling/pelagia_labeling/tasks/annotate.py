@@ -22,7 +22,7 @@ from pelagia.tables.reader import is_missing, open_table
 from pelagia.tables.values import find_column, plain_name
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import class_result, parse_interface, unsure_result
-from pelagia_labeling.tasks.project import Project, Task, list_tasks, require_project
+from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def _find_tasks(connection: Connection, project: Project, labels: Path, paths: M
         InputError: several tasks have the same path, or the project has none of the paths.
     """
     by_path: dict[str, list[Task]] = defaultdict(list)
-    for task in list_tasks(connection, project, whole=True):
+    for task in list_tasks(connection, project, parts=ANNOTATIONS):
         by_path[str(task.data.get("path"))].append(task)
     ambiguous = [path for path in paths if len(by_path.get(path, ())) > 1]
     if ambiguous:

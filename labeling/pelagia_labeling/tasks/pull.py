@@ -26,7 +26,7 @@ from pelagia_labeling.importers.imported import survey_columns
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, Consensus, decide
 from pelagia_labeling.tasks.interface import parse_interface, taxonomy_of
-from pelagia_labeling.tasks.project import Project, Task, list_tasks, require_project
+from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
 from pelagia_labeling.tasks.storage import LOCAL_FILES, RESERVED, folder_name_of, stored_taxonomy
 
 GROUP_COLUMNS = ("group", "station", "sample", "track")
@@ -128,7 +128,7 @@ def _read_results(
     names = _accounts(connection)
     results = [
         (Task(task.id, task.data), decide(task.annotations, names, min_agreement))
-        for task in list_tasks(connection, project, whole=True, progress=progress)
+        for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
     ]
     if not any(consensus.class_name for _, consensus in results):
         raise DatasetError(_no_label(project.title, _reasons(results)))

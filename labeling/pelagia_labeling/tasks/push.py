@@ -15,22 +15,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pelagia.errors import InputError, first_few
+from pelagia.errors import InputError
 from pelagia.images.remarks import RemarkCounts
 from pelagia.sources import Listing, ListingOptions, SourceImage, list_images
-from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.cores import thread_pool
 from pelagia.system.files import printable
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
-from pelagia_labeling.tasks.interface import build_interface, class_result, reconcile
-from pelagia_labeling.tasks.project import Project, find_project, get_project, list_tasks
+from pelagia_labeling.tasks.interface import build_interface, reconcile
+from pelagia_labeling.tasks.prelabels import Prelabels, attach, lacks, part_to_list, prediction_of, read_prelabels, show
+from pelagia_labeling.tasks.project import ANNOTATIONS, Project, find_project, get_project, list_tasks
 from pelagia_labeling.tasks.storage import StoredImage, open_storage, store_image, store_taxonomy
 
 CHUNK = 1000
-"""Number of images, or of pre-labels, that one request adds."""
+"""Number of images that one request adds."""
 
 SHORTEST_TITLE, LONGEST_TITLE = 3, 50
 
@@ -62,19 +62,6 @@ class PushReport:
     created: bool
     left_out: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Prelabels:
-    """The predictions of a survey, as pre-labels.
-
-    Attributes:
-        model_version: name of the survey and first digits of its model's SHA-256; Label Studio shows this text.
-        by_sha256: SHA-256 of an image -> (most probable class, its probability).
-    """
-
-    model_version: str
-    by_sha256: dict[str, tuple[str, float]]
 
 
 def push(
@@ -111,8 +98,13 @@ def push(
     folder = open_storage(connection, target)
     store_taxonomy(folder, taxonomy)
     listing = Listing(options)
-    images = _push_images(connection, target, src, folder, listing, total, progress)
-    _remove_duplicate_tasks(connection, target, expected=images.tasks)
+    existing = _read_tasks(connection, target, prelabels)
+    images = _push_images(connection, target, existing, src, folder, prelabels, listing, total, progress)
+    _remove_duplicate_tasks(connection, target, expected=existing.others + len(existing.known))
+    attached = 0
+    if prelabels is not None:
+        attached = attach(connection, target, existing.without_prelabel, prelabels)
+        show(connection, target, prelabels.model_version)
     return PushReport(
         project_id=target.id,
         url=target.url(connection),
@@ -120,7 +112,7 @@ def push(
         present=images.present,
         duplicates=images.duplicates,
         bad=images.bad,
-        predictions_added=_attach(connection, target, prelabels) if prelabels is not None else 0,
+        predictions_added=images.predictions + attached,
         created=created,
         left_out=dict(listing.left_out),
         warnings=(*listing.warning_texts(), *images.warnings),
@@ -135,13 +127,40 @@ def _check_title(title: str) -> str:
 
 
 @dataclass(frozen=True)
-class _PushedImages:
-    """The counts of `PushReport`, and the number of tasks that the project has after the push."""
+class _ExistingTasks:
+    """The tasks that a project has.
 
-    tasks: int
+    Attributes:
+        known: SHA-256 of the images that have a task.
+        others: number of tasks that push did not make.
+        without_prelabel: (number, SHA-256) of the tasks that lack a pre-label that the survey has.
+    """
+
+    known: set[str] = field(default_factory=set)
+    others: int = 0
+    without_prelabel: list[tuple[int, str]] = field(default_factory=list)
+
+
+def _read_tasks(connection: Connection, project: Project, prelabels: Prelabels | None) -> _ExistingTasks:
+    known: set[str] = set()
+    others = 0
+    without_prelabel = []
+    for task in list_tasks(connection, project, parts=part_to_list(prelabels) if prelabels else ()):
+        known.add(task.sha256)
+        others += not task.sha256
+        if prelabels and lacks(task, prelabels):
+            without_prelabel.append((task.id, task.sha256))
+    return _ExistingTasks(known - {""}, others, without_prelabel)
+
+
+@dataclass(frozen=True)
+class _PushedImages:
+    """The counts of `PushReport`, and the number of pre-labels that new tasks got."""
+
     added: int
     present: int
     duplicates: int
+    predictions: int
     bad: tuple[tuple[str, str], ...]
     warnings: tuple[str, ...]
 
@@ -149,58 +168,35 @@ class _PushedImages:
 def _push_images(
     connection: Connection,
     project: Project,
+    existing: _ExistingTasks,
     src: Path,
     folder: Path,
+    prelabels: Prelabels | None,
     listing: Listing,
     total: int,
     progress: ProgressCallback,
 ) -> _PushedImages:
-    """Stores the images of ``src`` in ``folder``, and makes a task for each image that has no task."""
-    known = {task.sha256 for task in list_tasks(connection, project) if task.sha256}
-    before = len(known)
+    """Stores the images of ``src``, and makes a task for each that has none. New images join ``existing.known``."""
+    known, before = existing.known, frozenset(existing.known)
+    pushed: set[str] = set()
     bad: list[tuple[str, str]] = []
     remarks = RemarkCounts()
-    pushed: set[str] = set()
-    done = 0
-    for chunk in _stored_chunks(list_images([src], listing), folder, printable(src.absolute().name)):
-        bad += [(image.path, image.fault) for image in chunk if image.fault]
+    done = predictions = 0
+    source = printable(src.absolute().name)
+    for chunk in _stored_chunks(list_images([src], listing), folder, source, before):
         for image in chunk:
             remarks.add(image.remark, image.path)
-        new: dict[str, StoredImage] = {}
-        for image in chunk:
-            if not image.fault and image.sha256 not in known:
-                new.setdefault(image.sha256, image)
-        pushed.update(image.sha256 for image in chunk if not image.fault)
-        _import_tasks(connection, project, list(new.values()))
+        bad += [(image.path, image.fault) for image in chunk if image.fault]
+        good = {image.sha256: image for image in reversed(chunk) if not image.fault}  # the first image of equal ones
+        new = {sha256: image for sha256, image in reversed(good.items()) if sha256 not in known}
+        pushed.update(good)
+        predictions += _import_tasks(connection, project, list(new.values()), prelabels)
         known.update(new)
         done += len(chunk)
         progress(done, total)
-    added = len(known) - before
+    added, duplicates = len(known) - len(before), done - len(bad) - len(pushed)
     warnings = tuple(remarks.warnings())
-    return _PushedImages(len(known), added, len(pushed) - added, done - len(bad) - len(pushed), tuple(bad), warnings)
-
-
-def read_prelabels(survey: Path, taxonomy: Taxonomy) -> Prelabels:
-    """The most probable class of each image of a survey.
-
-    Raises:
-        InputError: the survey has classes that the taxonomy lacks.
-        SurveyError: there is no survey in the folder, or it cannot be read.
-    """
-    with Survey.open(survey) as rows:
-        unknown = [name for name in rows.classes if name not in taxonomy.names]
-        if unknown:
-            raise InputError(
-                f"the survey {survey} has classes that the taxonomy '{taxonomy.name}' lacks: {first_few(unknown)}; "
-                "name the taxonomy that its model was trained with, with --taxonomy"
-            )
-        version = f"{printable(survey.absolute().name)} {rows.meta['model_sha256'][:12]}"
-        labels = {}
-        for row in rows:
-            if row.probabilities is not None and row.sha256:
-                best = int(row.probabilities.argmax())
-                labels[row.sha256] = (rows.classes[best], float(row.probabilities[best]))
-    return Prelabels(version, labels)
+    return _PushedImages(added, len(pushed) - added, duplicates, predictions, tuple(bad), warnings)
 
 
 def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tuple[Project, bool]:
@@ -240,22 +236,48 @@ def _hide_columns(connection: Connection, project_id: int) -> None:
     connection.client.views.create(project=project_id, data=table, request_options=WRITE_OPTIONS)
 
 
-def _stored_chunks(images: Iterable[SourceImage], folder: Path, source: str) -> Iterator[list[StoredImage]]:
-    """Stores the images in the server's folder, and yields them `CHUNK` at a time."""
+def _stored_chunks(
+    images: Iterable[SourceImage], folder: Path, source: str, known: frozenset[str]
+) -> Iterator[list[StoredImage]]:
+    """Stores the images in the server's folder, and yields them `CHUNK` at a time.
+
+    The next chunk is stored while the caller sends this one to the server.
+    """
+    queue = iter(images)
     with thread_pool() as pool:
-        queue = iter(images)
-        while chunk := list(islice(queue, CHUNK)):
-            yield list(pool.map(lambda image: store_image(image, folder, source), chunk))
+
+        def start() -> Iterator[StoredImage]:
+            chunk = list(islice(queue, CHUNK))
+            return pool.map(lambda image: store_image(image, folder, source, known), chunk)
+
+        stored = list(start())
+        while stored:
+            following = start()
+            yield stored
+            stored = list(following)
 
 
-def _import_tasks(connection: Connection, project: Project, images: Sequence[StoredImage]) -> None:
-    """Makes the tasks of ``images`` in one request. The server either makes all these tasks or none."""
+def _import_tasks(
+    connection: Connection, project: Project, images: Sequence[StoredImage], prelabels: Prelabels | None
+) -> int:
+    """Makes the tasks of ``images``, with their pre-labels, in one request; returns the number of pre-labels.
+
+    The server either makes all these tasks and pre-labels or none.
+    """
     if not images:
-        return
+        return 0
+    tasks = [_new_task(image, prelabels) for image in images]
     with connection.doing(f"importing {len(images)} images"):
-        connection.client.projects.import_tasks(
-            id=project.id, request=[{"data": dict(image.data)} for image in images], request_options=WRITE_OPTIONS
-        )
+        connection.client.projects.import_tasks(id=project.id, request=tasks, request_options=WRITE_OPTIONS)
+    return sum("predictions" in task for task in tasks)
+
+
+def _new_task(image: StoredImage, prelabels: Prelabels | None) -> dict[str, Any]:
+    prelabel = prelabels.by_sha256.get(image.sha256) if prelabels else None
+    task: dict[str, Any] = {"data": dict(image.data)}
+    if prelabels and prelabel:
+        task["predictions"] = [prediction_of(prelabel, prelabels.model_version)]
+    return task
 
 
 def _remove_duplicate_tasks(connection: Connection, project: Project, expected: int) -> None:
@@ -266,7 +288,7 @@ def _remove_duplicate_tasks(connection: Connection, project: Project, expected: 
     if get_project(connection, project.id).tasks <= expected:
         return
     by_image: dict[str, list[tuple[bool, int]]] = defaultdict(list)
-    for task in list_tasks(connection, project, whole=True):
+    for task in list_tasks(connection, project, parts=ANNOTATIONS):
         if task.sha256:
             by_image[task.sha256].append((not task.annotations, task.id))
     redundant = [number for tasks in by_image.values() for unlabeled, number in sorted(tasks)[1:] if unlabeled]
@@ -278,31 +300,3 @@ def _remove_duplicate_tasks(connection: Connection, project: Project, expected: 
                 selected_items={"all": False, "included": redundant},
                 request_options=WRITE_OPTIONS,
             )
-
-
-def _attach(connection: Connection, project: Project, prelabels: Prelabels) -> int:
-    """Adds the pre-labels to the tasks that lack them, lets annotators see them, and returns the number added."""
-    version = prelabels.model_version
-    missing: list[dict[str, Any]] = []
-    for task in list_tasks(connection, project, whole=True):
-        prelabel = prelabels.by_sha256.get(task.sha256)
-        if prelabel is None or any(prediction.get("model_version") == version for prediction in task.predictions):
-            continue
-        class_name, probability = prelabel
-        missing.append(
-            {
-                "task": task.id,
-                "result": class_result(class_name),
-                "score": round(probability, 6),
-                "model_version": version,
-            }
-        )
-    for start in range(0, len(missing), CHUNK):
-        chunk = missing[start : start + CHUNK]
-        with connection.doing(f"attaching {len(chunk)} pre-labels"):
-            connection.client.projects.import_predictions(id=project.id, request=chunk, request_options=WRITE_OPTIONS)
-    with connection.doing("showing the pre-labels"):
-        connection.client.projects.update(
-            id=project.id, model_version=version, show_collab_predictions=True, request_options=WRITE_OPTIONS
-        )
-    return len(missing)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ import cv2
 
 from pelagia.config import dump_yaml, load_config, validate
 from pelagia.errors import PelagiaError, StudioError
-from pelagia.images.preprocess import ImageError, decode_with_remark
+from pelagia.images.preprocess import Decoded, ImageError, decode_with_remark
 from pelagia.sources import IMAGE_SUFFIXES, SourceImage
 from pelagia.system.files import sha256_of, slug, write_text
 from pelagia.system.yaml_text import parse_yaml
@@ -103,38 +103,33 @@ def served_url(relative: str) -> str:
     return f"{LOCAL_FILES}?d={quote(relative)}"
 
 
-def store_image(image: SourceImage, folder: Path, source: str) -> StoredImage:
+def store_image(image: SourceImage, folder: Path, source: str, known: Collection[str] = frozenset()) -> StoredImage:
     """Checks an image and copies it into the project's folder, unless the folder already holds it.
 
     Args:
         image: the image to store.
         folder: the project's folder.
         source: name of the source that is pushed, for the task's data.
+        known: SHA-256 of the images that have a task. If the folder holds such an image, it is not decoded again, and
+            the result has neither data nor remark.
 
     Raises:
         StudioError: the folder cannot be written.
     """
     try:
         data = image.read()
+        sha256 = sha256_of(data)
+        original = folder / sha256[:2] / f"{sha256}{_suffix(image)}"
+        displayed = _displayed(original, data)
+        if sha256 in known and _is_stored(original, data) and displayed.is_file():
+            return StoredImage(image.path, sha256)
         decoded = decode_with_remark(data)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         return StoredImage(image.path, fault=f"{'missing' if missing else 'unreadable'}: {error.strerror}")
     except ImageError as error:
         return StoredImage(image.path, fault=f"{error.reason}: {error}")
-    sha256 = sha256_of(data)
-    suffix = Path(image.file).suffix.lower()
-    suffix = suffix if suffix in IMAGE_SUFFIXES else ""
-    original = displayed = folder / sha256[:2] / f"{sha256}{suffix}"
-    try:
-        _write_once(original, data)
-        if suffix not in _BROWSER_SUFFIXES or _has_16_bits(data):
-            displayed = original.with_name(f"{sha256}.shown.png")
-            _write_once(displayed, cv2.imencode(".png", decoded.pixels[..., ::-1])[1].tobytes())
-    except OSError as error:
-        raise StudioError(
-            f"cannot write {original}: {error.strerror}; fix this, then push again: stored images are kept"
-        ) from None
+    _write(original, displayed, data, decoded)
     data_of_push = {
         "image": served_url(_relative(displayed, folder)),
         "sha256": sha256,
@@ -143,6 +138,29 @@ def store_image(image: SourceImage, folder: Path, source: str) -> StoredImage:
         "source": source,
     }
     return StoredImage(image.path, sha256, _survey_columns(image) | data_of_push, remark=decoded.remark)
+
+
+def _suffix(image: SourceImage) -> str:
+    suffix = Path(image.file).suffix.lower()
+    return suffix if suffix in IMAGE_SUFFIXES else ""
+
+
+def _write(original: Path, displayed: Path, data: bytes, decoded: Decoded) -> None:
+    try:
+        _write_once(original, data)
+        if displayed != original:
+            _write_once(displayed, cv2.imencode(".png", decoded.pixels[..., ::-1])[1].tobytes())
+    except OSError as error:
+        raise StudioError(
+            f"cannot write {original}: {error.strerror}; fix this, then push again: stored images are kept"
+        ) from None
+
+
+def _displayed(original: Path, data: bytes) -> Path:
+    """The file that browsers show: the original, or a PNG beside it if browsers cannot show the original."""
+    if original.suffix in _BROWSER_SUFFIXES and not _has_16_bits(data):
+        return original
+    return original.with_name(f"{original.stem}.shown.png")
 
 
 def _survey_columns(image: SourceImage) -> dict[str, str]:
@@ -165,7 +183,7 @@ def _write_once(target: Path, data: bytes) -> None:
     The file is not flushed to the disk, because flushing would take longer than everything else. After a power cut a
     file may be incomplete; the next push writes it again.
     """
-    if target.is_file() and target.stat().st_size == len(data):
+    if _is_stored(target, data):
         return
     target.parent.mkdir(exist_ok=True)
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
@@ -174,6 +192,10 @@ def _write_once(target: Path, data: bytes) -> None:
         os.replace(partial, target)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_stored(target: Path, data: bytes) -> bool:
+    return target.is_file() and target.stat().st_size == len(data)
 
 
 def store_taxonomy(folder: Path, taxonomy: Taxonomy) -> None:

@@ -133,11 +133,15 @@ def test_predictions_are_attached_once_and_fit_the_interface(
 ) -> None:
     images = make_images("a.png", "b.png")
     push(connection, images, project, taxonomy)  # the tasks are there before the predictions
+    make_images("new.png")
     survey = survey_of(tmp_path / "survey", images, taxonomy.names)
     first = push(connection, images, project, taxonomy, predictions=survey)
     second = push(connection, images, project, taxonomy, predictions=survey)
-    assert (first.predictions_added, second.predictions_added) == (2, 0)
-    [prediction] = tasks_of(project)["a.png"].predictions
+    assert (first.added, first.predictions_added, second.predictions_added) == (1, 3, 0)
+    tasks = tasks_of(project)
+    assert [len(task.predictions) for task in tasks.values()] == [1, 1, 1]
+    [prediction] = tasks["a.png"].predictions
+    assert {**prediction, **tasks["new.png"].predictions[0]}["result"] == prediction["result"]
     assert prediction["result"] == [
         {"from_name": "class", "to_name": "image", "type": "choices", "value": {"choices": ["medusa"]}}
     ]
