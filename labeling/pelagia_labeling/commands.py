@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pelagia.options import AllRanks, FollowLinks, NearDuplicates, Out, PathColumn, Seed, needs, show_dataset
 from pelagia.system import console
 from pelagia.system.checks import show_checks
+
+if TYPE_CHECKING:
+    from pelagia_labeling.tasks.pull import PullReport
 
 ProjectTitle = Annotated[str, typer.Option("--project", help="Title of the Label Studio project.")]
 Url = Annotated[
@@ -125,9 +128,20 @@ def label_pull(
     ] = None,
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
+    min_seconds: Annotated[
+        float, typer.Option(min=0, help="Leave out labels that were submitted faster than this; 0 keeps all.")
+    ] = 0.3,
+    send_back: Annotated[
+        bool, typer.Option("--send-back", help="Open the tasks again that were submitted too fast or without a class.")
+    ] = False,
     url: Url = None,
 ) -> None:
-    """Make a dataset of the submitted labels; skipped, unsure and disputed images are left out and counted."""
+    """Make a dataset of the submitted labels; skipped, unsure and disputed images are left out and counted.
+
+    A label that was submitted in less than --min-seconds is a key that was held or pressed twice: the person cannot
+    have seen the image. A person's own choice counts more than pre-labels that were accepted in bulk. For example:
+    `pelagia label pull --project "First look" --out datasets/first --send-back`
+    """
     needs("labeling", "label pull")
     from pelagia_labeling.studio.connection import connect
     from pelagia_labeling.tasks.pull import pull
@@ -140,8 +154,28 @@ def label_pull(
             group_column=group_column,
             seed=seed,
             join_near_duplicates=near_duplicates,
+            min_seconds=min_seconds,
+            send_back=send_back,
             progress=update,
         )
+    _show_pull(report, min_seconds)
+
+
+def _show_pull(report: PullReport, min_seconds: float) -> None:
+    """Prints each label that was not counted, or not counted for the person who gave it first, and the dataset."""
     for path, votes in report.disputed:
         console.note(f"disputed, left out: {path} ({votes})")
+    for path, person, label, seconds in report.too_fast:
+        console.note(f"submitted after {seconds:.2f} s, not counted: {path} ({person}: {label})")
+    for path, person, accepted, kept in report.overruled:
+        console.note(f"accepted in bulk by {person} as {accepted}, but a person's own choice counts: {path} ({kept})")
+    for path, maker, changer in report.replaced:
+        console.note(f"labelled by {maker}, changed by {changer}, who is named as annotator: {path}")
     show_dataset(report.dataset)
+    if report.sent_back:
+        console.say(f"{report.sent_back} annotations removed: their images are open again in Label Studio")
+    elif report.too_fast:
+        console.say(
+            f"{len(report.too_fast)} labels were submitted faster than {min_seconds:g} s and are not counted: "
+            "`pelagia label pull --send-back` opens their images again"
+        )

@@ -53,6 +53,8 @@ _LEFT_OUT = {
     "skipped": "skipped by the people who labelled",
     "unsure": "marked as unsure",
     "unlabelled": "not labelled yet",
+    "too_fast": "submitted faster than a person can look",
+    "no_choice": "submitted without a class",
     "disputed": "without a majority of labels",
     "inside_a_bin": "images inside a file of an instrument",
     "duplicate": "exact copies of other images",

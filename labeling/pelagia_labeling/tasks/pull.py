@@ -9,9 +9,8 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pelagia.dataset.schema import Dataset, SplitMeta
@@ -19,15 +18,18 @@ from pelagia.dataset.splits import DEFAULT_FRACTIONS
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError, StudioError, did_you_mean
 from pelagia.system.console import ProgressCallback
-from pelagia.system.files import refuse_existing, sha256_of, sha256_of_file
+from pelagia.system.files import refuse_existing
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.importers.imported import survey_columns
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, Consensus, decide
+from pelagia_labeling.tasks.fetch import fetch_images
 from pelagia_labeling.tasks.interface import parse_interface, taxonomy_of
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
-from pelagia_labeling.tasks.storage import LOCAL_FILES, RESERVED, folder_name_of, stored_taxonomy
+from pelagia_labeling.tasks.send_back import send_back as send_back_annotations
+from pelagia_labeling.tasks.storage import RESERVED, folder_name_of, stored_taxonomy
+from pelagia_labeling.tasks.votes import MIN_SECONDS
 
 GROUP_COLUMNS = ("group", "station", "sample", "track")
 """If the caller names no group column, the first of these columns that a task has is the group column."""
@@ -40,6 +42,32 @@ class Dispute(NamedTuple):
     votes: str
 
 
+class TooFast(NamedTuple):
+    """A label that was submitted faster than a person can look: path of the image, person, class or kind, seconds."""
+
+    path: str
+    annotator: str
+    label: str
+    seconds: float
+
+
+class Overruled(NamedTuple):
+    """A pre-label that was accepted in bulk although somebody had chosen for themselves: the choice was kept."""
+
+    path: str
+    annotator: str
+    accepted: str
+    kept: str
+
+
+class Replaced(NamedTuple):
+    """A label that another person changed later: the dataset names the person who changed it."""
+
+    path: str
+    made_by: str
+    changed_by: str
+
+
 @dataclass(frozen=True)
 class PullReport:
     """The dataset of a pull, and what was left out.
@@ -47,10 +75,15 @@ class PullReport:
     Attributes:
         dataset: the dataset that was made.
         tasks: number of tasks of the project.
-        left_out: reason -> number of images: skipped, unsure, unlabelled, disputed, and what `write_dataset` dropped.
+        left_out: reason -> number of images: skipped, unsure, unlabelled, disputed, too_fast, no_choice, and what
+            `write_dataset` dropped.
         disputed: the images without a majority.
         group_column: the column that the groups come from; None if every image is its own group.
         by_annotator: name of an annotator -> number of images for which this annotator named a class.
+        too_fast: the labels that were submitted faster than a person can look; they were not counted.
+        overruled: the pre-labels that were accepted in bulk and not counted, because somebody chose another class.
+        replaced: the labels that another person changed.
+        sent_back: number of annotations that were removed, so that their tasks are open again.
     """
 
     dataset: Dataset
@@ -59,6 +92,10 @@ class PullReport:
     disputed: tuple[Dispute, ...]
     group_column: str | None
     by_annotator: dict[str, int]
+    too_fast: tuple[TooFast, ...] = ()
+    overruled: tuple[Overruled, ...] = ()
+    replaced: tuple[Replaced, ...] = ()
+    sent_back: int = 0
 
 
 def pull(
@@ -70,6 +107,8 @@ def pull(
     seed: int = 0,
     fractions: tuple[float, float, float] = DEFAULT_FRACTIONS,
     min_agreement: float = 0.0,
+    min_seconds: float = MIN_SECONDS,
+    send_back: bool = False,
     licence: str = "",
     join_near_duplicates: bool = True,
     progress: ProgressCallback = lambda done, total: None,
@@ -84,6 +123,8 @@ def pull(
         seed: seed of the random splits.
         fractions: shares of the training, validation and test splits; their sum is 1.
         min_agreement: least share of the votes for the label, 0..1; a majority is always needed.
+        min_seconds: labels that were submitted on the page in less time are not counted; 0 counts all.
+        send_back: whether to open the tasks again that were submitted too fast or without a class.
         licence: licence of the images whose task has no column ``licence``.
         join_near_duplicates: whether near-duplicates stay in one split.
         progress: called with (tasks read, total tasks).
@@ -97,14 +138,16 @@ def pull(
     refuse_existing(out, "dataset")
     found = require_project(connection, project)
     classes = _require_classes(found)
-    results = _read_results(connection, found, min_agreement, progress)
+    results = _read_results(connection, found, min_agreement, min_seconds, progress)
+    sent_back = _send_back(connection, results) if send_back else 0
+    _require_labels(found, results, sent_back)
     group_column = _choose_group_column(group_column, [task for task, _ in results])
     split = SplitMeta(
         group_column=group_column, fractions=fractions, seed=seed, join_near_duplicates=join_near_duplicates
     )
     taxonomy = _taxonomy(connection, found, classes, results)
     dataset = _write(connection, found, out, results, taxonomy, split, licence)
-    return _report(dataset, results)
+    return _report(dataset, results, sent_back)
 
 
 _Results = Sequence[tuple[Task, Consensus]]
@@ -122,17 +165,28 @@ def _require_classes(project: Project) -> tuple[LabelClass, ...]:
 
 
 def _read_results(
-    connection: Connection, project: Project, min_agreement: float, progress: ProgressCallback
+    connection: Connection, project: Project, min_agreement: float, min_seconds: float, progress: ProgressCallback
 ) -> _Results:
-    """Reads all tasks and decides on a label for each. Raises DatasetError if no task has a label."""
+    """Reads all tasks and decides on a label for each."""
     names = _accounts(connection)
-    results = [
-        (Task(task.id, task.data), decide(task.annotations, names, min_agreement))
+    return [
+        (Task(task.id, task.data), decide(task.annotations, names, min_agreement, min_seconds))
         for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
     ]
+
+
+def _send_back(connection: Connection, results: _Results) -> int:
+    """Opens the tasks again that were submitted too fast or without a class."""
+    numbers = [vote.annotation for _, consensus in results for vote in consensus.too_fast]
+    numbers += [number for _, consensus in results for number in consensus.without_choice]
+    return send_back_annotations(connection, numbers)
+
+
+def _require_labels(project: Project, results: _Results, sent_back: int) -> None:
+    """Raises DatasetError if no task has a label."""
     if not any(consensus.class_name for _, consensus in results):
-        raise DatasetError(_no_label(project.title, _reasons(results)))
-    return results
+        sent = f"; {sent_back} were sent back and are open again" if sent_back else ""
+        raise DatasetError(_no_label(project.title, _reasons(results)) + sent)
 
 
 def _reasons(results: _Results) -> Counter[str]:
@@ -167,7 +221,7 @@ def _write(
     """Fetches the labeled images and writes the dataset."""
     labeled = [(task, consensus) for task, consensus in results if consensus.class_name]
     with tempfile.TemporaryDirectory(prefix="pelagia-pull-") as scratch:
-        files = _fetch(connection, [task for task, _ in labeled], Path(scratch))
+        files = fetch_images(connection, [task for task, _ in labeled], Path(scratch))
         candidates, unusable = _candidates(labeled, files, taxonomy, split.group_column, licence)
         if not candidates:
             counts = ", ".join(f"{count} {reason}" for reason, count in unusable.items())
@@ -186,16 +240,29 @@ def _write(
         )
 
 
-def _report(dataset: Dataset, results: _Results) -> PullReport:
-    disputed = [(task, consensus) for task, consensus in results if consensus.reason == DISPUTED]
+def _report(dataset: Dataset, results: _Results, sent_back: int) -> PullReport:
     votes = Counter(annotator for _, consensus in results for annotator, _ in consensus.votes)
     return PullReport(
         dataset=dataset,
         tasks=len(results),
         left_out=dict(dataset.meta.left_out),
-        disputed=tuple(Dispute(_path(task), consensus.votes_as_text) for task, consensus in disputed),
+        disputed=tuple(
+            Dispute(_path(task), consensus.votes_as_text) for task, consensus in results if consensus.reason == DISPUTED
+        ),
         group_column=dataset.meta.split.group_column,
         by_annotator=dict(votes.most_common()),
+        too_fast=tuple(
+            TooFast(_path(task), vote.annotator, vote.class_name or vote.kind, vote.seconds or 0.0)
+            for task, consensus in results
+            for vote in consensus.too_fast
+        ),
+        overruled=tuple(
+            Overruled(_path(task), vote.annotator, vote.class_name, consensus.class_name or consensus.reason)
+            for task, consensus in results
+            for vote in consensus.overruled
+        ),
+        replaced=tuple(Replaced(_path(task), *pair) for task, consensus in results for pair in consensus.replaced),
+        sent_back=sent_back,
     )
 
 
@@ -217,51 +284,6 @@ def _choose_group_column(named: str | None, tasks: Sequence[Task]) -> str | None
             f"the columns are: {', '.join(sorted(columns)) or 'none'}"
         )
     return named
-
-
-def _fetch(connection: Connection, tasks: Sequence[Task], scratch: Path) -> list[Path | str]:
-    """For each task, the file of its original image, or the reason why there is no such file.
-
-    Args:
-        connection: the connection to the server.
-        tasks: the tasks whose images are needed.
-        scratch: folder for images that are fetched over HTTP, which happens if this machine cannot read the server's
-            disk.
-    """
-    root = connection.document_root
-
-    def fetch(task: Task) -> Path | str:
-        relative = str(task.data.get("file") or "")
-        if root is not None and relative and ".." not in PurePosixPath(relative).parts and (root / relative).is_file():
-            unchanged = sha256_of_file(root / relative) == task.sha256
-            return root / relative if unchanged else "changed"
-        return _download(connection, task, scratch)
-
-    with ThreadPoolExecutor(4) as pool:
-        return list(pool.map(fetch, tasks))
-
-
-def _download(connection: Connection, task: Task, scratch: Path) -> Path | str:
-    """The file in ``scratch`` with the image of a task, fetched over HTTP; or the reason why there is no such file."""
-    relative, displayed = str(task.data.get("file") or ""), str(task.data.get("image") or "")
-    if not relative and not displayed.startswith("/"):
-        return "elsewhere"  # the task was made by hand, with an image on another server
-    what = f"fetching the image of task {task.id}"
-    try:
-        if relative:
-            data = connection.get(LOCAL_FILES, {"d": relative}, what=what)
-        else:
-            data = connection.get(displayed, what=what)
-    except StudioError as error:
-        if error.status == 404:
-            return "missing"
-        raise
-    if task.sha256 and sha256_of(data) != task.sha256:
-        return "changed"
-    suffix = PurePosixPath(relative or displayed.partition("?")[0]).suffix.lower()
-    target = scratch / f"{task.id}{suffix}"
-    target.write_bytes(data)
-    return target
 
 
 def _candidates(

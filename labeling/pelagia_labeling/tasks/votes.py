@@ -1,12 +1,18 @@
 """What each person said of an image: the annotations of a task, in one form for everything that reads labels.
 
 Pull, agreement, status and the history of labels read annotations only through `votes_of`.
+
+Invariant: a vote belongs to the person who gave its present class. Label Studio's community edition keeps no history of
+an annotation: it stores who made it (``completed_by``), who saved it last (``updated_by``) and both times. If another
+account saved it later than it was made, that account is the voter. A program that submits in somebody's name makes and
+saves the annotation at one moment, so the vote is that person's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 from pelagia_labeling.tasks.interface import read_result
@@ -14,13 +20,21 @@ from pelagia_labeling.tasks.interface import read_result
 NAMED, UNSURE, SKIPPED, EMPTY = "named", "unsure", "skipped", "empty"
 Kind = Literal["named", "unsure", "skipped", "empty"]
 
+MIN_SECONDS = 0.3
+"""A label that was submitted in less time is a key that was held or pressed twice. About 0.3 seconds is the shortest
+reaction of a person who waits for one picture and has one key. Labels by a held key in Label Studio 1.23 took 0.05 to
+0.29 seconds."""
+
+_ONE_MOMENT = 1.0
+"""Seconds between making and saving an annotation that belong to one request of a program."""
+
 
 @dataclass(frozen=True)
 class Vote:
     """One annotation.
 
     Attributes:
-        annotator: e-mail address of the person, or ``account 7`` if the account was deleted.
+        annotator: e-mail address of the person who gave the present class, or ``account 7`` if the account was deleted.
         account: number of the account; 0 if it was deleted.
         class_name: the class that the person named; empty unless ``kind`` is "named".
         kind: "named"; "unsure"; "skipped"; or "empty", an annotation without a class.
@@ -29,6 +43,7 @@ class Vote:
         seconds: how long the page was open; None if the server does not know, as for annotations made by a program.
         from_prediction: whether the annotation was made from a pre-label (the person may have changed it).
         annotation: number of the annotation.
+        replaced: who made the annotation, if another person changed it later; else empty.
     """
 
     annotator: str
@@ -40,6 +55,16 @@ class Vote:
     seconds: float | None
     from_prediction: bool
     annotation: int
+    replaced: str = ""
+
+    @property
+    def in_bulk(self) -> bool:
+        """Whether a pre-label was accepted together with others in the table of tasks, without opening the task."""
+        return self.from_prediction and self.seconds is None
+
+    def too_fast(self, min_seconds: float) -> bool:
+        """Whether it was submitted on the page in less than this time. A program's annotation has no time."""
+        return self.seconds is not None and self.seconds < min_seconds
 
 
 def votes_of(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str]) -> list[Vote]:
@@ -54,7 +79,7 @@ def votes_of(annotations: Iterable[Mapping[str, Any]], names: Mapping[int, str])
 
 
 def _vote(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Vote:
-    account = _account(annotation)
+    maker, account = _number(annotation.get("completed_by")), _voter(annotation)
     class_name, unsure = read_result(annotation.get("result"))
     kind: Kind = "named" if class_name else "empty"
     if annotation.get("was_cancelled"):
@@ -63,7 +88,7 @@ def _vote(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Vote:
         kind = "unsure"
     seconds = annotation.get("lead_time")
     return Vote(
-        annotator=names.get(account) or f"account {account}",
+        annotator=_name(account, names),
         account=account,
         class_name=class_name if kind == NAMED else "",
         kind=kind,
@@ -72,9 +97,29 @@ def _vote(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Vote:
         seconds=float(seconds) if isinstance(seconds, int | float) else None,
         from_prediction=bool(annotation.get("parent_prediction")),
         annotation=int(annotation.get("id") or 0),
+        replaced=_name(maker, names) if maker != account else "",
     )
 
 
-def _account(annotation: Mapping[str, Any]) -> int:
-    completed_by = annotation.get("completed_by")
-    return int((completed_by.get("id") if isinstance(completed_by, Mapping) else completed_by) or 0)
+def _voter(annotation: Mapping[str, Any]) -> int:
+    """The account that gave the present class: the one that saved it later, or else the one that made it."""
+    maker, changer = _number(annotation.get("completed_by")), _number(annotation.get("updated_by"))
+    made, changed = _time(annotation.get("created_at")), _time(annotation.get("updated_at"))
+    if not changer or made is None or changed is None:
+        return maker
+    return changer if (changed - made).total_seconds() > _ONE_MOMENT else maker
+
+
+def _name(account: int, names: Mapping[int, str]) -> str:
+    return names.get(account) or f"account {account}"
+
+
+def _number(account: Any) -> int:
+    return int((account.get("id") if isinstance(account, Mapping) else account) or 0)
+
+
+def _time(text: Any) -> datetime | None:
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError:
+        return None

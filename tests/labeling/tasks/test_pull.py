@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -96,6 +97,46 @@ def test_majority_decides_and_the_rest_is_counted_with_its_reason(
     assert report.dataset.meta.left_out == report.left_out
     strict = pull(connection, project, tmp_path / "strict", min_agreement=0.9)
     assert strict.left_out["disputed"] == 2
+
+
+def test_choices_outweigh_acceptances_and_hasty_labels_are_sent_back(
+    connection: Connection,
+    make_images: MakeImages,
+    taxonomy: Taxonomy,
+    project: str,
+    tasks_of: Tasks,
+    tmp_path: Path,
+    colleagues: dict[str, int],
+) -> None:
+    made = push(connection, make_images("own.png", "hasty.png", "anna.png", "open.png"), project, taxonomy)
+    tasks = tasks_of(project)
+    submit(connection, tasks["own.png"].id, "medusa", seconds=2)
+    submit(connection, tasks["hasty.png"].id, "medusa", seconds=0.12)
+    say(connection, tasks["anna.png"], "medusa", colleagues["anna"])
+    guess = {"result": class_result("copepod"), "score": 0.9, "model_version": "m"}
+    predictions = [{"task": task.id, **guess} for path, task in tasks.items() if path != "hasty.png"]
+    connection.client.projects.import_predictions(id=made.project_id, request=predictions)
+    connection.client.actions.create(
+        id="predictions_to_annotations",
+        project=made.project_id,
+        selected_items={"all": False, "included": [entry["task"] for entry in predictions]},
+    )
+    time.sleep(1.1)  # changed by another account, later than it was made
+    first = next(entry for entry in tasks_of(project)["anna.png"].annotations if entry["completed_by"] != 1)
+    connection.client.annotations.update(id=first["id"], result=class_result("detritus"))
+
+    report = pull(connection, project, tmp_path / "dataset", send_back=True)
+    me = connection.user
+    labels = {record.source: (record.class_name, record.annotators) for record in report.dataset.records}
+    assert labels == {"own.png": ("medusa", me), "anna.png": ("detritus", me), "open.png": ("copepod", me)}
+    assert sorted(report.overruled) == [("anna.png", me, "copepod", "detritus"), ("own.png", me, "copepod", "medusa")]
+    assert report.replaced == (("anna.png", "anna@sea.example", me),)
+    assert report.too_fast == (("hasty.png", me, "medusa", 0.12),)
+    assert (report.left_out, report.sent_back) == ({"too_fast": 1}, 1)
+
+    assert not connection.client.tasks.get(id=tasks["hasty.png"].id).is_labeled
+    again = pull(connection, project, tmp_path / "again", send_back=True)
+    assert (again.left_out, again.sent_back) == ({"unlabelled": 1}, 0)
 
 
 def test_groups_come_from_the_first_known_column_or_the_named_one(
