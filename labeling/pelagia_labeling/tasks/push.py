@@ -24,6 +24,7 @@ from pelagia.system.files import printable
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
+from pelagia_labeling.tasks.actions import act_on_tasks
 from pelagia_labeling.tasks.interface import build_interface, reconcile
 from pelagia_labeling.tasks.prelabels import Prelabels, attach, lacks, part_to_list, prediction_of, read_prelabels, show
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, find_project, get_project, list_tasks
@@ -293,10 +294,5 @@ def _remove_duplicate_tasks(connection: Connection, project: Project, expected: 
             by_image[task.sha256].append((not task.annotations, task.id))
     redundant = [number for tasks in by_image.values() for unlabeled, number in sorted(tasks)[1:] if unlabeled]
     if redundant:
-        with connection.doing(f"removing {len(redundant)} tasks that were imported twice"):
-            connection.client.actions.create(
-                id="delete_tasks",
-                project=project.id,
-                selected_items={"all": False, "included": redundant},
-                request_options=WRITE_OPTIONS,
-            )
+        what = f"removing {len(redundant)} tasks that were imported twice"
+        act_on_tasks(connection, project.id, "delete_tasks", redundant, what)
