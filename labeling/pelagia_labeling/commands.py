@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pelagia.errors import InputError
 from pelagia.options import AllRanks, FollowLinks, NearDuplicates, Out, PathColumn, Seed, needs, show_dataset
 from pelagia.system import console
 from pelagia.system.checks import show_checks
 
 if TYPE_CHECKING:
     from pelagia_labeling.tasks.pull import PullReport
+    from pelagia_labeling.tasks.push import PushReport
 
 ProjectTitle = Annotated[str, typer.Option("--project", help="Title of the Label Studio project.")]
 Url = Annotated[
@@ -62,6 +65,16 @@ def label_push(
     project: ProjectTitle,
     taxonomy: Annotated[Path, typer.Option(help="Taxonomy YAML: the classes to choose from.")],
     predictions: Annotated[Path | None, typer.Option(help="Survey whose predictions are shown as pre-labels.")] = None,
+    sheets: Annotated[
+        int | None, typer.Option(min=2, max=60, help="Show this many crops together on one page, such as 36.")
+    ] = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help="With --sheets: embeddings, or a survey that has them; similar crops stand together."),
+    ] = None,
+    true_size: Annotated[
+        bool, typer.Option("--true-size", help="With --sheets: show the crops of a sheet at one scale.")
+    ] = False,
     path_column: PathColumn = "",
     follow_links: FollowLinks = False,
     all_ranks: AllRanks = False,
@@ -69,30 +82,49 @@ def label_push(
 ) -> None:
     """Add images to a Label Studio project. A second push adds no image twice.
 
+    With --predictions, the table of the project gets a tab for each predicted class, least sure crops first. Example of
+    sheets: `pelagia label push crops --project Sheets --taxonomy classes.yaml --predictions survey --sheets 36`.
+
     The token is read from LABEL_STUDIO_API_KEY or from the private file of `pelagia studio start`.
     """
     needs("labeling", "label push")
-    from pelagia.sources import ListingOptions, left_out_text
+    from pelagia.sources import ListingOptions
     from pelagia.taxonomy import load_taxonomy
+    from pelagia_labeling.sheets.cohorts import update_tabs
+    from pelagia_labeling.sheets.push import SheetOptions, push_sheets
     from pelagia_labeling.studio.connection import connect
+    from pelagia_labeling.tasks.project import get_project
     from pelagia_labeling.tasks.push import push
 
+    if sheets is None and (embeddings or true_size):
+        raise InputError("--embeddings and --true-size are for sheets: add --sheets 36, or leave them out")
     classes = load_taxonomy(taxonomy)
+    adding = partial(push_sheets, sheets=SheetOptions(sheets, embeddings, true_size)) if sheets else push
     with console.decoder_messages_hidden(), console.progress_bar("pushing") as update:
         options = ListingOptions(path_column, follow_links, all_ranks)
-        report = push(connect(url), src, project, classes, predictions=predictions, options=options, progress=update)
+        connection = connect(url)
+        report = adding(connection, src, project, classes, predictions=predictions, options=options, progress=update)
+    _show_push(report)
+    if predictions and not sheets:
+        tabs = update_tabs(connection, get_project(connection, report.project_id), classes)
+        listed = ", ".join(f"{name}? {count}" for name, count in tabs.items())
+        console.say(f"{len(tabs)} tabs of predicted classes: {listed}")
+    console.say(f"label them at {report.url}")
+
+
+def _show_push(report: PushReport) -> None:
+    """Prints what was added and what was left out."""
+    from pelagia.sources import left_out_text
+
     for path, reason in report.bad:
         console.note(f"left out: {path}: {reason}")
-    for text in report.warnings:
-        console.note(f"warning: {text}")
     console.say(f"{report.added} images added, {report.present} were there already, {len(report.bad)} cannot be used")
     for key, count in report.left_out.items():
         console.say(f"{count} {left_out_text(key)}")
     for text in report.warnings:
         console.note(f"warning: {text}")
-    if predictions:
+    if report.predictions_added:
         console.say(f"{report.predictions_added} predictions attached")
-    console.say(f"label them at {report.url}")
 
 
 def label_submit(
@@ -171,10 +203,16 @@ def _show_pull(report: PullReport, min_seconds: float) -> None:
         console.note(f"accepted in bulk by {person} as {accepted}, but a person's own choice counts: {path} ({kept})")
     for path, maker, changer in report.replaced:
         console.note(f"labelled by {maker}, changed by {changer}, who is named as annotator: {path}")
+    for sheet in report.refused:
+        console.note(f"refused: sheet {sheet.task} ({sheet.heading}) {sheet.reason}")
     show_dataset(report.dataset)
     if report.sent_back:
         console.say(f"{report.sent_back} annotations removed: their images are open again in Label Studio")
-    elif report.too_fast:
+    elif report.refused:
+        console.say(
+            f"{len(report.refused)} submitted sheets are not counted: `pelagia label pull --send-back` opens them again"
+        )
+    if report.too_fast and not report.sent_back:
         console.say(
             f"{len(report.too_fast)} labels were submitted faster than {min_seconds:g} s and are not counted: "
             "`pelagia label pull --send-back` opens their images again"

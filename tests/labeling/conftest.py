@@ -1,14 +1,15 @@
-"""Small images, a taxonomy, a connection to the server, and a different project name for each test."""
+"""Small images, a taxonomy, a connection to the server, a person's browser, and a project name for each test."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from playwright.sync_api import Browser, Page
 
 from pelagia.taxonomy import LabelClass, Taxon, Taxonomy
 from pelagia_labeling.studio.connection import Connection, connect
@@ -80,3 +81,17 @@ def tasks_of(connection: Connection) -> Callable[[str], dict[str, Task]]:
         return {str(task.data["path"]): task for task in found}
 
     return tasks
+
+
+@pytest.fixture
+def page(studio: Studio, chromium: Browser) -> Iterator[Page]:
+    """A person's browser, logged in through the login page."""
+    page = chromium.new_page(viewport={"width": 1366, "height": 768})
+    page.set_default_timeout(30_000)
+    page.goto(f"{studio.url}/user/login/")
+    page.fill("input[name=email]", studio.user)
+    page.fill("input[name=password]", studio.password)
+    page.click("button[type=submit]")
+    page.wait_for_url(lambda url: "login" not in url)
+    yield page
+    page.close()

@@ -56,6 +56,7 @@ _LEFT_OUT = {
     "too_fast": "submitted faster than a person can look",
     "no_choice": "submitted without a class",
     "disputed": "without a majority of labels",
+    "sheet_refused": "on sheets that were submitted with an empty crop, or too soon to be seen",
     "inside_a_bin": "images inside a file of an instrument",
     "duplicate": "exact copies of other images",
     "conflict": "images with two classes",

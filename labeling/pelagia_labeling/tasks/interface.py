@@ -21,6 +21,9 @@ from pelagia.taxonomy import UNSURE_HOTKEY, LabelClass, Taxonomy, taxonomy_of_na
 FROM_CLASS, FROM_UNSURE, TO_IMAGE = "class", "unsure", "image"
 UNSURE = "unsure"
 
+SHEET_CLASS, SHEET_CROP, SHEET_UNSURE = "class_{{idx}}", "crop_{{idx}}", "*unsure*"
+"""The same names in the interface of a sheet, for each of its crops (`pelagia_labeling.sheets.interface`)."""
+
 _STYLE = """
 .pelagia { display: flex; gap: 16px; align-items: flex-start; }
 .pelagia-image { flex: 1 1 auto; min-width: 320px; }
@@ -74,7 +77,7 @@ def parse_interface(config: str) -> tuple[LabelClass, ...] | None:
     """The classes of a labeling configuration; None if pull cannot read the configuration.
 
     A configuration that people edited in Label Studio can be read as long as it has ``<Choices name="class"
-    toName="image">`` and ``<Image name="image">``.
+    toName="image">`` and ``<Image name="image">``, or the same controls of a sheet.
 
     Raises:
         StudioError: the text of a choice cannot be the name of a class.
@@ -83,16 +86,21 @@ def parse_interface(config: str) -> tuple[LabelClass, ...] | None:
         root = ET.fromstring(config)  # noqa: S314 - the server's own text, and expat expands no external entities
     except ET.ParseError:
         return None
-    images = [node for node in root.iter("Image") if node.get("name") == TO_IMAGE]
-    groups = [node for node in root.iter("Choices") if (node.get("name"), node.get("toName")) == (FROM_CLASS, TO_IMAGE)]
+    images = [node for tag in ("Image", "HyperText") for node in root.iter(tag) if node.get("name") in _SHOWN]
+    groups = [node for node in root.iter("Choices") if (node.get("name"), node.get("toName")) in _CONTROLS]
     if not images or len(groups) != 1:
         return None
-    named = [node for node in groups[0].iter("Choice") if (node.get("alias") or node.get("value") or "").strip()]
+    texts = [(node, (node.get("alias") or node.get("value") or "").strip()) for node in groups[0].iter("Choice")]
+    named = [node for node, text in texts if text and text != SHEET_UNSURE]
     classes: dict[str, LabelClass] = {}
     for node in named:
         entry = _parse_choice(node)
         classes.setdefault(entry.name, entry)
     return tuple(classes.values())
+
+
+_SHOWN = (TO_IMAGE, SHEET_CROP)
+_CONTROLS = ((FROM_CLASS, TO_IMAGE), (SHEET_CLASS, SHEET_CROP))
 
 
 def _parse_choice(node: ET.Element) -> LabelClass:
@@ -120,7 +128,7 @@ class Change:
     config: str
 
 
-def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str) -> Change:
+def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str, wanted: str = "") -> Change:
     """Whether the configuration of a project must be replaced by the configuration made from the taxonomy.
 
     Classes can be added, and hotkeys, titles and colors can be changed, at any time. While the project has no labels,
@@ -131,11 +139,12 @@ def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str) -> Ch
         taxonomy: the taxonomy that is pushed.
         used: whether the project has annotations.
         title: title of the project, for messages.
+        wanted: the configuration to have; by default that of `build_interface`.
 
     Raises:
         StudioError: the configuration must not be replaced.
     """
-    wanted = build_interface(taxonomy)
+    wanted = wanted or build_interface(taxonomy)
     found = parse_interface(current)
     if not used:
         return Change(_normal(current) != _normal(wanted), wanted)

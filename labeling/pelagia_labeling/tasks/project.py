@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pelagia.errors import StudioError, did_you_mean
 from pelagia.system.console import ProgressCallback
 from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.tasks.sheet_crops import RefusedSheet, crops_of, is_sheet, is_sheet_interface, refused_sheets
 
 PAGE_SIZE = 1000
 
@@ -78,6 +79,8 @@ class Task:
         predictions: the same for the predictions.
         versions: names of the models whose predictions the task has, if `list_tasks` read the part "versions". None if
             it did not, or if the server's list was too long.
+        crop: place of the image on its sheet, from 0; None if the task is not of a sheet.
+        refused: the submissions of its sheet that do not count.
     """
 
     id: int
@@ -85,6 +88,8 @@ class Task:
     annotations: list[dict[str, Any]] = field(default_factory=list)
     predictions: list[dict[str, Any]] = field(default_factory=list)
     versions: frozenset[str] | None = None
+    crop: int | None = None
+    refused: tuple[RefusedSheet, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -155,26 +160,30 @@ def list_tasks(
     *,
     whole: bool = False,
     parts: Collection[Part] = (),
+    sheets: bool = False,
     progress: ProgressCallback = lambda done, total: None,
 ) -> Iterator[Task]:
-    """All tasks of a project, ordered by number.
+    """All tasks of a project, ordered by number. A sheet is given as its crops, which all have its number.
 
     Args:
         connection: the connection to the server.
         project: the project to read.
         whole: whether to read also the annotations and predictions of the tasks.
         parts: the parts to read; "versions" is fast, "predictions" and "annotations" take about as long each.
+        sheets: whether to give a sheet as the task that it is.
         progress: called with (tasks read, total tasks) after each page.
 
     Raises:
         StudioError: the server fails, or leaves out a part that was asked for.
     """
+    whole = whole or ("annotations" in parts and is_sheet_interface(project.config))  # to see which labels were changed
     wanted = frozenset((*ANNOTATIONS, *PREDICTIONS) if whole else parts)
     done = total = 0
     for entries, left in _pages(connection, project, wanted):
         with connection.doing(_reading(project)):
             tasks = [_task(entry, wanted) for entry in entries]
-        yield from tasks
+        for task in tasks:
+            yield from (task,) if sheets or not is_sheet(task.data) else _crops(task)
         total = max(total, done + left)
         done += len(tasks)
         progress(done, total)
@@ -233,6 +242,13 @@ def _task(entry: Mapping[str, Any], parts: Collection[Part]) -> Task:
         result["result"]  # an answer without results would look like a project without labels
     versions = _versions(str(entry[_VERSIONS_FIELD] or "")) if "versions" in parts else None
     return Task(int(entry["id"]), entry["data"], annotations, predictions, versions)
+
+
+def _crops(sheet: Task) -> Iterator[Task]:
+    """The crops of a sheet, as tasks with the number of the sheet."""
+    refused = tuple(refused_sheets(sheet.id, sheet.data, sheet.annotations))
+    for index, crop in enumerate(crops_of(sheet.data, sheet.annotations, sheet.predictions)):
+        yield replace(sheet, **vars(crop), crop=index, refused=refused)
 
 
 def _versions(text: str) -> frozenset[str] | None:

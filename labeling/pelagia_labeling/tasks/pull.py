@@ -27,7 +27,9 @@ from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, Consensus, de
 from pelagia_labeling.tasks.fetch import fetch_images
 from pelagia_labeling.tasks.interface import parse_interface, taxonomy_of
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
+from pelagia_labeling.tasks.reopen import explained, refused_submissions, reopen_sheets
 from pelagia_labeling.tasks.send_back import send_back as send_back_annotations
+from pelagia_labeling.tasks.sheet_crops import RefusedSheet
 from pelagia_labeling.tasks.storage import RESERVED, folder_name_of, stored_taxonomy
 from pelagia_labeling.tasks.votes import MIN_SECONDS
 
@@ -84,6 +86,7 @@ class PullReport:
         overruled: the pre-labels that were accepted in bulk and not counted, because somebody chose another class.
         replaced: the labels that another person changed.
         sent_back: number of annotations that were removed, so that their tasks are open again.
+        refused: the submitted sheets that do not count.
     """
 
     dataset: Dataset
@@ -96,6 +99,7 @@ class PullReport:
     overruled: tuple[Overruled, ...] = ()
     replaced: tuple[Replaced, ...] = ()
     sent_back: int = 0
+    refused: tuple[RefusedSheet, ...] = ()
 
 
 def pull(
@@ -139,7 +143,7 @@ def pull(
     found = require_project(connection, project)
     classes = _require_classes(found)
     results = _read_results(connection, found, min_agreement, min_seconds, progress)
-    sent_back = _send_back(connection, results) if send_back else 0
+    sent_back = _send_back(connection, found, results) if send_back else 0
     _require_labels(found, results, sent_back)
     group_column = _choose_group_column(group_column, [task for task, _ in results])
     split = SplitMeta(
@@ -170,16 +174,17 @@ def _read_results(
     """Reads all tasks and decides on a label for each."""
     names = _accounts(connection)
     return [
-        (Task(task.id, task.data), decide(task.annotations, names, min_agreement, min_seconds))
+        explained(task, decide(task.annotations, names, min_agreement, min_seconds))
         for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
     ]
 
 
-def _send_back(connection: Connection, results: _Results) -> int:
-    """Opens the tasks again that were submitted too fast or without a class."""
+def _send_back(connection: Connection, project: Project, results: _Results) -> int:
+    """Opens the tasks again that were submitted too fast or without a class, and the sheets that were refused."""
+    sheets = reopen_sheets(connection, project, refused_submissions(task for task, _ in results))
     numbers = [vote.annotation for _, consensus in results for vote in consensus.too_fast]
     numbers += [number for _, consensus in results for number in consensus.without_choice]
-    return send_back_annotations(connection, numbers)
+    return sheets + send_back_annotations(connection, list(dict.fromkeys(numbers)))
 
 
 def _require_labels(project: Project, results: _Results, sent_back: int) -> None:
@@ -263,6 +268,7 @@ def _report(dataset: Dataset, results: _Results, sent_back: int) -> PullReport:
         ),
         replaced=tuple(Replaced(_path(task), *pair) for task, consensus in results for pair in consensus.replaced),
         sent_back=sent_back,
+        refused=refused_submissions(task for task, _ in results),
     )
 
 

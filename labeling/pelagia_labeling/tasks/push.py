@@ -28,6 +28,7 @@ from pelagia_labeling.tasks.actions import act_on_tasks
 from pelagia_labeling.tasks.interface import build_interface, reconcile
 from pelagia_labeling.tasks.prelabels import Prelabels, attach, lacks, part_to_list, prediction_of, read_prelabels, show
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, find_project, get_project, list_tasks
+from pelagia_labeling.tasks.sheet_crops import refuse_sheets
 from pelagia_labeling.tasks.storage import StoredImage, open_storage, store_image, store_taxonomy
 
 CHUNK = 1000
@@ -90,7 +91,7 @@ def push(
         InputError: ``src`` or ``project`` is wrong, or the survey has classes that the taxonomy lacks.
         StudioError: the server refuses a request, the project has another interface, or there is no shared folder.
     """
-    title = _check_title(project.strip())
+    title = check_title(project.strip())
     src = Path(src)
     prelabels = read_prelabels(Path(predictions), taxonomy) if predictions is not None else None
     # the images are not kept: those of a compressed tar would fill the memory
@@ -120,7 +121,8 @@ def push(
     )
 
 
-def _check_title(title: str) -> str:
+def check_title(title: str) -> str:
+    """The title of a project. Raises InputError if Label Studio would refuse it."""
     if not SHORTEST_TITLE <= len(title) <= LONGEST_TITLE:
         limits = f"{SHORTEST_TITLE} to {LONGEST_TITLE} characters"
         raise InputError(f"--project: a name has {limits}, and '{title}' has {len(title)}: choose another name")
@@ -184,7 +186,7 @@ def _push_images(
     remarks = RemarkCounts()
     done = predictions = 0
     source = printable(src.absolute().name)
-    for chunk in _stored_chunks(list_images([src], listing), folder, source, before):
+    for chunk in stored_chunks(list_images([src], listing), folder, source, before):
         for image in chunk:
             remarks.add(image.remark, image.path)
         bad += [(image.path, image.fault) for image in chunk if image.fault]
@@ -216,6 +218,7 @@ def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tup
             )
             _hide_columns(connection, made.id)
         return get_project(connection, made.id), True
+    refuse_sheets(title, found.config)
     change = reconcile(found.config, taxonomy, used=found.annotations > 0, title=title)
     if change.update:
         with connection.doing(f"updating the labeling interface of '{title}'"):
@@ -237,7 +240,7 @@ def _hide_columns(connection: Connection, project_id: int) -> None:
     connection.client.views.create(project=project_id, data=table, request_options=WRITE_OPTIONS)
 
 
-def _stored_chunks(
+def stored_chunks(
     images: Iterable[SourceImage], folder: Path, source: str, known: frozenset[str]
 ) -> Iterator[list[StoredImage]]:
     """Stores the images in the server's folder, and yields them `CHUNK` at a time.

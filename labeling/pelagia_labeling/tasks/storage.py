@@ -47,6 +47,7 @@ class StoredImage:
         data: the data of the image's task.
         fault: reason and detail; empty if the image is stored.
         remark: the remarks on it (`pelagia.images.remarks`); mostly empty.
+        width, height: its size in pixels; 0 if the image is not stored.
     """
 
     path: str
@@ -54,6 +55,8 @@ class StoredImage:
     data: Mapping[str, str] = field(default_factory=dict)
     fault: str = ""
     remark: str = ""
+    width: int = 0
+    height: int = 0
 
 
 def folder_of(root: Path, project: Project) -> Path:
@@ -137,7 +140,9 @@ def store_image(image: SourceImage, folder: Path, source: str, known: Collection
         "path": image.path,
         "source": source,
     }
-    return StoredImage(image.path, sha256, _survey_columns(image) | data_of_push, remark=decoded.remark)
+    height, width = decoded.pixels.shape[:2]
+    all_data = _survey_columns(image) | data_of_push
+    return StoredImage(image.path, sha256, all_data, remark=decoded.remark, width=width, height=height)
 
 
 def _suffix(image: SourceImage) -> str:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from pelagia_labeling.tasks.interface import read_result
+from pelagia_labeling.tasks.sheet_crops import CROPS
 
 NAMED, UNSURE, SKIPPED, EMPTY = "named", "unsure", "skipped", "empty"
 Kind = Literal["named", "unsure", "skipped", "empty"]
@@ -44,6 +45,7 @@ class Vote:
         from_prediction: whether the annotation was made from a pre-label (the person may have changed it).
         annotation: number of the annotation.
         replaced: who made the annotation, if another person changed it later; else empty.
+        crops: number of crops on the page: 1, or those of the sheet.
     """
 
     annotator: str
@@ -56,6 +58,7 @@ class Vote:
     from_prediction: bool
     annotation: int
     replaced: str = ""
+    crops: int = 1
 
     @property
     def in_bulk(self) -> bool:
@@ -98,6 +101,7 @@ def _vote(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Vote:
         from_prediction=bool(annotation.get("parent_prediction")),
         annotation=int(annotation.get("id") or 0),
         replaced=_name(maker, names) if maker != account else "",
+        crops=int(annotation.get(CROPS) or 1),
     )
 
 

@@ -1,39 +1,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from pelagia.sources import list_images
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.studio.server import Studio
 from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
 pytestmark = [pytest.mark.studio, pytest.mark.browser]
-
-PATIENCE = 30_000
-
-
-@pytest.fixture
-def page(studio: Studio, chromium: Browser) -> Iterator[Page]:
-    """A person's browser, logged in through the login page."""
-    page = chromium.new_page(viewport={"width": 1366, "height": 768})
-    page.set_default_timeout(PATIENCE)
-    page.goto(f"{studio.url}/user/login/")
-    page.fill("input[name=email]", studio.user)
-    page.fill("input[name=password]", studio.password)
-    page.click("button[type=submit]")
-    page.wait_for_url(lambda url: "login" not in url)
-    yield page
-    page.close()
 
 
 def chosen(page: Page) -> list[str]:

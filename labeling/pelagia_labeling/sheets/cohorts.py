@@ -1,0 +1,101 @@
+"""Cohorts: for each predicted class, a tab of the project's table with the crops that nobody has labeled yet.
+
+Invariant: a tab shows all crops without a label whose prediction names the class, the least sure first. A later push
+finds a tab by what it shows, not by its title, so people may rename it and change its columns.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from typing import Any
+
+from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
+from pelagia_labeling.tasks.interface import read_result
+from pelagia_labeling.tasks.project import Project, list_tasks
+
+COLUMNS = 10
+"""Number of crops in a row of a tab."""
+
+_COLUMNS = """
+inner_id completed_at total_annotations cancelled_annotations total_predictions annotators annotations_results
+annotations_ids predictions_score predictions_model_versions predictions_results file_upload storage_filename created_at
+updated_at updated_by avg_lead_time draft_exists
+"""
+"""Label Studio's own columns, which would stand under each crop."""
+
+
+def update_tabs(connection: Connection, project: Project, taxonomy: Taxonomy) -> dict[str, int]:
+    """Makes the tabs that are missing, brings the numbers in the titles up to date, and removes tabs without a crop.
+
+    Args:
+        connection: the connection to the server.
+        project: a project of single crops, whose ``model_version`` names the predictions that are shown.
+        taxonomy: the classes, in the order of the tabs.
+
+    Returns:
+        Class -> number of crops in its tab.
+    """
+    counts, hidden = _unlabeled(connection, project)
+    with connection.doing(f"making the tabs of '{project.title}'"):
+        tabs = [view.dict() for view in connection.client.views.list(project=project.id)]
+        for name in taxonomy.names:
+            present = [tab for tab in tabs if _shows(tab.get("data") or {}, name)]
+            data = {"title": f"{name}? {counts[name]}"}
+            if not counts[name]:
+                for tab in present:
+                    connection.client.views.delete(str(tab["id"]), request_options=WRITE_OPTIONS)
+            elif not present:
+                new = _table(name, hidden) | data
+                connection.client.views.create(project=project.id, data=new, request_options=WRITE_OPTIONS)
+            for tab in present if counts[name] else ():
+                if re.fullmatch(re.escape(name) + r"\? \d+", str(tab["data"].get("title"))):
+                    changed = tab["data"] | data
+                    connection.client.views.update(
+                        str(tab["id"]), project=project.id, data=changed, request_options=WRITE_OPTIONS
+                    )
+    return {name: counts[name] for name in taxonomy.names if counts[name]}
+
+
+def _unlabeled(connection: Connection, project: Project) -> tuple[Counter[str], list[str]]:
+    """Class -> number of unlabeled tasks whose prediction names it; and all columns of the table but the image."""
+    counts: Counter[str] = Counter()
+    columns = dict.fromkeys(_COLUMNS.split())
+    for task in list_tasks(connection, project, whole=True):
+        columns |= dict.fromkeys(f"data.{key}" for key in task.data if key != "image")
+        shown = [one for one in task.predictions if one.get("model_version") == project.model_version]
+        if shown and not task.annotations:
+            counts[read_result(shown[-1].get("result"))[0]] += 1
+    return counts, [f"tasks:{name}" for name in columns]
+
+
+def _filter(class_name: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "filter": "filter:tasks:predictions_results",
+            "operator": "contains",
+            "type": "String",
+            "value": json.dumps(class_name),  # with the quotes, or "egg" would also find "egg_clump"
+        },
+        {"filter": "filter:tasks:total_annotations", "operator": "equal", "type": "Number", "value": 0},
+    ]
+
+
+def _table(class_name: str, hidden: list[str]) -> dict[str, Any]:
+    """The data of a tab, as the server's API takes it."""
+    return {
+        "type": "grid",
+        "gridWidth": COLUMNS,
+        "hiddenColumns": {"explore": hidden, "labeling": hidden},
+        "ordering": ["tasks:predictions_score"],
+        "filters": {"conjunction": "and", "items": _filter(class_name)},
+    }
+
+
+def _shows(data: dict[str, Any], class_name: str) -> bool:
+    """Whether a tab has the filter of a class."""
+    items = (data.get("filters") or {}).get("items") or []
+    found = [(item.get("filter"), item.get("value")) for item in items if isinstance(item, dict)]
+    return found == [(item["filter"], item["value"]) for item in _filter(class_name)]
