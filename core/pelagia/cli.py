@@ -75,14 +75,23 @@ COMMANDS = {
     "studio": {
         "": "Run your own Label Studio on this machine.",
         "start": (
-            "pelagia_labeling.commands:studio_start",
+            "pelagia_labeling.studio_commands:studio_start",
             "Start Label Studio in the background and print its address and login.",
         ),
-        "stop": ("pelagia_labeling.commands:studio_stop", "Stop the Label Studio that `studio start` started."),
+        "stop": ("pelagia_labeling.studio_commands:studio_stop", "Stop the Label Studio that `studio start` started."),
+        "status": (
+            "pelagia_labeling.studio_commands:studio_status",
+            "Print whether Label Studio runs, its projects, its size and its last backup.",
+        ),
         "doctor": (
-            "pelagia_labeling.commands:studio_doctor",
+            "pelagia_labeling.studio_commands:studio_doctor",
             "Find what is wrong with a Label Studio and print how to fix it.",
         ),
+        "backup": (
+            "pelagia_labeling.studio_commands:studio_backup",
+            "Write labels, accounts and images into one file.",
+        ),
+        "restore": ("pelagia_labeling.studio_commands:studio_restore", "Make a Label Studio from a backup."),
     },
     "label": {
         "": "Send images to Label Studio, and download the labels as a dataset.",

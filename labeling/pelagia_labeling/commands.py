@@ -1,4 +1,4 @@
-"""`pelagia studio` and `pelagia label`: the commands read their options, call one function, and print its result."""
+"""`pelagia label`: the commands read their options, call one function, and print its result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 from pelagia.errors import InputError
 from pelagia.options import AllRanks, FollowLinks, NearDuplicates, Out, PathColumn, Seed, needs, show_dataset
 from pelagia.system import console
-from pelagia.system.checks import show_checks
 
 if TYPE_CHECKING:
     from pelagia_labeling.tasks.pull import PullReport
@@ -21,43 +20,6 @@ ProjectTitle = Annotated[str, typer.Option("--project", help="Title of the Label
 Url = Annotated[
     str | None, typer.Option(help="Address of the server; by default LABEL_STUDIO_URL, or the server started here.")
 ]
-Port = Annotated[
-    int | None, typer.Option(min=1, max=65535, help="Port; by default the port of the last start, or a free port.")
-]
-
-
-def studio_start(port: Port = None) -> None:
-    """Start Label Studio in the background and print its address and login. If it is running, print them again."""
-    needs("labeling", "studio start")
-    from pelagia_labeling.studio.server import start_studio
-
-    with console.waiting("starting Label Studio (about half a minute)"):
-        studio = start_studio(port=port)
-    state = "was running already" if studio.already_running else "runs"
-    console.say(f"Label Studio {studio.version} {state} at {studio.url}")
-    console.say(f"  log in as  {studio.user}")
-    console.say(f"  password   {studio.password}")
-    console.say(f"  its data   {studio.home}")
-    if studio.program:
-        console.say(f"  program    {studio.program}")
-    console.say("Stop it with `pelagia studio stop`; the labels are kept.")
-
-
-def studio_stop() -> None:
-    """Stop the Label Studio that `studio start` started."""
-    needs("labeling", "studio stop")
-    from pelagia_labeling.studio.server import stop_studio
-
-    console.say("Label Studio is stopped; the labels are kept" if stop_studio() else "Label Studio was not running")
-
-
-def studio_doctor(url: Url = None) -> None:
-    """Find what is wrong with a Label Studio and print how to fix it. Exits with 6 if something is wrong."""
-    needs("labeling", "studio doctor")
-    from pelagia_labeling.doctor import examine
-
-    if not show_checks(examine(url)):
-        raise typer.Exit(6)
 
 
 def label_push(

@@ -110,12 +110,13 @@ def _projects(connection: Connection, title: str | None) -> list[Project]:
 
 
 def _examine_project(checks: list[Check], connection: Connection, project: Project, root: Path | None) -> None:
-    task = _run(checks, f"{project.title}: tasks", lambda: _first_task(connection, project), "task {0.id}".format)
+    task = _run(checks, f"{project.title}: tasks", lambda: first_task(connection, project), "task {0.id}".format)
     _run(checks, f"{project.title}: local storage", lambda: _storage(connection, project, _required(task), root), str)
     _run(checks, f"{project.title}: image served", lambda: _served(connection, _required(task)), str)
 
 
-def _first_task(connection: Connection, project: Project) -> Task:
+def first_task(connection: Connection, project: Project) -> Task:
+    """The first task of a project. Raises StudioError if there is none, or if push did not make it."""
     first = next(islice(list_tasks(connection, project), 1), None)
     if first is None:
         raise StudioError(f"'{project.title}' has no task: add images with `pelagia label push`")

@@ -147,7 +147,7 @@ def find_address(url: str | None = None, token: str | None = None, home: Path | 
         raise StudioError(
             f"'{address}' is not an address such as http://127.0.0.1:8080: correct --url or {URL_VARIABLE}"
         )
-    local = studio if studio is not None and _same_server(address, studio.url) else None
+    local = studio if studio is not None and same_server(address, studio.url) else None
     if token:
         return Address(address, token, "the caller", local)
     if from_environment := os.environ.get(TOKEN_VARIABLE, "").strip():
@@ -372,7 +372,7 @@ def _is_loopback(url: str) -> bool:
     return (urlsplit(url).hostname or "") in ("127.0.0.1", "localhost", "::1")
 
 
-def _same_server(one: str, other: str) -> bool:
+def same_server(one: str, other: str) -> bool:
     """Whether two addresses name the same server: they are equal, or both name this machine and the same port."""
     if one == other:
         return True

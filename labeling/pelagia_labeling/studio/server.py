@@ -15,9 +15,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
 import socket
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -32,10 +30,9 @@ from pelagia.system.console import ProgressCallback
 from pelagia.system.locking import exclusive_lock
 from pelagia.system.paths import StrPath, folder_from_environment, user_folder
 from pelagia_labeling.studio import process
+from pelagia_labeling.studio.program import find_executable, last_line
 
 HOME_VARIABLE = "PELAGIA_STUDIO_HOME"
-EXECUTABLE_VARIABLE = "PELAGIA_LABEL_STUDIO"
-SUPPORTED = "1.23.2"
 USER = "pelagia@localhost"
 STATE_FILE = "studio.json"
 LOG_FILE = "label-studio.log"
@@ -81,6 +78,16 @@ class Studio:
 def default_home() -> Path:
     """``$PELAGIA_STUDIO_HOME``, or the folder where this system keeps a user's application data."""
     return folder_from_environment(HOME_VARIABLE) or user_folder("data") / "studio"
+
+
+def restored_folder(home: Path) -> Path:
+    """The folder beside ``home`` that a restore fills before it takes the place of ``home``."""
+    return home.with_name(f"{home.name}.restored")
+
+
+def holds_nothing(home: Path) -> bool:
+    """Whether there is no folder ``home``, or no server and no file in it."""
+    return not home.exists() or (home.is_dir() and not any(home.iterdir()))
 
 
 def read_studio(home: Path | None = None) -> Studio | None:
@@ -135,8 +142,12 @@ def start_studio(
             (the message holds the last line of the log).
     """
     home = Path(home or default_home()).absolute()
+    if restored_folder(home).is_dir() and holds_nothing(home):
+        raise StudioError(
+            f"restoring {home} was interrupted at its end: complete it with `pelagia studio doctor --fix`"
+        )
     _make_home(home)
-    with _start_lock(home, timeout):
+    with starting_lock(home, timeout):
         known = read_studio(home)
         if known is None or not known.running:
             return _launch(known or _new_studio(home), port, timeout, progress)
@@ -150,15 +161,15 @@ def _launch(studio: Studio, port: int | None, timeout: float, progress: Progress
     studio = replace(studio, url=_choose_url(studio.url, port), program=str(executable))
     child = process.spawn(_command(executable, studio), env=_environment(studio), cwd=studio.home, log=studio.log)
     studio = replace(studio, pid=child.pid, birth=process.birth(child.pid))
-    _save(studio)
+    save_studio(studio)
     try:
         version = _wait(studio, lambda: child.poll() is not None, timeout, progress)
     except BaseException:
         process.terminate(studio.pid, studio.birth, patience=2)
-        _save(replace(studio, pid=0, birth=""))
+        save_studio(replace(studio, pid=0, birth=""))
         raise
     studio = replace(studio, version=version)
-    _save(studio)
+    save_studio(studio)
     return studio
 
 
@@ -167,37 +178,11 @@ def stop_studio(home: StrPath | None = None) -> bool:
     studio = read_studio(None if home is None else Path(home))
     if studio is None or not process.terminate(studio.pid, studio.birth):
         return False
-    _save(replace(studio, pid=0, birth=""))
+    save_studio(replace(studio, pid=0, birth=""))
     deadline = time.monotonic() + 5
     while not _is_port_free(_port_of(studio.url)) and time.monotonic() < deadline:
         time.sleep(0.05)  # the system frees the port a moment later; the next start can then use the same port
     return True
-
-
-def find_executable() -> Path:
-    """The ``label-studio`` program.
-
-    Searched in this order: ``$PELAGIA_LABEL_STUDIO``, the folder of this Python, ``.venv-studio`` in the working
-    folder, ``PATH``. The folders above are not searched, because other people may write to them.
-
-    Raises:
-        StudioError: the program is not found.
-    """
-    if named := os.environ.get(EXECUTABLE_VARIABLE):
-        if found := shutil.which(named):
-            return Path(found).absolute()
-        raise StudioError(f"{EXECUTABLE_VARIABLE} names {named}, and there is no such program: correct or unset it")
-    own = Path.cwd() / ".venv-studio"
-    for folder in (Path(sys.executable).parent, own / "bin", own / "Scripts"):
-        if found := shutil.which("label-studio", path=str(folder)):
-            return Path(found)
-    if found := shutil.which("label-studio"):
-        return Path(found).absolute()
-    raise StudioError(
-        f"Label Studio is not installed: run `make setup`, or `uv tool install label-studio=={SUPPORTED}`, or "
-        f"`python -m venv .venv-studio && .venv-studio/bin/pip install label-studio=={SUPPORTED}`. If it is in another "
-        f"folder, go to the folder that holds .venv-studio, or name the program in {EXECUTABLE_VARIABLE}"
-    )
 
 
 def _make_home(home: Path) -> None:
@@ -227,7 +212,7 @@ def _new_studio(home: Path) -> Studio:
     )
 
 
-def _save(studio: Studio) -> None:
+def save_studio(studio: Studio) -> None:
     """Replaces `studio.json` in one step. Other accounts can never read it."""
     values = asdict(studio)
     for name in ("home", "already_running"):
@@ -243,7 +228,7 @@ def _save(studio: Studio) -> None:
 
 
 @contextmanager
-def _start_lock(home: Path, timeout: float) -> Iterator[None]:
+def starting_lock(home: Path, timeout: float) -> Iterator[None]:
     """Holds the start lock of ``home``. Waits up to ``timeout`` seconds for another process that holds it."""
     refusal = "another process has been starting this Label Studio for a long time: wait for it, or end it"
     deadline = time.monotonic() + timeout
@@ -375,14 +360,3 @@ def _get_json(url: str, token: str = "") -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
-
-
-def last_line(log: Path) -> str:
-    """The last line of a log that names an error; if there is no such line, the last line with text."""
-    try:
-        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
-    except OSError:
-        return "it wrote no log"
-    lines = [line for line in lines if line and not line.startswith(("^", "~", "="))]
-    errors = [line for line in lines if "Error" in line or "error:" in line.lower()]
-    return (errors or lines or ["its log is empty"])[-1][:300]

@@ -83,6 +83,12 @@ def open_storage(connection: Connection, project: Project) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StudioError(f"cannot make {folder}: {error.strerror}; fix this, then push again") from None
+    register_folder(connection, project, folder)
+    return folder
+
+
+def register_folder(connection: Connection, project: Project, folder: Path) -> None:
+    """Makes ``folder`` a local storage of the project, so that the server serves its files."""
     with connection.doing(f"registering the folder {folder} as the project's local storage"):
         connection.client.import_storage.local.create(
             project=project.id,
@@ -91,14 +97,26 @@ def open_storage(connection: Connection, project: Project) -> Path:
             use_blob_urls=True,
             request_options=WRITE_OPTIONS,
         )
-    return folder
+
+
+def move_storage(connection: Connection, number: int, folder: Path) -> None:
+    """Changes the folder of the local storage with this number."""
+    with connection.doing(f"changing the folder of a local storage to {folder}"):
+        connection.client.import_storage.local.update(
+            id=number, path=str(folder), use_blob_urls=True, request_options=WRITE_OPTIONS
+        )
+
+
+def local_storages(connection: Connection, project: Project) -> dict[int, Path]:
+    """The number of each local storage of a project -> its folder, as a path on the server."""
+    with connection.doing("listing the project's local storages"):
+        storages = connection.client.import_storage.local.list(project=project.id)
+    return {int(storage.id): Path(storage.path) for storage in storages if storage.path}
 
 
 def storage_paths(connection: Connection, project: Project) -> list[Path]:
     """The folders that the server serves for a project, as paths on the server."""
-    with connection.doing("listing the project's local storages"):
-        storages = connection.client.import_storage.local.list(project=project.id)
-    return [Path(storage.path) for storage in storages if storage.path]
+    return list(local_storages(connection, project).values())
 
 
 def served_url(relative: str) -> str:

@@ -63,7 +63,7 @@ def test_without_label_studio_the_message_says_how_to_install_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(StudioError, match=r"Label Studio is not installed: run `make setup`"):
+    with pytest.raises(StudioError, match=r"Label Studio is not installed: type `pelagia studio start --install`"):
         find_executable()
 
 
