@@ -40,6 +40,9 @@ def label_push(
     path_column: PathColumn = "",
     follow_links: FollowLinks = False,
     all_ranks: AllRanks = False,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Upload the images, for a server that shares no folder with this machine.")
+    ] = False,
     url: Url = None,
 ) -> None:
     """Add images to a Label Studio project. A second push adds no image twice.
@@ -60,8 +63,13 @@ def label_push(
 
     if sheets is None and (embeddings or true_size):
         raise InputError("--embeddings and --true-size are for sheets: add --sheets 36, or leave them out")
+    if sheets and upload:
+        raise InputError("--sheets needs a folder that the server shares, so leave out --sheets or --upload")
     classes = load_taxonomy(taxonomy)
-    adding = partial(push_sheets, sheets=SheetOptions(sheets, embeddings, true_size)) if sheets else push
+    if sheets:
+        adding = partial(push_sheets, sheets=SheetOptions(sheets, embeddings, true_size))
+    else:
+        adding = partial(push, upload=upload)
     with console.decoder_messages_hidden(), console.progress_bar("pushing") as update:
         options = ListingOptions(path_column, follow_links, all_ranks)
         connection = connect(url)

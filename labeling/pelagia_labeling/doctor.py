@@ -27,6 +27,7 @@ from pelagia_labeling.studio.connection import (
 )
 from pelagia_labeling.tasks.project import Project, Task, find_project, list_projects, list_tasks
 from pelagia_labeling.tasks.storage import LOCAL_FILES, folder_name_of, storage_paths
+from pelagia_labeling.tasks.upload import is_gone, is_uploaded, original_address
 
 
 def examine(
@@ -120,7 +121,7 @@ def first_task(connection: Connection, project: Project) -> Task:
     first = next(islice(list_tasks(connection, project), 1), None)
     if first is None:
         raise StudioError(f"'{project.title}' has no task: add images with `pelagia label push`")
-    if not folder_name_of(first.data):
+    if not folder_name_of(first.data) and not is_uploaded(first.data):
         raise StudioError(
             f"task {first.id} of '{project.title}' was not made by `pelagia label push`, so its image cannot be "
             "compared with the original: nothing needs to be done"
@@ -129,6 +130,8 @@ def first_task(connection: Connection, project: Project) -> Task:
 
 
 def _storage(connection: Connection, project: Project, task: Task, root: Path | None) -> str:
+    if is_uploaded(task.data):
+        return "not needed: the images were uploaded"
     paths = storage_paths(connection, project)
     name = folder_name_of(task.data)
     matching = [path for path in paths if path.name == name]
@@ -146,6 +149,8 @@ def _storage(connection: Connection, project: Project, task: Task, root: Path | 
 
 
 def _served(connection: Connection, task: Task) -> str:
+    if is_uploaded(task.data):
+        return _served_upload(connection, task)
     relative = str(task.data["file"])
     try:
         data = connection.get(LOCAL_FILES, {"d": relative}, what=f"fetching {relative}")
@@ -165,3 +170,18 @@ def _served(connection: Connection, task: Task) -> str:
             f"{relative} differs from the image that was pushed: delete that file on the server, and push again"
         )
     return f"{len(data)} bytes of {task.data.get('path')}, as pushed"
+
+
+def _served_upload(connection: Connection, task: Task) -> str:
+    address = original_address(task.data)
+    try:
+        data = connection.get(address, what=f"fetching {address}")
+    except StudioError as error:
+        if is_gone(error, address):
+            raise StudioError(
+                f"the server has no file {address}: it was removed; delete that task, and push with --upload again"
+            ) from None
+        raise
+    if sha256_of(data) != task.sha256:
+        raise StudioError(f"{address} differs from the image that was pushed: delete that task, and push again")
+    return f"{len(data)} bytes of {task.data.get('path')}, as uploaded"

@@ -124,6 +124,8 @@ def _repair_project(connection: Connection, project: Project, root: Path) -> Ite
     """Makes the server serve the project's folder of images from the document root ``root``."""
     try:
         name = folder_name_of(first_task(connection, project).data)
+        if not name:  # its images were uploaded
+            return
         storages = local_storages(connection, project)
     except PelagiaError:
         return  # without a task, or with images that push did not put there

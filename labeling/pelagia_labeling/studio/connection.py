@@ -15,7 +15,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - a name, not a token
 ROOT_VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 OLDEST = (1, 20)
 TIMEOUT = 60.0
+UPLOAD_TIMEOUT = 600.0
 WRITE_OPTIONS = {"max_retries": 0, "timeout_in_seconds": 600}
 """Request options of calls that write. They allow no retry, because a retry could write twice."""
 
@@ -96,9 +97,18 @@ class Connection:
         with self.doing(what):
             return json.loads(self._request(path, params))
 
+    def post_files(
+        self, path: str, files: Sequence[tuple[str, tuple[str, Any]]], params: Mapping[str, str], *, what: str
+    ) -> Any:
+        """Uploads files, each (field, (name, bytes)), and returns the JSON of the answer. Raises StudioError."""
+        with self.doing(what):
+            headers = {"Authorization": self._authorization()}
+            answer = self.http.post(path, params=params, files=list(files), headers=headers, timeout=UPLOAD_TIMEOUT)
+            return _require_success(answer).json()
+
     def _request(self, path: str, params: Mapping[str, str | int] | None) -> bytes:
         answer = self.http.get(path, params=params, headers={"Authorization": self._authorization()})
-        return _require_200(answer).content
+        return _require_success(answer).content
 
     def _authorization(self) -> str:
         """The authorization header of a request. A short-lived token is valid for five minutes and is used for one."""
@@ -107,7 +117,7 @@ class Connection:
         fetched, access = self.access.get("latest", (0.0, ""))
         if not access or time.monotonic() - fetched > 60:
             answer = self.http.post("/api/token/refresh/", json={"refresh": self.address.token})
-            access = str(_require_200(answer).json()["access"])
+            access = str(_require_success(answer).json()["access"])
             self.access["latest"] = time.monotonic(), access
         return f"Bearer {access}"
 
@@ -119,8 +129,8 @@ class Connection:
         """
         if self.document_root is None:
             raise StudioError(
-                f"the server at {self.url} was not started here, so images need a folder that both machines see under "
-                f"the same path: set {ROOT_VARIABLE} to that folder, here and on the server"
+                f"the server at {self.url} was not started here: upload the images with --upload, or set "
+                f"{ROOT_VARIABLE} here and on the server to a folder that both see under the same path"
             )
         if not self.document_root.is_dir():
             raise StudioError(
@@ -278,10 +288,10 @@ def _client(http: httpx.Client, address: Address) -> Any:
         return LabelStudio(base_url=address.url, api_key=address.token, httpx_client=http, timeout=TIMEOUT)
 
 
-def _require_200(answer: httpx.Response) -> httpx.Response:
+def _require_success(answer: httpx.Response) -> httpx.Response:
     from label_studio_sdk.core.api_error import ApiError
 
-    if answer.status_code != 200:
+    if not answer.is_success:
         raise ApiError(status_code=answer.status_code, body=answer.text)
     return answer
 

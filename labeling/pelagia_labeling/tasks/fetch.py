@@ -14,6 +14,7 @@ from pelagia.system.files import sha256_of, sha256_of_file
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import Task
 from pelagia_labeling.tasks.storage import LOCAL_FILES
+from pelagia_labeling.tasks.upload import is_gone, is_uploaded, original_address, original_suffix
 
 
 def fetch_images(connection: Connection, tasks: Sequence[Task], scratch: Path) -> list[Path | str]:
@@ -48,14 +49,17 @@ def _download(connection: Connection, task: Task, scratch: Path) -> Path | str:
         if relative:
             data = connection.get(LOCAL_FILES, {"d": relative}, what=what)
         else:
+            displayed = original_address(task.data)
             data = connection.get(displayed, what=what)
     except StudioError as error:
-        if error.status == 404:
+        if is_gone(error, displayed):
             return "missing"
         raise
     if task.sha256 and sha256_of(data) != task.sha256:
         return "changed"
-    suffix = PurePosixPath(relative or displayed.partition("?")[0]).suffix.lower()
-    target = scratch / f"{task.id}{suffix}"
+    suffix = PurePosixPath(relative or displayed.partition("?")[0]).suffix
+    if is_uploaded(task.data):
+        suffix = original_suffix(task.data)
+    target = scratch / f"{task.id}{suffix.lower()}"
     target.write_bytes(data)
     return target

@@ -31,6 +31,7 @@ from pelagia_labeling.tasks.reopen import explained, refused_submissions, reopen
 from pelagia_labeling.tasks.send_back import send_back as send_back_annotations
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet
 from pelagia_labeling.tasks.storage import RESERVED, folder_name_of, stored_taxonomy
+from pelagia_labeling.tasks.upload import uploaded_taxonomy
 from pelagia_labeling.tasks.votes import MIN_SECONDS
 
 GROUP_COLUMNS = ("group", "station", "sample", "track")
@@ -211,7 +212,8 @@ def _no_label(title: str, reasons: Mapping[str, int]) -> str:
 
 def _taxonomy(connection: Connection, project: Project, classes: Sequence[LabelClass], results: _Results) -> Taxonomy:
     folder = next((name for task, _ in results if (name := folder_name_of(task.data))), "")
-    return taxonomy_of(classes, stored_taxonomy(connection, folder), project.title)
+    stored = stored_taxonomy(connection, folder) if folder else uploaded_taxonomy(connection, project)
+    return taxonomy_of(classes, stored, project.title)
 
 
 def _write(

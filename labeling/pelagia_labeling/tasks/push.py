@@ -29,7 +29,8 @@ from pelagia_labeling.tasks.interface import build_interface, reconcile
 from pelagia_labeling.tasks.prelabels import Prelabels, attach, lacks, part_to_list, prediction_of, read_prelabels, show
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, find_project, get_project, list_tasks
 from pelagia_labeling.tasks.sheet_crops import refuse_sheets
-from pelagia_labeling.tasks.storage import StoredImage, open_storage, store_image, store_taxonomy
+from pelagia_labeling.tasks.storage import StoredImage, store_image
+from pelagia_labeling.tasks.upload import Store, open_store
 
 CHUNK = 1000
 """Number of images that one request adds."""
@@ -74,6 +75,7 @@ def push(
     *,
     predictions: StrPath | None = None,
     options: ListingOptions = ListingOptions(),
+    upload: bool = False,
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
     """Finds or makes the project with the title ``project``, and adds the images of ``src`` to it.
@@ -85,6 +87,7 @@ def push(
         taxonomy: the classes to choose from.
         predictions: a survey folder; the most probable class of each of its images becomes the pre-label of that image.
         options: what decides how the images of ``src`` are listed.
+        upload: whether the images go to the server through its API, because it shares no folder with this machine.
         progress: called with (images pushed, total images).
 
     Raises:
@@ -97,11 +100,10 @@ def push(
     # the images are not kept: those of a compressed tar would fill the memory
     total = sum(1 for _ in list_images([src], Listing(options)))
     target, created = _open_project(connection, title, taxonomy)
-    folder = open_storage(connection, target)
-    store_taxonomy(folder, taxonomy)
     listing = Listing(options)
     existing = _read_tasks(connection, target, prelabels)
-    images = _push_images(connection, target, existing, src, folder, prelabels, listing, total, progress)
+    with open_store(connection, target, taxonomy, upload=upload) as store:
+        images = _push_images(connection, target, existing, src, store, prelabels, listing, total, progress)
     _remove_duplicate_tasks(connection, target, expected=existing.others + len(existing.known))
     attached = 0
     if prelabels is not None:
@@ -173,7 +175,7 @@ def _push_images(
     project: Project,
     existing: _ExistingTasks,
     src: Path,
-    folder: Path,
+    store: Store,
     prelabels: Prelabels | None,
     listing: Listing,
     total: int,
@@ -186,7 +188,8 @@ def _push_images(
     remarks = RemarkCounts()
     done = predictions = 0
     source = printable(src.absolute().name)
-    for chunk in stored_chunks(list_images([src], listing), folder, source, before):
+    for stored in stored_chunks(list_images([src], listing), store.folder, source, before):
+        chunk = store.send(stored, known)
         for image in chunk:
             remarks.add(image.remark, image.path)
         bad += [(image.path, image.fault) for image in chunk if image.fault]
@@ -227,9 +230,10 @@ def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tup
 
 
 _HIDDEN_COLUMNS = """
-data.sha256 data.file data.source data.survey_source data.path data.label data.predicted data.probability
-data.label_probability inner_id annotations_results annotations_ids predictions_results predictions_score
-predictions_model_versions file_upload storage_filename created_at updated_at updated_by avg_lead_time draft_exists
+data.sha256 data.file data.original_file data.source data.survey_source data.path data.label data.predicted
+data.probability data.label_probability inner_id annotations_results annotations_ids predictions_results
+predictions_score predictions_model_versions file_upload storage_filename created_at updated_at updated_by
+avg_lead_time draft_exists
 """
 
 

@@ -31,7 +31,7 @@ TAXONOMY_FILE = "taxonomy.yaml"
 LOCAL_FILES = "/data/local-files/"
 """Path on the server under which it serves the files of the document root."""
 
-RESERVED = ("image", "sha256", "file", "path", "source")
+RESERVED = ("image", "original_file", "sha256", "file", "path", "source")
 """Keys of a task's data that push sets. A column of a manifest with such a name is stored as ``survey_...``."""
 
 _BROWSER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
