@@ -98,6 +98,18 @@ COMMANDS = {
         "push": ("pelagia_labeling.commands:label_push", "Add images to a Label Studio project."),
         "submit": ("pelagia_labeling.commands:label_submit", "Submit labels that were made elsewhere."),
         "pull": ("pelagia_labeling.commands:label_pull", "Make a dataset of the submitted labels."),
+        "agreement": (
+            "pelagia_labeling.people.commands:label_agreement",
+            "Measure how far people agree, with each other and with themselves.",
+        ),
+        "repeats": (
+            "pelagia_labeling.people.commands:label_repeats",
+            "Show some labeled images again, unnoticed.",
+        ),
+        "adjudicate": (
+            "pelagia_labeling.people.commands:label_adjudicate",
+            "Send the images that people disagree on to a project where one person decides.",
+        ),
     },
     "model": {
         "": "Show a model, and check that it works on this machine.",

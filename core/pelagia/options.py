@@ -94,4 +94,9 @@ def show_dataset(dataset: Dataset) -> None:
             "warning: no groups: images of one sample may be in two splits, and metrics will be optimistic; give the "
             "column of the sample or station with --group-column"
         )
+    if (people := meta.label_agreement) is not None and people.alpha is not None:
+        console.say(
+            f"{people.images} images were labeled by two or more people: they agree on {people.agreement:.1%} "
+            f"(Krippendorff's alpha {people.alpha:.3f})"
+        )
     console.say(f"fingerprint {meta.fingerprint[:12]}, {dataset.root}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -128,6 +129,13 @@ def label_pull(
         str | None,
         typer.Option(help="Images with the same value in this column stay in one split; found by default."),
     ] = None,
+    consensus: Annotated[
+        Literal["majority", "dawid-skene"],
+        typer.Option(help="How votes become a label; dawid-skene: people who are often wrong count less."),
+    ] = "majority",
+    adjudicated: Annotated[
+        str | None, typer.Option(help="Title of a project of `label adjudicate`; its labels win.")
+    ] = None,
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
     min_seconds: Annotated[
@@ -154,6 +162,8 @@ def label_pull(
             project,
             out,
             group_column=group_column,
+            consensus=consensus,
+            adjudicated=adjudicated,
             seed=seed,
             join_near_duplicates=near_duplicates,
             min_seconds=min_seconds,
@@ -165,16 +175,12 @@ def label_pull(
 
 def _show_pull(report: PullReport, min_seconds: float) -> None:
     """Prints each label that was not counted, or not counted for the person who gave it first, and the dataset."""
-    for path, votes in report.disputed:
-        console.note(f"disputed, left out: {path} ({votes})")
-    for path, person, label, seconds in report.too_fast:
-        console.note(f"submitted after {seconds:.2f} s, not counted: {path} ({person}: {label})")
-    for path, person, accepted, kept in report.overruled:
-        console.note(f"accepted in bulk by {person} as {accepted}, but a person's own choice counts: {path} ({kept})")
-    for path, maker, changer in report.replaced:
-        console.note(f"labelled by {maker}, changed by {changer}, who is named as annotator: {path}")
-    for sheet in report.refused:
-        console.note(f"refused: sheet {sheet.task} ({sheet.heading}) {sheet.reason}")
+    for text in _doubtful_labels(report):
+        console.note(text)
+    if report.adjudicated:
+        console.say(f"{report.adjudicated} labels are those of the adjudicator")
+    if report.repeats:
+        console.say(f"{report.repeats} planted repeats are no images of the dataset")
     show_dataset(report.dataset)
     if report.sent_back:
         console.say(f"{report.sent_back} annotations removed: their images are open again in Label Studio")
@@ -187,3 +193,17 @@ def _show_pull(report: PullReport, min_seconds: float) -> None:
             f"{len(report.too_fast)} labels were submitted faster than {min_seconds:g} s and are not counted: "
             "`pelagia label pull --send-back` opens their images again"
         )
+
+
+def _doubtful_labels(report: PullReport) -> Iterator[str]:
+    """A line for each label of a pull that was not counted, or not counted for the person who gave it first."""
+    for path, votes in report.disputed:
+        yield f"disputed, left out: {path} ({votes})"
+    for path, person, label, seconds in report.too_fast:
+        yield f"submitted after {seconds:.2f} s, not counted: {path} ({person}: {label})"
+    for path, person, accepted, kept in report.overruled:
+        yield f"accepted in bulk by {person} as {accepted}, but a person's own choice counts: {path} ({kept})"
+    for path, maker, changer in report.replaced:
+        yield f"labelled by {maker}, changed by {changer}, who is named as annotator: {path}"
+    for sheet in report.refused:
+        yield f"refused: sheet {sheet.task} ({sheet.heading}) {sheet.reason}"

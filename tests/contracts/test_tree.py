@@ -25,8 +25,10 @@ MOST_MODULES = 15
 MOST_LINES = 60
 _DOCUMENTED = "half of it or more is its signature and the description of its arguments"
 LONG_FUNCTIONS = {
+    "core/pelagia/dataset/write.py:write_dataset": _DOCUMENTED,
     "inference/pelagia_inference/commands.py:classify": "it names each of its twelve options twice",
     "inference/pelagia_inference/survey/runner.py:classify": _DOCUMENTED,
+    "labeling/pelagia_labeling/commands.py:label_pull": "it names each of its options twice",
     "labeling/pelagia_labeling/dataset_commands.py:dataset_import": "it names each of its options twice",
     "labeling/pelagia_labeling/importers/dataset.py:import_dataset": _DOCUMENTED,
     "labeling/pelagia_labeling/tasks/pull.py:pull": _DOCUMENTED,

@@ -18,6 +18,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from pelagia.config import Strict, dump_yaml, load_config
+from pelagia.dataset.soft_labels import SOFT_LABEL, require_soft_labels
 from pelagia.dataset.splits import DEFAULT_FRACTIONS, SPLITS
 from pelagia.errors import DatasetError, InputError
 from pelagia.shell import command_line
@@ -94,6 +95,31 @@ class SplitMeta(Strict):
         return fractions
 
 
+Interval = tuple[float, float] | None
+"""The ends of a 95% interval; None if there is none."""
+
+
+class LabelAgreement(Strict):
+    """How far the people agree who labeled a dataset: what a model's metrics can be compared with.
+
+    The figures include images that people disagreed on, which are not in the dataset.
+    """
+
+    images: int = Field(ge=1, description="images that two or more people labeled")
+    people: int = Field(ge=2, description="people who labeled one of them")
+    groups: int = Field(ge=1, description="groups of these images; the intervals come from drawing groups")
+    agreement: float = Field(description="mean share of pairs of labels of one image that are the same class")
+    agreement_interval: Interval = None
+    alpha: float | None = Field(
+        default=None, description="Krippendorff's nominal alpha; null: everybody named one class"
+    )
+    alpha_interval: Interval = None
+    weighted_alpha: float | None = Field(default=None, description="the alpha weighted by taxonomic distance")
+    weighted_alpha_interval: Interval = None
+    macro_f1: float | None = Field(default=None, description="macro-F1 of one person measured against another")
+    macro_f1_interval: Interval = None
+
+
 class DatasetMeta(Strict):
     """`dataset.yaml`. ``counts``: class -> split -> images; ``left_out``: reason -> images (`left_out_in_words`)."""
 
@@ -109,6 +135,7 @@ class DatasetMeta(Strict):
     left_out: dict[str, int] = Field(default={})
     remarks: dict[str, int] = Field(default={}, description="remark on images that were taken -> number of images")
     warnings: tuple[str, ...] = Field(default=(), description="what was assumed or looked wrong, one sentence each")
+    label_agreement: LabelAgreement | None = Field(default=None, description="null: no image was labeled by two people")
     taxonomy: Taxonomy
 
 
@@ -172,6 +199,7 @@ class Dataset:
                 f"says {meta.fingerprint[:12]}): restore it, or make a new dataset from it with "
                 "`pelagia dataset import --manifest`"
             )
+        check_soft_labels(records, meta.taxonomy, root / MANIFEST_FILE)
         return cls(root, meta, records)
 
     @property
@@ -214,9 +242,23 @@ def left_out_in_words(left_out: Mapping[str, int]) -> list[str]:
 
 
 def fingerprint(records: Iterable[Record]) -> str:
-    """SHA-256 of the sorted ``sha256,class,split`` rows, 64 hex digits: the content that a model depends on."""
-    rows = sorted(f"{record.sha256},{record.class_name},{record.split}\n" for record in records)
+    """SHA-256 of the sorted ``sha256,class,split`` rows, 64 hex digits: the content that a model depends on.
+
+    A row with a soft label ends with it.
+    """
+    rows = sorted(f"{record.sha256},{record.class_name},{record.split}{_soft(record)}\n" for record in records)
     return hashlib.sha256("".join(rows).encode()).hexdigest()
+
+
+def _soft(record: Record) -> str:
+    text = record.extra.get(SOFT_LABEL, "")
+    return f",{text}" if text else ""
+
+
+def check_soft_labels(records: Sequence[Record], taxonomy: Taxonomy, where: Path | str) -> None:
+    """Raises DatasetError if a row has a soft label that cannot be used; ``where`` names the table."""
+    cells = ((f"{where}, {one.path}", one.extra.get(SOFT_LABEL, ""), one.class_name) for one in records)
+    require_soft_labels(cells, taxonomy.names)
 
 
 def class_counts(records: Iterable[Record], class_names: Sequence[str]) -> dict[str, dict[str, int]]:

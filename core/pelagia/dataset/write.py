@@ -23,8 +23,10 @@ from pelagia.dataset.schema import (
     NEAR_DUPLICATES_FILE,
     Dataset,
     DatasetMeta,
+    LabelAgreement,
     Record,
     SplitMeta,
+    check_soft_labels,
     class_counts,
     fingerprint,
     write_tables,
@@ -113,6 +115,7 @@ def write_dataset(
     conflicts: Literal["refuse", "drop"] = "refuse",
     left_out: Mapping[str, int] = MappingProxyType({}),
     warnings: Sequence[str] = (),
+    label_agreement: LabelAgreement | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Dataset:
     """Makes the dataset folder ``out``.
@@ -125,21 +128,24 @@ def write_dataset(
         conflicts: what to do with one image that has two classes: refuse the import, or drop all its copies.
         left_out: counts of what the importer itself left out, reason -> images.
         warnings: what the importer assumed or what looked wrong, one sentence each.
+        label_agreement: how far the people agree who labeled the images; None if that is not known.
         progress: called with the number of images checked since the last call.
 
     Raises:
         InputError: ``out`` exists.
-        DatasetError: no image is usable, the taxonomy lacks a class, or an image has two classes.
+        DatasetError: no image is usable, the taxonomy lacks a class, an image has two classes, or a soft label is
+            wrong.
     """
     taxonomy = _check_classes(candidates, taxonomy, name := printable(out.absolute().name))
     with new_folder(out, "dataset") as folder:
         kept, dropped = _remove_duplicates(_check_images(candidates, progress), conflicts)
         found = assign([_labeled(image) for image in kept], split or SplitMeta())
         records = _records(kept, found.groups, found.splits)
+        check_soft_labels(records, taxonomy, "the new manifest")
         _copy_images(folder, kept, records)
         counts = Counter(left_out) + Counter(reason for _, reason, _ in dropped)
         said = (*warnings, *_copies_warning(dropped), *found.warnings)
-        meta = _meta(name, source, found.split, records, counts, _remarks(kept), said, taxonomy)
+        meta = _meta(name, source, found.split, records, counts, _remarks(kept), said, taxonomy, label_agreement)
         write_tables(folder, meta, records)
         _write_lists(folder, kept, dropped, found.pairs)
     return Dataset.read(out)
@@ -180,6 +186,7 @@ def _meta(
     remarks: Mapping[str, int],
     warnings: Sequence[str],
     taxonomy: Taxonomy,
+    label_agreement: LabelAgreement | None,
 ) -> DatasetMeta:
     return DatasetMeta(
         name=name,
@@ -193,6 +200,7 @@ def _meta(
         left_out=dict(sorted(left_out.items())),
         remarks=dict(remarks),
         warnings=tuple(dict.fromkeys(warnings)),
+        label_agreement=label_agreement,
         taxonomy=taxonomy,
     )
 

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pelagia.dataset.soft_labels import SOFT_LABEL, renamed_soft_label
 from pelagia.dataset.write import Candidate
 from pelagia.errors import InputError, did_you_mean, first_few
 from pelagia.shell import command_line
@@ -51,10 +52,14 @@ def join_names(found: Import, renames: Mapping[str, str], taxonomy: Taxonomy | N
             guess = did_you_mean(old, before)
             raise InputError(f"--rename: there is no class '{old}'{guess}; there are: {first_few(sorted(before))}")
 
+    def new_name(class_name: str) -> str:
+        name = renames.get(_composed(class_name), _composed(class_name))
+        return known.get(name, name)
+
     def renamed(entry: Candidate) -> Candidate:
-        composed = _composed(entry.class_name)
-        name = renames.get(composed, composed)
-        return replace(entry, class_name=known.get(name, name))
+        name, soft = new_name(entry.class_name), entry.extra.get(SOFT_LABEL, "")
+        extra = entry.extra | {SOFT_LABEL: renamed_soft_label(soft, name, new_name)} if soft else entry.extra
+        return replace(entry, class_name=name, extra=extra)
 
     candidates = [renamed(entry) for entry in found.candidates]
     lineages = {renames.get(_composed(name), _composed(name)): taxa for name, taxa in found.lineages.items()}

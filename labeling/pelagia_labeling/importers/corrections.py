@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pelagia.dataset.schema import Dataset, Record
+from pelagia.dataset.soft_labels import SOFT_LABEL
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError
 
@@ -88,6 +89,13 @@ def _candidate(dataset: Dataset, record: Record, reviewed: Record | None) -> Can
         annotators=label.annotators,
         agreement=label.agreement,
         licence=record.licence,
-        extra=record.extra,
+        extra=_extra(record, reviewed),
         split=record.split,
     )
+
+
+def _extra(record: Record, reviewed: Record | None) -> dict[str, str]:
+    """The columns of ``record``; a reviewed image has the soft label of its review, or none."""
+    if reviewed is None or not (record.extra.get(SOFT_LABEL) or reviewed.extra.get(SOFT_LABEL)):
+        return record.extra
+    return record.extra | {SOFT_LABEL: reviewed.extra.get(SOFT_LABEL, "")}

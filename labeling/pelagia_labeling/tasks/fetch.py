@@ -60,6 +60,6 @@ def _download(connection: Connection, task: Task, scratch: Path) -> Path | str:
     suffix = PurePosixPath(relative or displayed.partition("?")[0]).suffix
     if is_uploaded(task.data):
         suffix = original_suffix(task.data)
-    target = scratch / f"{task.id}{suffix.lower()}"
+    target = scratch / f"{task.place}{suffix.lower()}"
     target.write_bytes(data)
     return target

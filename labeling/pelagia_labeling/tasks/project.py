@@ -19,6 +19,8 @@ from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet, crops_of, is_sheet, is_sheet_interface, refused_sheets
 
 PAGE_SIZE = 1000
+REPEAT_OF = "repeat_of"
+"""Key in the data of a planted repeat: the SHA-256 of its image. A repeat has no ``sha256``: push did not make it."""
 
 Part = Literal["annotations", "predictions", "versions"]
 """What `list_tasks` reads beside the data of a task: annotations, predictions, or the names of the models only."""
@@ -95,6 +97,16 @@ class Task:
     def sha256(self) -> str:
         """The SHA-256 of the image; empty if push did not make the task."""
         return str(self.data.get("sha256", ""))
+
+    @property
+    def place(self) -> str:
+        """Where the image is: the number of the task, and on a sheet also the place of the crop."""
+        return str(self.id) if self.crop is None else f"{self.id}-{self.crop}"
+
+    @property
+    def repeat_of(self) -> str:
+        """The SHA-256 of the image if the task is a planted repeat (`pelagia label repeats`); otherwise empty."""
+        return str(self.data.get(REPEAT_OF, ""))
 
 
 def list_projects(connection: Connection) -> list[Project]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pelagia.dataset.schema import Dataset, SplitMeta
+from pelagia.dataset.schema import Dataset, LabelAgreement, SplitMeta
 from pelagia.dataset.splits import DEFAULT_FRACTIONS
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError, StudioError, did_you_mean
@@ -27,10 +27,12 @@ from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, Consensus, de
 from pelagia_labeling.tasks.fetch import fetch_images
 from pelagia_labeling.tasks.interface import parse_interface, taxonomy_of
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
+from pelagia_labeling.tasks.ratings import TimedVote, label_agreement
 from pelagia_labeling.tasks.reopen import explained, refused_submissions, reopen_sheets
 from pelagia_labeling.tasks.send_back import send_back as send_back_annotations
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet
 from pelagia_labeling.tasks.storage import RESERVED, folder_name_of, stored_taxonomy
+from pelagia_labeling.tasks.together import ADJUDICATOR, Columns, Strategy, decide_labels, read_verdicts
 from pelagia_labeling.tasks.upload import uploaded_taxonomy
 from pelagia_labeling.tasks.votes import MIN_SECONDS
 
@@ -88,6 +90,8 @@ class PullReport:
         replaced: the labels that another person changed.
         sent_back: number of annotations that were removed, so that their tasks are open again.
         refused: the submitted sheets that do not count.
+        adjudicated: number of images whose label an adjudicator decided.
+        repeats: number of planted repeats; they are no images of the dataset.
     """
 
     dataset: Dataset
@@ -101,6 +105,8 @@ class PullReport:
     replaced: tuple[Replaced, ...] = ()
     sent_back: int = 0
     refused: tuple[RefusedSheet, ...] = ()
+    adjudicated: int = 0
+    repeats: int = 0
 
 
 def pull(
@@ -114,6 +120,8 @@ def pull(
     min_agreement: float = 0.0,
     min_seconds: float = MIN_SECONDS,
     send_back: bool = False,
+    consensus: Strategy = "majority",
+    adjudicated: str | None = None,
     licence: str = "",
     join_near_duplicates: bool = True,
     progress: ProgressCallback = lambda done, total: None,
@@ -127,9 +135,13 @@ def pull(
         group_column: images with the same value in this column of the tasks stay in one split.
         seed: seed of the random splits.
         fractions: shares of the training, validation and test splits; their sum is 1.
-        min_agreement: least share of the votes for the label, 0..1; a majority is always needed.
+        min_agreement: least share of the votes for the label, 0..1; a majority is always needed. With "dawid-skene":
+            the least probability of the label.
         min_seconds: labels that were submitted on the page in less time are not counted; 0 counts all.
         send_back: whether to open the tasks again that were submitted too fast or without a class.
+        consensus: how votes become a label: by majority, or by the most probable class (`decide_together`), whose
+            probability is kept as a soft label.
+        adjudicated: title of a project of `pelagia label adjudicate`, whose labels win.
         licence: licence of the images whose task has no column ``licence``.
         join_near_duplicates: whether near-duplicates stay in one split.
         progress: called with (tasks read, total tasks).
@@ -142,24 +154,31 @@ def pull(
     out = Path(out)
     refuse_existing(out, "dataset")
     found = require_project(connection, project)
-    classes = _require_classes(found)
-    results = _read_results(connection, found, min_agreement, min_seconds, progress)
-    sent_back = _send_back(connection, found, results) if send_back else 0
+    classes = require_classes(found)
+    everything = _read_results(connection, found, min_agreement, min_seconds, progress)
+    verdicts = read_verdicts(connection, adjudicated, accounts(connection)) if adjudicated is not None else {}
+    results, columns = decide_labels(everything, consensus, verdicts, min_agreement)
+    sent_back = _send_back(connection, found, everything) if send_back else 0
     _require_labels(found, results, sent_back)
-    group_column = _choose_group_column(group_column, [task for task, _ in results])
+    group_column = choose_group_column(group_column, [task for task, _ in results])
     split = SplitMeta(
         group_column=group_column, fractions=fractions, seed=seed, join_near_duplicates=join_near_duplicates
     )
-    taxonomy = _taxonomy(connection, found, classes, results)
-    dataset = _write(connection, found, out, results, taxonomy, split, licence)
-    return _report(dataset, results, sent_back)
+    taxonomy = project_taxonomy(connection, found, classes, [task for task, _ in results])
+    voted = ((task, [TimedVote(*vote) for vote in one.votes]) for task, one in everything)
+    agreement = label_agreement(voted, group_column, taxonomy)
+    dataset = _write(connection, found, out, results, taxonomy, split, licence, columns, agreement)
+    adjudications = sum(ADJUDICATOR in values for values in columns.values())
+    repeats = len(everything) - len(results)
+    return replace(_report(dataset, results, sent_back), adjudicated=adjudications, repeats=repeats)
 
 
 _Results = Sequence[tuple[Task, Consensus]]
 """Each task of the project, without its annotations, and the consensus of its annotations."""
 
 
-def _require_classes(project: Project) -> tuple[LabelClass, ...]:
+def require_classes(project: Project) -> tuple[LabelClass, ...]:
+    """The classes of a project's interface. Raises StudioError if it has none that can be read."""
     classes = parse_interface(project.config)
     if classes is None:
         raise StudioError(
@@ -172,8 +191,8 @@ def _require_classes(project: Project) -> tuple[LabelClass, ...]:
 def _read_results(
     connection: Connection, project: Project, min_agreement: float, min_seconds: float, progress: ProgressCallback
 ) -> _Results:
-    """Reads all tasks and decides on a label for each."""
-    names = _accounts(connection)
+    """Reads all tasks, also planted repeats, and decides on a label for each by majority."""
+    names = accounts(connection)
     return [
         explained(task, decide(task.annotations, names, min_agreement, min_seconds))
         for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
@@ -210,8 +229,11 @@ def _no_label(title: str, reasons: Mapping[str, int]) -> str:
     return f"no task of '{title}' has a label that can be used ({counts}): open the project and label images"
 
 
-def _taxonomy(connection: Connection, project: Project, classes: Sequence[LabelClass], results: _Results) -> Taxonomy:
-    folder = next((name for task, _ in results if (name := folder_name_of(task.data))), "")
+def project_taxonomy(
+    connection: Connection, project: Project, classes: Sequence[LabelClass], tasks: Sequence[Task]
+) -> Taxonomy:
+    """The taxonomy that push stored, with the classes that were added to the interface later."""
+    folder = next((name for task in tasks if (name := folder_name_of(task.data))), "")
     stored = stored_taxonomy(connection, folder) if folder else uploaded_taxonomy(connection, project)
     return taxonomy_of(classes, stored, project.title)
 
@@ -224,12 +246,14 @@ def _write(
     taxonomy: Taxonomy,
     split: SplitMeta,
     licence: str,
+    columns: Columns,
+    agreement: LabelAgreement | None,
 ) -> Dataset:
     """Fetches the labeled images and writes the dataset."""
     labeled = [(task, consensus) for task, consensus in results if consensus.class_name]
     with tempfile.TemporaryDirectory(prefix="pelagia-pull-") as scratch:
         files = fetch_images(connection, [task for task, _ in labeled], Path(scratch))
-        candidates, unusable = _candidates(labeled, files, taxonomy, split.group_column, licence)
+        candidates, unusable = _candidates(labeled, files, taxonomy, split.group_column, licence, columns)
         if not candidates:
             counts = ", ".join(f"{count} {reason}" for reason, count in unusable.items())
             raise DatasetError(
@@ -243,6 +267,7 @@ def _write(
             taxonomy=taxonomy,
             split=split,
             left_out=dict(_reasons(results) + unusable),
+            label_agreement=agreement,
             conflicts="drop",  # if two tasks of one image have two classes, both are left out, counted and listed
         )
 
@@ -274,14 +299,14 @@ def _report(dataset: Dataset, results: _Results, sent_back: int) -> PullReport:
     )
 
 
-def _accounts(connection: Connection) -> dict[int, str]:
+def accounts(connection: Connection) -> dict[int, str]:
     """Account number -> e-mail address, or the user name if the account has no e-mail address."""
     with connection.doing("listing the accounts"):
         users = connection.client.users.list()
     return {int(user.id): str(user.email or user.username or "") for user in users}
 
 
-def _choose_group_column(named: str | None, tasks: Sequence[Task]) -> str | None:
+def choose_group_column(named: str | None, tasks: Sequence[Task]) -> str | None:
     """The column that the caller names, or the first of `GROUP_COLUMNS` that a task has."""
     columns = Counter(key for task in tasks for key, value in task.data.items() if key not in RESERVED and _text(value))
     if named is None:
@@ -295,7 +320,12 @@ def _choose_group_column(named: str | None, tasks: Sequence[Task]) -> str | None
 
 
 def _candidates(
-    labeled: _Results, files: Sequence[Path | str], taxonomy: Taxonomy, group_column: str | None, licence: str
+    labeled: _Results,
+    files: Sequence[Path | str],
+    taxonomy: Taxonomy,
+    group_column: str | None,
+    licence: str,
+    added: Columns,
 ) -> tuple[list[Candidate], Counter[str]]:
     """The candidates for the dataset; and reason -> number of labeled images that cannot be used."""
     candidates = []
@@ -308,7 +338,8 @@ def _candidates(
         elif consensus.class_name not in taxonomy.names:
             unusable["class_not_in_interface"] += 1
         else:
-            candidates.append(_candidate(task, consensus, file, group_column, licence))
+            candidate = _candidate(task, consensus, file, group_column, licence)
+            candidates.append(replace(candidate, extra=candidate.extra | dict(added.get(task.place, {}))))
     return candidates, unusable
 
 

@@ -231,9 +231,9 @@ def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tup
 
 _HIDDEN_COLUMNS = """
 data.sha256 data.file data.original_file data.source data.survey_source data.path data.label data.predicted
-data.probability data.label_probability inner_id annotations_results annotations_ids predictions_results
-predictions_score predictions_model_versions file_upload storage_filename created_at updated_at updated_by
-avg_lead_time draft_exists
+data.probability data.label_probability data.repeat_of inner_id annotations_results annotations_ids
+predictions_results predictions_score predictions_model_versions file_upload storage_filename created_at updated_at
+updated_by avg_lead_time draft_exists
 """
 
 
