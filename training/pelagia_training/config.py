@@ -177,6 +177,10 @@ class OptimizerConfig(Strict):
         default=1.0, ge=0, description="number of first epochs in which the learning rate rises"
     )
     label_smoothing: float = Field(default=0.1, ge=0, lt=1, description="share of the target spread over all classes")
+    soft_labels: bool = Field(
+        default=False,
+        description="learn the probabilities in the column soft_label of the dataset, which people left open",
+    )
     clip_grad: float = Field(
         default=1.0, gt=0, description="largest norm of the gradient; larger ones are scaled down to it"
     )

@@ -38,6 +38,7 @@ from pelagia_training.data.batches import (
 )
 from pelagia_training.data.crops import open_crops
 from pelagia_training.data.sampling import build_order
+from pelagia_training.data.soft import report_soft_labels, training_labels
 from pelagia_training.data.splits import Splits, read_splits
 from pelagia_training.devices import (
     deterministic,
@@ -136,7 +137,7 @@ def _train_epoch(run: RunContext) -> None:
 
 
 def train_step(learner: Learner, step: int, batch: Sequence[Tensor]) -> Tensor:
-    """One optimizer step. ``batch`` holds the network inputs, then the class indices.
+    """One optimizer step. ``batch`` holds the network inputs, then the labels.
 
     Returns:
         float32, 2 values: the loss, and the loss of a network that gives every class the same probability.
@@ -292,6 +293,7 @@ def _read_data(config: TrainConfig, processes: int, report: Report) -> Splits:
     """Reads the rows for training and validation, and reports warnings about them."""
     require_even_batches(config.train.batch_size, processes)
     splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
+    report_soft_labels(splits.train, config.train.soft_labels, report)
     if missing := splits.classes_without_validation:
         report(
             f"warning: the val split has no image of {first_few(missing)}, so these classes cannot be validated: "
@@ -319,7 +321,8 @@ def _open_crops(config: TrainConfig, splits: Splits, report: Report) -> Sequence
 def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], fabric: Fabric) -> tuple[Any, Batches]:
     targets = targets_of(splits.train, splits.classes)
     sizes = sizes_of(splits.train) if config.model.size else None
-    images = TrainingImages(crops, targets, build_augment(config.augment), config.seed, sizes)
+    labels = training_labels(splits.train, splits.classes, soft=config.train.soft_labels)
+    images = TrainingImages(crops, labels, build_augment(config.augment), config.seed, sizes)
     order = build_order(config.train.long_tail, targets, config.seed)
     return training_batches(images, order, config.train.batch_size, fabric, config.data.workers)
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
-from pelagia.dataset.schema import Dataset
+from pelagia.dataset.schema import Dataset, LabelAgreement
 from pelagia.errors import InputError
 from pelagia.model.metadata import ModelFile
 from pelagia.synthetic.survey import SimulatedSurvey
 from pelagia_labeling.importers.dataset import import_dataset
 from pelagia_training.evaluation.evaluate import Evaluation, evaluate, evaluation_of
+from pelagia_training.evaluation.folder import as_json
 from pelagia_training.evaluation.report import write_report
 from pelagia_training.runs.logs import read_curves
 
@@ -203,3 +204,29 @@ def test_curves_of_a_damaged_file_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_bytes(b"epoch,loss\n1,\xff\xfe\n")
     with pytest.raises(InputError, match=r"metrics.csv is damaged: leave out --run"):
         read_curves(tmp_path)
+
+
+PEOPLE = LabelAgreement(
+    images=412,
+    people=3,
+    groups=20,
+    agreement=0.88,
+    alpha=0.81,
+    alpha_interval=(0.77, 0.84),
+    macro_f1=0.86,
+    macro_f1_interval=(0.80, 0.90),
+)
+
+
+def test_the_agreement_of_people_stands_beside_the_macro_f1_of_the_model(
+    chromium: Browser, evaluation: Evaluation, dataset: Dataset, tmp_path: Path
+) -> None:
+    write_report(tmp_path / "report.html", replace(evaluation, label_agreement=PEOPLE), dataset)
+    page = chromium.new_page(offline=True)
+    open_quietly(page, tmp_path / "report.html")
+    names = page.locator(".tiles dt").all_inner_texts()
+    assert names[1:3] == ["Macro-F1", "Macro-F1 between people"]
+    assert page.locator(".tiles dd").nth(2).inner_text() == "0.860\n0.800–0.900"
+    assert "412 images that two or more of 3 people labeled" in page.locator("#headline").inner_text()
+    assert as_json(replace(evaluation, label_agreement=PEOPLE))["label_agreement"] == PEOPLE.model_dump(mode="json")
+    page.close()

@@ -84,7 +84,7 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
 
     Args:
         images: N images, each uint8 of size x size x 3.
-        targets: the class indices, int64, N.
+        targets: the class indices, int64, N; or soft labels, float32, N x C.
         augment: the random change of each image.
         seed: the seed of the run; with the epoch and the index, it determines the augmentation.
         sizes: float32, N x 3 (width, height, pixel size in micrometers); if given, each item is (image, size, target).
@@ -93,7 +93,7 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
     def __init__(
         self,
         images: Sequence[Image],
-        targets: NDArray[np.int64],
+        targets: NDArray[Any],
         augment: Augment,
         seed: int,
         sizes: NDArray[np.float32] | None = None,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.dataset.schema import Dataset, Record
+from pelagia.dataset.schema import Dataset, LabelAgreement, Record
 from pelagia.errors import DatasetError, InputError, did_you_mean, first_few
 from pelagia.model.metadata import ModelFile, ModelMetadata
 from pelagia.sources import SourceImage
@@ -54,6 +54,7 @@ class Evaluation:
         reliability: the reliability diagram computed from ``probabilities``.
         intervals: the confidence intervals of the metrics, computed by resampling groups.
         assessment: results of the model's own decision rule; None for a run that is not exported yet.
+        label_agreement: how far the people agree who labeled the dataset; None if it does not say.
     """
 
     model: str
@@ -72,6 +73,7 @@ class Evaluation:
     reliability: ReliabilityDiagram
     intervals: Intervals
     assessment: Assessment | None = None
+    label_agreement: LabelAgreement | None = None
 
     @property
     def images(self) -> int:
@@ -220,6 +222,7 @@ def evaluation_of(
         reliability=reliability_diagram(probabilities, targets),
         intervals=intervals_of(probabilities, targets, [record.group for record in records]),
         assessment=assessment,
+        label_agreement=dataset.meta.label_agreement,
     )
 
 

@@ -95,6 +95,7 @@ def as_json(evaluation: Evaluation) -> dict[str, object]:
         **{name: getattr(evaluation, name) for name in plain},
         **evaluation.headline,
         "assessment": evaluation.assessment.as_json() if evaluation.assessment else None,
+        "label_agreement": evaluation.label_agreement.model_dump(mode="json") if evaluation.label_agreement else None,
         "intervals": {name: _pair(interval) for name, interval in intervals.headline.items()},
         "interval_method": {"level": LEVEL, "draws": DRAWS, "resampled": "groups"},
         "reliability": {

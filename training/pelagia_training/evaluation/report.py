@@ -24,6 +24,7 @@ from pelagia.system.files import write_text
 from pelagia_training.evaluation import charts
 from pelagia_training.evaluation.by_value import ByColumn, Cell, Table, count_cell, metrics_by, table_by
 from pelagia_training.evaluation.evaluate import Evaluation
+from pelagia_training.evaluation.people import people_note, with_people
 from pelagia_training.figures.bootstrap import FEW_GROUPS, Interval
 from pelagia_training.figures.metrics import Matrix
 
@@ -83,8 +84,9 @@ def write_report(
         "report.html",
         title=f"{evaluation.model} on {evaluation.dataset}, split {evaluation.split}",
         contents=_contents(evaluation, curves, by),
-        headline=_headline(evaluation),
+        headline=with_people(_headline(evaluation), evaluation.label_agreement),
         interval_note=_interval_note(evaluation),
+        people_note=people_note(evaluation.label_agreement),
         notes=[*_notes(evaluation, dataset), *_notes_on_curves(evaluation, curves)],
         facts=_facts(evaluation),
         classes=_classes(evaluation),

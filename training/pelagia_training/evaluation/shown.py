@@ -5,6 +5,7 @@ from __future__ import annotations
 from pelagia.system import console
 from pelagia_training.evaluation.by_value import ByColumn
 from pelagia_training.evaluation.evaluate import Evaluation
+from pelagia_training.evaluation.people import people_line
 from pelagia_training.figures.bootstrap import FEW_GROUPS
 
 _MOST_VALUES = 30
@@ -33,6 +34,8 @@ def show_evaluation(result: Evaluation, by: ByColumn | None = None) -> None:
             else "  no interval, because there is only one group"
         )
         console.say(f"{name:18} {value:.4f}{between}")
+    if text := people_line(result.label_agreement):
+        console.say(text)
     for name, text in result.assessment.lines() if result.assessment else ():
         console.say(f"{name:18} {text}")
     if result.groups < FEW_GROUPS:

@@ -48,7 +48,7 @@ class TargetBuilder:
 
         Args:
             inputs: the images, and their sizes if the network takes them.
-            classes: the class indices, int64 N.
+            classes: the class indices, int64 N; or soft labels, float32 N x C.
             key: the seed of the mixing, such as (seed, step, process).
         """
         pixels, *others = inputs

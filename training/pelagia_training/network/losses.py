@@ -29,9 +29,9 @@ _OVERLAP = 0.999
 
 
 def soft_targets(classes: Tensor, count: int, smoothing: float) -> Tensor:
-    """Class indices (int64 N) as probabilities, float32 N x ``count``: 1 - ``smoothing`` for the class, plus
-    ``smoothing`` spread over all classes."""
-    hot = functional.one_hot(classes, count).float()
+    """Class indices (int64 N), or probabilities (float32 N x ``count``), as smoothed probabilities, float32 N x
+    ``count``: 1 - ``smoothing`` for the label, plus ``smoothing`` spread over all classes."""
+    hot = classes if classes.is_floating_point() else functional.one_hot(classes, count).float()
     return hot * (1 - smoothing) + smoothing / count
 
 
