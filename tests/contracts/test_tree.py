@@ -31,6 +31,7 @@ LONG_FUNCTIONS = {
     "labeling/pelagia_labeling/commands.py:label_pull": "it names each of its options twice",
     "labeling/pelagia_labeling/dataset_commands.py:dataset_import": "it names each of its options twice",
     "labeling/pelagia_labeling/importers/dataset.py:import_dataset": _DOCUMENTED,
+    "labeling/pelagia_labeling/people/commands.py:label_agreement": "it names each of its options twice",
     "labeling/pelagia_labeling/tasks/pull.py:pull": _DOCUMENTED,
     "labeling/pelagia_labeling/tasks/push.py:push": _DOCUMENTED,
     "training/pelagia_training/commands.py:evaluate": _DOCUMENTED,

@@ -116,11 +116,9 @@ def measure(ratings: Ratings, taxonomy: Taxonomy | None = None, *, notes: Sequen
     rated = (ratings.codes >= 0).sum(axis=1)
     shared = rated >= 2
     counts, groups = ratings.counts[shared], ratings.groups[shared]
-    said = [*notes, *_uncertainty(ratings, groups)]
     weighted, why = _weighted_alpha(ratings.classes, counts, groups, taxonomy)
     fleiss, why_not = _fleiss(counts, groups, rated[shared])
-    per_class_f1 = _estimates(coefficients.f1_by_class(counts), groups, len(ratings.classes) + 1)
-    per_class_alpha = _estimates(coefficients.alpha_by_class(counts), groups, len(ratings.classes))
+    *f1, macro_f1 = _estimates(coefficients.f1_by_class(counts), groups, len(ratings.classes) + 1)
     nominal = coefficients.nominal(len(ratings.classes))
     return Agreement(
         images=len(ratings.items),
@@ -132,23 +130,31 @@ def measure(ratings: Ratings, taxonomy: Taxonomy | None = None, *, notes: Sequen
         alpha=_estimates(coefficients.alpha(counts, nominal), groups, 1)[0],
         weighted_alpha=weighted,
         fleiss=fleiss[0] if fleiss else None,
-        macro_f1=per_class_f1[-1],
-        by_class=tuple(
-            ClassAgreement(
-                name,
-                int((counts[:, index] > 0).sum()),
-                per_class_f1[index],
-                per_class_alpha[index],
-                fleiss[index + 1] if fleiss else None,
-            )
-            for index, name in enumerate(ratings.classes)
-            if counts[:, index].any()
-        ),
+        macro_f1=macro_f1,
+        by_class=tuple(_by_class(ratings.classes, counts, groups, f1, fleiss)),
         pairs=tuple(_pairs(ratings)),
         confusion=coefficients.coincidences(counts),
         repeats=tuple(self_agreement(ratings)),
-        notes=(*said, *why, *why_not),
+        notes=(*notes, *_uncertainty(ratings, groups), *why, *why_not),
     )
+
+
+def _by_class(
+    classes: Sequence[str], counts: Real, groups: Codes, f1: Sequence[Estimate], fleiss: Sequence[Estimate] | None
+) -> list[ClassAgreement]:
+    """The agreement on each class that somebody named; ``fleiss`` begins with the kappa of all classes."""
+    alphas = _estimates(coefficients.alpha_by_class(counts), groups, len(classes))
+    return [
+        ClassAgreement(
+            name,
+            int((counts[:, index] > 0).sum()),
+            f1[index],
+            alphas[index],
+            fleiss[index + 1] if fleiss else None,
+        )
+        for index, name in enumerate(classes)
+        if counts[:, index].any()
+    ]
 
 
 def _estimates(coefficient: coefficients.Coefficient, groups: Codes, number: int) -> list[Estimate]:

@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 
 from pelagia import __version__
-from pelagia_labeling.agreement.measure import Agreement, PairAgreement
+from pelagia_labeling.agreement.measure import Agreement, ClassAgreement, PairAgreement
 from pelagia_labeling.agreement.repeats import SelfAgreement
 from pelagia_labeling.agreement.resample import DRAWS, LEVEL, Estimate
 
@@ -121,40 +121,39 @@ def as_json(agreement: Agreement) -> dict[str, Any]:
         "interval_method": {"level": LEVEL, "draws": DRAWS, "resampled": "groups"},
         "annotators": {name: {"images": a, "shared": b} for name, (a, b) in agreement.by_annotator.items()},
         **{key: value.as_json() if (value := getattr(agreement, key)) else None for key in _LEGEND},
-        "by_class": {
-            one.name: {
-                "images": one.images,
-                "f1": one.f1.as_json(),
-                "alpha": one.alpha.as_json(),
-                "fleiss": one.fleiss.as_json() if one.fleiss else None,
-            }
-            for one in agreement.by_class
-        },
-        "pairs": [
-            {
-                "first": pair.first,
-                "second": pair.second,
-                "images": pair.images,
-                "agreement": pair.agreement.as_json(),
-                "kappa": pair.kappa.as_json(),
-                "per_class": {name: kappa.as_json() for name, kappa in pair.per_class.items()},
-                "confusion": pair.confusion.tolist(),
-            }
-            for pair in agreement.pairs
-        ],
+        "by_class": {one.name: _class_as_json(one) for one in agreement.by_class},
+        "pairs": [_pair_as_json(pair) for pair in agreement.pairs],
         "confusion": {"classes": list(agreement.classes), "coincidences": agreement.confusion.round(6).tolist()},
-        "repeats": [
-            {
-                "annotator": one.annotator,
-                "repeats": one.repeats,
-                "agreement": one.agreement.as_json(),
-                "kappa": one.kappa.as_json(),
-                "days": one.days,
-                "changes": [list(change) for change in one.changes],
-            }
-            for one in agreement.repeats
-        ],
+        "repeats": [_repeats_as_json(one) for one in agreement.repeats],
         "notes": list(agreement.notes),
+    }
+
+
+def _class_as_json(one: ClassAgreement) -> dict[str, Any]:
+    fleiss = one.fleiss.as_json() if one.fleiss else None
+    return {"images": one.images, "f1": one.f1.as_json(), "alpha": one.alpha.as_json(), "fleiss": fleiss}
+
+
+def _pair_as_json(pair: PairAgreement) -> dict[str, Any]:
+    return {
+        "first": pair.first,
+        "second": pair.second,
+        "images": pair.images,
+        "agreement": pair.agreement.as_json(),
+        "kappa": pair.kappa.as_json(),
+        "per_class": {name: kappa.as_json() for name, kappa in pair.per_class.items()},
+        "confusion": pair.confusion.tolist(),
+    }
+
+
+def _repeats_as_json(one: SelfAgreement) -> dict[str, Any]:
+    return {
+        "annotator": one.annotator,
+        "repeats": one.repeats,
+        "agreement": one.agreement.as_json(),
+        "kappa": one.kappa.as_json(),
+        "days": one.days,
+        "changes": [list(change) for change in one.changes],
     }
 
 

@@ -9,8 +9,8 @@ Invariant: an image has one task in the adjudication project, however often the 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pelagia.errors import StudioError
 from pelagia.system.console import ProgressCallback
@@ -80,10 +80,7 @@ def send_disputes(
     target = found or _make(connection, project, to)
     known = {task.sha256 for task in list_tasks(connection, target)}
     missing = [pair for pair in disputed if pair[0].sha256 not in known]
-    for start in range(0, len(missing), CHUNK):
-        request = [_task(task, consensus) for task, consensus in missing[start : start + CHUNK]]
-        with connection.doing(f"adding {len(request)} disputed images"):
-            connection.client.projects.import_tasks(id=target.id, request=request, request_options=WRITE_OPTIONS)
+    _add(connection, target, missing)
     present = len(disputed) - len(missing)
     return Adjudication(target.url(connection), len(disputed), len(missing), present, found is None)
 
@@ -103,8 +100,13 @@ def _disputed(
     return [(task, consensus) for task, consensus in results if consensus.reason == DISPUTED]
 
 
-def _task(task: Task, consensus: Consensus) -> dict[str, Any]:
-    return {"data": dict(task.data) | {SAID: consensus.votes_as_text}}
+def _add(connection: Connection, target: Project, disputed: Sequence[tuple[Task, Consensus]]) -> None:
+    """Makes a task of each image. The server makes all tasks of a request or none."""
+    for start in range(0, len(disputed), CHUNK):
+        chunk = disputed[start : start + CHUNK]
+        request = [{"data": dict(task.data) | {SAID: consensus.votes_as_text}} for task, consensus in chunk]
+        with connection.doing(f"adding {len(request)} disputed images"):
+            connection.client.projects.import_tasks(id=target.id, request=request, request_options=WRITE_OPTIONS)
 
 
 def _make(connection: Connection, project: Project, title: str) -> Project:
