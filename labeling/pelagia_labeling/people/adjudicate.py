@@ -17,10 +17,19 @@ from pelagia.system.console import ProgressCallback
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.consensus import DISPUTED, Consensus, decide
 from pelagia_labeling.tasks.interface import TO_IMAGE
-from pelagia_labeling.tasks.project import Project, Task, find_project, get_project, list_tasks, require_project
+from pelagia_labeling.tasks.project import (
+    ANNOTATIONS,
+    Project,
+    Task,
+    find_project,
+    get_project,
+    list_tasks,
+    require_project,
+)
 from pelagia_labeling.tasks.pull import accounts, require_classes
 from pelagia_labeling.tasks.push import CHUNK, check_title
 from pelagia_labeling.tasks.together import decide_together
+from pelagia_labeling.tasks.votes import MIN_SECONDS
 
 SAID = "said"
 """Key in the data of an adjudication task: who said what, as the page shows it."""
@@ -90,8 +99,8 @@ def _disputed(
 ) -> list[tuple[Task, Consensus]]:
     names = accounts(connection)
     results = [
-        (Task(task.id, task.data), decide(task.annotations, names, min_agreement))
-        for task in list_tasks(connection, project, whole=True, progress=progress)
+        (Task(task.id, task.data), decide(task.annotations, names, min_agreement, MIN_SECONDS))
+        for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
         if task.sha256
     ]
     if weighed:

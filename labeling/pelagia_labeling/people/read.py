@@ -10,7 +10,7 @@ from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.agreement.measure import Agreement, measure
 from pelagia_labeling.agreement.table import read_ratings, tabulate
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.project import Task, list_tasks, require_project
+from pelagia_labeling.tasks.project import ANNOTATIONS, Task, list_tasks, require_project
 from pelagia_labeling.tasks.pull import accounts, choose_group_column, project_taxonomy, require_classes
 from pelagia_labeling.tasks.ratings import DELETED, TimedVote, ratings_of, timed_votes
 
@@ -41,7 +41,7 @@ def project_agreement(
     names = accounts(connection)
     voted = [
         (Task(task.id, task.data), timed_votes(task, names))
-        for task in list_tasks(connection, project, whole=True, progress=progress)
+        for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
     ]
     tasks = [task for task, _ in voted]
     column = choose_group_column(group_column, tasks)

@@ -139,8 +139,7 @@ def pull(
             the least probability of the label.
         min_seconds: labels that were submitted on the page in less time are not counted; 0 counts all.
         send_back: whether to open the tasks again that were submitted too fast or without a class.
-        consensus: how votes become a label: by majority, or by the most probable class (`decide_together`), whose
-            probability is kept as a soft label.
+        consensus: by majority, or by the most probable class (`decide_together`), which gives soft labels.
         adjudicated: title of a project of `pelagia label adjudicate`, whose labels win.
         licence: licence of the images whose task has no column ``licence``.
         join_near_duplicates: whether near-duplicates stay in one split.
@@ -165,12 +164,15 @@ def pull(
         group_column=group_column, fractions=fractions, seed=seed, join_near_duplicates=join_near_duplicates
     )
     taxonomy = project_taxonomy(connection, found, classes, [task for task, _ in results])
-    voted = ((task, [TimedVote(*vote) for vote in one.votes]) for task, one in everything)
-    agreement = label_agreement(voted, group_column, taxonomy)
+    agreement = label_agreement(_with_votes(everything), group_column, taxonomy)
     dataset = _write(connection, found, out, results, taxonomy, split, licence, columns, agreement)
     adjudications = sum(ADJUDICATOR in values for values in columns.values())
     repeats = len(everything) - len(results)
     return replace(_report(dataset, results, sent_back), adjudicated=adjudications, repeats=repeats)
+
+
+def _with_votes(results: _Results) -> list[tuple[Task, list[TimedVote]]]:
+    return [(task, [TimedVote(*vote) for vote in consensus.votes]) for task, consensus in results]
 
 
 _Results = Sequence[tuple[Task, Consensus]]

@@ -1,7 +1,7 @@
 """What people said in a project, as the ratings that `pelagia_labeling.agreement` measures.
 
-Invariant: a person's rating of an image is the vote that `label pull` counts (`consensus.decide`). A planted repeat is
-a second rating of its image.
+Invariant: a person's rating of an image is the vote that `label pull` counts (`consensus.count_votes`). A planted
+repeat is a second rating of its image.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.agreement.measure import Agreement, measure
 from pelagia_labeling.agreement.resample import Estimate
 from pelagia_labeling.agreement.table import Rating, tabulate
-from pelagia_labeling.tasks.consensus import decide
+from pelagia_labeling.tasks.consensus import count_votes
 from pelagia_labeling.tasks.project import Task
-from pelagia_labeling.tasks.votes import NAMED, votes_of
+from pelagia_labeling.tasks.votes import MIN_SECONDS, NAMED, votes_of
 
 DELETED = "account 0"
 """The annotator of votes whose account was deleted: they may be of several people."""
@@ -39,13 +39,12 @@ def timed_votes(task: Task, names: Mapping[int, str]) -> list[TimedVote]:
         task: a task with its annotations.
         names: account number -> name of the person.
     """
-    everything = [vote for vote in votes_of(task.annotations, names) if vote.kind == NAMED]
-    last = {(vote.annotator, vote.class_name): vote for vote in everything}
-    found = []
-    for pair in decide(task.annotations, names).votes:
-        vote = last.get(pair)
-        found.append(TimedVote(*pair, vote.changed_at, vote.from_prediction) if vote else TimedVote(*pair))
-    return found
+    counted = count_votes(votes_of(task.annotations, names), MIN_SECONDS)
+    return [
+        TimedVote(vote.annotator, vote.class_name, vote.changed_at, vote.from_prediction)
+        for vote in counted.votes
+        if vote.kind == NAMED
+    ]
 
 
 def ratings_of(voted: Iterable[tuple[Task, Sequence[TimedVote]]], group_column: str | None) -> list[Rating]:
