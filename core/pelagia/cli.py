@@ -110,6 +110,14 @@ COMMANDS = {
             "pelagia_labeling.people.commands:label_adjudicate",
             "Send the images that people disagree on to a project where one person decides.",
         ),
+        "status": (
+            "pelagia_labeling.progress.commands:label_status",
+            "Count the labels of a project, and estimate what more labels would give.",
+        ),
+        "review": (
+            "pelagia_labeling.progress.commands:label_review",
+            "Send the images of a survey that the model did not accept to Label Studio.",
+        ),
     },
     "model": {
         "": "Show a model, and check that it works on this machine.",
