@@ -104,13 +104,19 @@ def learning_curve(
             fold_of = _folds(targets, groups, seed + repeat)
             rank = order if len(order) else np.random.default_rng((seed, repeat)).permutation(len(kept))
             for fold in range(FOLDS):
-                held_out, rest = np.flatnonzero(fold_of == fold), rank[fold_of[rank] != fold]
-                for index, share in enumerate(SHARES):
-                    part = rest[: max(2, round(share * len(rest)))]
-                    predicted[repeat, index, held_out] = _predict(vectors, targets, part, held_out, strength)
+                rest, held_out = rank[fold_of[rank] != fold], np.flatnonzero(fold_of == fold)
+                predicted[repeat][:, held_out] = _predict_growing(vectors, targets, rest, held_out, strength)
                 progress(repeat * FOLDS + fold + 1, repeats * FOLDS)
     sizes = np.round(np.array(SHARES) * len(kept))
     return LearningCurve(tuple(names.tolist()), left_out, sizes, targets, groups, predicted)
+
+
+def _predict_growing(
+    vectors: NDArray[np.float32], targets: Ints, rest: Ints, held_out: Ints, strength: float
+) -> NDArray[np.int64]:
+    """Predictions of ``held_out`` by classifiers of growing parts of ``rest``: int64, sizes x images."""
+    parts = [rest[: max(2, round(share * len(rest)))] for share in SHARES]
+    return np.stack([_predict(vectors, targets, part, held_out, strength) for part in parts])
 
 
 def _usable(labels: Labels) -> tuple[Ints, NDArray[np.str_], dict[str, int]]:

@@ -14,7 +14,7 @@ import re
 import tempfile
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -102,15 +102,8 @@ def review(
     folder = Path(survey)
     with Survey.open(folder) as opened:
         _require_decisions(opened)
-        found = Counter({verdict.decision: 0 for verdict in opened.counts_by_verdict()})
-        for verdict, images in opened.counts_by_verdict().items():
-            found[verdict.decision] += images
-        rows = [row for row in opened if row.ok and row.verdict.decision in reasons]
-        chosen = sorted(rows, key=lambda row: row.sha256)[:limit]  # hashes are in random order
-        if not chosen:
-            made = ", ".join(f"{images} {name.replace('_', ' ')}" for name, images in found.items())
-            wanted = " or ".join(reasons).replace("_", " ")
-            raise InputError(f"no image of {folder} is {wanted} ({made or 'it is empty'}): there is nothing to review")
+        found = _decisions(opened)
+        chosen = _choose(opened, reasons, limit, found)
         with tempfile.TemporaryDirectory(prefix="pelagia-review-") as scratch:
             unusable = _write_source(opened, chosen, Path(scratch))
             if len(unusable) == len(chosen):
@@ -122,7 +115,27 @@ def review(
             report = push(connection, table, project, taxonomy, progress=progress)
     warning = _show_on_page(connection, report.project_id)
     counts = Counter(row.verdict.decision for row in chosen)
-    return ReviewReport(dict(counts), dict(found), tuple(unusable), report, (warning,) if warning else ())
+    return ReviewReport(dict(counts), found, tuple(unusable), report, (warning,) if warning else ())
+
+
+def _decisions(survey: Survey) -> dict[str, int]:
+    """Decision -> number of images of the survey."""
+    found: Counter[str] = Counter()
+    for verdict, images in survey.counts_by_verdict().items():
+        found[verdict.decision] += images
+    return dict(found)
+
+
+def _choose(survey: Survey, reasons: Sequence[str], limit: int | None, found: Mapping[str, int]) -> list[Prediction]:
+    """The rows to send; with a limit, a random part, which a larger limit adds to."""
+    rows = [row for row in survey if row.ok and row.verdict.decision in reasons]
+    if not rows:
+        made = ", ".join(f"{images} {name.replace('_', ' ')}" for name, images in found.items())
+        wanted = " or ".join(reasons).replace("_", " ")
+        raise InputError(
+            f"no image of {survey.folder} is {wanted} ({made or 'it is empty'}): nothing is to be reviewed"
+        )
+    return sorted(rows, key=lambda row: row.sha256)[:limit]  # hashes are in random order
 
 
 def _require_decisions(survey: Survey) -> None:
