@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format docs studio studio-stop doctor push pull train sweep slurm evaluate export classify clean
+.PHONY: help setup demo test lint format docs studio studio-stop doctor push pull train retrain sweep slurm evaluate export classify clean
 
 PYTHON  ?= python3
 VENV    := .venv
@@ -22,6 +22,7 @@ PROJECT  ?= pelagia
 RUN      ?= runs/$(basename $(notdir $(CONFIG)))
 MODEL    ?= $(RUN).onnx
 SWEEP    ?= $(RUN)-sweep
+RETRAINED ?= $(basename $(CHAMPION))-retrained
 TRIALS   ?= 20
 SPLIT    ?= test
 SET      ?=
@@ -60,6 +61,9 @@ pull: setup ## Make a dataset of the labels: PROJECT=name DATASET=folder
 ##@ ML engineers
 train: setup ## Train, or resume a run: DATASET=folder CONFIG=file SET="train.epochs=5 train.lr=3e-4" RUN=folder DEVICES=number
 	@$(call pairs,set,SET); $(PELAGIA) train "$(CONFIG)" --set "dataset=$(DATASET)" "$${set[@]}" $(if $(DEVICES),--set devices=$(DEVICES)) --out "$(RUN)"
+
+retrain: setup ## Train on a new version of a dataset, keep the model only if it is better, or resume: CHAMPION=file DATASET=folder RETRAINED=folder [CONFIG=file] [SET=...]
+	@$(call pairs,set,SET); $(PELAGIA) retrain --champion "$(call need,CHAMPION)" --dataset "$(DATASET)" "$${set[@]}" $(if $(filter command% environment%,$(origin CONFIG)),--config "$(CONFIG)") --out "$(RETRAINED)"
 
 sweep: setup ## Search keys, or resume a sweep: SEARCH="train.lr=log:1e-4..3e-3 augment.strength=0..2" TRIALS=20 DATASET=folder CONFIG=file SET=... SWEEP=folder
 	@$(call pairs,set,SET); $(if $(call need,SEARCH),$(call pairs,search,SEARCH)); $(PELAGIA) sweep "$(CONFIG)" --set "dataset=$(DATASET)" "$${set[@]}" "$${search[@]}" --trials $(TRIALS) --out "$(SWEEP)"

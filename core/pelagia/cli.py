@@ -29,6 +29,10 @@ COMMANDS = {
         "pelagia_training.commands:train",
         "Train a network on a dataset. The same command resumes an interrupted run.",
     ),
+    "retrain": (
+        "pelagia_training.studies.retrain:retrain",
+        "Train a new model on a new dataset, and keep it only if it is better than the model in use.",
+    ),
     "sweep": (
         "pelagia_training.commands:sweep",
         "Search keys of a config for the best macro-F1 on the val split.",

@@ -104,6 +104,14 @@ def altered(model: Schema, changes: Mapping[str, Any], where: str) -> Schema:
     return validate(document, type(model), where)
 
 
+def overridden(model: Schema, overrides: Sequence[str], where: str) -> Schema:
+    """A copy of ``model`` with ``a.b=c`` overrides, as `load_config` takes them. Raises one ConfigError as it does."""
+    document = model.model_dump(mode="json")
+    for override in overrides:
+        _apply(document, override)
+    return validate(document, type(model), where)
+
+
 def kinds_of(schema: type[BaseModel], key: str) -> tuple[Any, ...]:
     """The types that a dotted key may hold, such as ``(int, NoneType)``; ``(Any,)`` for a dictionary with any keys.
 

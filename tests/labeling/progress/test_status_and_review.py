@@ -177,7 +177,7 @@ def test_a_limit_takes_a_part_and_a_larger_one_adds_to_it(
 def test_what_cannot_be_reviewed_is_said(
     connection: Connection, survey: Path, taxonomy: Taxonomy, project: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match="there is no 'rolled_down', did you mean 'rolled_up'"):
+    with pytest.raises(InputError, match="there is no 'rolled_down' .did you mean 'rolled_up'"):
         parse_reasons("abstained,rolled-down")
     (tmp_path / "more.zip").rename(tmp_path / "elsewhere.zip")
     with pytest.raises(InputError, match=r"none of the 2 images can be used .*connect that drive"):
