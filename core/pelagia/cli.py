@@ -30,7 +30,7 @@ COMMANDS = {
         "Train a network on a dataset. The same command resumes an interrupted run.",
     ),
     "retrain": (
-        "pelagia_training.studies.retrain:retrain",
+        "pelagia_training.retrain_commands:retrain",
         "Train a new model on a new dataset, and keep it only if it is better than the model in use.",
     ),
     "sweep": (

@@ -125,17 +125,22 @@ def challenge(
     report("comparing both models on the held-out images")
     result = compare(evaluate(champion, held_out.dataset), evaluate(challenger, held_out.dataset), held_out)
     winner, winner_run = (challenger, run) if result.main.is_better else (champion, champion_run)
-    _write_evaluation(result.champion, held_out.dataset, out / "evaluation_champion")
-    _write_evaluation(result.challenger, held_out.dataset, out / "evaluation_challenger")
-    with new_file(out / CURRENT_FILE) as file:
-        file.write(winner.data)
-    write_text(out / REPORT_FILE, _page(result))
     document = as_json(result, champion, challenger) | {
         "current_sha256": winner.sha256,
         "current_run": None if winner_run is None else str(winner_run.absolute()),
     }
-    write_text(out / RESULT_FILE, json.dumps(document, indent=2) + "\n")
+    _write(result, winner, document, held_out.dataset, out)
     return result
+
+
+def _write(result: Challenge, winner: ModelFile, document: dict[str, Any], dataset: Dataset, out: Path) -> None:
+    """Writes all files of the comparison, `RESULT_FILE` last."""
+    _write_evaluation(result.champion, dataset, out / "evaluation_champion")
+    _write_evaluation(result.challenger, dataset, out / "evaluation_challenger")
+    with new_file(out / CURRENT_FILE) as file:
+        file.write(winner.data)
+    write_text(out / REPORT_FILE, _page(result))
+    write_text(out / RESULT_FILE, json.dumps(document, indent=2) + "\n")
 
 
 def _exported(run: Path, report: Report) -> ModelFile:
