@@ -60,7 +60,7 @@ def assign(images: Sequence[Labeled], split: SplitMeta) -> Assignment:
     splits = assign_splits([image.class_name for image in images], joined.groups, split.fractions, split.seed)
     largest = _largest_joined(groups, joined.groups)
     found = split.model_copy(update={"near_duplicates": len(pairs), "largest_joined": largest})
-    return Assignment(joined.groups, splits, found, pairs, (*_class_warning(images, pairs), *_apart_warning(joined)))
+    return Assignment(joined.groups, splits, found, pairs, (*class_warning(images, pairs), *_apart_warning(joined)))
 
 
 def _kept(images: Sequence[Labeled], split: SplitMeta) -> Assignment:
@@ -70,7 +70,7 @@ def _kept(images: Sequence[Labeled], split: SplitMeta) -> Assignment:
     if split.val_from_train and "val" not in splits:
         splits = _take_val(images, splits, split)
     pairs = find_near_duplicates([image.signature for image in images], splits) if split.join_near_duplicates else []
-    warnings = [*_cut_warning(groups, splits), *_class_warning(images, pairs)]
+    warnings = [*_cut_warning(groups, splits), *class_warning(images, pairs)]
     if pairs:
         warnings.append(
             f"the published split has {len(pairs)} pairs of images that look the same in two splits, such as "
@@ -120,7 +120,7 @@ def _pairs_across_groups(images: Sequence[Labeled], groups: Sequence[str]) -> li
     return pairs
 
 
-def _class_warning(images: Sequence[Labeled], pairs: Sequence[NearDuplicates]) -> list[str]:
+def class_warning(images: Sequence[Labeled], pairs: Sequence[NearDuplicates]) -> list[str]:
     """A warning of near-duplicates of two classes: the images are no copies, or one of them has a wrong label."""
     mixed = [pair for pair in pairs if images[pair.first].class_name != images[pair.second].class_name]
     if not mixed:

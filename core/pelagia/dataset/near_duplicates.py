@@ -17,7 +17,7 @@ pair with such corners must therefore agree in its content as well (`pelagia.dat
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
@@ -174,8 +174,8 @@ class Joined:
     """Groups after joining those that share a near-duplicate.
 
     Attributes:
-        groups: the group of each image: of the names that were joined, the one that sorts first.
-        apart: pairs whose groups were not joined, because the joined group would be too large.
+        groups: the group of each image: of the names that were joined, the fixed one, or the one that sorts first.
+        apart: pairs whose groups were not joined: the joined group would be too large, or both groups are fixed.
         limit: the number of images that a joined group may have.
     """
 
@@ -184,13 +184,19 @@ class Joined:
     limit: int
 
 
-def join_groups(groups: Sequence[str], pairs: Sequence[NearDuplicates], largest: float = LARGEST_JOIN) -> Joined:
+def join_groups(
+    groups: Sequence[str],
+    pairs: Sequence[NearDuplicates],
+    largest: float = LARGEST_JOIN,
+    fixed: Collection[str] = frozenset(),
+) -> Joined:
     """Joins groups that share a near-duplicate, the most similar pairs first.
 
     Args:
         groups: the group of each image.
         pairs: near-duplicates, as indices into ``groups``.
         largest: the share of all images that a joined group may have; `SMALLEST_LIMIT` images are always allowed.
+        fixed: groups that keep their names; two of them are never joined.
     """
     limit = max(SMALLEST_LIMIT, int(largest * len(groups)))
     parent = {name: name for name in groups}
@@ -204,10 +210,11 @@ def join_groups(groups: Sequence[str], pairs: Sequence[NearDuplicates], largest:
         return name
 
     for pair in sorted(pairs, key=lambda pair: (-pair.correlation, pair.first, pair.second)):
-        one, other = sorted((root(groups[pair.first]), root(groups[pair.second])))
+        roots = root(groups[pair.first]), root(groups[pair.second])
+        one, other = sorted(roots, key=lambda name: (name not in fixed, name))
         if one == other:
             continue
-        if size[one] + size[other] > limit:
+        if other in fixed or size[one] + size[other] > limit:
             apart.append(pair)
             continue
         parent[other] = one

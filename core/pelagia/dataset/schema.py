@@ -120,6 +120,19 @@ class LabelAgreement(Strict):
     macro_f1_interval: Interval = None
 
 
+class ParentMeta(Strict):
+    """A dataset that this one was made from, and what changed. The counts are numbers of images (same SHA-256)."""
+
+    path: str = Field(description="the parent's folder, relative to the folder of this dataset, with /")
+    name: str
+    fingerprint: str
+    images: int = Field(ge=0)
+    added: int = Field(ge=0, description="images that the parent does not have")
+    removed: int = Field(ge=0, description="images of the parent that this dataset does not have")
+    relabeled: int = Field(ge=0, description="images whose class is another one")
+    moved: int = Field(ge=0, description="images that are in another split")
+
+
 class DatasetMeta(Strict):
     """`dataset.yaml`. ``counts``: class -> split -> images; ``left_out``: reason -> images (`left_out_in_words`)."""
 
@@ -128,6 +141,7 @@ class DatasetMeta(Strict):
     created: str = Field(description="ISO 8601, UTC")
     created_by: str
     source: dict[str, Any]
+    parents: tuple[ParentMeta, ...] = Field(default=(), description="the datasets that this one was made from")
     split: SplitMeta
     fingerprint: str
     images: int

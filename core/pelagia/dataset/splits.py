@@ -10,7 +10,8 @@ group moves.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 SPLITS = ("train", "val", "test")
 DEFAULT_FRACTIONS = (0.7, 0.15, 0.15)
 _ABSENT = 0.5
+_NO_PART = -1
 _PASSES = 10
 _MANY_GROUPS = 5000  # with more groups, one pass is balanced enough, and more passes would take minutes
 
@@ -39,7 +41,11 @@ def split_of(name: str) -> str | None:
 
 
 def assign_splits(
-    classes: Sequence[str], groups: Sequence[str], fractions: Sequence[float] = DEFAULT_FRACTIONS, seed: int = 0
+    classes: Sequence[str],
+    groups: Sequence[str],
+    fractions: Sequence[float] = DEFAULT_FRACTIONS,
+    seed: int = 0,
+    fixed: Mapping[str, str] = MappingProxyType({}),
 ) -> list[str]:
     """The split of each image; all images of a group get the same split. The same arguments give the same result.
 
@@ -48,16 +54,28 @@ def assign_splits(
         groups: group name of each image.
         fractions: shares of train, val and test; they sum to 1. A split with a share of 0 stays empty.
         seed: breaks ties.
+        fixed: group -> the split that it has already. The other groups are assigned so that all together come closest
+            to the wanted shares.
     """
     used = [(split, share) for split, share in zip(SPLITS, fractions, strict=True) if share > 0]
-    return [used[part][0] for part in assign_parts(classes, groups, [share for _, share in used], seed)]
+    names = [split for split, _ in used]
+    held = {group: names.index(split) if split in names else _NO_PART for group, split in fixed.items()}
+    parts = assign_parts(classes, groups, [share for _, share in used], seed, held)
+    return [fixed[group] if group in fixed else names[part] for group, part in zip(groups, parts, strict=True)]
 
 
-def assign_parts(classes: Sequence[str], groups: Sequence[str], shares: Sequence[float], seed: int = 0) -> list[int]:
+def assign_parts(
+    classes: Sequence[str],
+    groups: Sequence[str],
+    shares: Sequence[float],
+    seed: int = 0,
+    fixed: Mapping[str, int] = MappingProxyType({}),
+) -> list[int]:
     """Divides images by group as `assign_splits` does, but into any number of parts.
 
     Args:
         shares: the share of each part, above 0; they sum to 1.
+        fixed: group -> the index of the part that it has already; `_NO_PART`: in none of them.
 
     Returns:
         For each image, the index of its part in ``shares``.
@@ -68,13 +86,16 @@ def assign_parts(classes: Sequence[str], groups: Sequence[str], shares: Sequence
         counts[group][class_index[name]] += 1
     total = np.sum(list(counts.values()), axis=0)
     shares_of = {group: count / total for group, count in counts.items()}
-    names = sorted(counts)
+    names = sorted(set(counts) - set(fixed))
     np.random.default_rng(seed).shuffle(names)
     names.sort(key=lambda group: -float(np.std(shares_of[group])))
 
     wanted = np.asarray(shares)
     filled = np.zeros((len(wanted), len(class_index)))
-    chosen: dict[str, int] = {}
+    chosen = {group: part for group, part in fixed.items() if group in counts}
+    for group, part in chosen.items():
+        if part != _NO_PART:
+            filled[part] += shares_of[group]
     for _ in range(_PASSES if len(names) <= _MANY_GROUPS else 1):
         before = dict(chosen)
         for group in names:

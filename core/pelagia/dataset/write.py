@@ -16,8 +16,9 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pelagia.dataset.assignment import Labeled, assign
+from pelagia.dataset.assignment import Assignment, Labeled, assign
 from pelagia.dataset.near_duplicates import NearDuplicates, signature_of
+from pelagia.dataset.parents import assign_beside, parent_meta
 from pelagia.dataset.schema import (
     DROPPED_FILE,
     NEAR_DUPLICATES_FILE,
@@ -116,6 +117,7 @@ def write_dataset(
     left_out: Mapping[str, int] = MappingProxyType({}),
     warnings: Sequence[str] = (),
     label_agreement: LabelAgreement | None = None,
+    parents: Sequence[Dataset] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Dataset:
     """Makes the dataset folder ``out``.
@@ -129,6 +131,8 @@ def write_dataset(
         left_out: counts of what the importer itself left out, reason -> images.
         warnings: what the importer assumed or what looked wrong, one sentence each.
         label_agreement: how far the people agree who labeled the images; None if that is not known.
+        parents: the datasets that this one is made from. Unless every candidate has a split, the images keep the
+            groups and splits of the first one (`pelagia.dataset.parents`), with its shares and its seed.
         progress: called with the number of images checked since the last call.
 
     Raises:
@@ -139,16 +143,25 @@ def write_dataset(
     taxonomy = _check_classes(candidates, taxonomy, name := printable(out.absolute().name))
     with new_folder(out, "dataset") as folder:
         kept, dropped = _remove_duplicates(_check_images(candidates, progress), conflicts)
-        found = assign([_labeled(image) for image in kept], split or SplitMeta())
+        found = _assign(kept, split or SplitMeta(), parents)
         records = _records(kept, found.groups, found.splits)
         check_soft_labels(records, taxonomy, "the new manifest")
         _copy_images(folder, kept, records)
         counts = Counter(left_out) + Counter(reason for _, reason, _ in dropped)
         said = (*warnings, *_copies_warning(dropped), *found.warnings)
         meta = _meta(name, source, found.split, records, counts, _remarks(kept), said, taxonomy, label_agreement)
+        meta = meta.model_copy(update={"parents": tuple(parent_meta(parent, out, records) for parent in parents)})
         write_tables(folder, meta, records)
         _write_lists(folder, kept, dropped, found.pairs)
     return Dataset.read(out)
+
+
+def _assign(kept: Sequence[_Checked], split: SplitMeta, parents: Sequence[Dataset]) -> Assignment:
+    images = [_labeled(image) for image in kept]
+    if not parents or all(image.split for image in images):
+        return assign(images, split)
+    wanted = parents[0].meta.split.model_copy(update={"join_near_duplicates": split.join_near_duplicates})
+    return assign_beside(images, [image.sha256 for image in kept], parents[0], wanted)
 
 
 def _write_lists(
