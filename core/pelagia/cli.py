@@ -70,6 +70,24 @@ COMMANDS = {
             "pelagia_labeling.dataset_commands:dataset_correct",
             "Make a dataset with the labels of a review.",
         ),
+        "diff": ("pelagia_labeling.versions.commands:dataset_diff", "Print what differs between two datasets."),
+        "merge": ("pelagia_labeling.versions.commands:dataset_merge", "Make one dataset of two."),
+        "relabel": (
+            "pelagia_labeling.versions.commands:dataset_relabel",
+            "Make a dataset with other labels, from a table.",
+        ),
+        "rename-class": (
+            "pelagia_labeling.versions.commands:dataset_rename_class",
+            "Make a dataset with another name of a class.",
+        ),
+        "history": (
+            "pelagia_labeling.versions.commands:dataset_history",
+            "Print the labels of an image through all versions, and people's votes.",
+        ),
+        "export": (
+            "pelagia_labeling.versions.commands:dataset_export",
+            "Write a dataset as class folders, or for EcoTaxa, Label Studio, COCO or Hugging Face.",
+        ),
         "show": ("pelagia_labeling.dataset_commands:dataset_show", "Print a dataset's classes, splits and groups."),
         "check": (
             "pelagia_labeling.dataset_commands:dataset_check",

@@ -64,6 +64,7 @@ def needs(extra: str, command: str) -> None:
 def show_dataset(dataset: Dataset) -> None:
     """Prints the classes, splits and groups of a dataset, and warnings about them."""
     from pelagia.dataset.check import split_warnings
+    from pelagia.dataset.parents import counts_of_parent
     from pelagia.dataset.schema import left_out_in_words
     from pelagia.dataset.splits import SPLITS
     from pelagia.images.remarks import RemarkCounts
@@ -84,6 +85,9 @@ def show_dataset(dataset: Dataset) -> None:
         console.say(
             f"near-duplicate pairs across two groups: {meta.split.near_duplicates}; these groups were joined{largest}"
         )
+    for parent in meta.parents:
+        changes = ", ".join(f"{count} {text}" for text, count in counts_of_parent(parent).items()) or "the same images"
+        console.say(f"made from {parent.path} ({parent.fingerprint[:12]}, {parent.images} images): {changes}")
     for line in left_out_in_words(meta.left_out):
         console.say(f"left out: {line}")
     remarks = RemarkCounts(meta.remarks).warnings()

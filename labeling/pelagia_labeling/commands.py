@@ -136,6 +136,12 @@ def label_pull(
     adjudicated: Annotated[
         str | None, typer.Option(help="Title of a project of `label adjudicate`; its labels win.")
     ] = None,
+    parent: Annotated[
+        Path | None, typer.Option(help="The version before: its images keep their split. Found beside OUT by default.")
+    ] = None,
+    no_parent: Annotated[
+        bool, typer.Option("--no-parent", help="Make a new split, as if there were no version.")
+    ] = False,
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
     min_seconds: Annotated[
@@ -149,13 +155,19 @@ def label_pull(
     """Make a dataset of the submitted labels; skipped, unsure and disputed images are left out and counted.
 
     A label that was submitted in less than --min-seconds is a key that was held or pressed twice: the person cannot
-    have seen the image. A person's own choice counts more than pre-labels that were accepted in bulk. For example:
-    `pelagia label pull --project "First look" --out datasets/first --send-back`
+    have seen the image. A person's own choice counts more than pre-labels that were accepted in bulk.
+
+    \b
+    pelagia label pull --project "North Sea" --out datasets/north_sea_1
+    pelagia label pull --project "North Sea" --out datasets/north_sea_2 --parent datasets/north_sea_1
+    pelagia label pull --project "North Sea" --out datasets/north_sea_3 --send-back
     """
     needs("labeling", "label pull")
     from pelagia_labeling.studio.connection import connect
     from pelagia_labeling.tasks.pull import pull
+    from pelagia_labeling.versions.commands import choose_parent
 
+    before = choose_parent(parent, no_parent, out, project)
     with console.progress_bar("pulling") as update:
         report = pull(
             connect(url),
@@ -168,6 +180,7 @@ def label_pull(
             join_near_duplicates=near_duplicates,
             min_seconds=min_seconds,
             send_back=send_back,
+            parent=before,
             progress=update,
         )
     _show_pull(report, min_seconds)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 
 from pelagia.dataset.assignment import Assignment, Labeled, class_warning
@@ -17,7 +17,7 @@ from pelagia.dataset.differences import compare
 from pelagia.dataset.near_duplicates import NearDuplicates, find_near_duplicates, join_groups
 from pelagia.dataset.schema import NEAR_DUPLICATES_FILE, Dataset, ParentMeta, Record, SplitMeta
 from pelagia.dataset.splits import SPLITS, assign_splits
-from pelagia.errors import first_few
+from pelagia.errors import InputError, first_few
 from pelagia.system.files import printable
 
 
@@ -81,6 +81,37 @@ def assign_beside(images: Sequence[Labeled], sha256: Sequence[str], parent: Data
     ]
     found = split.model_copy(update={"near_duplicates": split.near_duplicates + len(pairs)})
     return Assignment(groups, splits, found, pairs, tuple(said))
+
+
+def group_column_beside(
+    parent: Dataset | None, named: str | None, choose: Callable[[str | None], str | None]
+) -> str | None:
+    """The group column of a pull: that of the parent, if there is one.
+
+    Args:
+        parent: the parent of the new dataset.
+        named: the column that a person named.
+        choose: checks a named column, or finds one for None.
+
+    Raises:
+        InputError: the person named another column than that of the parent.
+    """
+    if parent is None:
+        return choose(named)
+    column = parent.meta.split.group_column
+    if named not in (None, column):
+        raise InputError(
+            f"the groups of the parent {parent.root} are those of {column or 'each image'}, not of {named}: leave "
+            "--group-column out, or make a new split with --no-parent"
+        )
+    return None if column is None else choose(column)
+
+
+def keep_all(images: Sequence[Labeled], split: SplitMeta) -> Assignment:
+    """The groups and splits that the images have, as in a merged dataset; near-duplicates in two splits are said."""
+    groups, splits = [image.group for image in images], [image.split for image in images]
+    pairs = find_near_duplicates([image.signature for image in images], splits) if split.join_near_duplicates else []
+    return Assignment(groups, splits, split, pairs, (*class_warning(images, pairs), *_apart_warning(images, pairs)))
 
 
 def _group_names(parent: Dataset) -> dict[str, str]:

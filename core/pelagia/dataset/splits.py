@@ -80,19 +80,14 @@ def assign_parts(
     Returns:
         For each image, the index of its part in ``shares``.
     """
-    class_index = {name: index for index, name in enumerate(sorted(set(classes)))}
-    counts: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(len(class_index)))
-    for name, group in zip(classes, groups, strict=True):
-        counts[group][class_index[name]] += 1
-    total = np.sum(list(counts.values()), axis=0)
-    shares_of = {group: count / total for group, count in counts.items()}
-    names = sorted(set(counts) - set(fixed))
+    shares_of = _class_shares(classes, groups)
+    names = sorted(set(shares_of) - set(fixed))
     np.random.default_rng(seed).shuffle(names)
     names.sort(key=lambda group: -float(np.std(shares_of[group])))
 
     wanted = np.asarray(shares)
-    filled = np.zeros((len(wanted), len(class_index)))
-    chosen = {group: part for group, part in fixed.items() if group in counts}
+    filled = np.zeros((len(wanted), len(set(classes))))
+    chosen = {group: part for group, part in fixed.items() if group in shares_of}
     for group, part in chosen.items():
         if part != _NO_PART:
             filled[part] += shares_of[group]
@@ -107,6 +102,16 @@ def assign_parts(
         if chosen == before:
             break
     return [chosen[group] for group in groups]
+
+
+def _class_shares(classes: Sequence[str], groups: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Group -> the share of each class's images that it holds (float64, classes sorted by name)."""
+    class_index = {name: index for index, name in enumerate(sorted(set(classes)))}
+    counts: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(len(class_index)))
+    for name, group in zip(classes, groups, strict=True):
+        counts[group][class_index[name]] += 1
+    total = np.sum(list(counts.values()), axis=0)
+    return {group: count / total for group, count in counts.items()}
 
 
 def _imbalance(

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pelagia.dataset.assignment import Assignment, Labeled, assign
 from pelagia.dataset.near_duplicates import NearDuplicates, signature_of
-from pelagia.dataset.parents import assign_beside, parent_meta
+from pelagia.dataset.parents import assign_beside, keep_all, parent_meta
 from pelagia.dataset.schema import (
     DROPPED_FILE,
     NEAR_DUPLICATES_FILE,
@@ -158,6 +158,8 @@ def write_dataset(
 
 def _assign(kept: Sequence[_Checked], split: SplitMeta, parents: Sequence[Dataset]) -> Assignment:
     images = [_labeled(image) for image in kept]
+    if len(parents) > 1 and all(image.split for image in images):
+        return keep_all(images, split)
     if not parents or all(image.split for image in images):
         return assign(images, split)
     wanted = parents[0].meta.split.model_copy(update={"join_near_duplicates": split.join_near_duplicates})

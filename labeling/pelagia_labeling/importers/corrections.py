@@ -5,14 +5,31 @@ Invariant: only labels change. Images, groups and splits stay the same, so metri
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.dataset.soft_labels import SOFT_LABEL
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError
+from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.importers.own_dataset import candidate_of
+
+
+class Label(NamedTuple):
+    """A class with the people who chose it, their agreement and the soft label, as in a manifest."""
+
+    class_name: str
+    annotators: str = ""
+    agreement: str = ""
+    soft_label: str = ""
+
+
+def label_of(record: Record) -> Label:
+    """The label of a row of a manifest."""
+    return Label(record.class_name, record.annotators, record.agreement, record.extra.get(SOFT_LABEL, ""))
 
 
 @dataclass(frozen=True)
@@ -56,46 +73,55 @@ def correct(
             f"{review.root} and {dataset.root} share no image: name the dataset whose images were reviewed"
         )
     changed = [(old.path, old.class_name, new.class_name) for old, new in pairs if old.class_name != new.class_name]
-    corrected = write_dataset(
-        out,
-        [_candidate(dataset, record, reviewed.get(record.sha256)) for record in dataset.records],
-        source=_source(dataset, review),
-        taxonomy=dataset.meta.taxonomy,
-        split=dataset.meta.split,
-        left_out=dataset.meta.left_out,
-        progress=progress,
-    )
+    labels = {sha256: label_of(one) for sha256, one in reviewed.items()}
+    source = {"kind": "correction", "by": review.meta.fingerprint}
+    corrected = write_relabeled(dataset, labels, out, source, progress=progress)
     left_out = {reason: count for reason, count in review.meta.left_out.items() if reason != "duplicate"}
     return Correction(corrected, tuple(changed), len(pairs) - len(changed), left_out)
 
 
-def _source(dataset: Dataset, review: Dataset) -> dict[str, object]:
-    return {
-        "kind": "correction",
-        "of": dataset.meta.fingerprint,
-        "by": review.meta.fingerprint,
-        "origin": dataset.meta.source,
-    }
+def write_relabeled(
+    dataset: Dataset,
+    labels: Mapping[str, Label],
+    out: Path,
+    source: Mapping[str, object],
+    *,
+    taxonomy: Taxonomy | None = None,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Dataset:
+    """Makes the dataset ``out``: ``dataset`` with other labels. Every command that changes labels ends here.
 
-
-def _candidate(dataset: Dataset, record: Record, reviewed: Record | None) -> Candidate:
-    """The image of ``record``, with the label, annotators and agreement of ``reviewed`` if that is not None."""
-    label = reviewed or record
-    return Candidate(
-        dataset.file(record),
-        label.class_name,
-        record.source or record.path,
-        group=record.group,
-        annotators=label.annotators,
-        agreement=label.agreement,
-        licence=record.licence,
-        extra=_extra(record, reviewed),
-        split=record.split,
+    Args:
+        dataset: the dataset.
+        labels: SHA-256 of an image -> its label. Other images keep theirs; so do all groups and splits.
+        out: the dataset folder to make.
+        source: what changed the labels; the fingerprint and the origin of ``dataset`` are added.
+        taxonomy: the taxonomy, if it is another one.
+        progress: called with the number of images checked since the last call.
+    """
+    return write_dataset(
+        out,
+        [relabeled(candidate_of(dataset, one), labels.get(one.sha256)) for one in dataset.records],
+        source={**source, "of": dataset.meta.fingerprint, "origin": dataset.meta.source},
+        taxonomy=taxonomy or dataset.meta.taxonomy,
+        split=dataset.meta.split,
+        left_out=dataset.meta.left_out,
+        parents=[dataset],
+        progress=progress,
     )
 
 
-def _extra(record: Record, reviewed: Record | None) -> dict[str, str]:
-    """The columns of ``record``; a reviewed image has the soft label of its review, or none."""
-    if reviewed is None or not (record.extra.get(SOFT_LABEL) or reviewed.extra.get(SOFT_LABEL)):
-        return record.extra
-    return record.extra | {SOFT_LABEL: reviewed.extra.get(SOFT_LABEL, "")}
+def relabeled(candidate: Candidate, label: Label | None) -> Candidate:
+    """The image with another label; it gets the soft label of the new label, or none."""
+    if label is None:
+        return candidate
+    extra = candidate.extra
+    if label.soft_label or extra.get(SOFT_LABEL):
+        extra = {**extra, SOFT_LABEL: label.soft_label}
+    return replace(
+        candidate,
+        class_name=label.class_name,
+        annotators=label.annotators,
+        agreement=label.agreement,
+        extra=extra,
+    )

@@ -30,6 +30,7 @@ from pelagia_labeling.importers import ecotaxa
 from pelagia_labeling.importers.camtrap import MEDIA, from_camtrap, is_camtrap
 from pelagia_labeling.importers.class_folders import from_class_folders
 from pelagia_labeling.importers.class_names import join_names
+from pelagia_labeling.importers.coco import coco_files, from_coco
 from pelagia_labeling.importers.imported import Import
 from pelagia_labeling.importers.label_studio import from_label_studio, is_label_studio_export
 from pelagia_labeling.importers.manifest import from_manifest
@@ -132,6 +133,9 @@ def _find_candidates(
     if is_camtrap(src / MEDIA):
         folders.refuse("a Camtrap DP package")
         return from_camtrap(src, src, group_column, class_column, Listing(folders.listing))
+    if coco := coco_files(src):
+        folders.refuse("COCO-style JSON")
+        return from_coco(src, coco, group_column, Listing(folders.listing))
     if class_column:
         raise InputError(f"--class-column {class_column} needs --manifest: only a manifest has columns")
     if is_export:
@@ -147,10 +151,12 @@ def _find_candidates(
 
 
 def _from_table(src: Path, table: Path, group_column: str | None, class_column: str | None, listing: Listing) -> Import:
-    """The images that a table names: a manifest, an export of Label Studio, or a Camtrap DP package."""
+    """The images that a table names: a manifest, an export of Label Studio, COCO-style JSON, or Camtrap DP."""
     package = table if table.is_dir() else table.parent
     if is_camtrap(package / MEDIA) and (table.is_dir() or is_camtrap(table)):
         return from_camtrap(src, package, group_column, class_column, listing)
+    if coco := coco_files(table):
+        return from_coco(src, coco, group_column, listing)
     if is_label_studio_export(table):
         if group_column is not None:
             raise InputError(

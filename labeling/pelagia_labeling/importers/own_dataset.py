@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pelagia.dataset.schema import MANIFEST_FILE, META_FILE, Dataset, Record
@@ -34,24 +35,23 @@ def from_dataset(src: Path, group_column: str | None) -> Import:
         raise InputError(
             f"{src} has no column '{group_column}'{guess} (--group-column); it has: {', '.join(['group', *columns])}"
         )
-    found = [_candidate(dataset, record, None if own_groups else group_column) for record in dataset.records]
-    candidates = [entry for entry in found if entry is not None]
+    found = [candidate_of(dataset, record) for record in dataset.records]
+    if not own_groups:
+        found = [replace(entry, group=entry.extra.get(str(group_column), "").strip()) for entry in found]
+    candidates = [entry for entry in found if entry.group]
     source = {"kind": "dataset", "of": dataset.meta.fingerprint, "origin": dataset.meta.source}
     left_out = {"no_group": len(found) - len(candidates)} if len(candidates) < len(found) else {}
     column = dataset.meta.split.group_column if own_groups else group_column
     return Import(candidates, source, column, left_out, split_name="split", taxonomy=dataset.meta.taxonomy)
 
 
-def _candidate(dataset: Dataset, record: Record, group_column: str | None) -> Candidate | None:
-    """The image of a row; None if it has no value in the column of the groups."""
-    group = record.group if group_column is None else record.extra.get(group_column, "").strip()
-    if not group:
-        return None
+def candidate_of(dataset: Dataset, record: Record) -> Candidate:
+    """The image of a row, with its label, group and split, for a new version of the dataset."""
     return Candidate(
         dataset.file(record),
         record.class_name,
         record.source or record.path,
-        group=group,
+        group=record.group,
         annotators=record.annotators,
         agreement=record.agreement,
         licence=record.licence,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pelagia.dataset.parents import group_column_beside
 from pelagia.dataset.schema import Dataset, LabelAgreement, SplitMeta
 from pelagia.dataset.splits import DEFAULT_FRACTIONS
 from pelagia.dataset.write import Candidate, write_dataset
@@ -124,6 +125,7 @@ def pull(
     adjudicated: str | None = None,
     licence: str = "",
     join_near_duplicates: bool = True,
+    parent: Dataset | None = None,
     progress: ProgressCallback = lambda done, total: None,
 ) -> PullReport:
     """Makes the dataset ``out`` from a project's submitted labels.
@@ -143,6 +145,8 @@ def pull(
         adjudicated: title of a project of `pelagia label adjudicate`, whose labels win.
         licence: licence of the images whose task has no column ``licence``.
         join_near_duplicates: whether near-duplicates stay in one split.
+        parent: the version before: its images keep their groups and splits, and new groups are added to them, with the
+            parent's fractions and seed.
         progress: called with (tasks read, total tasks).
 
     Raises:
@@ -159,13 +163,14 @@ def pull(
     results, columns = decide_labels(everything, consensus, verdicts, min_agreement)
     sent_back = _send_back(connection, found, everything) if send_back else 0
     _require_labels(found, results, sent_back)
-    group_column = choose_group_column(group_column, [task for task, _ in results])
+    tasks = [task for task, _ in results]
+    group_column = group_column_beside(parent, group_column, lambda named: choose_group_column(named, tasks))
     split = SplitMeta(
         group_column=group_column, fractions=fractions, seed=seed, join_near_duplicates=join_near_duplicates
     )
-    taxonomy = project_taxonomy(connection, found, classes, [task for task, _ in results])
+    taxonomy = project_taxonomy(connection, found, classes, tasks)
     agreement = label_agreement(_with_votes(everything), group_column, taxonomy)
-    dataset = _write(connection, found, out, results, taxonomy, split, licence, columns, agreement)
+    dataset = _write(connection, found, out, results, taxonomy, split, licence, columns, agreement, parent)
     adjudications = sum(ADJUDICATOR in values for values in columns.values())
     repeats = len(everything) - len(results)
     return replace(_report(dataset, results, sent_back), adjudicated=adjudications, repeats=repeats)
@@ -250,6 +255,7 @@ def _write(
     licence: str,
     columns: Columns,
     agreement: LabelAgreement | None,
+    parent: Dataset | None,
 ) -> Dataset:
     """Fetches the labeled images and writes the dataset."""
     labeled = [(task, consensus) for task, consensus in results if consensus.class_name]
@@ -270,6 +276,7 @@ def _write(
             split=split,
             left_out=dict(_reasons(results) + unusable),
             label_agreement=agreement,
+            parents=[parent] if parent else [],
             conflicts="drop",  # if two tasks of one image have two classes, both are left out, counted and listed
         )
 
