@@ -140,6 +140,10 @@ COMMANDS = {
             "pelagia_labeling.progress.commands:label_review",
             "Send the images of a survey that the model did not accept to Label Studio.",
         ),
+        "rename-class": (
+            "pelagia_labeling.versions.commands:label_rename_class",
+            "Rename a class of a project, with all its labels.",
+        ),
     },
     "model": {
         "": "Show a model, and check that it works on this machine.",

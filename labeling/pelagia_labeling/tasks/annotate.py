@@ -23,6 +23,7 @@ from pelagia.tables.values import find_column, plain_name
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import class_result, parse_interface, unsure_result
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
+from pelagia_labeling.tasks.renamed import class_names
 from pelagia_labeling.tasks.sheet_crops import refuse_sheets
 
 
@@ -114,6 +115,8 @@ def submit_csv(
     wanted = _read_labels(labels, class_column, listing)
     found = require_project(connection, project)
     refuse_sheets(project, found.config)
+    stored = {name: former for former, name in class_names(found.config).items()}
+    wanted = {path: stored.get(name, name) for path, name in wanted.items()}
     _check_classes(labels, set(wanted.values()), found)
     tasks = _find_tasks(connection, found, labels, wanted)
     pairs = [(task.id, wanted[path]) for path, task in tasks.items() if not task.annotations]

@@ -20,6 +20,8 @@ from pelagia.taxonomy import UNSURE_HOTKEY, LabelClass, Taxonomy, taxonomy_of_na
 
 FROM_CLASS, FROM_UNSURE, TO_IMAGE = "class", "unsure", "image"
 UNSURE = "unsure"
+MARK = "renamed"
+"""Attribute of a choice: the new name of a class that was renamed, whose old name stays stored (the alias)."""
 
 SHEET_CLASS, SHEET_CROP, SHEET_UNSURE = "class_{{idx}}", "crop_{{idx}}", "*unsure*"
 """The same names in the interface of a sheet, for each of its crops (`pelagia_labeling.sheets.interface`)."""
@@ -144,7 +146,7 @@ def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str, wante
     Raises:
         StudioError: the configuration must not be replaced.
     """
-    wanted = wanted or build_interface(taxonomy)
+    wanted = wanted or _keep_marks(current, build_interface(taxonomy))
     found = parse_interface(current)
     if not used:
         return Change(_normal(current) != _normal(wanted), wanted)
@@ -160,6 +162,21 @@ def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str, wante
             f"interface has: {first_few(lost)}; add them to the taxonomy, or choose another project name"
         )
     return Change(_normal(current) != _normal(wanted), wanted)
+
+
+def _keep_marks(current: str, wanted: str) -> str:
+    """The configuration ``wanted`` with the marks that the choices of ``current`` have."""
+    try:
+        marks = {node.get("alias"): node.get(MARK) for node in ET.fromstring(current).iter("Choice")}  # noqa: S314
+    except ET.ParseError:
+        return wanted
+    if not any(marks.values()):
+        return wanted
+    root = ET.fromstring(wanted)  # noqa: S314 - made by `build_interface`
+    for node in root.iter("Choice"):
+        if (mark := marks.get(node.get("alias"))) and node.get("alias"):
+            node.set(MARK, mark)
+    return ET.tostring(root, encoding="unicode")
 
 
 def _normal(config: str) -> str:

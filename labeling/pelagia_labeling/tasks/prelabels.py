@@ -7,9 +7,10 @@ the table can be sorted, and nobody can submit it by pressing a key too often.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pelagia.errors import InputError, first_few
@@ -46,15 +47,21 @@ class Prelabels:
     by_sha256: dict[str, Prelabel]
 
 
-def read_prelabels(survey: Path, taxonomy: Taxonomy) -> Prelabels:
+def read_prelabels(survey: Path, taxonomy: Taxonomy, stored: Mapping[str, str] = MappingProxyType({})) -> Prelabels:
     """The most probable class of each image of a survey.
+
+    Args:
+        survey: the survey folder.
+        taxonomy: the taxonomy of the project, with the stored names of its classes.
+        stored: class name -> stored name, for classes that were renamed in the project.
 
     Raises:
         InputError: the survey has classes that the taxonomy lacks.
         SurveyError: there is no survey in the folder, or it cannot be read.
     """
     with Survey.open(survey) as rows:
-        unknown = [name for name in rows.classes if name not in taxonomy.names]
+        classes = [stored.get(name, name) for name in rows.classes]
+        unknown = [name for name in classes if name not in taxonomy.names]
         if unknown:
             raise InputError(
                 f"the survey {survey} has classes that the taxonomy '{taxonomy.name}' lacks: {first_few(unknown)}; "
@@ -66,7 +73,7 @@ def read_prelabels(survey: Path, taxonomy: Taxonomy) -> Prelabels:
             if row.probabilities is not None and row.sha256:
                 best = int(row.probabilities.argmax())
                 accepted = row.verdict.decision in ("", ACCEPTED)
-                labels[row.sha256] = Prelabel(rows.classes[best], float(row.probabilities[best]), accepted)
+                labels[row.sha256] = Prelabel(classes[best], float(row.probabilities[best]), accepted)
     return Prelabels(version, labels)
 
 

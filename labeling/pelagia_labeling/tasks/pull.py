@@ -29,6 +29,7 @@ from pelagia_labeling.tasks.fetch import fetch_images
 from pelagia_labeling.tasks.interface import parse_interface, taxonomy_of
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
 from pelagia_labeling.tasks.ratings import TimedVote, label_agreement
+from pelagia_labeling.tasks.renamed import class_names, to_named
 from pelagia_labeling.tasks.reopen import explained, refused_submissions, reopen_sheets
 from pelagia_labeling.tasks.send_back import send_back as send_back_annotations
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet
@@ -199,9 +200,9 @@ def _read_results(
     connection: Connection, project: Project, min_agreement: float, min_seconds: float, progress: ProgressCallback
 ) -> _Results:
     """Reads all tasks, also planted repeats, and decides on a label for each by majority."""
-    names = accounts(connection)
+    names, renamed = accounts(connection), class_names(project.config)
     return [
-        explained(task, decide(task.annotations, names, min_agreement, min_seconds))
+        explained(task, decide(task.annotations, names, min_agreement, min_seconds).with_names(renamed))
         for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
     ]
 
@@ -242,7 +243,7 @@ def project_taxonomy(
     """The taxonomy that push stored, with the classes that were added to the interface later."""
     folder = next((name for task in tasks if (name := folder_name_of(task.data))), "")
     stored = stored_taxonomy(connection, folder) if folder else uploaded_taxonomy(connection, project)
-    return taxonomy_of(classes, stored, project.title)
+    return to_named(taxonomy_of(classes, stored, project.title), class_names(project.config))
 
 
 def _write(

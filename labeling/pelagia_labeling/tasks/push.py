@@ -28,6 +28,7 @@ from pelagia_labeling.tasks.actions import act_on_tasks
 from pelagia_labeling.tasks.interface import build_interface, reconcile
 from pelagia_labeling.tasks.prelabels import Prelabels, attach, lacks, part_to_list, prediction_of, read_prelabels, show
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, find_project, get_project, list_tasks
+from pelagia_labeling.tasks.renamed import stored_names, to_stored
 from pelagia_labeling.tasks.sheet_crops import refuse_sheets
 from pelagia_labeling.tasks.storage import StoredImage, store_image
 from pelagia_labeling.tasks.upload import Store, open_store
@@ -96,7 +97,9 @@ def push(
     """
     title = check_title(project.strip())
     src = Path(src)
-    prelabels = read_prelabels(Path(predictions), taxonomy) if predictions is not None else None
+    stored = stored_names(connection, title)
+    taxonomy = to_stored(taxonomy, stored, title)
+    prelabels = read_prelabels(Path(predictions), taxonomy, stored) if predictions is not None else None
     # the images are not kept: those of a compressed tar would fill the memory
     total = sum(1 for _ in list_images([src], Listing(options)))
     target, created = _open_project(connection, title, taxonomy)

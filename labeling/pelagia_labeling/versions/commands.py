@@ -202,14 +202,16 @@ def _votes(project: str, url: str | None) -> dict[str, list[Vote]]:
     from pelagia_labeling.studio.connection import connect
     from pelagia_labeling.tasks.project import list_tasks, require_project
     from pelagia_labeling.tasks.pull import accounts
+    from pelagia_labeling.tasks.renamed import class_names
     from pelagia_labeling.tasks.votes import votes_of
     from pelagia_labeling.versions.history import votes_by_image
 
     connection = connect(url)
-    names = accounts(connection)
+    people, found = accounts(connection), require_project(connection, project)
     with console.progress_bar("reading votes") as update:
-        tasks = list_tasks(connection, require_project(connection, project), whole=True, progress=update)
-        return votes_by_image((task.sha256, votes_of(task.annotations, names)) for task in tasks)
+        tasks = list_tasks(connection, found, whole=True, progress=update)
+        votes = ((task.sha256, votes_of(task.annotations, people)) for task in tasks)
+        return votes_by_image(votes, class_names(found.config))
 
 
 def dataset_export(
@@ -236,6 +238,30 @@ def dataset_export(
     console.say(f"{done.images} images exported to {done.out}")
     for text in done.notes:
         console.note(text)
+
+
+def label_rename_class(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The class.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    project: Annotated[str, typer.Option("--project", help="Title of the Label Studio project.")],
+    url: Url = None,
+) -> None:
+    """Rename a class of a Label Studio project, with all its labels and pre-labels, in a moment.
+
+    People see the new name, and `label pull` writes it. Who labelled what, and when, is not touched: Label Studio keeps
+    the old name inside. Rename the class in your taxonomy file too. The same command with the names exchanged takes the
+    change back.
+
+    \b
+    pelagia label rename-class --project "North Sea" copepod Copepoda
+    """
+    needs("labeling", "label rename-class")
+    from pelagia_labeling.studio.connection import connect
+    from pelagia_labeling.tasks.renamed import rename_class
+
+    before = rename_class(connect(url), project, old, new)
+    console.say(f"'{old}' is '{new}' now in '{project}', with all its labels ({before.annotations} in the project)")
+    console.say("rename it in the taxonomy file too; to take the change back, exchange the two names")
 
 
 def choose_parent(named: Path | None, none: bool, out: Path, project: str) -> Dataset | None:
