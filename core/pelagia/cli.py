@@ -58,6 +58,14 @@ COMMANDS = {
         "pelagia_inference.commands:classify",
         "Classify images into a survey folder. The same command resumes an interrupted run.",
     ),
+    "embedder": (
+        "pelagia_training.embedder_commands:embedder",
+        "Make a file that computes embeddings, before there is a model.",
+    ),
+    "embed": (
+        "pelagia_inference.embed_commands:embed",
+        "Compute embeddings of images, for labelling: similar images have similar numbers.",
+    ),
     "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
     "doctor": ("pelagia_inference.commands:doctor", "Check that this machine is ready for the field."),
     "dataset": {

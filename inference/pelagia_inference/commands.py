@@ -37,6 +37,14 @@ Provider = Annotated[
 Formats = Annotated[
     list[str], typer.Option("--format", metavar="csv|parquet", help="Format of the results; csv,parquet for both.")
 ]
+WithEmbeddings = Annotated[
+    bool,
+    typer.Option(
+        "--embeddings",
+        help="Also write embeddings.parquet, of a model that was exported with --embedding. A survey that has "
+        "embeddings keeps having them.",
+    ),
+]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Try the failed images of earlier runs again.")]
 StrictExit = Annotated[bool, typer.Option("--strict", help="Exit with code 8 if any image failed.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors and warnings.")]
@@ -56,6 +64,7 @@ def classify(
     provider: Provider = "auto",
     formats: Formats = ["csv"],  # noqa: B006 - typer copies it
     retry_failed: RetryFailed = False,
+    embeddings: WithEmbeddings = False,
     path_column: PathColumn = "",
     follow_links: FollowLinks = False,
     all_ranks: AllRanks = False,
@@ -68,6 +77,7 @@ def classify(
     \b
     pelagia classify model.onnx crops/ --out survey
     pelagia classify model.onnx crops/manifest.csv --out survey     the results have the manifest's columns as well
+    pelagia classify model.onnx crops/ --out survey --embeddings    also embeddings.parquet
     """
     needs("inference", "classify")
     from pelagia_inference.workers.launch import prestart_workers
@@ -80,7 +90,7 @@ def classify(
 
     file = ModelFile.read(model)
     listing = ListingOptions(path_column, follow_links, all_ranks)
-    resume = runner.resume_command(model, inputs, out, formats, listing=listing)
+    resume = runner.resume_command(model, inputs, out, formats, listing=listing, embeddings=embeddings)
     with show.resume_hint(resume), show.progress_of_run(inputs, quiet, as_json, listing) as progress:
         result = runner.classify(
             file,
@@ -90,6 +100,7 @@ def classify(
             provider=provider,
             formats=formats_of(formats),
             retry_failed=retry_failed,
+            embeddings=embeddings,
             listing=listing,
             progress=progress,
             note=show.warning,

@@ -28,6 +28,8 @@ LONG_FUNCTIONS = {
     "core/pelagia/dataset/write.py:write_dataset": _DOCUMENTED,
     "inference/pelagia_inference/commands.py:classify": "it names each of its twelve options twice",
     "inference/pelagia_inference/survey/runner.py:classify": _DOCUMENTED,
+    "inference/pelagia_inference/embed_commands.py:embed": "it names each of its options twice",
+    "inference/pelagia_inference/survey/embed.py:embed": _DOCUMENTED,
     "labeling/pelagia_labeling/commands.py:label_pull": "it names each of its options twice",
     "labeling/pelagia_labeling/dataset_commands.py:dataset_import": "it names each of its options twice",
     "labeling/pelagia_labeling/exports/export.py:export_dataset": _DOCUMENTED,
@@ -45,6 +47,8 @@ LONG_FUNCTIONS = {
     "training/pelagia_training/data/crop_cache.py:open_cache": _DOCUMENTED,
     "training/pelagia_training/evaluation/evaluate.py:evaluate": _DOCUMENTED,
     "training/pelagia_training/evaluation/evaluate.py:evaluation_of": "it fills the 18 fields of one object",
+    "training/pelagia_training/export/embedder.py:make_embedder": _DOCUMENTED,
+    "training/pelagia_training/export/export.py:export": _DOCUMENTED,
     "training/pelagia_training/fit/targets.py:load_teachers": _DOCUMENTED,
     "training/pelagia_training/retrain_commands.py:retrain": _DOCUMENTED,
 }

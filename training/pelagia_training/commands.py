@@ -248,20 +248,33 @@ def export(
         int | None,
         typer.Option(help="Average over 1, 2, 4 or 8 mirrored and rotated views; the model is slower by this factor."),
     ] = None,
+    embedding: Annotated[
+        bool | None,
+        typer.Option(
+            "--embedding/--no-embedding",
+            help="The model also gives the embedding of an image; by default the run's config decides.",
+        ),
+    ] = None,
 ) -> None:
     """Export a run as one ONNX file, if it gives the same predictions as the trained network.
 
-    The file holds the weights of the best epoch."""
+    The file holds the weights of the best epoch.
+
+    \b
+    pelagia export runs/first --out first.onnx
+    pelagia export runs/first --embedding --out first.onnx    for `pelagia embed` and `classify --embeddings`
+    """
     needs("training", "export")
     from pelagia_training.export.export import export as run_export
 
-    model = run_export(run, out, dataset=dataset, orientations=orientations, report=console.note)
+    model = run_export(run, out, dataset=dataset, orientations=orientations, embedding=embedding, report=console.note)
     parity = model.metadata.parity
     console.say(
         f"parity gate passed: {parity.images} validation images at batch {' and '.join(map(str, parity.batch_sizes))}, "
         f"same top-1 on all, largest probability difference {parity.max_probability_difference:.2g}"
     )
-    console.say(f"{out}: {len(model.data) / 1e6:.1f} MB, {len(model.metadata.classes)} classes")
+    gives = f", embeddings of {model.embedding.dimensions} numbers" if model.embedding else ""
+    console.say(f"{out}: {len(model.data) / 1e6:.1f} MB, {len(model.metadata.classes)} classes{gives}")
     _show_calibration(model)
     console.say_next("pelagia", "classify", out, "IMAGES", "--out", "SURVEY")
 

@@ -15,7 +15,7 @@ Positive = Annotated[float, Field(gt=0)]
 
 FREE_KEYS = (
     *("dataset", "data.workers", "data.cache", "data.stream"),
-    *("devices", "nodes", "loggers", "train.checkpoint_minutes", "model.orientations"),
+    *("devices", "nodes", "loggers", "train.checkpoint_minutes", "model.orientations", "model.embedding"),
 )
 """Keys that may change when a run is resumed, because the result does not depend on them. The dataset's folder may
 change, its fingerprint may not."""
@@ -44,6 +44,9 @@ class NetworkConfig(Strict):
     orientations: Literal[1, 2, 4, 8] = Field(
         default=1,
         description="number of mirrored and rotated views that an exported model averages; it is slower by this factor",
+    )
+    embedding: bool = Field(
+        default=False, description="an exported model also gives the embedding of an image, for labelling"
     )
     options: dict[str, Any] = Field(default={}, description="options for timm.create_model, such as pad_type: same")
 

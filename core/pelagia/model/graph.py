@@ -15,6 +15,7 @@ INPUT_NAME = "image"
 SIZE_NAME = "size"
 OUTPUT_NAME = "probabilities"
 UNKNOWN_NAME = "unknown"
+EMBEDDING_NAME = "embedding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +26,10 @@ class Graph:
         path: the path of the model file.
         data: the serialized ModelProto.
         preprocess: how images are prepared for it.
-        classes: the names of its outputs, in order.
+        classes: the names of its classes, in the order of the probabilities; empty for a graph without probabilities,
+            which only computes embeddings.
         scores_unknown: whether it has the output `UNKNOWN_NAME`, the out-of-distribution score.
+        embedding: the length of a vector of the output `EMBEDDING_NAME`; 0 if the graph has no such output.
     """
 
     path: Path
@@ -34,3 +37,4 @@ class Graph:
     preprocess: PreprocessSpec
     classes: tuple[str, ...]
     scores_unknown: bool = False
+    embedding: int = 0

@@ -3,7 +3,9 @@
 Graph: the input ``image`` is uint8, N x size x size x 3, RGB, 0..255, the result of `pelagia.images.preprocess.load`.
 The output ``probabilities`` is float32, N x classes, each row summing to 1. Most models also have the output
 ``unknown``, float32, N: the out-of-distribution score, which is higher for an image that is less like the training
-images. N is free. The graph itself casts, normalizes, runs the network and applies the temperatures and the softmax.
+images. A model that was exported with an embedding has the output ``embedding``, float32, N x D: the input of the last
+layer, which is similar for similar images. N is free. The graph itself casts, normalizes, runs the network and applies
+the temperatures and the softmax.
 
 A model that was trained with the size of the images has a second input, ``size``, float32, N x 3: width and height of
 the image before it was fitted, in pixels, and the length of a pixel's side in micrometers
@@ -11,7 +13,8 @@ the image before it was fitted, in pixels, and the length of a pixel's side in m
 
 Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`. After it, last in the file and under
 `DIGEST_KEY`, is the SHA-256 of all bytes before that entry. A file that was changed or damaged after its export is
-refused, and so is a file whose weights are in a second file.
+refused, and so is a file whose weights are in a second file. What is known of the output ``embedding`` is a second
+document, `EmbeddingOutput`, under `EMBEDDING_KEY`: programs that do not know the output read the model as before.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +44,9 @@ from pelagia.taxonomy import Taxonomy
 
 METADATA_KEY = "pelagia"
 DIGEST_KEY = "pelagia_sha256"
+EMBEDDING_KEY = "pelagia_embedding"
+EMBEDDER_KEY = "pelagia_embedder"
+"""The document of a file that computes embeddings but no classes: `pelagia.model.embedder`."""
 TOLERANCE = 1e-4
 """Largest allowed difference of a probability, if the metadata of the model has no tolerance."""
 
@@ -137,6 +143,23 @@ class Parity(Strict):
     max_unknown_difference: float | None = None
 
 
+class EmbeddingOutput(Strict):
+    """The output ``embedding`` of a graph.
+
+    Its values are the network's pooled features, which the last layer turns into logits. If a model averages several
+    orientations of an image, the embedding is the mean over them as well. Vectors have any length.
+    """
+
+    schema_version: Literal[1] = 1
+    dimensions: int = Field(ge=1, description="D, the length of a vector")
+    orientations: int = Field(default=1, ge=1, description="number of views of an image whose features are averaged")
+    max_difference: float | None = Field(
+        default=None,
+        description="parity gate: largest distance between the vectors in PyTorch and in ONNX Runtime, as a share of "
+        "the vector's length; null: not compared, as in a quantized model",
+    )
+
+
 class Quantization(Strict):
     """The result of the quantization gate: the float model compared with this file, on a validation split."""
 
@@ -220,12 +243,14 @@ class ModelFile:
         data: the bytes of the file, which its ``repr`` does not show.
         sha256: SHA-256 of the file, 64 hex digits.
         metadata: what the file says about itself; the ``repr`` shows only its name and the number of classes.
+        embedding: what is known of the output ``embedding``; None if the model has no such output.
     """
 
     path: Path
     data: bytes
     sha256: str
     metadata: ModelMetadata
+    embedding: EmbeddingOutput | None = None
 
     def __repr__(self) -> str:
         name, classes = self.metadata.name, len(self.metadata.classes)
@@ -234,8 +259,8 @@ class ModelFile:
     @property
     def graph(self) -> Graph:
         """The part of the model that a worker needs."""
-        data = self.metadata
-        return Graph(self.path, self.data, data.preprocess, data.classes, scores_unknown=data.unknown is not None)
+        data, length = self.metadata, self.embedding.dimensions if self.embedding else 0
+        return Graph(self.path, self.data, data.preprocess, data.classes, data.unknown is not None, length)
 
     @classmethod
     def read(cls, path: StrPath) -> ModelFile:
@@ -246,29 +271,47 @@ class ModelFile:
                 its weights are in another file.
         """
         path = Path(path)
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            make = command_line("pelagia", "export", "RUN", "--out", path)
-            raise ModelError(f"there is no model at {path}: make one with `{make}`") from None
-        except OSError as error:
-            raise ModelError(f"cannot read the model {path}: {error.strerror}") from None
-        try:
-            entries = read_metadata(data)
-            external = has_external_data(data)
-        except NotOnnxError as error:
-            raise ModelError(f"{path} is not an ONNX file, or is damaged ({error}): copy it again") from None
-        if METADATA_KEY not in entries:
+        data, entries = read_sealed(path)
+        if METADATA_KEY in entries:
+            return cls(path, data, sha256_of(data), _parse(entries[METADATA_KEY], path), _embedding(entries, path))
+        if EMBEDDER_KEY in entries:
             raise ModelError(
-                f"{path} is not a model of Pelagia: it has no classes and no preprocessing; "
-                "export one with `pelagia export`"
+                f"{path} computes embeddings but knows no classes, so it is for `pelagia embed`: name a model that "
+                "`pelagia export` made"
             )
-        if external:
-            raise ModelError(f"{path} keeps weights in a second file: export it again with `pelagia export`")
-        digest = entries.get(DIGEST_KEY, "")
-        if not data.endswith(tail := with_metadata(b"", DIGEST_KEY, digest)) or digest != sha256_of(data[: -len(tail)]):
-            raise ModelError(f"{path} was changed or damaged after it was exported: copy or export it again")
-        return cls(path, data, sha256_of(data), _parse(entries[METADATA_KEY], path))
+        raise ModelError(
+            f"{path} is not a model of Pelagia: it has no classes and no preprocessing; "
+            "export one with `pelagia export`"
+        )
+
+
+def read_sealed(path: Path) -> tuple[bytes, dict[str, str]]:
+    """The bytes of an .onnx file, and the entries of its metadata.
+
+    Raises:
+        ModelError: the file is missing, not ONNX, changed or damaged since Pelagia wrote it, or its weights are in
+            another file.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        make = command_line("pelagia", "export", "RUN", "--out", path)
+        raise ModelError(f"there is no model at {path}: make one with `{make}`") from None
+    except OSError as error:
+        raise ModelError(f"cannot read the model {path}: {error.strerror}") from None
+    try:
+        entries = read_metadata(data)
+        external = has_external_data(data)
+    except NotOnnxError as error:
+        raise ModelError(f"{path} is not an ONNX file, or is damaged ({error}): copy it again") from None
+    if not {METADATA_KEY, EMBEDDER_KEY} & entries.keys():
+        return data, entries
+    if external:
+        raise ModelError(f"{path} keeps weights in a second file: export it again with `pelagia export`")
+    digest = entries.get(DIGEST_KEY, "")
+    if not data.endswith(tail := with_metadata(b"", DIGEST_KEY, digest)) or digest != sha256_of(data[: -len(tail)]):
+        raise ModelError(f"{path} was changed or damaged after it was exported: copy or export it again")
+    return data, entries
 
 
 def _parse(text: str, path: Path) -> ModelMetadata:
@@ -282,6 +325,16 @@ def _parse(text: str, path: Path) -> ModelMetadata:
         raise ModelError(f"the metadata of {path} are damaged ({place}: {first['msg']}): copy the file again") from None
 
 
+def _embedding(entries: Mapping[str, str], path: Path) -> EmbeddingOutput | None:
+    if (text := entries.get(EMBEDDING_KEY)) is None:
+        return None
+    try:
+        return EmbeddingOutput.model_validate_json(text)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ModelError(f"what {path} says of its embedding cannot be read ({reason}): update Pelagia") from None
+
+
 def _schema_of(text: str) -> object:
     try:
         found: object = json.loads(text)["schema_version"]
@@ -290,13 +343,16 @@ def _schema_of(text: str) -> object:
     return found
 
 
-def write_model(path: Path, graph: bytes, metadata: ModelMetadata) -> None:
+def write_model(path: Path, graph: bytes, metadata: ModelMetadata, embedding: EmbeddingOutput | None = None) -> None:
     """Writes the .onnx file ``path``. The file is complete or absent.
 
     Args:
         graph: a serialized ModelProto without Pelagia's metadata.
+        embedding: what is known of the output ``embedding``; None if the graph has no such output.
     """
     content = with_metadata(graph, METADATA_KEY, metadata.model_dump_json())
+    if embedding is not None:
+        content = with_metadata(content, EMBEDDING_KEY, embedding.model_dump_json())
     with new_file(path) as file:
         file.write(sealed(content))
 

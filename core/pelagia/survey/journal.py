@@ -14,6 +14,8 @@ Schema 2, for a model with a decision rule
     images(..., decision, accepted_as, accepted_rank, unknown)
         the first three: `pelagia.model.decision.Verdict`; unknown: the out-of-distribution score, or null
 
+A survey with embeddings has one more table, which programs that do not know it leave alone: `pelagia.survey.vectors`.
+
 The model determines the schema, so a survey is resumed with the schema that it was started with.
 """
 
@@ -23,7 +25,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ from pelagia.shell import command_line
 from pelagia.survey.columns import ResultColumns
 from pelagia.survey.journal_file import begin, connect, explain, has_tables, make_folder, require_locking
 from pelagia.survey.old_names import escape_old_names
+from pelagia.survey.vectors import HAS_VECTOR, add_vectors, has_vectors, make_vectors, vectors_of
 from pelagia.system.files import printable
 from pelagia.system.paths import StrPath
 
@@ -86,6 +89,7 @@ class Prediction:
             model has no such score.
         verdict: what the model decided: the class, a higher taxon, or unknown.
         columns: the columns of the input for this image, or its EXIF values.
+        embedding: float16, D; None if it was not asked for, and in rows that are read: `Survey.embeddings` reads it.
     """
 
     path: str
@@ -97,6 +101,7 @@ class Prediction:
     unknown: float | None = None
     verdict: Verdict = NO_VERDICT
     columns: Mapping[str, str] = field(default_factory=dict)
+    embedding: NDArray[np.float16] | None = None
 
     @property
     def ok(self) -> bool:
@@ -112,6 +117,7 @@ class Survey:
         meta: the table ``meta``, as text.
         classes: the class names, in the order of the probabilities.
         decides: whether the rows hold verdicts (schema 2).
+        keeps_embeddings: whether it has a place for the embeddings of its images.
     """
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
@@ -120,6 +126,7 @@ class Survey:
         self.meta: dict[str, str] = dict(connection.execute("SELECT key, value FROM meta"))
         self.classes: tuple[str, ...] = tuple(json.loads(self.meta.get("classes", "[]")))
         self.decides = self.meta.get("schema") == DECIDING_SCHEMA
+        self.keeps_embeddings = has_vectors(connection)
 
     @classmethod
     def open_for_writing(
@@ -217,21 +224,33 @@ class Survey:
     def add(self, predictions: Iterable[Prediction]) -> None:
         """Writes rows in one transaction. The row of a path that is in the survey already is replaced.
 
+        A classified image that fails when it is read again for its embedding keeps its row.
+
         Raises:
             SurveyError: the disk is full or failing; no row of the batch is kept.
         """
+        predictions = self._without_lost(list(predictions)) if self.keeps_embeddings else list(predictions)
         rows = [self._row(prediction) for prediction in predictions]
         if not rows:
             return
+        vectors = [(row[0], one.embedding) for row, one in zip(rows, predictions, strict=True)]
         try:
             self._db.execute("BEGIN")
             self._db.executemany(f"INSERT OR REPLACE INTO images VALUES ({','.join('?' * len(rows[0]))})", rows)
+            if self.keeps_embeddings:
+                add_vectors(self._db, [(path, vector) for path, vector in vectors if vector is not None])
             self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise explain(error, self.folder / JOURNAL_FILE) from None
         finally:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+
+    def _without_lost(self, predictions: Sequence[Prediction]) -> list[Prediction]:
+        """The predictions without failed images whose row is classified."""
+        failed = [printable(prediction.path) for prediction in predictions if not prediction.ok]
+        kept = self.hashes(failed) if failed else {}
+        return [one for one in predictions if one.ok or printable(one.path) not in kept]
 
     def _row(self, prediction: Prediction) -> tuple[Any, ...]:
         name, probability, blob = "", None, None
@@ -246,9 +265,21 @@ class Survey:
         verdict = prediction.verdict
         return (*row, verdict.decision, verdict.name, verdict.rank, prediction.unknown) if self.decides else row
 
+    def keep_embeddings(self) -> None:
+        """Makes a place for embeddings. From then on, an image without one is not done. Raises SurveyError."""
+        with self._explained():
+            make_vectors(self._db)
+        self.keeps_embeddings = True
+
+    def embeddings(self) -> Iterator[tuple[str, str, NDArray[np.float16]]]:
+        """Path, SHA-256 and embedding (float16, D) of each classified image that has one, sorted by path."""
+        with self._explained():
+            yield from vectors_of(self._db)
+
     def done(self, paths: Sequence[str], *, ok_only: bool = False) -> set[str]:
         """The paths that no run needs to try again; with ``ok_only``, only the paths that are classified."""
         only = " AND status = 'ok'" if ok_only else f" AND reason NOT IN {TRANSIENT}"
+        only += f" AND {HAS_VECTOR}" if self.keeps_embeddings else ""
         found: set[str] = set()
         for start in range(0, len(paths), 500):
             part = paths[start : start + 500]
@@ -264,10 +295,8 @@ class Survey:
         Raises:
             SurveyError: the disk is full or failing.
         """
-        try:
+        with self._explained():
             self._db.execute(f"DELETE FROM images WHERE reason IN {TRANSIENT}")
-        except sqlite3.DatabaseError as error:
-            raise explain(error, self.folder / JOURNAL_FILE) from None
 
     def hashes(self, paths: Sequence[str]) -> dict[str, str]:
         """Path -> SHA-256, for the paths that were classified."""
@@ -315,8 +344,14 @@ class Survey:
         return counts
 
     def _select(self, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
-        try:
+        with self._explained():
             yield from self._db.execute(query, values)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turns an error of SQLite inside the block into a SurveyError."""
+        try:
+            yield
         except sqlite3.DatabaseError as error:
             raise explain(error, self.folder / JOURNAL_FILE) from None
 

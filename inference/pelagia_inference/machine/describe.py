@@ -19,10 +19,19 @@ def model_facts(file: ModelFile) -> list[tuple[str, str]]:
         ("input", f"uint8 N x {pixels.size} x {pixels.size} x 3, {pixels.colour}, {pixels.fit}"),
         ("dataset", f"{data.dataset['name']}, fingerprint {data.dataset['fingerprint'][:12]}"),
         ("parity gate", f"{parity.images} images, largest difference {parity.max_probability_difference:.2g}"),
+        *_embedding(file),
         *((name, f"{value:.4f}") for name, value in data.metrics.items()),
         *_limits(data),
         *_quantization(data),
     ]
+
+
+def _embedding(file: ModelFile) -> list[tuple[str, str]]:
+    found = file.embedding
+    if found is None:
+        return []
+    views = f", the mean over {found.orientations} orientations" if found.orientations > 1 else ""
+    return [("embedding", f"{found.dimensions} numbers{views}")]
 
 
 def class_rows(metadata: ModelMetadata) -> list[tuple[str, int, str]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pelagia.errors import ModelError, PelagiaError, first_line
 from pelagia.images.preprocess import Fitted
-from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME, Graph
+from pelagia.model.graph import EMBEDDING_NAME, INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME, Graph
 from pelagia_inference.machine.providers import CPU, open_session
 
 if TYPE_CHECKING:
@@ -33,10 +33,12 @@ class Answers:
         probabilities: float32, N x classes; rows sum to 1.
         unknown: out-of-distribution scores, float32, N; higher for an image that is less like the training images.
             None if the model has no such score.
+        embedding: float32, N x D; None if the session does not compute it.
     """
 
     probabilities: NDArray[np.float32]
     unknown: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float32] | None = None
 
     @property
     def scores(self) -> NDArray[np.float32]:
@@ -53,6 +55,7 @@ class Session:
         model: the file, read and validated, or its graph.
         provider: a key of `pelagia_inference.machine.providers.PROVIDERS`.
         threads: the number of threads that a call computes in; 1: only the calling thread.
+        embedding: whether the embedding is an answer too, of a model that has it; it is not copied otherwise.
 
     Attributes:
         graph: the graph that the session computes.
@@ -63,7 +66,9 @@ class Session:
         InputError: the provider is not installed or does not start.
     """
 
-    def __init__(self, model: ModelFile | Graph, provider: str = CPU, threads: int = 1) -> None:
+    def __init__(
+        self, model: ModelFile | Graph, provider: str = CPU, threads: int = 1, *, embedding: bool = False
+    ) -> None:
         cv2.setNumThreads(1)
         self.graph = model if isinstance(model, Graph) else model.graph
         try:
@@ -74,7 +79,12 @@ class Session:
             raise ModelError(
                 f"ONNX Runtime cannot load {self.graph.path}: {first_line(error)}; copy the file again"
             ) from None
-        self._outputs = [OUTPUT_NAME, UNKNOWN_NAME] if self.graph.scores_unknown else [OUTPUT_NAME]
+        wanted = {
+            OUTPUT_NAME: bool(self.graph.classes),
+            UNKNOWN_NAME: self.graph.scores_unknown,
+            EMBEDDING_NAME: embedding and self.graph.embedding > 0,
+        }
+        self._outputs = [name for name, asked in wanted.items() if asked]
         self.takes_size = self._require_fitting_graph()
 
     def _require_fitting_graph(self) -> bool:
@@ -115,12 +125,14 @@ class Session:
                 )
             inputs[SIZE_NAME] = sizes
         try:
-            return Answers(*self._session.run(self._outputs, inputs))
+            found = dict(zip(self._outputs, self._session.run(self._outputs, inputs), strict=True))
         except Exception as error:  # ONNX Runtime's own exceptions have no common base class
             raise ModelError(
                 f"ONNX Runtime fails on {len(pixels)} images with {self.graph.path}: {first_line(error)}; "
                 "try --batch 1 and --workers 1"
             ) from None
+        probabilities = found[OUTPUT_NAME] if self.graph.classes else np.empty((len(pixels), 0), np.float32)
+        return Answers(probabilities, found.get(UNKNOWN_NAME), found.get(EMBEDDING_NAME))
 
 
 def stacked(

@@ -30,6 +30,7 @@ _REQUEST_BYTES = 1 << 22
 """A request is closed when its images have this many bytes. Only images from compressed tars travel in a request."""
 _REQUESTS_IN_FLIGHT = 4
 """Number of requests in progress per worker: enough to keep it busy while the journal is written to the disk."""
+_NOTHING = (None, None, NO_VERDICT, None)
 _BYTES_IN_FLIGHT = 48 << 20
 """Approximate number of bytes of images in the requests in progress, per worker."""
 
@@ -73,6 +74,17 @@ def predict_with(
         skip: a function that returns the images of a list that are not done. Batches are formed before it is called.
         decider: the rule of the pool's model.
     """
+    for taken, response in responses_of(pool, images, setting, skip):
+        yield _predictions(taken, response, decider)
+
+
+def responses_of(
+    pool: WorkerPool,
+    images: Iterable[SourceImage],
+    setting: Setting,
+    skip: Callable[[Sequence[SourceImage]], Sequence[SourceImage]] = lambda images: images,
+) -> Iterator[tuple[Sequence[SourceImage], Response]]:
+    """Yields the images in their order, some at a time, with the workers' response. As `predict_with`."""
     pending: deque[_InFlight] = deque()
     for request in _requests(images, setting.batch):
         kept = {id(image) for image in skip([image for batch in request for image in batch])}
@@ -83,9 +95,9 @@ def predict_with(
         while len(pending) >= setting.workers * _REQUESTS_IN_FLIGHT or (
             len(pending) > 1 and sum(request.bytes for request in pending) > setting.workers * _BYTES_IN_FLIGHT
         ):
-            yield _predictions(pending.popleft(), decider)
+            yield pending.popleft().answered()
     while pending:
-        yield _predictions(pending.popleft(), decider)
+        yield pending.popleft().answered()
 
 
 class _InFlight:
@@ -95,6 +107,10 @@ class _InFlight:
         self.images = images
         self.response = response
         self.bytes = _held_bytes(images)
+
+    def answered(self) -> tuple[Sequence[SourceImage], Response]:
+        """The images and the response, as soon as it is there."""
+        return self.images, self.response.result()
 
 
 def _requests(images: Iterable[SourceImage], batch_size: int) -> Iterator[list[list[SourceImage]]]:
@@ -121,14 +137,14 @@ def _held_bytes(images: Sequence[SourceImage]) -> int:
     return sum(len(image.reader.data) for image in images if isinstance(image.reader, Held))
 
 
-def _predictions(request: _InFlight, decider: Decider) -> list[Prediction]:
-    response = request.response.result()
+def _predictions(images: Sequence[SourceImage], response: Response, decider: Decider) -> list[Prediction]:
     scores = [None] * len(response.probabilities) if response.unknown is None else response.unknown.tolist()
     verdicts = decider(response.probabilities, response.unknown)
-    classified = zip(response.probabilities, scores, verdicts, strict=True)
+    vectors = [None] * len(response.probabilities) if response.embedding is None else response.embedding
+    classified = zip(response.probabilities, scores, verdicts, vectors, strict=True)
     predictions = []
-    for image, outcome in zip(request.images, response.outcomes, strict=True):
-        probabilities, unknown, verdict = (None, None, NO_VERDICT) if outcome.reason else next(classified)
+    for image, outcome in zip(images, response.outcomes, strict=True):
+        probabilities, unknown, verdict, vector = _NOTHING if outcome.reason else next(classified)
         predictions.append(
             Prediction(
                 image.path,
@@ -140,6 +156,7 @@ def _predictions(request: _InFlight, decider: Decider) -> list[Prediction]:
                 unknown,
                 verdict,
                 _columns(image.columns, outcome.columns),
+                vector,
             )
         )
     return predictions

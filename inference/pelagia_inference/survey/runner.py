@@ -18,6 +18,7 @@ from pelagia.sources import Listing, ListingOptions, left_out_lines, list_images
 from pelagia.survey.journal import Survey
 from pelagia.system.paths import StrPath, paths_of
 from pelagia_inference.exports.results import CSV, formats_to_write, held_open, write_results
+from pelagia_inference.exports.vectors import EMBEDDINGS, embeddings_wanted, write_survey_embeddings
 from pelagia_inference.machine.providers import AUTO
 from pelagia_inference.machine.setting import Setting
 from pelagia_inference.survey.pipeline import predict_with
@@ -88,6 +89,7 @@ def classify(
     provider: str = AUTO,
     formats: Sequence[str] = (CSV,),
     retry_failed: bool = False,
+    embeddings: bool = False,
     listing: ListingOptions = ListingOptions(),
     progress: Callable[[SurveyProgress], None] = lambda progress: None,
     note: Callable[[str], None] = lambda text: None,
@@ -101,24 +103,29 @@ def classify(
         provider: a key of `PROVIDERS`; `AUTO`: the provider of the survey; in a new survey, as `choose_provider`.
         formats: keys of `FILES`. Results in other formats that are in ``out`` already are written again as well.
         retry_failed: whether images that failed before are classified again.
+        embeddings: whether ``embeddings.parquet`` is written too. A survey that has embeddings gets those of new images
+            in any case; in a survey without them, the images that are done are computed again.
         listing: what decides how images are listed.
         progress: a function that is called after each list of images.
         note: a function that is called with each warning, before the images are classified.
 
     Raises:
         InputError: an input is wrong, the provider does not start, or a package for a format is not installed.
-        ModelError: the provider's results differ from those in the model.
+        ModelError: the provider's results differ from those in the model; or it has no embedding, but one is asked for.
         SurveyError: ``out`` belongs to another model or to other images, is in use, or cannot be written.
     """
     out = Path(out)
     formats = formats_to_write(out, formats)
     plan = plan_survey(model, paths_of(inputs), out, setting, provider, note, listing)
-    with WorkerPool(model, plan.provider, plan.setting) as pool:
+    embeddings = embeddings_wanted(model, out, embeddings)
+    with WorkerPool(model, plan.provider, plan.setting, embedding=embeddings) as pool:
         plan.require_images()
         pool.ready()
         with plan.open_survey() as survey, survey_log(out, plan.facts, plan.warnings) as log:
             plan.require_same_images(survey)
             survey.forget_transient()
+            if embeddings:
+                survey.keep_embeddings()
             writer = JournalWriter(survey, retry_failed, _report_and_log(progress, log))
             return _run(plan, pool, survey, writer, formats, log)
 
@@ -143,6 +150,9 @@ def _run(
         log.info(line)
     log.info(f"done: {at}; in total {counts.total()} classified, failed: {reasons}")
     warnings = (*listing.warning_texts(), *survey.remarks().warnings(), *held_open(files))
+    if survey.keeps_embeddings:
+        files[EMBEDDINGS], missing = write_survey_embeddings(survey)
+        warnings = (*warnings, *missing)
     for text in warnings:
         log.warning(text)
     verdicts = survey.counts_by_verdict()
@@ -164,9 +174,11 @@ def resume_command(
     formats: Sequence[str] = (CSV,),
     *,
     listing: ListingOptions = ListingOptions(),
+    embeddings: bool = False,
 ) -> str:
     """The command that resumes a survey, quoted for a shell. The survey stores its other settings itself."""
     words = ["pelagia", "classify", str(model), *map(str, inputs), "--out", str(out)]
     words += [f"--path-column={listing.path_column}"] if listing.path_column else []
+    words += ["--embeddings"] * embeddings
     words += ["--follow-links"] * listing.follow_links + ["--all-ranks"] * listing.all_ranks
     return command_line(*words, *([] if list(formats) == [CSV] else [f"--format={','.join(formats)}"]))

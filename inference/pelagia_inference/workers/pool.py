@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from typing import Self, cast
 
 from pelagia.errors import PelagiaError
+from pelagia.model.embedder import EmbeddingModel
 from pelagia.model.metadata import ModelFile
 from pelagia.sources.image import Fault
 from pelagia_inference.machine.setting import Setting
@@ -45,12 +46,21 @@ class WorkerPool:
         setting: how many workers, and the threads of each; its batch is not used here.
         timeout: seconds that a worker may take to read and decode one image, or for its imports. Loading the model and
             computing the network may take longer.
+        embedding: whether the responses hold the embeddings of a model that has them.
 
     `ready` and the futures of `submit` raise what `Session` raises, and PelagiaError if a process does not start.
     """
 
-    def __init__(self, model: ModelFile, provider: str, setting: Setting, timeout: float = IMAGE_TIMEOUT) -> None:
-        setup = Setup(model.graph, provider, setting.threads)
+    def __init__(
+        self,
+        model: ModelFile | EmbeddingModel,
+        provider: str,
+        setting: Setting,
+        timeout: float = IMAGE_TIMEOUT,
+        *,
+        embedding: bool = False,
+    ) -> None:
+        setup = Setup(model.graph, provider, setting.threads, embedding)
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._closed = threading.Event()
         self._threads = [_WorkerThread(setup, self._tasks, timeout, self._closed) for _ in range(setting.workers)]
@@ -195,8 +205,7 @@ class _WorkerThread(threading.Thread):
             return self._receive()
         except WorkerDied as end:
             self._replace()
-            failed, graph = [Outcome("", end.reason, str(end))], self._setup.graph
-            return Response.failed(failed, len(graph.classes), scored=graph.scores_unknown)
+            return Response.failed([Outcome("", end.reason, str(end))], self._setup)
 
 
 def _without_crash(item: Item, response: Response) -> Item:

@@ -25,11 +25,15 @@ Request = Sequence[Sequence[Item]]
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker needs before its first request: the model, the provider and the threads of its session."""
+    """What a worker needs before its first request: the model, the provider and the threads of its session.
+
+    ``embedding``: whether it sends the embeddings as well.
+    """
 
     graph: Graph
     provider: str
     threads: int
+    embedding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,29 +78,30 @@ class Response:
         outcomes: one for each image of the request.
         probabilities: float32, N x classes, for the N images that have not failed, in their order.
         unknown: out-of-distribution scores of the same images, float32, N; None if the model has no such score.
+        embedding: embeddings of the same images, float16, N x D; None if they were not asked for.
     """
 
     outcomes: list[Outcome]
     probabilities: NDArray[np.float32]
     unknown: NDArray[np.float32] | None = None
+    embedding: NDArray[np.float16] | None = None
 
     @classmethod
-    def failed(cls, outcomes: list[Outcome], classes: int, *, scored: bool) -> Response:
-        """A response for images that all failed.
-
-        Args:
-            classes: the number of the model's classes.
-            scored: whether the model has an out-of-distribution score.
-        """
-        no_scores = np.empty(0, np.float32) if scored else None
-        return cls(outcomes, np.empty((0, classes), np.float32), no_scores)
+    def failed(cls, outcomes: list[Outcome], setup: Setup) -> Response:
+        """A response for images that all failed; ``setup`` is that of the worker."""
+        graph = setup.graph
+        no_scores = np.empty(0, np.float32) if graph.scores_unknown else None
+        no_embedding = np.empty((0, graph.embedding), np.float16) if setup.embedding else None
+        return cls(outcomes, np.empty((0, len(graph.classes)), np.float32), no_scores, no_embedding)
 
     @classmethod
     def joined(cls, parts: Sequence[Response]) -> Response:
         """One response from the responses of several batches."""
         scores = [part.unknown for part in parts if part.unknown is not None]
+        embeddings = [part.embedding for part in parts if part.embedding is not None]
         return cls(
             [outcome for part in parts for outcome in part.outcomes],
             np.concatenate([part.probabilities for part in parts]),
             np.concatenate(scores) if scores else None,
+            np.concatenate(embeddings) if embeddings else None,
         )

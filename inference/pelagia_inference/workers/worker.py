@@ -82,7 +82,7 @@ def _answer_requests(setup: Setup, requests: IO[bytes], send: Callable[[object],
     computing = _ComputingThread(lambda: send(Heartbeat()))
     computing.start()
     with computing:
-        session = Session(setup.graph, setup.provider, setup.threads)
+        session = Session(setup.graph, setup.provider, setup.threads, embedding=setup.embedding)
         size = setup.graph.preprocess.size
         session.probabilities(*stacked([Fitted(np.zeros((size, size, 3), np.uint8), size, size)]))
     send(Ready())
@@ -90,7 +90,7 @@ def _answer_requests(setup: Setup, requests: IO[bytes], send: Callable[[object],
     heartbeat = _HeartbeatSender(lambda: send(Heartbeat()))
     parts: list[Response] = []
     for batch, is_last in _batches(requests, heartbeat):
-        parts.append(_response(batch, session, heartbeat, computing))
+        parts.append(_response(batch, session, setup, heartbeat, computing))
         if is_last:
             send(Response.joined(parts))
             parts = []
@@ -214,7 +214,9 @@ def _read(item: Item) -> tuple[Outcome, bytes, float]:
     return Outcome(sha256_of(data), columns=exif_columns(data) or None), data, pixel_size
 
 
-def _response(batch: _Batch, session: Session, heartbeat: _HeartbeatSender, computing: _ComputingThread) -> Response:
+def _response(
+    batch: _Batch, session: Session, setup: Setup, heartbeat: _HeartbeatSender, computing: _ComputingThread
+) -> Response:
     outcomes: list[Outcome] = []
     fitted: list[Fitted] = []
     pixel_sizes: list[float] = []
@@ -232,11 +234,11 @@ def _response(batch: _Batch, session: Session, heartbeat: _HeartbeatSender, comp
         outcomes.append(outcome)
         heartbeat()
     if not fitted:
-        graph = session.graph
-        return Response.failed(outcomes, len(graph.classes), scored=graph.scores_unknown)
+        return Response.failed(outcomes, setup)
     with computing:
         found = session.answers(*stacked(fitted, pixel_sizes))
-    return Response(outcomes, found.probabilities, found.unknown)
+    embedding = None if found.embedding is None else found.embedding.astype(np.float16)
+    return Response(outcomes, found.probabilities, found.unknown, embedding)
 
 
 def _reason_and_message(error: BaseException) -> tuple[str, str]:

@@ -27,8 +27,8 @@ from pelagia_inference.machine.session import Answers, Session
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.batches import load_fitted, sizes_of, spread
 from pelagia_training.export.onnx_graph import to_onnx
-from pelagia_training.export.parity import compare
-from pelagia_training.network.backbone import Deployed, Normalized, features_of, shows_features
+from pelagia_training.export.parity import answers_of, compare
+from pelagia_training.network.backbone import Deployed, Normalized, features_of, require_features, shows_features
 from pelagia_training.network.unknown import Vim, VirtualLogit
 
 IMAGES = 9
@@ -57,7 +57,13 @@ def check_export(
     pixels = load_fitted(dataset, records, config.preprocess)
     inputs: list[Any] = [pixels, sizes_of(records)] if config.model.size else [pixels]
     require_export(
-        network, config.model.backbone, config.preprocess, inputs, scored=config.decision.unknown, report=report
+        network,
+        config.model.backbone,
+        config.preprocess,
+        inputs,
+        scored=config.decision.unknown,
+        embedding=config.model.embedding,
+        report=report,
     )
 
 
@@ -68,29 +74,31 @@ def require_export(
     inputs: Sequence[NDArray[Any]],
     *,
     scored: bool = True,
+    embedding: bool = False,
     report: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Exports the untrained network and compares its outputs in ONNX Runtime with those in PyTorch.
 
     Args:
-        classifier: the network, on the CPU.
-        backbone: its name, for the message.
+        classifier: the network, on the CPU; ``backbone`` is its name, for the message.
         spec: the run's preprocessing.
         inputs: N fitted images, uint8, N x S x S x 3, RGB, 0..255; and if the network takes sizes, float32, N x 3.
         scored: whether the model will have an out-of-distribution score.
+        embedding: whether the model will give embeddings.
         report: called with a line of text for people.
 
     Raises:
         ConfigError: the network cannot be exported, or its outputs differ.
     """
     report(f"checking that {backbone} can be exported (skip it with --no-export)")
+    if embedding:
+        require_features(classifier, spec.size, backbone)
     began = time.monotonic()
     tensors = [torch.from_numpy(array) for array in inputs]
     with torch.random.fork_rng(), torch.no_grad():
-        network = _deployed(copy.deepcopy(classifier).to(memory_format=torch.contiguous_format), tensors, scored)
-        given = network(*tensors)
-    parts = given if isinstance(given, tuple) else (given,)
-    expected = Answers(*(part.numpy() for part in parts))
+        whole = copy.deepcopy(classifier).to(memory_format=torch.contiguous_format)
+        network = _deployed(whole, tensors, scored, embedding)
+        expected = answers_of(network, network(*tensors))
     try:
         fault = _fault(network, spec, tensors, expected)
     except ModelError as error:
@@ -101,7 +109,7 @@ def require_export(
     report(f"{backbone} can be exported: checked in {time.monotonic() - began:.0f} s")
 
 
-def _deployed(classifier: Normalized, inputs: Sequence[Tensor], scored: bool) -> Deployed:
+def _deployed(classifier: Normalized, inputs: Sequence[Tensor], scored: bool, embedding: bool) -> Deployed:
     """The graph to export, with a temperature that spreads the untrained logits, and any subspace for the score."""
     _settle(classifier, inputs)
     logits = classifier.eval()(*inputs)
@@ -111,7 +119,8 @@ def _deployed(classifier: Normalized, inputs: Sequence[Tensor], scored: bool) ->
         dimensions = features_of(classifier, inputs[0][:2]).shape[1]
         half = np.eye(dimensions, max(1, dimensions // 2), dtype=np.float32)
         virtual = VirtualLogit(Vim(np.zeros(dimensions, np.float32), half, 1.0))
-    return Deployed(classifier, width if math.isfinite(width) and width > 0 else 1.0, virtual).eval()
+    width = width if math.isfinite(width) and width > 0 else 1.0
+    return Deployed(classifier, width, virtual, embedding=embedding).eval()
 
 
 def _settle(classifier: Normalized, inputs: Sequence[Tensor]) -> None:
@@ -132,7 +141,9 @@ def _fault(network: Deployed, spec: PreprocessSpec, inputs: Sequence[Tensor], ex
     """What is wrong with the exported graph; empty if its outputs are those of ``network``."""
     classes = tuple(map(str, range(expected.probabilities.shape[1])))
     data = to_onnx(network, spec.size)
-    session = Session(Graph(Path("the exported graph"), data, spec, classes, network.unknown is not None))
+    length = 0 if expected.embedding is None else expected.embedding.shape[1]
+    graph = Graph(Path("the exported graph"), data, spec, classes, network.unknown is not None, length)
+    session = Session(graph, embedding=True)
     pixels = inputs[0].numpy()
     sizes = inputs[1].numpy() if len(inputs) > 1 else np.zeros((len(pixels), 3), np.float32)
     if not np.isfinite(expected.probabilities).all():
@@ -142,4 +153,6 @@ def _fault(network: Deployed, spec: PreprocessSpec, inputs: Sequence[Tensor], ex
         return f"a probability differs by {found.probability:.2g} from that in PyTorch"
     if expected.unknown is not None and not found.score <= _TOLERANCE * max(1.0, np.abs(expected.unknown).max()):
         return f"an out-of-distribution score differs by {found.score:.2g} from that in PyTorch"
+    if not found.embedding <= _TOLERANCE:
+        return f"an embedding differs by {found.embedding:.2g} of its length from that in PyTorch"
     return ""

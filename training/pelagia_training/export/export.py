@@ -17,6 +17,7 @@ from pelagia.errors import DatasetError
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.images.preprocess import Image, load
 from pelagia.model.metadata import (
+    EmbeddingOutput,
     ModelFile,
     ModelMetadata,
     Parity,
@@ -33,7 +34,7 @@ from pelagia_training.data.batches import sizes_of, spread
 from pelagia_training.devices import memory_kept
 from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.export.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_answers
-from pelagia_training.export.reliability import CalibratedNetwork, calibrate_network
+from pelagia_training.export.reliability import CalibratedNetwork, calibrate_network, with_embedding
 from pelagia_training.figures.metrics import metrics_of
 from pelagia_training.runs.folder import RunState, read_run
 from pelagia_training.runs.load import dataset_of, load_trained
@@ -56,6 +57,7 @@ def export(
     *,
     dataset: StrPath | None = None,
     orientations: int | None = None,
+    embedding: bool | None = None,
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> ModelFile:
@@ -66,18 +68,19 @@ def export(
         out: the .onnx file to make.
         dataset: the folder of the run's dataset; needed only if the folder was moved after training.
         orientations: a value that replaces `model.orientations` of the run's config.
+        embedding: a value that replaces `model.embedding` of the run's config: whether the model also gives embeddings.
         load_for_training: the trainer's preprocessing, by default `load`; only tests of the gate replace it.
         report: called with a line of text for people.
 
     Raises:
         InputError: ``out`` exists, or ``run`` is not a run, or its weights are missing or damaged.
-        ConfigError: the network was not trained on this number of orientations.
+        ConfigError: the network was not trained on this number of orientations, or it has no embedding.
         DatasetError: the dataset is missing, or the run was trained on another dataset.
         ParityError: the exported graph and the trained network give different outputs. No file is left behind.
     """
     refuse_model(out := Path(out))
     config, state = read_run(run := Path(run))
-    config = _with_orientations(config, orientations)
+    config = _with_options(config, orientations, embedding)
     if state.status != "finished":
         epochs = f"epoch {state.epoch} of {config.train.epochs}"
         report(f"warning: the run was interrupted after {epochs}: exporting its best weights so far")
@@ -101,6 +104,8 @@ def _calibrate(
     network = load_trained(run, config, state)
     with memory_kept():
         calibrated = calibrate_network(network, dataset, known, state.taxonomy, config.preprocess, config.decision)
+    if config.model.embedding:
+        calibrated = with_embedding(calibrated, config.preprocess.size, config.model.backbone)
     if calibrated.no_unknown:
         report(f"warning: the model has no out-of-distribution score, because {calibrated.no_unknown}")
     return calibrated
@@ -122,10 +127,16 @@ def _trainer_answers(
 def _write_checked(out: Path, graph: bytes, metadata: ModelMetadata, gate: _GateImages, expected: Answers) -> ModelFile:
     """Writes the model ``out`` if it passes the parity gate and its self-test. Raises ParityError if it does not."""
     pixel_sizes = [pixel_size_um(record.extra) for record in gate.records]
+    embedding = None
+    if expected.embedding is not None:
+        orientations = metadata.training["model"]["orientations"]
+        embedding = EmbeddingOutput(dimensions=expected.embedding.shape[1], orientations=orientations)
     with new_model(out) as candidate:
-        write_model(candidate, graph, metadata)
-        parity = check_parity(ModelFile.read(candidate), gate.encoded, expected, pixel_sizes)
-        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}))
+        write_model(candidate, graph, metadata, embedding)
+        parity, difference = check_parity(ModelFile.read(candidate), gate.encoded, expected, pixel_sizes)
+        if embedding is not None:
+            embedding = embedding.model_copy(update={"max_difference": difference})
+        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}), embedding)
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 
@@ -143,12 +154,15 @@ def _without_folders(config: TrainConfig) -> dict[str, Any]:
     return dict(shortened(config.model_dump()))
 
 
-def _with_orientations(config: TrainConfig, orientations: int | None) -> TrainConfig:
-    """The config with ``orientations``, if given, as `model.orientations`. Raises ConfigError if it is not possible."""
-    if orientations is None:
-        return config
+def _with_options(config: TrainConfig, orientations: int | None, embedding: bool | None) -> TrainConfig:
+    """The config with the values that are given, as `model.orientations` and `model.embedding`.
+
+    Raises:
+        ConfigError: the network was not trained on this number of orientations.
+    """
     document = config.model_dump()
-    document["model"]["orientations"] = orientations
+    given = {"orientations": orientations, "embedding": embedding}
+    document["model"] |= {name: value for name, value in given.items() if value is not None}
     return validate(document, TrainConfig, "--orientations")
 
 

@@ -24,15 +24,15 @@ import torch
 from torch import Tensor
 
 from pelagia.errors import ModelError, first_line
-from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
+from pelagia.model.graph import INPUT_NAME, SIZE_NAME
 from pelagia.model.onnx_file import has_external_data
-from pelagia_training.network.backbone import Deployed, example_inputs
+from pelagia_training.network.backbone import Deployed, Embedder, example_inputs
 
 _LARGEST_MODEL = 2_000_000_000  # bytes; protobuf's limit for one message
 _OPSET = 18
 
 
-def to_onnx(network: Deployed, size: int) -> bytes:
+def to_onnx(network: Deployed | Embedder, size: int) -> bytes:
     """``network`` as a serialized ONNX ModelProto with a free batch axis.
 
     Args:
@@ -43,7 +43,7 @@ def to_onnx(network: Deployed, size: int) -> bytes:
         ModelError: the network is too large for one file, or neither of torch's exporters converts it.
     """
     example = example_inputs(network.classifier, size)
-    outputs = [OUTPUT_NAME] if network.unknown is None else [OUTPUT_NAME, UNKNOWN_NAME]
+    outputs = list(network.outputs)
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     if weights > _LARGEST_MODEL:
         raise ModelError(_too_large(weights))
@@ -89,7 +89,7 @@ def _clean_nodes(nodes: Any) -> None:
                 _clean_graph(graph)
 
 
-def _by_dynamo(network: Deployed, example: tuple[Tensor, ...], outputs: list[str]) -> Any:
+def _by_dynamo(network: Deployed | Embedder, example: tuple[Tensor, ...], outputs: list[str]) -> Any:
     batch = {0: torch.export.Dim("N", min=1, max=4096)}
     program = torch.onnx.export(
         network,
@@ -104,7 +104,7 @@ def _by_dynamo(network: Deployed, example: tuple[Tensor, ...], outputs: list[str
     return program.model_proto  # type: ignore[union-attr]
 
 
-def _by_tracing(network: Deployed, example: tuple[Tensor, ...], outputs: list[str]) -> Any:
+def _by_tracing(network: Deployed | Embedder, example: tuple[Tensor, ...], outputs: list[str]) -> Any:
     file, names = io.BytesIO(), _inputs(example)
     with _stderr_hidden():
         torch.onnx.export(

@@ -13,20 +13,25 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor
 
 from pelagia.errors import ParityError
 from pelagia.images.preprocess import Image, load_sized
+from pelagia.model.graph import EMBEDDING_NAME, OUTPUT_NAME, UNKNOWN_NAME
 from pelagia.model.metadata import TOLERANCE, ModelFile, Parity
 from pelagia_inference.machine.session import Answers, Session, stacked
+from pelagia_training.network.backbone import Deployed
 
 GATE_IMAGES = 256
 """Least number of images that the gate uses; if the validation split has fewer images, the gate uses all of them."""
 BATCH_SIZES = (1, 8)
+EMBEDDING_TOLERANCE = 1e-3
+"""Largest allowed distance between the embeddings of trainer and runner, as a share of the vector's length. It is the
+precision of float16, in which embeddings are stored."""
 
 
 def trained_answers(
-    network: nn.Module,
+    network: Deployed,
     encoded: Sequence[bytes],
     load_for_training: Callable[[bytes], Image],
     sizes: NDArray[np.float32] | None = None,
@@ -44,10 +49,16 @@ def trained_answers(
     with torch.no_grad():
         for index, data in enumerate(encoded):
             size = () if sizes is None else (torch.from_numpy(sizes[index : index + 1]),)
-            outputs.append(network(torch.from_numpy(load_for_training(data)[None]), *size))
-    if isinstance(outputs[0], tuple):
-        return Answers(*(torch.cat(part).numpy() for part in zip(*outputs, strict=True)))
-    return Answers(torch.cat(outputs).numpy())
+            given = network(torch.from_numpy(load_for_training(data)[None]), *size)
+            outputs.append(given if isinstance(given, tuple) else (given,))
+        return answers_of(network, tuple(torch.cat(part) for part in zip(*outputs, strict=True)))
+
+
+def answers_of(network: Deployed, given: Tensor | tuple[Tensor, ...]) -> Answers:
+    """What ``network`` gave, under the names of its outputs."""
+    parts = given if isinstance(given, tuple) else (given,)
+    named = dict(zip(network.outputs, (part.numpy() for part in parts), strict=True))
+    return Answers(named[OUTPUT_NAME], named.get(UNKNOWN_NAME), named.get(EMBEDDING_NAME))
 
 
 @dataclass(frozen=True)
@@ -58,14 +69,18 @@ class Differences:
         top1: number of predictions whose most probable class differs.
         probability: largest difference of a probability.
         score: largest difference of an out-of-distribution score.
+        embedding: largest distance between two embeddings of an image, as a share of the embedding's length.
     """
 
     top1: int
     probability: float
     score: float
+    embedding: float = 0.0
 
 
-def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers, pixel_sizes: Sequence[float]) -> Parity:
+def check_parity(
+    model: ModelFile, encoded: Sequence[bytes], expected: Answers, pixel_sizes: Sequence[float]
+) -> tuple[Parity, float]:
     """Compares the exported model's outputs with ``expected``, the trainer's outputs.
 
     Args:
@@ -74,32 +89,47 @@ def check_parity(model: ModelFile, encoded: Sequence[bytes], expected: Answers, 
         expected: the trainer's outputs for these images.
         pixel_sizes: N, the side length of a pixel in micrometers; width and height come from the bytes.
 
+    Returns:
+        The result, and the largest difference of an embedding (`Differences.embedding`).
+
     Raises:
-        ParityError: a top-1 class differs, a probability differs by more than `TOLERANCE`, or an out-of-distribution
-            score differs by more than the model's tolerance.
+        ParityError: a top-1 class differs, a probability differs by more than `TOLERANCE`, an out-of-distribution
+            score differs by more than the model's tolerance, or an embedding by more than `EMBEDDING_TOLERANCE`.
     """
-    unknown = model.metadata.unknown
     fitted = [load_sized(data, model.metadata.preprocess) for data in encoded]
-    differences = compare(Session(model), *stacked(fitted, pixel_sizes), expected)
+    differences = compare(Session(model, embedding=True), *stacked(fitted, pixel_sizes), expected)
+    _require_small(differences, model, len(encoded))
+    parity = Parity(
+        images=len(encoded),
+        batch_sizes=BATCH_SIZES,
+        top1_disagreements=0,
+        max_probability_difference=differences.probability,
+        max_unknown_difference=None if model.metadata.unknown is None else differences.score,
+    )
+    return parity, differences.embedding
+
+
+def _require_small(differences: Differences, model: ModelFile, images: int) -> None:
+    """Raises ParityError if a difference on some images is larger than allowed."""
+    unknown = model.metadata.unknown
     if differences.top1 or not differences.probability <= TOLERANCE:
         raise ParityError(
-            f"the exported model does not give the trainer's outputs: on {len(encoded)} images at batch sizes "
+            f"the exported model does not give the trainer's outputs: on {images} images at batch sizes "
             f"{' and '.join(map(str, BATCH_SIZES))}, {differences.top1} top-1 classes differ and the largest "
             f"difference of a probability is {differences.probability:.2g} (allowed: 0 and {TOLERANCE:g}); nothing was "
             "written"
         )
     if unknown is not None and not differences.score <= unknown.tolerance:
         raise ParityError(
-            f"the exported model does not give the trainer's out-of-distribution scores: on {len(encoded)} images the "
+            f"the exported model does not give the trainer's out-of-distribution scores: on {images} images the "
             f"largest difference is {differences.score:.2g} (allowed: {unknown.tolerance:g}); nothing was written"
         )
-    return Parity(
-        images=len(encoded),
-        batch_sizes=BATCH_SIZES,
-        top1_disagreements=0,
-        max_probability_difference=differences.probability,
-        max_unknown_difference=None if unknown is None else differences.score,
-    )
+    if not differences.embedding <= EMBEDDING_TOLERANCE:
+        raise ParityError(
+            f"the exported model does not give the trainer's embeddings: on {images} images the largest "
+            f"difference is {differences.embedding:.2g} of a vector's length (allowed: {EMBEDDING_TOLERANCE:g}); "
+            "nothing was written"
+        )
 
 
 def compare(session: Session, pixels: NDArray[np.uint8], sizes: NDArray[np.float32], expected: Answers) -> Differences:
@@ -111,7 +141,7 @@ def compare(session: Session, pixels: NDArray[np.uint8], sizes: NDArray[np.float
         sizes: float32, N x 3, as `stacked` returns them.
         expected: the outputs in PyTorch for these images.
     """
-    top1, probability, score = 0, 0.0, 0.0
+    top1, probability, score, embedding = 0, 0.0, 0.0, 0.0
     for batch_size in BATCH_SIZES:
         slices = [slice(start, start + batch_size) for start in range(0, len(pixels), batch_size)]
         answers = [session.answers(pixels[part], sizes[part]) for part in slices]
@@ -121,4 +151,13 @@ def compare(session: Session, pixels: NDArray[np.uint8], sizes: NDArray[np.float
         if expected.unknown is not None:
             scores = np.concatenate([answer.scores for answer in answers])
             score = max(score, float(np.abs(scores - expected.unknown).max()))
-    return Differences(top1, probability, score)
+        if expected.embedding is not None:
+            vectors = np.concatenate([answer.embedding for answer in answers if answer.embedding is not None])
+            embedding = max(embedding, relative_distance(vectors, expected.embedding))
+    return Differences(top1, probability, score, embedding)
+
+
+def relative_distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The largest distance between two rows, as a share of the length of the expected one; both float32, N x D."""
+    lengths = np.maximum(np.linalg.norm(expected, axis=1), np.finfo(np.float32).tiny)
+    return float((np.linalg.norm(found - expected, axis=1) / lengths).max())

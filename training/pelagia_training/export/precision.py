@@ -35,10 +35,10 @@ from onnxruntime.quantization.onnx_model import ONNXModel
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from pelagia.errors import ModelError, first_line
-from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
+from pelagia.model.graph import EMBEDDING_NAME, INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
 from pelagia_training.export.onnx_graph import without_traces
 
-_OUTPUTS = {OUTPUT_NAME, UNKNOWN_NAME}
+_OUTPUTS = {OUTPUT_NAME, UNKNOWN_NAME, EMBEDDING_NAME}
 _WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")
 Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 """Pixels (uint8, N x size x size x 3, RGB, 0..255), and image sizes (float32, N x 3) for models that take sizes."""

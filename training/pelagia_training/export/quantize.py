@@ -22,6 +22,7 @@ from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, ModelError, ParityError, first_few
 from pelagia.images.preprocess import PreprocessSpec, load_sized
 from pelagia.model.metadata import (
+    EmbeddingOutput,
     ModelFile,
     Quantization,
     ReferenceImage,
@@ -104,8 +105,7 @@ def quantize(
         ModelError: the model is not a float model, or ONNX Runtime cannot convert it.
         ParityError: the quantized model did not pass the gate. No file is left behind.
     """
-    out = Path(out)
-    refuse_model(out)
+    refuse_model(out := Path(out))
     if model.metadata.quantisation is not None or not is_float(model.data):
         raise ModelError(f"{model.path} is quantized already: give the float model that `pelagia export` made")
     dataset = as_trained(dataset, model.metadata)
@@ -115,12 +115,18 @@ def quantize(
         report("warning: the model was trained on another dataset, so the gate may measure on its training images")
     graph = _convert(model, dataset, calibration, kind, report)
     with new_model(out) as candidate:
-        write_model(candidate, graph, model.metadata)
+        embedding = _embedding(model)
+        write_model(candidate, graph, model.metadata, embedding)
         report(f"{kind} gate over {len(checked)} validation images")
         changes = _checked_metadata(model, ModelFile.read(candidate), dataset, checked, kind, len(calibration))
-        write_model(candidate, graph, model.metadata.model_copy(update=changes))
+        write_model(candidate, graph, model.metadata.model_copy(update=changes), embedding)
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
+
+
+def _embedding(model: ModelFile) -> EmbeddingOutput | None:
+    """What is known of the smaller model's embedding: the gate does not compare it."""
+    return model.embedding and model.embedding.model_copy(update={"max_difference": None})
 
 
 def _convert(

@@ -7,7 +7,7 @@ images, preprocessed as the runner does it. No test image is used.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,7 +23,15 @@ from pelagia_training.data.batches import load_fitted, sizes_of, spread, targets
 from pelagia_training.figures.calibrate import calibrate, calibrated
 from pelagia_training.figures.metrics import Matrix, confusion_matrix
 from pelagia_training.figures.thresholds import choose_thresholds
-from pelagia_training.network.backbone import Deployed, Normalized, features_of, last_layer, logits_of, shows_features
+from pelagia_training.network.backbone import (
+    Deployed,
+    Normalized,
+    features_of,
+    last_layer,
+    logits_of,
+    require_features,
+    shows_features,
+)
 from pelagia_training.network.unknown import (
     PRINCIPAL_SHARE,
     WEIGHT,
@@ -108,6 +116,23 @@ def calibrate_network(
     predicted = calibrated(logits, calibration.temperatures).argmax(axis=1)
     confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
     return CalibratedNetwork(network, calibration, decision, unknown, why, confusion)
+
+
+def with_embedding(calibrated: CalibratedNetwork, size: int, backbone: str) -> CalibratedNetwork:
+    """The same network with the embedding as one more output.
+
+    Args:
+        calibrated: the network without it.
+        size: the side of the images in pixels.
+        backbone: its name, for the message.
+
+    Raises:
+        ConfigError: the network does not end in one linear layer, so it shows no features.
+    """
+    network = calibrated.network
+    require_features(network.classifier, size, backbone)
+    divisors = network.divisors.tolist()
+    return replace(calibrated, network=Deployed(network.classifier, divisors, network.unknown, embedding=True).eval())
 
 
 def _fit_subspace(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pelagia.errors import ConfigError, InputError, did_you_mean, first_line
+from pelagia.model.graph import EMBEDDING_NAME, OUTPUT_NAME, UNKNOWN_NAME
 from pelagia_training.network.sizes import patch_of, sizes_that_fit, takes_size
 from pelagia_training.network.unknown import VirtualLogit
 
@@ -270,32 +271,70 @@ def shows_features(classifier: Normalized, image: Tensor) -> bool:
     return isinstance(last_layer(classifier), nn.Linear) and torch.allclose(logits, again, rtol=1e-3, atol=1e-4)
 
 
+def require_features(classifier: Normalized, size: int, backbone: str) -> None:
+    """Raises ConfigError if the network shows no features (`shows_features`), so that it has no embedding."""
+    if not shows_features(classifier, example_inputs(classifier, size)[0]):
+        fault = f"{backbone} does not end in one linear layer, so it gives no embedding"
+        raise ConfigError("model.embedding", [f"{fault}: choose another backbone, or leave the embedding out"])
+
+
 class Deployed(nn.Module):
     """The exported graph: images, uint8 N x H x W x 3, and sizes if used -> probabilities, float32 N x classes.
 
     With ``unknown`` it has a second output, the out-of-distribution score of `pelagia_training.network.unknown`,
-    float32 N.
+    float32 N. With ``embedding`` its last output is the features, float32 N x D: the mean over all orientations.
 
     Args:
         temperatures: the divisors of the logits after their mean is subtracted: one for all classes, or one per class.
+
+    Attributes:
+        outputs: the names of the outputs, in order.
     """
 
     divisors: Tensor
 
     def __init__(
-        self, classifier: Normalized, temperatures: float | Sequence[float] = 1.0, unknown: VirtualLogit | None = None
+        self,
+        classifier: Normalized,
+        temperatures: float | Sequence[float] = 1.0,
+        unknown: VirtualLogit | None = None,
+        *,
+        embedding: bool = False,
     ) -> None:
         super().__init__()
         self.classifier = classifier
         self.unknown = unknown
+        self.embedding = embedding
+        self.outputs = [OUTPUT_NAME, *[UNKNOWN_NAME] * (unknown is not None), *[EMBEDDING_NAME] * embedding]
         self.register_buffer("divisors", torch.tensor(temperatures, dtype=torch.float32))
 
-    def forward(self, image: Tensor, size: Tensor | None = None) -> Tensor | tuple[Tensor, Tensor]:
-        if self.unknown is None:
+    def forward(self, image: Tensor, size: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        if self.unknown is None and not self.embedding:
             return self._probabilities(self.classifier(image, size))
         features = features_of(self.classifier, image)
         logits = logits_of(self.classifier, features, size)
-        return self._probabilities(logits), self.unknown(features, logits)
+        given = [self._probabilities(logits)]
+        if self.unknown is not None:
+            given.append(self.unknown(features, logits))
+        if self.embedding:
+            given.append(features)
+        return tuple(given)
 
     def _probabilities(self, logits: Tensor) -> Tensor:
         return torch.softmax((logits - logits.mean(1, keepdim=True)) / self.divisors, dim=1)
+
+
+class Embedder(nn.Module):
+    """A graph without classes: images, uint8 N x H x W x 3, RGB, 0..255 -> features, float32 N x D.
+
+    ``outputs`` are the names of its outputs, as in `Deployed`.
+    """
+
+    outputs = (EMBEDDING_NAME,)
+
+    def __init__(self, classifier: Normalized) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, image: Tensor) -> Tensor:
+        return features_of(self.classifier, image)

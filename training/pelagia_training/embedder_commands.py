@@ -1,0 +1,39 @@
+"""The command `pelagia embedder`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pelagia.options import needs
+from pelagia.system import console
+
+
+def embedder(
+    backbone: Annotated[str, typer.Option(help="A network of timm, such as tf_efficientnet_lite0.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The file to make. It must not exist yet.")],
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="A .safetensors, .pth or .pt file, or a run folder; default: timm's hub, by the internet."),
+    ] = None,
+    size: Annotated[
+        int | None, typer.Option(min=16, max=1024, help="Side of the images in pixels; default: that of the weights.")
+    ] = None,
+) -> None:
+    """Make a file for `pelagia embed` from a network of timm, before there is a model of your own.
+
+    \b
+    pelagia embedder --backbone tf_efficientnet_lite0 --out embedder.onnx
+    pelagia embedder --backbone tf_efficientnet_lite0 --weights lite0.safetensors --out embedder.onnx
+
+    It knows no classes, so `pelagia classify` refuses it.
+    """
+    needs("training", "embedder")
+    from pelagia_training.export.embedder import make_embedder
+
+    made = make_embedder(backbone, out, weights=weights, size=size, report=console.note)
+    pixels = made.graph.preprocess.size
+    console.say(f"{out}: {made.embedding.dimensions} numbers for each image of {pixels} x {pixels} pixels")
+    console.say_next("pelagia", "embed", "IMAGES", "--model", out, "--out", "embeddings.parquet")
