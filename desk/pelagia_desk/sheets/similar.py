@@ -1,0 +1,96 @@
+"""Which crops are similar: the order on a sheet, neighbors, clusters, and likely classes. Pure functions of vectors.
+
+All vectors are float32, N x D, each of length 1, so the product of two is the cosine of their angle.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+Rows = NDArray[np.intp]
+MOST_SEEDS = 256
+NEIGHBORS = 25
+
+
+def normalized(vectors: NDArray[np.floating]) -> Vectors:
+    """The vectors with length 1; a vector of zeros stays. float, N x D."""
+    found = vectors.astype(np.float32)
+    found[~np.isfinite(found)] = 0
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    return np.asarray(found / np.where(length > 0, length, 1), np.float32)
+
+
+def next_sheet(vectors: Vectors, size: int) -> Rows:
+    """The rows of the next sheet: the crop nearest to the middle of all, and those most similar to it, in a chain.
+
+    So the first sheets of a class hold its most typical crops, and each sheet holds crops that look alike.
+    """
+    if not len(vectors):
+        return np.zeros(0, np.intp)
+    middle = int(np.argmax(vectors @ vectors.mean(axis=0)))
+    near = np.argsort(-(vectors @ vectors[middle]), kind="stable")[:size]
+    return np.asarray(near[chain(vectors[near])], np.intp)
+
+
+def chain(vectors: Vectors) -> Rows:
+    """An order in which each crop is followed by the most similar one of those that are left, from the first row."""
+    count = len(vectors)
+    if count < 2:
+        return np.arange(count, dtype=np.intp)
+    near = vectors @ vectors.T
+    order, left = [0], np.ones(count, bool)
+    left[0] = False
+    for _ in range(count - 1):
+        following = int(np.argmax(np.where(left, near[order[-1]], -np.inf)))
+        order.append(following)
+        left[following] = False
+    return np.array(order, np.intp)
+
+
+def nearest(vectors: Vectors, seeds: Vectors) -> Rows:
+    """All rows, the nearest to any of the seeds first.
+
+    Args:
+        vectors: N x D.
+        seeds: M x D; of more than MOST_SEEDS, evenly spaced ones are used.
+    """
+    if len(seeds) > MOST_SEEDS:
+        seeds = seeds[np.linspace(0, len(seeds) - 1, MOST_SEEDS).astype(int)]
+    best = np.concatenate([(part @ seeds.T).max(axis=1) for part in np.array_split(vectors, len(vectors) // 20000 + 1)])
+    return np.asarray(np.argsort(-best, kind="stable"), np.intp)
+
+
+def clusters(vectors: Vectors, seed: int = 0) -> NDArray[np.intp]:
+    """The cluster of each row: k-means with about 60 crops a cluster, at most 200 clusters."""
+    if not len(vectors):
+        return np.zeros(0, np.intp)
+    from sklearn.cluster import MiniBatchKMeans
+
+    count = int(np.clip(len(vectors) // 60, 1, 200))
+    found = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048).fit_predict(vectors)
+    return np.asarray(found, np.intp)
+
+
+def likely(
+    vector: Vectors | None, vectors: Vectors, names: Sequence[str], weights: Sequence[float], common: Sequence[str]
+) -> list[str]:
+    """Classes, the likeliest first: those of the nearest neighbors by their similarity and weight, then common ones.
+
+    Args:
+        vector: D, the crop in question; None if it has no vector.
+        vectors: N x D, crops with a label or a suggestion.
+        names: the class of each of these.
+        weights: how much each counts.
+        common: classes that follow, in order.
+    """
+    votes: Counter[str] = Counter()
+    if vector is not None and len(vectors):
+        near = vectors @ vector
+        for row in np.argsort(-near, kind="stable")[:NEIGHBORS]:
+            votes[names[row]] += max(float(near[row]), 0.0) ** 4 * weights[row]
+    return list(dict.fromkeys([name for name, _ in votes.most_common()] + list(common)))
