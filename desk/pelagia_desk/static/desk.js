@@ -36,7 +36,7 @@ const desk = {
       const found = await (await fetch("/status")).json();
       desk.waiting = found.waiting;
       pill.className = found.fault ? "pill fault" : found.waiting ? "pill busy" : "pill";
-      const sent = found.waiting ? `${found.waiting.toLocaleString("en")} labels wait to be sent` : "all labels are sent";
+      const sent = !found.waiting ? "all labels are sent" : found.waiting === 1 ? "1 label waits to be sent" : `${found.waiting.toLocaleString("en")} labels wait to be sent`;
       const text = found.fault && found.waiting ? `${sent}: Label Studio does not answer` : sent;
       if (pill.textContent !== text) pill.textContent = text;
       pill.title = found.fault || "Labels that Label Studio does not have yet are safe on this computer";
