@@ -74,6 +74,7 @@ def _listen(port: int | None) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port or 0))
+        listener.listen(128)  # so the address works from the moment when it is printed
     except OSError:
         listener.close()
         raise InputError(f"port {port} is in use: choose another with --port, or leave the option out") from None

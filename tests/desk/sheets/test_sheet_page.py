@@ -39,7 +39,7 @@ def ready(page: Page, wanted: str = "") -> str:
 
 def wait_until_looked_at(page: Page) -> None:
     """Waits as long as a person must: until all is displayed, and a moment."""
-    page.wait_for_function("document.body?.dataset.ready && grid.hiddenBelow === 0 && grid.seconds > 0.8")
+    page.wait_for_function("() => document.body?.dataset.ready && grid.hiddenBelow === 0 && grid.seconds > 0.8")
 
 
 def cell(page: Page, task: int) -> Any:
@@ -122,7 +122,7 @@ def test_what_was_clicked_arrives_in_the_dataset_exactly(
         expect(page.locator("#waiting")).to_have_text("all labels are sent", timeout=60_000)
         assert sum(bool(task.annotations) for task in tasks_of(connection, "sheet page")) == before + len(rest)
         page.keyboard.press("z")
-        page.wait_for_function("document.querySelectorAll('.message')[0]?.innerText.includes('taken back')")
+        page.wait_for_function("() => document.querySelectorAll('.message')[0]?.innerText.includes('taken back')")
         expect(page.locator("#waiting")).to_have_text("all labels are sent", timeout=60_000)
         assert sum(bool(task.annotations) for task in tasks_of(connection, "sheet page")) == before
         wait_until_looked_at(page)
@@ -194,7 +194,7 @@ def test_another_page_cannot_drive_the_desk(
             class: state.className, displayed, odd: [], seconds: 9}); } catch (error) { return error.message; } }"""
         assert "not shown" in page.evaluate(ask, [[*shown, others[0]]])
         page.keyboard.press("Enter")
-        page.wait_for_function("fetch('/status').then(a => a.json()).then(a => a.done > 0 && a.waiting === 0)")
+        page.wait_for_function("() => fetch('/status').then(a => a.json()).then(a => a.done > 0 && a.waiting === 0)")
 
         evil = page.context.new_page()
         statuses: dict[str, set[int]] = {}
