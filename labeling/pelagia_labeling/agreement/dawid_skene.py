@@ -11,14 +11,16 @@ of each person, with the weight of ``shared`` ratings of each class; ``shared`` 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from pelagia_labeling.agreement.table import Codes, Real
 
 SHARED = 1.0
 MOST_ROUNDS = 200
-_TOLERANCE = 1e-7
+_TOLERANCE = 1e-6
 _LEAST = 1e-12
 
 
@@ -62,26 +64,32 @@ def estimate_truth(image: Codes, annotator: Codes, named: Codes, classes: int, *
         shared: as for `dawid_skene`.
     """
     images, people = int(image.max()) + 1, int(annotator.max()) + 1
-    posterior: Real = np.zeros((images, classes))
-    np.add.at(posterior, (image, named), 1.0)
+    shape = (images, people * classes)
+    said = csr_array((np.ones(len(named)), (image, annotator * classes + named)), shape=shape)
+    posterior: Real = said @ np.tile(np.eye(classes), (people, 1))
     posterior /= posterior.sum(axis=1, keepdims=True)
-    prior, errors = _rates(posterior, image, annotator, named, people, shared)
+    prior, errors = _rates(posterior, said, people, shared)
     rounds, change = 0, 1.0
     while change > _TOLERANCE and rounds < MOST_ROUNDS:
-        before, posterior = posterior, _posterior(prior, errors, image, annotator, named, images)
-        prior, errors = _rates(posterior, image, annotator, named, people, shared)
+        before, posterior = posterior, _posterior(prior, errors, said)
+        prior, errors = _rates(posterior, said, people, shared)
         rounds, change = rounds + 1, float(np.abs(posterior - before).max())
     return Truth(posterior, prior, errors, rounds)
 
 
-def _rates(
-    posterior: Real, image: Codes, annotator: Codes, named: Codes, people: int, shared: float
-) -> tuple[Real, Real]:
-    """The M step: the frequency of each class, and the error rates of each person."""
+def _rates(posterior: Real, said: Any, people: int, shared: float) -> tuple[Real, Real]:
+    """The M step: the frequency of each class, and the error rates of each person.
+
+    Args:
+        posterior: float64, images x classes.
+        said: sparse, images x (people * classes): number of times that a person named a class for an image.
+        people: number of people.
+        shared: weight of the error rates of all people together.
+    """
     classes = posterior.shape[1]
-    counts = np.zeros((people, classes, classes))  # person, named class, true class
-    np.add.at(counts, (annotator, named), posterior[image])
-    counts = counts.transpose(0, 2, 1)
+    counts = (
+        (said.T @ posterior).reshape(people, classes, classes).transpose(0, 2, 1)
+    )  # person, true class, named class
     if shared:
         together = counts.sum(axis=0) + 1 / classes  # a class that nobody rated gets equal rates
         counts = counts + shared * together / together.sum(axis=1, keepdims=True)
@@ -89,10 +97,11 @@ def _rates(
     return posterior.mean(axis=0), np.divide(counts, totals, out=np.zeros_like(counts), where=totals > 0)
 
 
-def _posterior(prior: Real, errors: Real, image: Codes, annotator: Codes, named: Codes, images: int) -> Real:
+def _posterior(prior: Real, errors: Real, said: Any) -> Real:
     """The E step: the probability of each true class of each image."""
-    logs = np.tile(np.log(np.maximum(prior, _LEAST)), (images, 1))
-    np.add.at(logs, image, np.log(np.maximum(errors, _LEAST)).transpose(0, 2, 1)[annotator, named])
+    classes = len(prior)
+    rates = np.log(np.maximum(errors, _LEAST)).transpose(0, 2, 1).reshape(-1, classes)  # (person, named class), true
+    logs = np.log(np.maximum(prior, _LEAST)) + said @ rates
     likelihood = np.exp(logs - logs.max(axis=1, keepdims=True))
     result: Real = likelihood / likelihood.sum(axis=1, keepdims=True)
     return result

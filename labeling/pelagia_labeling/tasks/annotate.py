@@ -145,7 +145,8 @@ def _find_tasks(connection: Connection, project: Project, labels: Path, paths: M
     """
     by_path: dict[str, list[Task]] = defaultdict(list)
     for task in list_tasks(connection, project, parts=ANNOTATIONS):
-        by_path[str(task.data.get("path"))].append(task)
+        if not task.repeat_of:
+            by_path[str(task.data.get("path"))].append(task)
     ambiguous = [path for path in paths if len(by_path.get(path, ())) > 1]
     if ambiguous:
         raise InputError(

@@ -18,6 +18,7 @@ from pelagia_labeling.people.adjudicate import SAID, send_disputes
 from pelagia_labeling.people.plant import plant_repeats
 from pelagia_labeling.people.read import project_agreement
 from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.tasks.annotate import submit_csv
 from pelagia_labeling.tasks.interface import class_result
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
 from pelagia_labeling.tasks.pull import pull
@@ -162,6 +163,9 @@ def test_a_repeat_is_a_second_look_and_no_second_image(
     (own,) = project_agreement(connection, labeled).repeats
     assert (own.annotator, own.repeats, own.agreement.value) == ("anna@people.example", 2, 0.0)
     assert own.days is not None
+    (tmp_path / "labels.csv").write_text("path,class\n" + "".join(f"{name}.png,medusa\n" for name in VOTES))
+    submitted = submit_csv(connection, labeled, tmp_path / "labels.csv")  # a repeat is not the task of a path
+    assert (submitted.submitted, submitted.present) == (0, 8)
     pushed = push(connection, tmp_path / "crops", labeled, taxonomy)  # a push removes no repeat
     assert (pushed.added, pushed.present) == (0, 8)
     assert require_project(connection, labeled).tasks == 10
