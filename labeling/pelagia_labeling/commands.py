@@ -38,6 +38,9 @@ def label_push(
     true_size: Annotated[
         bool, typer.Option("--true-size", help="With --sheets: show the crops of a sheet at one scale.")
     ] = False,
+    annotators: Annotated[
+        int | None, typer.Option(min=1, help="Number of people who label each image; 1 in a new project.")
+    ] = None,
     path_column: PathColumn = "",
     follow_links: FollowLinks = False,
     all_ranks: AllRanks = False,
@@ -48,8 +51,11 @@ def label_push(
 ) -> None:
     """Add images to a Label Studio project. A second push adds no image twice.
 
-    With --predictions, the table of the project gets a tab for each predicted class, least sure crops first. Example of
-    sheets: `pelagia label push crops --project Sheets --taxonomy classes.yaml --predictions survey --sheets 36`.
+    With --predictions, the table of the project gets a tab for each predicted class, least sure crops first.
+
+    \b
+    pelagia label push crops --project "First look" --taxonomy classes.yaml --predictions survey
+    pelagia label push crops --project Sheets --taxonomy classes.yaml --predictions survey --sheets 36
 
     The token is read from LABEL_STUDIO_API_KEY or from the private file of `pelagia studio start`.
     """
@@ -64,18 +70,20 @@ def label_push(
 
     if sheets is None and (embeddings or true_size):
         raise InputError("--embeddings and --true-size are for sheets: add --sheets 36, or leave them out")
+    if sheets and annotators:
+        raise InputError("--annotators is for single crops: leave out --annotators or --sheets")
     if sheets and upload:
         raise InputError("--sheets needs a folder that the server shares, so leave out --sheets or --upload")
     classes = load_taxonomy(taxonomy)
     if sheets:
         adding = partial(push_sheets, sheets=SheetOptions(sheets, embeddings, true_size))
     else:
-        adding = partial(push, upload=upload)
+        adding = partial(push, annotators=annotators, upload=upload)
     with console.decoder_messages_hidden(), console.progress_bar("pushing") as update:
         options = ListingOptions(path_column, follow_links, all_ranks)
         connection = connect(url)
         report = adding(connection, src, project, classes, predictions=predictions, options=options, progress=update)
-    _show_push(report)
+    _show_push(report, predictions is not None)
     if predictions and not sheets:
         tabs = update_tabs(connection, get_project(connection, report.project_id), classes)
         listed = ", ".join(f"{name}? {count}" for name, count in tabs.items())
@@ -83,18 +91,20 @@ def label_push(
     console.say(f"label them at {report.url}")
 
 
-def _show_push(report: PushReport) -> None:
+def _show_push(report: PushReport, with_predictions: bool) -> None:
     """Prints what was added and what was left out."""
     from pelagia.sources import left_out_text
 
     for path, reason in report.bad:
         console.note(f"left out: {path}: {reason}")
+    for text in report.warnings:
+        console.note(f"warning: {text}")
+    if report.interface:
+        console.say(f"the labelling page was changed: {report.interface}")
     console.say(f"{report.added} images added, {report.present} were there already, {len(report.bad)} cannot be used")
     for key, count in report.left_out.items():
         console.say(f"{count} {left_out_text(key)}")
-    for text in report.warnings:
-        console.note(f"warning: {text}")
-    if report.predictions_added:
+    if with_predictions:
         console.say(f"{report.predictions_added} predictions attached")
 
 

@@ -26,28 +26,61 @@ MARK = "renamed"
 SHEET_CLASS, SHEET_CROP, SHEET_UNSURE = "class_{{idx}}", "crop_{{idx}}", "*unsure*"
 """The same names in the interface of a sheet, for each of its crops (`pelagia_labeling.sheets.interface`)."""
 
+CAPTION = "image_caption"
+"""Key of a task's data: the line of text above the image."""
+
+MAGNIFICATION = 4
+"""Crops are shown at this many times their size, so that their sizes can be compared; larger ones are made to fit."""
+
+MANY_CLASSES = 20
+"""With more classes there is a search box, and only classes with a key of the taxonomy have a key."""
+
+_NO_KEY = "f24"
+"""Label Studio gives a key to each choice without one. No keyboard has this one."""
+
 _STYLE = """
 .pelagia { display: flex; gap: 16px; align-items: flex-start; }
 .pelagia-image { flex: 1 1 auto; min-width: 320px; }
-.pelagia-choices { flex: 0 0 260px; max-height: calc(100vh - 140px); overflow-y: auto; }
-"""
+.pelagia-crop .lsf-object { zoom: MAGNIFICATION; }
+.pelagia-crop .lsf-object div { max-height: calc((100vh - 240px) / MAGNIFICATION) !important; }
+.pelagia-crop .lsf-object .lsf-toolbar { zoom: calc(1 / MAGNIFICATION); }
+.pelagia-crop .lsf-object .lsf-toolbar, .pelagia-crop .lsf-object .lsf-toolbar div { max-height: none !important; }
+.pelagia-choices { flex: 0 0 280px; max-height: calc(100vh - 140px); overflow-y: auto; }
+.pelagia-choices .lsf-choices { display: flex; flex-direction: column; }
+.pelagia-classes .lsf-choice:has(input:checked) { order: -1; position: sticky; top: 0; background: #fff3bf; }
+.pelagia-classes .lsf-choice__item[style*="order"] sup { display: none; }
+""".replace("MAGNIFICATION", str(MAGNIFICATION))
+"""Label Studio ignores a rule that has the sign ``>``. The chosen class moves to the top of a long list."""
 
 
-def build_interface(taxonomy: Taxonomy) -> str:
-    """Label Studio's labeling configuration (XML) for a taxonomy."""
+def build_interface(taxonomy: Taxonomy, *, caption: bool = True) -> str:
+    """Label Studio's labeling configuration (XML) for a taxonomy.
+
+    Args:
+        taxonomy: the classes to choose from.
+        caption: whether the tasks have the line of text `CAPTION`. Label Studio refuses a page that needs data which
+            the tasks of a project lack.
+    """
+    many = len(taxonomy.classes) > MANY_CLASSES
     page = ET.Element("View", {"className": "pelagia"})
     ET.SubElement(page, "Style").text = _STYLE
     left = ET.SubElement(page, "View", {"className": "pelagia-image"})
-    ET.SubElement(left, "Image", _IMAGE)
+    if caption:
+        ET.SubElement(left, "Header", {"value": f"${CAPTION}", "size": "5"})
+    ET.SubElement(ET.SubElement(left, "View", {"className": "pelagia-crop"}), "Image", _IMAGE)
     right = ET.SubElement(page, "View", {"className": "pelagia-choices"})
+    if many:  # where it is seen without scrolling
+        _add_unsure(right)
+        ET.SubElement(right, "Filter", _SEARCH)
+    group = ET.SubElement(right, "View", {"className": "pelagia-classes"}) if many else right
     classes = ET.SubElement(
-        right, "Choices", {"name": FROM_CLASS, "toName": TO_IMAGE, "choice": "single-radio", "layout": "vertical"}
+        group, "Choices", {"name": FROM_CLASS, "toName": TO_IMAGE, "choice": "single-radio", "layout": "vertical"}
     )
     titles = [entry.title or entry.name for entry in taxonomy.classes]
     for entry, title in zip(taxonomy.classes, titles, strict=True):
-        classes.append(_choice(entry, title if titles.count(title) == 1 else entry.name))
-    unsure = ET.SubElement(right, "Choices", {"name": FROM_UNSURE, "toName": TO_IMAGE, "choice": "multiple"})
-    ET.SubElement(unsure, "Choice", {"value": "Unsure", "alias": UNSURE, "hotkey": UNSURE_HOTKEY})
+        classes.append(_choice(entry, title if titles.count(title) == 1 else entry.name, many))
+    if not many:
+        _add_unsure(right)
     ET.indent(page)
     return ET.tostring(page, encoding="unicode")
 
@@ -57,22 +90,42 @@ _IMAGE = {
     "value": f"${TO_IMAGE}",
     "zoom": "true",
     "zoomControl": "true",
-    "defaultZoom": "fit",  # a crop of 60 pixels fills the page's height
+    "defaultZoom": "auto",  # the size of the image, if that fits; the style magnifies it
     "horizontalAlignment": "center",
     "smoothing": "true",
 }
 
+_SEARCH = {
+    "name": "search",
+    "toName": FROM_CLASS,
+    "hotkey": "/",
+    "minlength": "0",
+    "cleanup": "false",  # if the box were emptied, a second Enter would choose the first of all classes
+    "placeholder": "Find a class: type, then Enter",
+}
 
-def _choice(entry: LabelClass, title: str) -> ET.Element:
+
+def _add_unsure(parent: ET.Element) -> None:
+    unsure = ET.SubElement(parent, "Choices", {"name": FROM_UNSURE, "toName": TO_IMAGE, "choice": "multiple"})
+    ET.SubElement(unsure, "Choice", {"value": "Unsure", "alias": UNSURE, "hotkey": UNSURE_HOTKEY})
+
+
+def _choice(entry: LabelClass, title: str, many: bool) -> ET.Element:
     attributes = {"value": title}
     if title != entry.name:
         attributes["alias"] = entry.name
-    if entry.hotkey:
-        attributes["hotkey"] = entry.hotkey
-    attributes["style"] = f"border-left: 8px solid {entry.color or 'transparent'}; padding: 1px 8px"
+    if entry.hotkey or many:
+        attributes["hotkey"] = entry.hotkey or _NO_KEY
+    hidden = "; order: 1" if many and not entry.hotkey else ""  # by this, the style hides the key that nobody has
+    attributes["style"] = f"border-left: 8px solid {entry.color or 'transparent'}; padding: 1px 8px{hidden}"
     if entry.color:
         attributes["color"] = entry.color
     return ET.Element("Choice", attributes)
+
+
+def has_caption(config: str) -> bool:
+    """Whether a labeling configuration shows the line of text `CAPTION`."""
+    return f"${CAPTION}" in config
 
 
 def parse_interface(config: str) -> tuple[LabelClass, ...] | None:
@@ -124,13 +177,36 @@ def _parse_choice(node: ET.Element) -> LabelClass:
 
 @dataclass(frozen=True)
 class Change:
-    """The interface that a project must have, and whether the present interface must be replaced by it."""
+    """The interface that a project must have, and whether the present interface must be replaced by it.
+
+    Attributes:
+        update: whether it must be replaced.
+        config: the interface that the project must have.
+        how: what changes, in words; empty if nothing does.
+    """
 
     update: bool
     config: str
+    how: str = ""
 
 
-def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str, wanted: str = "") -> Change:
+def added_on_page(current: str, stored: Taxonomy | None, taxonomy: Taxonomy) -> tuple[LabelClass, ...]:
+    """The classes that people added in Label Studio: the interface has them, and no taxonomy has them.
+
+    Args:
+        current: the project's configuration.
+        stored: the taxonomy of the last push; None if it is not known.
+        taxonomy: the taxonomy that is pushed.
+    """
+    if stored is None:
+        return ()
+    known = {*stored.names, *taxonomy.names}
+    return tuple(entry for entry in parse_interface(current) or () if entry.name not in known)
+
+
+def reconcile(
+    current: str, taxonomy: Taxonomy, *, used: bool, title: str, caption: bool = True, wanted: str = ""
+) -> Change:
     """Whether the configuration of a project must be replaced by the configuration made from the taxonomy.
 
     Classes can be added, and hotkeys, titles and colors can be changed, at any time. While the project has no labels,
@@ -141,15 +217,16 @@ def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str, wante
         taxonomy: the taxonomy that is pushed.
         used: whether the project has annotations.
         title: title of the project, for messages.
+        caption: whether the tasks have the line of text `CAPTION`.
         wanted: the configuration to have; by default that of `build_interface`.
 
     Raises:
         StudioError: the configuration must not be replaced.
     """
-    wanted = wanted or _keep_marks(current, build_interface(taxonomy))
+    wanted = wanted or _keep_marks(current, build_interface(taxonomy, caption=caption))
     found = parse_interface(current)
     if not used:
-        return Change(_normal(current) != _normal(wanted), wanted)
+        return _change(current, wanted)
     if found is None:
         raise StudioError(
             f"the project '{title}' has labels and another labeling interface (no Choices named '{FROM_CLASS}' on an "
@@ -161,7 +238,21 @@ def reconcile(current: str, taxonomy: Taxonomy, *, used: bool, title: str, wante
             f"the project '{title}' has labels, and the taxonomy '{taxonomy.name}' lacks classes that the project's "
             f"interface has: {first_few(lost)}; add them to the taxonomy, or choose another project name"
         )
-    return Change(_normal(current) != _normal(wanted), wanted)
+    return _change(current, wanted)
+
+
+def _change(current: str, wanted: str) -> Change:
+    if _normal(current) == _normal(wanted):
+        return Change(False, wanted)
+    before = {entry.name: entry for entry in parse_interface(current) or ()}
+    after = {entry.name: entry for entry in parse_interface(wanted) or ()}
+    parts = {
+        "classes added": [name for name in after if name not in before],
+        "classes removed": [name for name in before if name not in after],
+        "title, key or color changed": [name for name in after if name in before and after[name] != before[name]],
+    }
+    how = "; ".join(f"{what}: {first_few(names)}" for what, names in parts.items() if names)
+    return Change(True, wanted, how or "the arrangement of the page")
 
 
 def _keep_marks(current: str, wanted: str) -> str:
@@ -200,13 +291,18 @@ def taxonomy_of(classes: Iterable[LabelClass], stored: Taxonomy | None, name: st
         plain = taxonomy_of_names(name, [entry.name for entry in found])
         keys = [entry.hotkey for entry in found if entry.hotkey]
         return plain.model_copy(update={"classes": tuple(found)}) if len(set(keys)) == len(keys) else plain
-    hotkeys = {entry.hotkey for entry in stored.classes}
+    return with_classes(stored, found)
+
+
+def with_classes(taxonomy: Taxonomy, classes: Iterable[LabelClass]) -> Taxonomy:
+    """A taxonomy with the classes that it lacks at its end, without the keys that it uses already."""
+    hotkeys = {entry.hotkey for entry in taxonomy.classes}
     added = []
-    for entry in found:
-        if entry.name not in stored.names:
+    for entry in classes:
+        if entry.name not in taxonomy.names:
             added.append(entry.model_copy(update={"hotkey": None}) if entry.hotkey in hotkeys else entry)
             hotkeys.add(entry.hotkey)
-    return Taxonomy(name=stored.name, taxa=stored.taxa, classes=(*stored.classes, *added))
+    return Taxonomy(name=taxonomy.name, taxa=taxonomy.taxa, classes=(*taxonomy.classes, *added))
 
 
 def class_result(class_name: str) -> list[dict[str, Any]]:

@@ -25,13 +25,21 @@ from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.actions import act_on_tasks
-from pelagia_labeling.tasks.interface import build_interface, reconcile
+from pelagia_labeling.tasks.caption import with_prelabel
+from pelagia_labeling.tasks.interface import (
+    CAPTION,
+    added_on_page,
+    build_interface,
+    has_caption,
+    reconcile,
+    with_classes,
+)
 from pelagia_labeling.tasks.prelabels import Prelabels, attach, lacks, part_to_list, prediction_of, read_prelabels, show
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, find_project, get_project, list_tasks
 from pelagia_labeling.tasks.renamed import stored_names, to_stored
 from pelagia_labeling.tasks.sheet_crops import refuse_sheets
-from pelagia_labeling.tasks.storage import StoredImage, store_image
-from pelagia_labeling.tasks.upload import Store, open_store
+from pelagia_labeling.tasks.storage import StoredImage, open_storage, store_image, stored_taxonomy
+from pelagia_labeling.tasks.upload import Store, open_store, uploaded_taxonomy
 
 CHUNK = 1000
 """Number of images that one request adds."""
@@ -52,6 +60,7 @@ class PushReport:
         bad: (path, reason) of images that cannot be used.
         predictions_added: number of pre-labels that were attached, to new and to old tasks.
         created: whether this push made the project.
+        interface: how this push changed the labeling page of the project, in words; empty if it did not.
         left_out: number of things in the source that are not listed as images, by a key of `Listing.left_out`.
         warnings: what was assumed while the source was listed, and the remarks on its images, one sentence each.
     """
@@ -64,6 +73,7 @@ class PushReport:
     bad: tuple[tuple[str, str], ...]
     predictions_added: int
     created: bool
+    interface: str = ""
     left_out: Mapping[str, int] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
 
@@ -75,6 +85,7 @@ def push(
     taxonomy: Taxonomy,
     *,
     predictions: StrPath | None = None,
+    annotators: int | None = None,
     options: ListingOptions = ListingOptions(),
     upload: bool = False,
     progress: ProgressCallback = lambda done, total: None,
@@ -87,6 +98,7 @@ def push(
         project: title of the project.
         taxonomy: the classes to choose from.
         predictions: a survey folder; the most probable class of each of its images becomes the pre-label of that image.
+        annotators: number of people who label each image; None leaves the project as it is, and is 1 for a new one.
         options: what decides how the images of ``src`` are listed.
         upload: whether the images go to the server through its API, because it shares no folder with this machine.
         progress: called with (images pushed, total images).
@@ -102,7 +114,7 @@ def push(
     prelabels = read_prelabels(Path(predictions), taxonomy, stored) if predictions is not None else None
     # the images are not kept: those of a compressed tar would fill the memory
     total = sum(1 for _ in list_images([src], Listing(options)))
-    target, created = _open_project(connection, title, taxonomy)
+    target, created, interface = _open_project(connection, title, taxonomy, annotators, upload=upload)
     listing = Listing(options)
     existing = _read_tasks(connection, target, prelabels)
     with open_store(connection, target, taxonomy, upload=upload) as store:
@@ -121,6 +133,7 @@ def push(
         bad=images.bad,
         predictions_added=images.predictions + attached,
         created=created,
+        interface=interface,
         left_out=dict(listing.left_out),
         warnings=(*listing.warning_texts(), *images.warnings),
     )
@@ -208,33 +221,55 @@ def _push_images(
     return _PushedImages(added, len(pushed) - added, duplicates, predictions, tuple(bad), warnings)
 
 
-def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tuple[Project, bool]:
-    """The project with the taxonomy's interface, and whether this push made it."""
+def _open_project(
+    connection: Connection, title: str, taxonomy: Taxonomy, annotators: int | None, *, upload: bool
+) -> tuple[Project, bool, str]:
+    """The project with the taxonomy's interface, whether this push made it, and how its interface was changed."""
     found = find_project(connection, title)
     if found is None:
-        with connection.doing(f"making the project '{title}'"):
-            made = connection.client.projects.create(
-                title=title,
-                description=f"Pelagia: classes of the taxonomy '{taxonomy.name}'",
-                label_config=build_interface(taxonomy),
-                enable_empty_annotation=False,
-                show_collab_predictions=True,
-                show_skip_button=True,
-                request_options=WRITE_OPTIONS,
-            )
-            _hide_columns(connection, made.id)
-        return get_project(connection, made.id), True
+        return _make_project(connection, title, taxonomy, annotators or 1), True, ""
     refuse_sheets(title, found.config)
-    change = reconcile(found.config, taxonomy, used=found.annotations > 0, title=title)
-    if change.update:
-        with connection.doing(f"updating the labeling interface of '{title}'"):
-            connection.client.projects.update(id=found.id, label_config=change.config, request_options=WRITE_OPTIONS)
-    return found, False
+    last = uploaded_taxonomy(connection, found) if upload else _stored_taxonomy(connection, found)
+    change = reconcile(
+        found.config,
+        with_classes(taxonomy, added_on_page(found.config, last, taxonomy)),
+        used=found.annotations > 0,
+        title=title,
+        caption=has_caption(found.config) or not found.tasks,
+    )
+    settings: dict[str, Any] = {"label_config": change.config} if change.update else {}
+    if annotators:
+        settings["maximum_annotations"] = annotators
+    if settings:
+        with connection.doing(f"updating the project '{title}'"):
+            connection.client.projects.update(id=found.id, request_options=WRITE_OPTIONS, **settings)
+    return found, False, change.how
+
+
+def _stored_taxonomy(connection: Connection, project: Project) -> Taxonomy | None:
+    """The taxonomy of the last push to a folder that the server shares."""
+    return stored_taxonomy(connection, open_storage(connection, project).name)
+
+
+def _make_project(connection: Connection, title: str, taxonomy: Taxonomy, annotators: int) -> Project:
+    with connection.doing(f"making the project '{title}'"):
+        made = connection.client.projects.create(
+            title=title,
+            description=f"Pelagia: classes of the taxonomy '{taxonomy.name}'",
+            label_config=build_interface(taxonomy),
+            enable_empty_annotation=False,
+            show_collab_predictions=True,
+            show_skip_button=True,
+            maximum_annotations=annotators,
+            request_options=WRITE_OPTIONS,
+        )
+        _hide_columns(connection, made.id)
+    return get_project(connection, made.id)
 
 
 _HIDDEN_COLUMNS = """
 data.sha256 data.file data.original_file data.source data.survey_source data.path data.label data.predicted
-data.probability data.label_probability data.repeat_of inner_id annotations_results annotations_ids
+data.probability data.label_probability data.repeat_of data.image_caption inner_id annotations_results annotations_ids
 predictions_results predictions_score predictions_model_versions file_upload storage_filename created_at updated_at
 updated_by avg_lead_time draft_exists
 """
@@ -287,6 +322,7 @@ def _new_task(image: StoredImage, prelabels: Prelabels | None) -> dict[str, Any]
     prelabel = prelabels.by_sha256.get(image.sha256) if prelabels else None
     task: dict[str, Any] = {"data": dict(image.data)}
     if prelabels and prelabel:
+        task["data"][CAPTION] = with_prelabel(task["data"][CAPTION], prelabel)
         task["predictions"] = [prediction_of(prelabel, prelabels.model_version)]
     return task
 

@@ -25,13 +25,15 @@ from pelagia.system.files import sha256_of, slug, write_text
 from pelagia.system.yaml_text import parse_yaml
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
+from pelagia_labeling.tasks.caption import caption_of
+from pelagia_labeling.tasks.interface import CAPTION
 from pelagia_labeling.tasks.project import Project
 
 TAXONOMY_FILE = "taxonomy.yaml"
 LOCAL_FILES = "/data/local-files/"
 """Path on the server under which it serves the files of the document root."""
 
-RESERVED = ("image", "original_file", "sha256", "file", "path", "source")
+RESERVED = ("image", "original_file", "sha256", "file", "path", "source", CAPTION)
 """Keys of a task's data that push sets. A column of a manifest with such a name is stored as ``survey_...``."""
 
 _BROWSER_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp"})
@@ -157,6 +159,7 @@ def store_image(image: SourceImage, folder: Path, source: str, known: Collection
         "file": _relative(original, folder),
         "path": image.path,
         "source": source,
+        CAPTION: caption_of(decoded.sides, image.columns),
     }
     height, width = decoded.pixels.shape[:2]
     all_data = _survey_columns(image) | data_of_push

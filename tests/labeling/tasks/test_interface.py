@@ -28,6 +28,19 @@ def test_unsure_is_a_separate_box_with_its_hotkey(taxonomy: Taxonomy) -> None:
     assert groups["unsure"].get("choice") == "multiple"
 
 
+def test_many_classes_have_a_search_box_and_only_the_keys_of_the_taxonomy() -> None:
+    classes = tuple(LabelClass(name=f"class {index}", hotkey="c" if index == 7 else None) for index in range(60))
+    root = ET.fromstring(build_interface(Taxonomy(name="t", classes=classes)))
+    below_the_image = [node.get("name") for node in root.iter() if node.tag in ("Choices", "Filter")]
+    assert below_the_image == ["unsure", "search", "class"]
+    keys = [choice.get("hotkey") for choice in root.iter("Choice") if choice.get("alias") != "unsure"]
+    assert keys == ["f24"] * 7 + ["c"] + ["f24"] * 52
+    parsed = parse_interface(build_interface(Taxonomy(name="t", classes=classes)))
+    assert parsed is not None
+    assert [entry.hotkey for entry in parsed if entry.hotkey] == ["c"]
+    assert ">" not in str(root.findtext("Style"))  # Label Studio ignores such rules
+
+
 def test_an_interface_parses_back_to_its_classes(taxonomy: Taxonomy) -> None:
     parsed = parse_interface(build_interface(taxonomy))
     assert parsed is not None
@@ -62,6 +75,19 @@ def test_classes_may_be_added_to_a_project_with_labels() -> None:
     change = reconcile(build_interface(named("a")), named("a", "b"), used=True, title="p")
     assert change.update
     assert 'value="b"' in change.config
+
+
+def test_a_changed_interface_is_described() -> None:
+    assert reconcile(build_interface(named("a")), named("a"), used=True, title="p").how == ""
+    assert reconcile(build_interface(named("a", "c")), named("a", "b"), used=False, title="p").how == (
+        "classes added: b; classes removed: c"
+    )
+    with_key = Taxonomy(name="t", classes=(LabelClass(name="a", hotkey="x"),))
+    assert (
+        reconcile(build_interface(named("a")), with_key, used=True, title="p").how == "title, key or color changed: a"
+    )
+    moved = build_interface(named("a")).replace("<Style", "<Header value='Look twice'/><Style", 1)
+    assert reconcile(moved, named("a"), used=True, title="p").how == "the arrangement of the page"
 
 
 def test_a_class_cannot_be_removed_from_a_project_with_labels() -> None:

@@ -19,6 +19,7 @@ from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.studio.connection import Connection, connect
 from pelagia_labeling.studio.server import Studio
 from pelagia_labeling.tasks.annotate import submit
+from pelagia_labeling.tasks.interface import build_interface, parse_interface
 from pelagia_labeling.tasks.project import Task, get_project, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
 from pelagia_labeling.tasks.storage import LOCAL_FILES, storage_paths
@@ -185,6 +186,40 @@ def test_classes_join_the_interface_and_cannot_leave_it_once_there_are_labels(
     push(connection, images, project, taxonomy)
     with pytest.raises(StudioError, match="lacks classes that the project's interface has: medusa, detritus"):
         push(connection, images, project, taxonomy.restricted_to(["copepod"]))
+
+
+def test_a_class_added_on_the_page_stays_and_push_says_how_it_changed_the_page(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks
+) -> None:
+    images = make_images("a.png")
+    first = push(connection, images, project, taxonomy.restricted_to(["copepod"]), annotators=2)
+    assert connection.client.projects.get(first.project_id).maximum_annotations == 2
+    submit(connection, tasks_of(project)["a.png"].id, "copepod")
+    edited = require_project(connection, project).config.replace("</Choices>", '<Choice value="egg"/></Choices>', 1)
+    connection.client.projects.update(id=first.project_id, label_config=edited)
+    second = push(connection, images, project, taxonomy, annotators=3)
+    assert second.interface == "classes added: medusa, detritus"
+    classes = parse_interface(require_project(connection, project).config) or ()
+    assert [entry.name for entry in classes] == [*taxonomy.names, "egg"]
+    assert connection.client.projects.get(first.project_id).maximum_annotations == 3
+    assert push(connection, images, project, taxonomy).interface == ""
+    assert connection.client.projects.get(first.project_id).maximum_annotations == 3
+
+
+def test_a_project_whose_tasks_have_no_caption_can_be_pushed_to(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks
+) -> None:
+    config = build_interface(taxonomy.restricted_to(["copepod"]), caption=False)
+    made = connection.client.projects.create(title=project, label_config=config)
+    connection.client.projects.import_tasks(id=made.id, request=[{"data": {"image": "/a.png"}}])
+    report = push(connection, make_images("a.png"), project, taxonomy)
+    assert (report.added, report.interface) == (1, "classes added: medusa, detritus")
+    assert tasks_of_images(connection, project) == {"a.png": "16 x 20 px"}
+
+
+def tasks_of_images(connection: Connection, project: str) -> dict[str, str]:
+    tasks = list_tasks(connection, require_project(connection, project))
+    return {task.data["path"]: task.data["image_caption"] for task in tasks if task.sha256}
 
 
 def test_two_projects_with_the_same_title_are_an_error(

@@ -12,6 +12,8 @@ from encoders.image_kinds import samples
 from encoders.tiff_writer import Page, tiff
 from pelagia.images.remarks import LOW_VALUES
 from pelagia.sources import SourceImage, list_images
+from pelagia_labeling.tasks.caption import with_prelabel
+from pelagia_labeling.tasks.prelabels import Prelabel
 from pelagia_labeling.tasks.storage import store_image
 
 
@@ -29,6 +31,18 @@ def test_a_remark_on_an_image_is_kept_for_the_report(tmp_path: Path, store: Path
     assert [(image.fault, image.remark) for image in stored] == [("", LOW_VALUES[4095]), ("", "")]
     shown = [cv2.imread(str(file)) for file in sorted(store.rglob("*.shown.png"))]
     assert sorted(int(image.max()) for image in shown) == [16, 255]
+
+
+def test_the_caption_has_size_place_and_what_the_model_says(tmp_path: Path, store: Path, encode) -> None:
+    (tmp_path / "a.png").write_bytes(encode("PNG"))
+    columns = {"station": "ST 4", "pixel_size_um": "2.5", "sample": "7", "image_caption": "theirs"}
+    data = store_image(SourceImage("a.png", tmp_path / "a.png", columns), store, "x").data
+    height, width = cv2.imread(str(tmp_path / "a.png")).shape[:2]
+    size = f"{width} x {height} px \u00b7 {width * 2.5:.3g} x {height * 2.5:.3g} \u00b5m"
+    assert data["image_caption"] == f"{size} \u00b7 station ST 4"
+    assert data["survey_image_caption"] == "theirs"
+    assert with_prelabel("8 x 8 px", Prelabel("medusa", 0.834)) == "8 x 8 px \u00b7 model: medusa 0.83"
+    assert with_prelabel("8 x 8 px", Prelabel("egg", 0.4, False)) == "8 x 8 px \u00b7 model: not sure (egg 0.40)"
 
 
 def test_a_jpeg_of_another_ending_is_shown_as_png(tmp_path: Path, store: Path, encode) -> None:
