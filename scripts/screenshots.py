@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MOST_BYTES = 200_000
 PROJECT = "First look"
 PATIENCE = 60_000
-SHOWN_IMAGE = "[...document.images].some(image => image.complete && image.getBoundingClientRect().height > 300)"
+SHOWN_IMAGE = "[...document.images].some(image => image.complete && image.naturalWidth > 30)"
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; background: #1e2430; }}
 pre {{ margin: 0; padding: 24px 28px; color: #e6e6e6; font: 15px/1.5 "DejaVu Sans Mono", monospace; }}

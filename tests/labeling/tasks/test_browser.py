@@ -107,7 +107,8 @@ def test_among_a_hundred_classes_the_pre_label_is_seen_and_others_are_found_by_t
     taxonomy = Taxonomy(name="t", classes=tuple(LabelClass(name=f"class_{index:03d}") for index in range(120)))
     images = make_images("sure.png", "unsure.png")
     survey = tmp_path / "survey"
-    with Survey.open_for_writing(survey, model_sha256="ab" * 32, classes=taxonomy.names, settings={}) as rows:
+    opened = Survey.open_for_writing(survey, model_sha256="ab" * 32, classes=taxonomy.names, settings={}, decides=True)
+    with opened as rows:
         guess = np.full(120, 0.1 / 119, np.float32)
         guess[100] = 0.9
         rows.add(

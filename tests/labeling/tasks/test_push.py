@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +19,7 @@ from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of
 from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.studio.connection import Connection, connect
-from pelagia_labeling.studio.server import Studio
+from pelagia_labeling.studio.server import Studio, read_studio, start_studio
 from pelagia_labeling.tasks.annotate import submit
 from pelagia_labeling.tasks.interface import build_interface, parse_interface
 from pelagia_labeling.tasks.project import Task, get_project, list_tasks, require_project
@@ -296,5 +298,30 @@ def test_a_push_that_is_killed_midway_and_repeated_makes_no_duplicate(
     report = push(connection, images, project, taxonomy)
     assert 0 < report.added < 400
     assert report.added + report.present == 400
+    hashes = [task.sha256 for task in list_tasks(connection, require_project(connection, project))]
+    assert len(hashes) == len(set(hashes)) == 400
+
+
+@pytest.mark.slow
+def test_a_push_whose_server_is_killed_midway_says_so_and_can_be_repeated(
+    connection: Connection, studio: Studio, make_images: MakeImages, project: str
+) -> None:
+    images = make_images(400)
+    command = [sys.executable, "-c", PUSH_AND_REPORT, str(images), project]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as pushing:
+        assert pushing.stdout is not None
+        for line in pushing.stdout:
+            if int(line) >= 120:
+                break
+        running = read_studio(studio.home)
+        assert running is not None
+        os.killpg(os.getpgid(running.pid), signal.SIGKILL)
+        _, fault = pushing.communicate(timeout=60)
+    start_studio(studio.home)  # on the same port, for the tests that follow
+    assert "StudioError: " in fault.splitlines()[-1]
+    assert "while importing 60 images" in fault or "no server answers" in fault
+    taxonomy = Taxonomy(name="t", classes=(LabelClass(name="copepod"), LabelClass(name="medusa")))
+    report = push(connection, images, project, taxonomy)
+    assert 0 < report.added < 400
     hashes = [task.sha256 for task in list_tasks(connection, require_project(connection, project))]
     assert len(hashes) == len(set(hashes)) == 400
