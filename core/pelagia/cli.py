@@ -90,11 +90,11 @@ COMMANDS = {
         ),
         "history": (
             "pelagia_labeling.versions.commands:dataset_history",
-            "Print the labels of an image through all versions, and people's votes.",
+            "Print the labels of an image through all versions of a dataset.",
         ),
         "export": (
             "pelagia_labeling.versions.commands:dataset_export",
-            "Write a dataset as class folders, or for EcoTaxa, Label Studio, COCO or Hugging Face.",
+            "Write a dataset as class folders, or in the format of another program.",
         ),
         "show": ("pelagia_labeling.dataset_commands:dataset_show", "Print a dataset's classes, splits and groups."),
         "check": (
@@ -151,7 +151,7 @@ COMMANDS = {
         ),
         "rename-class": (
             "pelagia_labeling.versions.commands:label_rename_class",
-            "Rename a class of a project, with all its labels.",
+            "Rename a class of a Label Studio project, with all its labels.",
         ),
     },
     "model": {

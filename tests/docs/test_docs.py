@@ -226,7 +226,7 @@ def test_no_pin_names_an_address() -> None:
 # ---- the pages, followed to the letter
 
 
-HOW_TO = ["recipes", "evaluate", "faster-training", "search", "cross-validate", "quantize"]
+HOW_TO = ["recipes", "evaluate", "faster-training", "search", "cross-validate", "quantize", "dataset-versions"]
 """How-to pages that start in the folder in which the tutorial of training ends."""
 
 ON_A_LAPTOP = ["gpu", "exports", "inputs"]

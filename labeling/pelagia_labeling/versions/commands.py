@@ -66,7 +66,8 @@ def _say_difference(one: Dataset, two: Dataset, found: Difference) -> None:
     console.say("{} added, {} removed, {} with another class, {} in another split".format(*map(len, changes)))
     console.say(f"{found.unchanged} images are the same")
     console.table(
-        ("class", "A", "B", "change"), [(*row[:3], f"{row[3]:+d}") for row in difference.class_rows(one, two)]
+        ("class", "A", "B", "change"),
+        [(*row[:3], f"{row[3]:+d}" if row[3] else "0") for row in difference.class_rows(one, two)],
     )
     if rows := difference.relabeled_rows(found):
         console.table(("class in A", "class in B", "images"), rows)
@@ -165,9 +166,9 @@ def dataset_history(
     project: Annotated[str | None, typer.Option(help="Title of the Label Studio project with people's votes.")] = None,
     url: Url = None,
 ) -> None:
-    """Print the labels of an image through all versions of a dataset, and each person's votes with their time.
+    """Print the labels of an image through all versions of a dataset.
 
-    The versions are the dataset, its parents, and theirs.
+    With --project, each person's votes are added, with their time. The versions are the dataset, its parents, and theirs.
 
     \b
     pelagia dataset history datasets/crops_3 --image ST05_00012.png
@@ -246,7 +247,7 @@ def label_rename_class(
     project: Annotated[str, typer.Option("--project", help="Title of the Label Studio project.")],
     url: Url = None,
 ) -> None:
-    """Rename a class of a Label Studio project, with all its labels and pre-labels, in a moment.
+    """Rename a class of a Label Studio project, with all its labels.
 
     People see the new name, and `label pull` writes it. Who labelled what, and when, is not touched: Label Studio keeps
     the old name inside. Rename the class in your taxonomy file too. The same command with the names exchanged takes the
