@@ -168,7 +168,7 @@ def dataset_history(
 ) -> None:
     """Print the labels of an image through all versions of a dataset.
 
-    With --project, each person's votes are added, with their time. The versions are the dataset, its parents, and theirs.
+    With --project, each person's votes are added, with their time. The versions are the dataset and its ancestors.
 
     \b
     pelagia dataset history datasets/crops_3 --image ST05_00012.png
