@@ -61,24 +61,24 @@ class Event:
 
 def lineage(dataset: Dataset) -> Lineage:
     """The dataset and all its ancestors; parents come before what was made from them."""
-    found: dict[str, Dataset] = {}
+    found: dict[Path, Dataset] = {}  # by folder: two versions may have the same fingerprint
     missing: dict[str, str] = {}
     waiting = [(dataset, False)]
+    opened: set[Path] = set()
     while waiting:
         one, parents_done = waiting.pop()
-        own = one.meta.fingerprint
+        root = one.root.resolve()
         if parents_done:
-            found[own] = one
-            continue
-        waiting.append((one, True))
-        for path, fingerprint in _parents(one):
-            if fingerprint in found or fingerprint == own:  # a new version may differ only in the names of people
-                continue
-            parent = _open(one.root, path, fingerprint)
-            if parent is None:
-                missing[fingerprint] = f"{path or 'a parent'} (fingerprint {fingerprint[:12]}) of {one.meta.name}"
-            else:
-                waiting.append((parent, False))
+            found[root] = one
+        elif root not in opened:
+            opened.add(root)
+            waiting.append((one, True))
+            for path, fingerprint in _parents(one):
+                parent = _open(one.root, path, fingerprint)
+                if parent is None:
+                    missing[fingerprint] = f"{path or 'a parent'} (fingerprint {fingerprint[:12]}) of {one.meta.name}"
+                else:
+                    waiting.append((parent, False))
     return Lineage(tuple(found.values()), tuple(missing.values()))
 
 

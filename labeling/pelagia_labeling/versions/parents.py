@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ def find_parent(out: Path, project: str) -> Dataset | None:
     found = [
         dataset for dataset in datasets_in(out.absolute().parent) if project in set(_projects(dataset.meta.source))
     ]
-    older = {parent.fingerprint for dataset in found for parent in dataset.meta.parents}
-    latest = {dataset.meta.fingerprint: dataset for dataset in found if dataset.meta.fingerprint not in older}
+    older = {root for dataset in found for root in _roots_of_parents(dataset, found)}
+    latest = {dataset.meta.fingerprint: dataset for dataset in found if dataset.root.resolve() not in older}
     if len(latest) > 1:
         names = [str(dataset.root) for dataset in latest.values()]
         raise InputError(
@@ -33,6 +33,18 @@ def find_parent(out: Path, project: str) -> Dataset | None:
             f"{command_line('--parent', names[0])}, or make a new split with --no-parent"
         )
     return next(iter(latest.values()), None)
+
+
+def _roots_of_parents(dataset: Dataset, among: Sequence[Dataset]) -> Iterator[Path]:
+    """The folders of a dataset's parents: by their path, or by their fingerprint if they were moved."""
+    roots = {one.root.resolve() for one in among}
+    for parent in dataset.meta.parents:
+        root = (dataset.root / parent.path).resolve()
+        if root in roots:
+            yield root
+        else:
+            moved = (one for one in among if one.meta.fingerprint == parent.fingerprint and one is not dataset)
+            yield from (one.root.resolve() for one in moved)
 
 
 def datasets_in(folder: Path) -> Iterator[Dataset]:

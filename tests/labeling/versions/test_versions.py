@@ -206,6 +206,12 @@ def test_the_parent_of_a_pull_is_the_latest_version_of_the_project_or_is_asked_f
     found = find_parent(tmp_path / "out", "P")
     assert found is not None
     assert found.root == second.root
+    same = pulled("same", slice(0, 30), parents=[second])  # the first labels again, so the first fingerprint
+    assert same.meta.fingerprint == first.meta.fingerprint
+    found = find_parent(tmp_path / "out", "P")
+    assert found is not None
+    assert found.root == same.root
+    assert [one.meta.name for one in lineage(same).versions] == ["first", "renamed", "same"]
     pulled("third", slice(0, 12))
     with pytest.raises(InputError, match="2 datasets of the project 'P' could be the parent"):
         find_parent(tmp_path / "out", "P")
