@@ -192,10 +192,10 @@ def _data_files(home: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _files(folder: Path, name: str) -> Iterator[tuple[Path, str]]:
-    """Each file below ``folder`` with its name in a backup. Files that are being written have a dot before."""
+    """Each file below ``folder`` with its name in a backup. Images that are being written have a dot before."""
     for parent, _, files in os.walk(folder):
         for file in files:
-            if not file.startswith("."):
+            if name == "data" or not file.startswith("."):  # the data has ``.env``, the key that signs tokens
                 path = Path(parent, file)
                 yield path, f"{name}/{path.relative_to(folder).as_posix()}"
 

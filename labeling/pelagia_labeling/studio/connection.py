@@ -34,7 +34,7 @@ TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - a name, not a token
 ROOT_VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 OLDEST = (1, 20)
 TIMEOUT = 60.0
-UPLOAD_TIMEOUT = 600.0
+UPLOAD_TIMEOUT = 120.0
 WRITE_OPTIONS = {"max_retries": 0, "timeout_in_seconds": 600}
 """Request options of calls that write. They allow no retry, because a retry could write twice."""
 
@@ -354,6 +354,11 @@ def _explain_status(status: int | None, body: Any, address: Address, what: str) 
         )
     if status == 403:
         return f"the account of the token from {address.token_source} may not do this ({what}): ask the administrator"
+    if status is not None and 200 <= status < 300:  # the SDK could not read the answer
+        return (
+            f"the server at {address.url} sent an answer that cannot be read while {what}; run the same command again, "
+            "or see `pelagia studio doctor`"
+        )
     reason = detail or "no reason given"
     return f"the server at {address.url} answered {status} while {what}: {reason}; see `pelagia studio doctor`"
 

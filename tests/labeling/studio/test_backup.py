@@ -86,9 +86,12 @@ def test_a_backup_of_a_running_server_is_private_complete_and_remembered(backup:
 
 
 def test_a_restored_server_has_the_same_labels_and_serves_its_images_from_its_new_place(
-    restored: Studio, connection: Connection
+    restored: Studio, studio: Studio, connection: Connection
 ) -> None:
     there = connect(home=restored.home)
+    assert (restored.home / "data" / ".env").read_bytes() == (
+        studio.home / "data" / ".env"
+    ).read_bytes()  # signs tokens
     assert labels_of(there) == labels_of(connection)
     assert sum(map(len, labels_of(there).values())) == 2
     checks = doctor.examine(home=restored.home, project=TITLE)
