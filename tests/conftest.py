@@ -6,6 +6,5 @@ pytest_plugins = [
     "data_fixtures",
     "disk_fixtures",
     "model_fixtures",
-    "postgres_fixtures",
     "studio_fixtures",
 ]

@@ -1,7 +1,7 @@
 """The program of Label Studio: where it is, and how it is installed in an environment of its own.
 
 Invariant: nothing is installed unless the user asks for it, and only below the user's own data folder. An environment
-whose installation was interrupted has no ``ready`` file; it is not used, and the next installation begins anew.
+whose installation was interrupted has no ``ready`` file; it is not used, and the next installation starts again.
 """
 
 from __future__ import annotations

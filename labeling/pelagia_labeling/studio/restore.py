@@ -79,14 +79,7 @@ def restore(
     staged = restored_folder(home)
     with reading(file) as backup:
         _require_free(home, replace)
-        home.parent.mkdir(parents=True, exist_ok=True)
-        require_space(home.parent, backup.contents.size, "the restored server", "free some space")
-        shutil.rmtree(staged, ignore_errors=True)  # of a restore that was killed before it changed anything
-        with new_folder(staged) as folder:
-            folder.chmod(0o700)
-            _unpack(backup, folder, progress)
-            rewritten, elsewhere = _rewrite_paths(database_of(folder), backup.contents, home / "files")
-            _write_account(backup, folder, home)
+        rewritten, elsewhere = _stage(backup, staged, home, progress)
         contents = backup.contents
     try:
         _require_free(home, replace)  # a server may have been started meanwhile
@@ -102,6 +95,19 @@ def restore(
         rewritten=rewritten,
         elsewhere=elsewhere,
     )
+
+
+def _stage(backup: Reader, staged: Path, home: Path, progress: ProgressCallback) -> tuple[int, tuple[str, ...]]:
+    """Makes the folder ``staged``, complete and checked, for the place ``home``. Returns what `_rewrite_paths` does."""
+    home.parent.mkdir(parents=True, exist_ok=True)
+    require_space(home.parent, backup.contents.size, "the restored server", "free some space")
+    shutil.rmtree(staged, ignore_errors=True)  # of a restore that was killed before it changed anything
+    with new_folder(staged) as folder:
+        folder.chmod(0o700)
+        _unpack(backup, folder, progress)
+        changes = _rewrite_paths(database_of(folder), backup.contents, home / "files")
+        _write_account(backup, folder, home)
+    return changes
 
 
 def finish_restore(home: Path) -> bool:
