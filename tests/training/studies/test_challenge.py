@@ -119,6 +119,7 @@ def test_a_better_challenger_replaces_the_champion(better: tuple[Path, str], cha
     assert "the challenger is better: use it" in shown
     for name in ("report.html", "evaluation_champion/report.html", "evaluation_challenger/report.html"):
         assert "<html" in (out / name).read_text()
+    assert "challenger 1.000" in (out / "report.html").read_text()
 
 
 def test_both_are_compared_on_images_and_classes_that_neither_has_an_advantage_on(better: tuple[Path, str]) -> None:

@@ -276,7 +276,7 @@ def _page(result: Challenge) -> str:
             "no interval: one group" if one.interval is None else f"{one.interval.low:+.3f} to {one.interval.high:+.3f}"
         )
         text = f"champion {one.first:.3f}, challenger {one.second:.3f}"
-        tiles.append({"name": _NAMES[name], "text": f"{one.value:+.3f}", "range": between, "values": text})
+        tiles.append({"name": _NAMES[name], "text": f"{one.value:+.3f}", "range": between, "models": text})
     return render(
         "challenge.html",
         title=f"Champion {result.champion.model} and challenger on {result.champion.dataset}",
