@@ -9,18 +9,38 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import combinations, pairwise
+from itertools import pairwise
+from typing import NamedTuple
 
-from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, decide
+from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, Consensus, decide
 from pelagia_labeling.tasks.project import Task
-from pelagia_labeling.tasks.pull import GROUP_COLUMNS
-from pelagia_labeling.tasks.votes import NAMED, SKIPPED, UNSURE, Vote, votes_of
+from pelagia_labeling.tasks.reopen import explained
+from pelagia_labeling.tasks.votes import MIN_SECONDS, NAMED, SKIPPED, UNSURE, Vote, votes_of
 
-LABELED, ACCEPTED, OPEN = "labeled", "accepted", "open"
-OUTCOMES = (LABELED, ACCEPTED, UNSURE, SKIPPED, DISPUTED, OPEN)
-"""labeled: somebody named the class by hand; accepted: the class is a pre-label that people accepted or sent again."""
+LABELED, ACCEPTED, NOT_COUNTED, OPEN = "labeled", "accepted", "not_counted", "open"
+OUTCOMES = (LABELED, ACCEPTED, UNSURE, SKIPPED, DISPUTED, NOT_COUNTED, OPEN)
+"""The outcomes of an image.
+
+labeled: somebody named the class by hand. accepted: the class is a pre-label that people accepted. not_counted: the
+labels were submitted too fast, without a class, or on a sheet that was refused, so `label pull` leaves them out.
+"""
 PAUSE_MINUTES = 10
 """A longer pause between two labels of a person is not counted as time spent on labeling."""
+
+
+class ReadTask(NamedTuple):
+    """A task without its annotations, what people said of it, and the label that `label pull` would give it."""
+
+    task: Task
+    votes: list[Vote]
+    consensus: Consensus
+
+
+def read_task(task: Task, names: Mapping[int, str]) -> ReadTask:
+    """Reads the annotations of a task; ``names``: account number -> name of the person."""
+    consensus = decide(task.annotations, names, min_seconds=MIN_SECONDS)
+    without_annotations, consensus = explained(task, consensus)
+    return ReadTask(without_annotations, votes_of(task.annotations, names), consensus)
 
 
 @dataclass(frozen=True)
@@ -65,27 +85,25 @@ class Counts:
     """The counts of a project.
 
     Attributes:
-        tasks: number of tasks.
-        outcomes: outcome -> number of tasks, for each of `OUTCOMES`.
+        tasks: number of images to label.
+        repeats: number of planted repeats, which are not counted as images.
+        outcomes: outcome -> number of images, for each of `OUTCOMES`.
         classes: class -> outcome (labeled or accepted) -> number of images, most frequent class first.
         group_column: the column of the groups, such as ``station``; None if the tasks have none.
         groups: group -> outcome -> number of tasks, in the order of the names.
         people: the people who labeled, most labels first.
         days: day, as 2026-05-31 in UTC -> number of labels that were made, in the order of time.
-        shared: number of images for which two or more people named a class.
-        agreement: mean share of the pairs of people who named the same class, over those images; None without any.
         images: the images with a label.
     """
 
     tasks: int
+    repeats: int
     outcomes: dict[str, int]
     classes: dict[str, dict[str, int]]
     group_column: str | None
     groups: dict[str, dict[str, int]]
     people: tuple[Person, ...]
     days: dict[str, int]
-    shared: int
-    agreement: float | None
     images: tuple[LabeledImage, ...]
 
     @property
@@ -95,70 +113,54 @@ class Counts:
         return sum(last) / len(last) if last else None
 
 
-def count(tasks: Iterable[Task], names: Mapping[int, str], group_column: str | None = None) -> Counts:
+def count(read: Iterable[ReadTask], group_column: str | None) -> Counts:
     """Counts the labels of tasks.
 
     Args:
-        tasks: the tasks with their annotations.
-        names: account number -> name of the person.
-        group_column: column of the groups; None: the first of `GROUP_COLUMNS` that a task has.
+        read: the tasks and what people said of them.
+        group_column: column of the groups; None: the tasks have none.
     """
     outcomes: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
     classes: dict[str, Counter[str]] = defaultdict(Counter)
-    by_column: dict[str, dict[str, Counter[str]]] = {name: defaultdict(Counter) for name in _columns(group_column)}
-    images: list[tuple[Task, str, str]] = []
+    groups: dict[str, Counter[str]] = defaultdict(Counter)
+    images: list[LabeledImage] = []
     votes: list[Vote] = []
-    shares: list[float] = []
-    for task in tasks:
-        own = votes_of(task.annotations, names)
-        class_name, outcome = _outcome(task, own, names)
-        outcomes[outcome] += 1
-        for column, groups in by_column.items():
-            if value := str(task.data.get(column) or "").strip():
-                groups[value][outcome] += 1
-        if class_name:
-            classes[class_name][outcome] += 1
-            images.append((Task(task.id, task.data), class_name, min(vote.made_at for vote in own)))
+    repeats = 0
+    for task, own, consensus in read:
         votes += own
-        shares += _agreement(own)
-    used = next((name for name, groups in by_column.items() if groups), None)
+        if task.repeat_of:
+            repeats += 1
+            continue
+        outcome = _outcome(own, consensus)
+        outcomes[outcome] += 1
+        group = str(task.data.get(group_column) or "").strip() if group_column else ""
+        if group:
+            groups[group][outcome] += 1
+        if consensus.class_name:
+            classes[consensus.class_name][outcome] += 1
+            labeled_at = min(vote.made_at for vote in own)
+            images.append(
+                LabeledImage(task.sha256, consensus.class_name, group or task.sha256 or task.place, labeled_at)
+            )
     return Counts(
         tasks=outcomes.total(),
+        repeats=repeats,
         outcomes=dict(outcomes),
         classes={name: dict(found) for name, found in sorted(classes.items(), key=lambda pair: -pair[1].total())},
-        group_column=used,
-        groups={name: dict(found) for name, found in sorted(by_column[used].items())} if used else {},
+        group_column=group_column,
+        groups={name: dict(found) for name, found in sorted(groups.items())},
         people=_people(votes),
         days=_days(votes),
-        shared=len(shares),
-        agreement=sum(shares) / len(shares) if shares else None,
-        images=tuple(_labeled_image(*image, used) for image in images),
+        images=tuple(images),
     )
 
 
-def _columns(group_column: str | None) -> Sequence[str]:
-    return GROUP_COLUMNS if group_column is None else (group_column,)
-
-
-def _outcome(task: Task, votes: Sequence[Vote], names: Mapping[int, str]) -> tuple[str, str]:
-    """The label of a task, empty if it has none, and its outcome."""
-    consensus = decide(task.annotations, names)
+def _outcome(votes: Sequence[Vote], consensus: Consensus) -> str:
     if not consensus.class_name:
-        return "", OPEN if consensus.reason == UNLABELLED else consensus.reason
+        same = {UNLABELLED: OPEN, UNSURE: UNSURE, SKIPPED: SKIPPED, DISPUTED: DISPUTED}
+        return same.get(consensus.reason, NOT_COUNTED)
     winning = [vote for vote in votes if vote.class_name == consensus.class_name]
-    return consensus.class_name, ACCEPTED if all(vote.from_prediction for vote in winning) else LABELED
-
-
-def _labeled_image(task: Task, class_name: str, labeled_at: str, column: str | None) -> LabeledImage:
-    group = str(task.data.get(column) or "").strip() if column else ""
-    return LabeledImage(task.sha256, class_name, group or task.sha256 or f"task {task.id}", labeled_at)
-
-
-def _agreement(votes: Sequence[Vote]) -> list[float]:
-    """The share of pairs of people who named the same class, as the only item; nothing if fewer than two named one."""
-    last = {vote.account or -vote.annotation: vote.class_name for vote in votes if vote.kind == NAMED}
-    pairs = list(combinations(last.values(), 2))
-    return [sum(one == other for one, other in pairs) / len(pairs)] if pairs else []
+    return ACCEPTED if all(vote.from_prediction for vote in winning) else LABELED
 
 
 def _people(votes: Iterable[Vote]) -> tuple[Person, ...]:

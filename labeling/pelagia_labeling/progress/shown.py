@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pelagia.system import console
-from pelagia_labeling.progress.counts import ACCEPTED, LABELED, OUTCOMES, Counts
+from pelagia_labeling.progress.counts import ACCEPTED, LABELED, NOT_COUNTED, OUTCOMES, Counts
 from pelagia_labeling.progress.forecast import Forecast
 from pelagia_labeling.progress.status import Status
 
@@ -14,6 +14,7 @@ _WORDS = {
     "unsure": "unsure",
     "skipped": "skipped",
     "disputed": "without a majority",
+    NOT_COUNTED: "not counted (too fast, or without a class)",
     "open": "open",
 }
 
@@ -29,14 +30,24 @@ def show_status(status: Status) -> None:
     if counts.per_day is not None:
         days = ", ".join(f"{day}: {labels}" for day, labels in list(counts.days.items())[-_MOST_DAYS:])
         console.say(f"labels a day (UTC): {days}; mean {counts.per_day:.0f}")
-    if counts.agreement is None:
-        console.say("agreement: no image has the labels of two people yet")
-    else:
-        console.say(f"agreement: people agree on {counts.agreement:.1%} of {counts.shared} images that two or more saw")
+    if counts.repeats:
+        console.say(f"{counts.repeats} planted repeats are not counted as images")
+    _show_agreement(status)
     if status.forecast is None:
         console.say(f"no learning curve: {status.no_curve}")
         return
     _show_curve(status, status.forecast)
+
+
+def _show_agreement(status: Status) -> None:
+    found = status.agreement
+    if found is None:
+        console.say("agreement: no image has the labels of two people yet")
+        return
+    ends = found.alpha_interval
+    between = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
+    alpha = "" if found.alpha is None else f"; Krippendorff's alpha {found.alpha:.3f}{between}"
+    console.say(f"agreement: two people agree on {found.agreement:.1%} of {found.images} images that both saw{alpha}")
 
 
 def _show_classes(counts: Counts) -> None:

@@ -12,16 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from pelagia.dataset.schema import Dataset
+from pelagia.dataset.schema import Dataset, LabelAgreement
 from pelagia.embeddings import Embeddings, read_embeddings
 from pelagia.errors import InputError
 from pelagia.system.console import ProgressCallback
-from pelagia_labeling.progress.counts import Counts, LabeledImage, count
+from pelagia_labeling.progress.counts import Counts, LabeledImage, count, read_task
 from pelagia_labeling.progress.forecast import Forecast, forecast
 from pelagia_labeling.progress.probe import Labels, learning_curve
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.project import list_tasks, require_project
-from pelagia_labeling.tasks.pull import accounts
+from pelagia_labeling.tasks.project import ANNOTATIONS, Project, list_tasks, require_project
+from pelagia_labeling.tasks.pull import accounts, choose_group_column, project_taxonomy, require_classes
+from pelagia_labeling.tasks.ratings import TimedVote, label_agreement
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Status:
     Attributes:
         project: title of the project.
         counts: its labels.
+        agreement: how far people agree; None if no image was labeled by two people.
         forecast: the learning curve and its continuation; None if no embeddings are given.
         without_embedding: number of labels that are not in the curve, because their image has no embedding.
         curve_of: where the labels of the curve come from: ``project`` or the name of the dataset.
@@ -39,6 +41,7 @@ class Status:
 
     project: str
     counts: Counts
+    agreement: LabelAgreement | None = None
     forecast: Forecast | None = None
     without_embedding: int = 0
     curve_of: str = "project"
@@ -55,6 +58,7 @@ class Status:
         return {
             "project": self.project,
             **counts,
+            "agreement": self.agreement.model_dump() if self.agreement else None,
             "learning_curve": curve,
             "curve_of": self.curve_of,
             "without_embedding": self.without_embedding,
@@ -96,18 +100,30 @@ def status_of(
     if vectors is None and opened is not None:
         raise InputError("--dataset is used for the learning curve: give also --embeddings FILE")
     found = require_project(connection, project)
-    names = accounts(connection)
-    counts = count(list_tasks(connection, found, whole=True, progress=progress), names, group_column)
+    counts, agreement = _read(connection, found, group_column, progress)
     if vectors is None:
-        return Status(found.title, counts, no_curve="no embeddings are given: add --embeddings FILE")
+        return Status(found.title, counts, agreement, no_curve="no embeddings are given: add --embeddings FILE")
     images = counts.images if opened is None else images_of(opened)
     source = "project" if opened is None else opened.meta.name
     used, missing = labels_with_embeddings(images, vectors, by_time)
     try:
         continued = forecast(learning_curve(used, progress=fitting), more)
     except InputError as error:
-        return Status(found.title, counts, None, missing, source, str(error))
-    return Status(found.title, counts, continued, missing, source)
+        return Status(found.title, counts, agreement, None, missing, source, str(error))
+    return Status(found.title, counts, agreement, continued, missing, source)
+
+
+def _read(
+    connection: Connection, project: Project, group_column: str | None, progress: ProgressCallback
+) -> tuple[Counts, LabelAgreement | None]:
+    """The labels of a project, and how far people agree."""
+    classes, names = require_classes(project), accounts(connection)
+    read = [read_task(task, names) for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)]
+    tasks = [one.task for one in read]
+    column = choose_group_column(group_column, tasks)
+    voted = [(one.task, [TimedVote(*vote) for vote in one.consensus.votes]) for one in read]
+    agreement = label_agreement(voted, column, project_taxonomy(connection, project, classes, tasks))
+    return count(read, column), agreement
 
 
 def images_of(dataset: Dataset) -> tuple[LabeledImage, ...]:

@@ -75,14 +75,15 @@ def test_status_counts_each_task_once_and_draws_the_curve(
     found = status_of(connection, project, embeddings=tmp_path / "e.parquet")
     counts = found.counts
     assert counts.outcomes == {
-        "labeled": 124, "accepted": 0, "unsure": 1, "skipped": 1, "disputed": 1, "open": 3
+        "labeled": 124, "accepted": 0, "unsure": 1, "skipped": 1, "disputed": 1, "not_counted": 0, "open": 3
     }  # fmt: skip
     assert {name: sum(one.values()) for name, one in counts.classes.items()} == {
         "copepod": 42, "medusa": 41, "detritus": 41
     }  # fmt: skip
     assert counts.group_column == "station"
     assert sum(sum(one.values()) for one in counts.groups.values()) == counts.tasks == 130
-    assert (counts.shared, counts.agreement) == (2, 0.5)
+    assert found.agreement is not None
+    assert (found.agreement.images, found.agreement.agreement) == (2, 0.5)
     assert {one.name: one.labels for one in counts.people} == {connection.user: 125, "anna@status.example": 2}
     assert found.without_embedding == 6
     assert found.forecast is not None
@@ -90,7 +91,7 @@ def test_status_counts_each_task_once_and_draws_the_curve(
     shown = pelagia("label", "status", "--project", project, "--json", tmp_path / "status.json")
     assert shown.returncode == 0, shown.stderr
     assert "130 images in" in shown.stdout
-    assert "people agree on 50.0% of 2 images" in shown.stdout
+    assert "two people agree on 50.0% of 2 images" in shown.stdout
     assert "no learning curve: no embeddings are given" in shown.stdout
     assert json.loads((tmp_path / "status.json").read_text())["outcomes"]["open"] == 3
 
