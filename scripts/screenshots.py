@@ -19,9 +19,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from pelagia.survey.journal import Prediction, Survey
+from pelagia.system.files import sha256_of_file
 from pelagia.taxonomy import load_taxonomy
 from pelagia_labeling.studio.server import Studio, start_studio, stop_studio
 
@@ -30,6 +33,8 @@ MOST_BYTES = 200_000
 PROJECT = "First look"
 PATIENCE = 60_000
 SHOWN_IMAGE = "[...document.images].some(image => image.complete && image.naturalWidth > 30)"
+SHOWN_CROPS = """least => [...document.images]
+.filter(one => one.src.includes('local-files') && one.complete && one.naturalWidth).length >= least"""
 TERMINAL = """<!doctype html><meta charset="utf-8"><style>
 body {{ margin: 0; background: #1e2430; }}
 pre {{ margin: 0; padding: 24px 28px; color: #e6e6e6; font: 15px/1.5 "DejaVu Sans Mono", monospace; }}
@@ -77,14 +82,14 @@ def pelagia(work: Path, *words: str) -> str:
 
 
 def label_studio(browser: Browser, work: Path, out: Path) -> None:
-    """Takes the list of projects, and the labelling page of one crop."""
+    """Takes the list of projects, the labelling page of one crop, a sheet and a tab."""
     home = work / "studio"
     studio = start_studio(home)
     try:
         pushed = pelagia(
             work, "label", "push", "survey/manifest.csv", "--project", PROJECT, "--taxonomy", "survey/taxonomy.yaml"
         )
-        address = next(line.split(" at ")[1] for line in pushed.splitlines() if line.startswith("label them at "))
+        address = address_in(pushed)
         page = browser.new_page(viewport={"width": 1280, "height": 320})
         page.set_default_timeout(PATIENCE)
         log_in(page, studio)
@@ -99,9 +104,59 @@ def label_studio(browser: Browser, work: Path, out: Path) -> None:
         page.keyboard.press(hotkey_of_first_image(work / "survey"))
         page.wait_for_timeout(1500)
         save(page, out / "labelling.png")
+        sheets_and_tabs(page, work, out)
         page.close()
     finally:
         stop_studio(home)
+
+
+def sheets_and_tabs(page: Page, work: Path, out: Path) -> None:
+    """Takes a sheet of crops with three odd ones, and the tab of a predicted class with two odd ones."""
+    predict(work / "survey", work / "predicted")
+    push = ("label", "push", "survey/manifest.csv", "--taxonomy", "survey/taxonomy.yaml", "--predictions", "predicted")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(address_in(pelagia(work, *push, "--project", "Sheets", "--sheets", "36")))
+    page.get_by_role("button", name="Label All Tasks").click()
+    page.wait_for_function(SHOWN_CROPS, arg=36)
+    for crop, name in ((2, "Detritus"), (13, "Medusa"), (31, "Bubble")):
+        page.locator(".pelagia-crop button").nth(crop).click()
+        page.get_by_role("option", name=name, exact=True).click()
+        page.wait_for_function("!document.querySelector('[role=option]')")
+    page.mouse.move(640, 60)
+    page.wait_for_timeout(500)
+    save(page, out / "sheet.png")
+    page.goto(address_in(pelagia(work, *push, "--project", "Grid")))
+    page.get_by_text("copepod? ").first.click()
+    page.wait_for_function(SHOWN_CROPS, arg=20)
+    page.locator(".lsf-radio-group-dm__button").first.click()
+    page.locator("input[type=checkbox]").first.click(force=True)
+    page.wait_for_timeout(1500)
+    page.locator(".lsf-radio-group-dm__button").last.click()
+    page.wait_for_function(SHOWN_CROPS, arg=30)
+    for crop in (1, 14):
+        page.locator("input[type=checkbox]").nth(crop).click(force=True)
+    page.mouse.move(640, 100)
+    page.wait_for_timeout(1500)
+    save(page, out / "cohort.png")
+
+
+def predict(drawn: Path, survey: Path) -> None:
+    """Makes a survey of a model that is right, but calls every twelfth crop a copepod."""
+    classes = load_taxonomy(drawn / "taxonomy.yaml").names
+    with (drawn / "truth.csv").open(encoding="utf-8", newline="") as file:
+        truth = [(row["path"], row["class"]) for row in csv.DictReader(file)]
+    with Survey.open_for_writing(survey, model_sha256="ab" * 32, classes=classes, settings={}) as rows:
+        for place, (path, name) in enumerate(truth):
+            seen = "copepod" if place % 12 == 0 else name
+            sure = 0.5 if seen != name else 0.6 + 0.3 * (place % 7) / 7
+            shares = [sure if one == seen else (1 - sure) / (len(classes) - 1) for one in classes]
+            sha256 = sha256_of_file(drawn / path)
+            rows.add([Prediction(path, path, sha256, probabilities=np.array(shares, np.float32))])
+
+
+def address_in(pushed: str) -> str:
+    """The address of the project in the output of `label push`."""
+    return next(line.split(" at ")[1] for line in pushed.splitlines() if line.startswith("label them at "))
 
 
 def log_in(page: Page, studio: Studio) -> None:

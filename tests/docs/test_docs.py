@@ -37,6 +37,7 @@ SHELLS = {"bash": "bash|console|sh", "powershell": "powershell"}
 CONTINUED = {"bash": "\\\n", "powershell": "`\n"}
 FOR_WINDOWS = ["tutorials/label", "tutorials/classify", "how-to/institute-label-studio", "how-to/review-labels"]
 FOR_WINDOWS += ["how-to/enough-labels", "how-to/close-the-loop"]
+FOR_WINDOWS += ["how-to/label-sheets"]
 FOR_WINDOWS += ["how-to/inputs", "how-to/gpu", "how-to/exports"]
 """The pages for biologists and field teams."""
 
