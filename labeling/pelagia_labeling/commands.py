@@ -65,18 +65,15 @@ def label_push(
     from pelagia_labeling.sheets.cohorts import update_tabs
     from pelagia_labeling.sheets.push import SheetOptions, push_sheets
     from pelagia_labeling.studio.connection import connect
-    from pelagia_labeling.tasks.project import get_project
     from pelagia_labeling.tasks.push import push
 
     if sheets is None and (embeddings or true_size):
         raise InputError("--embeddings and --true-size are for sheets: add --sheets 36, or leave them out")
-    if sheets and annotators:
-        raise InputError("--annotators is for single crops: leave out --annotators or --sheets")
     if sheets and upload:
         raise InputError("--sheets needs a folder that the server shares, so leave out --sheets or --upload")
     classes = load_taxonomy(taxonomy)
     if sheets:
-        adding = partial(push_sheets, sheets=SheetOptions(sheets, embeddings, true_size))
+        adding = partial(push_sheets, annotators=annotators, sheets=SheetOptions(sheets, embeddings, true_size))
     else:
         adding = partial(push, annotators=annotators, upload=upload)
     with console.decoder_messages_hidden(), console.progress_bar("pushing") as update:
@@ -85,7 +82,7 @@ def label_push(
         report = adding(connection, src, project, classes, predictions=predictions, options=options, progress=update)
     _show_push(report, predictions is not None)
     if predictions and not sheets:
-        tabs = update_tabs(connection, get_project(connection, report.project_id), classes)
+        tabs = update_tabs(connection, report.project_id, classes)
         listed = ", ".join(f"{name}? {count}" for name, count in tabs.items())
         console.say(f"{len(tabs)} tabs of predicted classes: {listed}")
     console.say(f"label them at {report.url}")

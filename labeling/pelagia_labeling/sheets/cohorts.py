@@ -14,7 +14,7 @@ from typing import Any
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import read_result
-from pelagia_labeling.tasks.project import Project, list_tasks
+from pelagia_labeling.tasks.project import Project, get_project, list_tasks
 
 COLUMNS = 10
 """Number of crops in a row of a tab."""
@@ -27,17 +27,18 @@ updated_at updated_by avg_lead_time draft_exists
 """Label Studio's own columns, which would stand under each crop."""
 
 
-def update_tabs(connection: Connection, project: Project, taxonomy: Taxonomy) -> dict[str, int]:
+def update_tabs(connection: Connection, project_id: int, taxonomy: Taxonomy) -> dict[str, int]:
     """Makes the tabs that are missing, brings the numbers in the titles up to date, and removes tabs without a crop.
 
     Args:
         connection: the connection to the server.
-        project: a project of single crops, whose ``model_version`` names the predictions that are shown.
+        project_id: number of a project of single crops.
         taxonomy: the classes, in the order of the tabs.
 
     Returns:
         Class -> number of crops in its tab.
     """
+    project = get_project(connection, project_id)
     counts, hidden = _unlabeled(connection, project)
     with connection.doing(f"making the tabs of '{project.title}'"):
         tabs = [view.dict() for view in connection.client.views.list(project=project.id)]

@@ -8,8 +8,8 @@ single crops, never both.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from pelagia_labeling.sheets.order import divide
 from pelagia_labeling.sheets.shown import show_sheet
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.actions import act_on_tasks
-from pelagia_labeling.tasks.interface import reconcile
+from pelagia_labeling.tasks.interface import added_on_page, reconcile, with_classes
 from pelagia_labeling.tasks.prelabels import Prelabels, read_prelabels, show
 from pelagia_labeling.tasks.project import Project, Task, find_project, get_project, list_tasks
 from pelagia_labeling.tasks.push import PushReport, check_title, stored_chunks
 from pelagia_labeling.tasks.sheet_crops import CROPS, HEADING, SHOWN, is_sheet_interface, sheet_result
-from pelagia_labeling.tasks.storage import StoredImage, open_storage, store_taxonomy
+from pelagia_labeling.tasks.storage import StoredImage, open_storage, store_taxonomy, stored_taxonomy
 
 MOST_CROPS = 60
 """Most crops of a sheet: Label Studio needs 15 seconds to open one of 60."""
@@ -66,6 +66,7 @@ def push_sheets(
     sheets: SheetOptions,
     *,
     predictions: StrPath | None = None,
+    annotators: int | None = None,
     options: ListingOptions = ListingOptions(),
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
@@ -78,6 +79,7 @@ def push_sheets(
         taxonomy: the classes to choose from.
         sheets: how crops are put on sheets.
         predictions: a survey folder; the most probable class of each image is selected on its sheet.
+        annotators: number of people who label each sheet; None for 1 in a new project, and for no change otherwise.
         options: what decides how the images of ``src`` are listed.
         progress: called with (images stored, total images).
 
@@ -89,21 +91,15 @@ def push_sheets(
     prelabels = read_prelabels(Path(predictions), taxonomy) if predictions is not None else Prelabels("", {})
     embeddings = read_embeddings(sheets.embeddings) if sheets.embeddings is not None else None
     total = sum(1 for _ in list_images([src], Listing(options)))
-    target, created = _open_project(connection, title, taxonomy)
+    target, created, interface = _open_project(connection, title, taxonomy, annotators)
     folder = open_storage(connection, target)
     store_taxonomy(folder, taxonomy)
-    existing = list(list_tasks(connection, target, whole=True, sheets=True))
-    listing, stored, known = Listing(options), _Stored(), frozenset(_on_sheets(existing))
-    for chunk in stored_chunks(list_images([src], listing), folder, printable(src.absolute().name), known):
-        stored.add(chunk)
-        progress(stored.read, total)
-    maker = _Maker(connection, target, taxonomy, sheets, prelabels, embeddings)
+    known = frozenset(_on_sheets(list_tasks(connection, target, sheets=True)))
+    stored = _store(src, options, folder, known, total, progress)
     missing = [one for one in stored.images if one not in known]
+    maker = _Maker(connection, target, taxonomy, sheets, prelabels, embeddings)
     kept = maker.add(missing, stored.images)
     added = _on_sheets(kept).intersection(missing)
-    attached = maker.attach(kept) if prelabels.model_version else 0
-    if prelabels.model_version:
-        show(connection, target, prelabels.model_version)
     return PushReport(
         project_id=target.id,
         url=target.url(connection),
@@ -111,27 +107,31 @@ def push_sheets(
         present=len(stored.images) - len(added),
         duplicates=stored.read - len(stored.bad) - len(stored.images),
         bad=tuple(stored.bad),
-        predictions_added=attached + sum(one in prelabels.by_sha256 for one in added),
+        predictions_added=sum(one in prelabels.by_sha256 for one in added) + maker.attach(kept),
         created=created,
-        left_out=dict(listing.left_out),
-        warnings=(*listing.warning_texts(), *stored.remarks.warnings(), *_without_embedding(missing, embeddings)),
+        left_out=dict(stored.listing.left_out),
+        interface=interface,
+        warnings=(*stored.warnings(), *_without_embedding(missing, embeddings)),
     )
 
 
-def _without_embedding(sha256: Sequence[str], embeddings: Embeddings | None) -> list[str]:
-    """A warning, if there are embeddings, but not of all images."""
-    count = len(set(sha256) - set(embeddings.sha256)) if embeddings is not None else 0
-    return [f"{count} of the new images have no embedding: they stand at the end of their class"] if count else []
-
-
+@dataclass
 class _Stored:
-    """The images of the source that are in the server's folder."""
+    """The images of the source that are in the server's folder.
 
-    def __init__(self) -> None:
-        self.images: dict[str, StoredImage] = {}
-        self.bad: list[tuple[str, str]] = []
-        self.remarks = RemarkCounts()
-        self.read = 0
+    Attributes:
+        listing: what was found while the source was listed.
+        images: SHA-256 -> image; those that have a sheet have no data.
+        bad: (path, reason) of images that cannot be used.
+        remarks: the remarks on the images.
+        read: number of images of the source.
+    """
+
+    listing: Listing
+    images: dict[str, StoredImage] = field(default_factory=dict)
+    bad: list[tuple[str, str]] = field(default_factory=list)
+    remarks: RemarkCounts = field(default_factory=RemarkCounts)
+    read: int = 0
 
     def add(self, chunk: Sequence[StoredImage]) -> None:
         for image in chunk:
@@ -142,33 +142,65 @@ class _Stored:
                 self.images.setdefault(image.sha256, image)
         self.read += len(chunk)
 
+    def warnings(self) -> list[str]:
+        return [*self.listing.warning_texts(), *self.remarks.warnings()]
 
-def _open_project(connection: Connection, title: str, taxonomy: Taxonomy) -> tuple[Project, bool]:
-    """The project with the interface of sheets, and whether this push made it."""
-    wanted = build_sheet_interface(taxonomy)
+
+def _store(
+    src: Path, options: ListingOptions, folder: Path, known: frozenset[str], total: int, progress: ProgressCallback
+) -> _Stored:
+    """Stores the images of ``src`` in the server's folder; ``known`` are those that have a sheet."""
+    stored = _Stored(Listing(options))
+    for chunk in stored_chunks(list_images([src], stored.listing), folder, printable(src.absolute().name), known):
+        stored.add(chunk)
+        progress(stored.read, total)
+    return stored
+
+
+def _without_embedding(sha256: Sequence[str], embeddings: Embeddings | None) -> list[str]:
+    """A warning, if there are embeddings, but not of all images."""
+    count = len(set(sha256) - set(embeddings.sha256)) if embeddings is not None else 0
+    return [f"{count} of the new images have no embedding: they stand at the end of their class"] if count else []
+
+
+def _open_project(
+    connection: Connection, title: str, taxonomy: Taxonomy, annotators: int | None
+) -> tuple[Project, bool, str]:
+    """The project with the interface of sheets, whether this push made it, and how its interface was changed."""
     found = find_project(connection, title)
     if found is None:
-        with connection.doing(f"making the project '{title}'"):
-            made = connection.client.projects.create(
-                title=title,
-                description=f"Pelagia: sheets of crops, classes of the taxonomy '{taxonomy.name}'",
-                label_config=wanted,
-                enable_empty_annotation=False,
-                show_collab_predictions=True,
-                show_skip_button=True,
-                request_options=WRITE_OPTIONS,
-            )
-        return get_project(connection, made.id), True
+        return _make_project(connection, title, taxonomy, annotators or 1), True, ""
     if found.tasks and not is_sheet_interface(found.config):
         raise StudioError(
             f"the project '{title}' has single crops, and sheets cannot be added to it: push without --sheets, or "
             "choose another project name"
         )
-    change = reconcile(found.config, taxonomy, used=found.annotations > 0, title=title, wanted=wanted)
-    if change.update:
-        with connection.doing(f"updating the labeling interface of '{title}'"):
-            connection.client.projects.update(id=found.id, label_config=wanted, request_options=WRITE_OPTIONS)
-    return found, False
+    stored = stored_taxonomy(connection, open_storage(connection, found).name)
+    classes = with_classes(taxonomy, added_on_page(found.config, stored, taxonomy))
+    wanted = build_sheet_interface(classes)
+    change = reconcile(found.config, classes, used=found.annotations > 0, title=title, wanted=wanted)
+    settings: dict[str, Any] = {"label_config": change.config} if change.update else {}
+    if annotators:
+        settings["maximum_annotations"] = annotators
+    if settings:
+        with connection.doing(f"updating the project '{title}'"):
+            connection.client.projects.update(id=found.id, request_options=WRITE_OPTIONS, **settings)
+    return found, False, change.how
+
+
+def _make_project(connection: Connection, title: str, taxonomy: Taxonomy, annotators: int) -> Project:
+    with connection.doing(f"making the project '{title}'"):
+        made = connection.client.projects.create(
+            title=title,
+            description=f"Pelagia: sheets of crops, classes of the taxonomy '{taxonomy.name}'",
+            label_config=build_sheet_interface(taxonomy),
+            enable_empty_annotation=False,
+            show_collab_predictions=True,
+            show_skip_button=True,
+            maximum_annotations=annotators,
+            request_options=WRITE_OPTIONS,
+        )
+    return get_project(connection, made.id)
 
 
 @dataclass(frozen=True)
@@ -258,8 +290,10 @@ class _Maker:
         return kept
 
     def attach(self, existing: Sequence[Task]) -> int:
-        """Adds the predictions to older sheets that lack them; returns the number of crops that got one."""
+        """Adds the predictions to older sheets that lack them, and shows them; returns the number of crops with one."""
         version = self.prelabels.model_version
+        if not version:
+            return 0
         requests, crops = [], 0
         for task in existing:
             sha256 = [str(crop.get("sha256")) for crop in task.data.get(CROPS) or ()]
@@ -272,9 +306,10 @@ class _Maker:
                 self.connection.client.projects.import_predictions(
                     id=self.project.id, request=requests, request_options=WRITE_OPTIONS
                 )
+        show(self.connection, self.project, version)
         return crops
 
 
-def _on_sheets(tasks: Sequence[Task]) -> set[str]:
+def _on_sheets(tasks: Iterable[Task]) -> set[str]:
     """The SHA-256 of the images of sheets."""
     return {str(crop.get("sha256")) for task in tasks for crop in task.data.get(CROPS) or ()}

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pelagia.errors import InputError
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia_labeling.sheets.interface import mark_of
+from pelagia_labeling.tasks.caption import with_prelabel
+from pelagia_labeling.tasks.interface import CAPTION
 from pelagia_labeling.tasks.prelabels import Prelabel
 from pelagia_labeling.tasks.storage import StoredImage
 
@@ -57,11 +59,11 @@ def _fitting(image: StoredImage) -> float:
 def _html(image: StoredImage, zoom: float, unit: float, suggestion: Prelabel | None) -> str:
     width, height = (max(2, round(side * zoom)) for side in (image.width, image.height))
     bar, text = scale_bar(zoom, unit)
-    about = f"{image.path} ({image.width} x {image.height} pixels)"
+    about = f"{image.path}: {image.data.get(CAPTION, '')}"
     mark = ""
     if suggestion is not None:
         mark = f' class="{mark_of(suggestion.class_name)}"' if suggestion.accepted else ""
-        about += f", {suggestion.class_name} {suggestion.probability:.2f}"
+        about = with_prelabel(about, suggestion)
     return (
         f'<div{mark} title="{html.escape(about)}" style="height:{BOX[1] + 16}px;display:flex;flex-direction:column;'
         'align-items:center;justify-content:flex-end">'

@@ -14,7 +14,7 @@ from pelagia.taxonomy import Taxonomy, load_taxonomy
 from pelagia_labeling.sheets.cohorts import update_tabs
 from pelagia_labeling.sheets.push import SheetOptions, push_sheets
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.project import get_project, list_tasks, require_project
+from pelagia_labeling.tasks.project import list_tasks, require_project
 from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
@@ -102,7 +102,7 @@ def test_the_crops_of_a_tab_are_accepted_but_for_the_odd_ones_and_arrive_with_th
     images = tmp_path / "drawn" / "manifest.csv"
     survey = survey_of(images, {"images/none": "medusa"})
     report = push(connection, images, project, taxonomy, predictions=survey)
-    assert update_tabs(connection, get_project(connection, report.project_id), taxonomy) == {"copepod": 36}
+    assert update_tabs(connection, report.project_id, taxonomy) == {"copepod": 36}
     page.set_viewport_size({"width": 1280, "height": 800})
     page.goto(report.url)
     page.get_by_text("copepod? 36").first.click()
@@ -130,7 +130,7 @@ def test_the_crops_of_a_tab_are_accepted_but_for_the_odd_ones_and_arrive_with_th
     ):
         page.locator("button", has_text="OK").last.click()
 
-    assert update_tabs(connection, get_project(connection, report.project_id), taxonomy) == {"copepod": 2}
+    assert update_tabs(connection, report.project_id, taxonomy) == {"copepod": 2}
     titles = [str(view.data["title"]) for view in connection.client.views.list(project=report.project_id)]
     assert "copepod? 2" in titles
     assert "copepod? 36" not in titles
