@@ -33,12 +33,12 @@ from pelagia.sources import list_images
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of
 from pelagia.taxonomy import LabelClass, Taxonomy
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.sheets.cohorts import update_tabs
 from pelagia_labeling.sheets.push import SheetOptions, push_sheets
 from pelagia_labeling.studio.connection import Connection, connect
 from pelagia_labeling.studio.server import HOME_VARIABLE, Studio, start_studio, stop_studio
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
 KEYS = "1234567890abcdefghijklmnopqrst"

@@ -14,12 +14,41 @@ from pelagia.options import AllRanks, FollowLinks, NearDuplicates, Out, PathColu
 from pelagia.system import console
 
 if TYPE_CHECKING:
-    from pelagia_labeling.tasks.pull import PullReport
+    from pelagia_labeling.labels.pull import PullReport
     from pelagia_labeling.tasks.push import PushReport
 
 ProjectTitle = Annotated[str, typer.Option("--project", help="Title of the Label Studio project.")]
 Url = Annotated[
     str | None, typer.Option(help="Address of the server; by default LABEL_STUDIO_URL, or the server started here.")
+]
+Sheets = Annotated[
+    int | None, typer.Option(min=2, max=60, help="Show this many crops together on one page, such as 36.")
+]
+SheetEmbeddings = Annotated[
+    Path | None,
+    typer.Option(help="With --sheets: embeddings, or a survey that has them; similar crops stand together."),
+]
+TrueSize = Annotated[bool, typer.Option("--true-size", help="With --sheets: show the crops of a sheet at one scale.")]
+Annotators = Annotated[
+    int | None, typer.Option(min=1, help="Number of people who label each image; 1 in a new project.")
+]
+Upload = Annotated[
+    bool, typer.Option("--upload", help="Upload the images, for a server that shares no folder with this machine.")
+]
+ConsensusRule = Annotated[
+    Literal["majority", "dawid-skene"],
+    typer.Option(help="How votes become a label; dawid-skene: people who are often wrong count less."),
+]
+Adjudicated = Annotated[str | None, typer.Option(help="Title of a project of `label adjudicate`; its labels win.")]
+Parent = Annotated[
+    Path | None, typer.Option(help="The version before: its images keep their split. Found beside OUT by default.")
+]
+NoParent = Annotated[bool, typer.Option("--no-parent", help="Make a new split, as if there were no version.")]
+MinSeconds = Annotated[
+    float, typer.Option(min=0, help="Leave out labels that were submitted faster than this; 0 keeps all.")
+]
+SendBack = Annotated[
+    bool, typer.Option("--send-back", help="Open the tasks again that were submitted too fast or without a class.")
 ]
 
 
@@ -28,25 +57,14 @@ def label_push(
     project: ProjectTitle,
     taxonomy: Annotated[Path, typer.Option(help="Taxonomy YAML: the classes to choose from.")],
     predictions: Annotated[Path | None, typer.Option(help="Survey whose predictions are shown as pre-labels.")] = None,
-    sheets: Annotated[
-        int | None, typer.Option(min=2, max=60, help="Show this many crops together on one page, such as 36.")
-    ] = None,
-    embeddings: Annotated[
-        Path | None,
-        typer.Option(help="With --sheets: embeddings, or a survey that has them; similar crops stand together."),
-    ] = None,
-    true_size: Annotated[
-        bool, typer.Option("--true-size", help="With --sheets: show the crops of a sheet at one scale.")
-    ] = False,
-    annotators: Annotated[
-        int | None, typer.Option(min=1, help="Number of people who label each image; 1 in a new project.")
-    ] = None,
+    sheets: Sheets = None,
+    embeddings: SheetEmbeddings = None,
+    true_size: TrueSize = False,
+    annotators: Annotators = None,
     path_column: PathColumn = "",
     follow_links: FollowLinks = False,
     all_ranks: AllRanks = False,
-    upload: Annotated[
-        bool, typer.Option("--upload", help="Upload the images, for a server that shares no folder with this machine.")
-    ] = False,
+    upload: Upload = False,
     url: Url = None,
 ) -> None:
     """Add images to a Label Studio project. A second push adds no image twice.
@@ -136,27 +154,14 @@ def label_pull(
         str | None,
         typer.Option(help="Images with the same value in this column stay in one split; found by default."),
     ] = None,
-    consensus: Annotated[
-        Literal["majority", "dawid-skene"],
-        typer.Option(help="How votes become a label; dawid-skene: people who are often wrong count less."),
-    ] = "majority",
-    adjudicated: Annotated[
-        str | None, typer.Option(help="Title of a project of `label adjudicate`; its labels win.")
-    ] = None,
-    parent: Annotated[
-        Path | None, typer.Option(help="The version before: its images keep their split. Found beside OUT by default.")
-    ] = None,
-    no_parent: Annotated[
-        bool, typer.Option("--no-parent", help="Make a new split, as if there were no version.")
-    ] = False,
+    consensus: ConsensusRule = "majority",
+    adjudicated: Adjudicated = None,
+    parent: Parent = None,
+    no_parent: NoParent = False,
     near_duplicates: NearDuplicates = True,
     seed: Seed = 0,
-    min_seconds: Annotated[
-        float, typer.Option(min=0, help="Leave out labels that were submitted faster than this; 0 keeps all.")
-    ] = 0.3,
-    send_back: Annotated[
-        bool, typer.Option("--send-back", help="Open the tasks again that were submitted too fast or without a class.")
-    ] = False,
+    min_seconds: MinSeconds = 0.3,
+    send_back: SendBack = False,
     url: Url = None,
 ) -> None:
     """Make a dataset of the submitted labels; skipped, unsure and disputed images are left out and counted.
@@ -170,8 +175,8 @@ def label_pull(
     pelagia label pull --project "North Sea" --out datasets/north_sea_3 --send-back
     """
     needs("labeling", "label pull")
+    from pelagia_labeling.labels.pull import pull
     from pelagia_labeling.studio.connection import connect
-    from pelagia_labeling.tasks.pull import pull
     from pelagia_labeling.versions.commands import choose_parent
 
     before = choose_parent(parent, no_parent, out, project)

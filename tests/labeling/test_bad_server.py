@@ -18,12 +18,12 @@ import pytest
 
 from pelagia.errors import StudioError
 from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.studio import connection as connection_module
 from pelagia_labeling.studio.connection import Connection, connect
 from pelagia_labeling.studio.server import Studio
 from pelagia_labeling.tasks.annotate import submit, submit_csv
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
 pytestmark = pytest.mark.studio

@@ -12,11 +12,11 @@ from pelagia.images.pixel_size import pixel_size_um
 from pelagia.system.console import ProgressCallback
 from pelagia.taxonomy import LabelClass
 from pelagia_desk.pictures import Source
+from pelagia_labeling.labels.pull import GROUP_COLUMNS
+from pelagia_labeling.labels.votes import votes_of
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.interface import parse_interface, read_result
 from pelagia_labeling.tasks.project import Project, Task, list_tasks
-from pelagia_labeling.tasks.pull import GROUP_COLUMNS
-from pelagia_labeling.tasks.votes import votes_of
 
 
 @dataclass(slots=True)

@@ -16,10 +16,10 @@ from typing import Any
 
 from pelagia.errors import StudioError
 from pelagia_desk.sheets.journal import GONE, REFUSED, SENT, Entry, Journal
+from pelagia_labeling.labels.votes import votes_of
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import class_result, unsure_result
 from pelagia_labeling.tasks.project import Project
-from pelagia_labeling.tasks.votes import votes_of
 
 BATCH, THREADS = 100, 4
 LONGEST_PAUSE = 30.0

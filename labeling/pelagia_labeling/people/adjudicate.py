@@ -14,8 +14,11 @@ from dataclasses import dataclass
 
 from pelagia.errors import StudioError
 from pelagia.system.console import ProgressCallback
+from pelagia_labeling.labels.consensus import DISPUTED, Consensus, decide
+from pelagia_labeling.labels.pull import accounts, require_classes
+from pelagia_labeling.labels.together import decide_together
+from pelagia_labeling.labels.votes import MIN_SECONDS
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
-from pelagia_labeling.tasks.consensus import DISPUTED, Consensus, decide
 from pelagia_labeling.tasks.interface import TO_IMAGE
 from pelagia_labeling.tasks.project import (
     ANNOTATIONS,
@@ -26,10 +29,7 @@ from pelagia_labeling.tasks.project import (
     list_tasks,
     require_project,
 )
-from pelagia_labeling.tasks.pull import accounts, require_classes
 from pelagia_labeling.tasks.push import CHUNK, check_title
-from pelagia_labeling.tasks.together import decide_together
-from pelagia_labeling.tasks.votes import MIN_SECONDS
 
 SAID = "said"
 """Key in the data of an adjudication task: who said what, as the page shows it."""

@@ -19,8 +19,8 @@ import numpy as np
 
 from pelagia.errors import InputError, StudioError
 from pelagia.system.console import ProgressCallback
+from pelagia_labeling.labels.consensus import decide
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
-from pelagia_labeling.tasks.consensus import decide
 from pelagia_labeling.tasks.project import REPEAT_OF, Project, Task, list_tasks, require_project
 from pelagia_labeling.tasks.push import CHUNK
 

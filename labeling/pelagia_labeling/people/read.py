@@ -9,10 +9,10 @@ from pelagia.system.console import ProgressCallback
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.agreement.measure import Agreement, measure
 from pelagia_labeling.agreement.table import read_ratings, tabulate
+from pelagia_labeling.labels.pull import accounts, choose_group_column, project_taxonomy, require_classes
+from pelagia_labeling.labels.ratings import DELETED, TimedVote, ratings_of, timed_votes
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import ANNOTATIONS, Task, list_tasks, require_project
-from pelagia_labeling.tasks.pull import accounts, choose_group_column, project_taxonomy, require_classes
-from pelagia_labeling.tasks.ratings import DELETED, TimedVote, ratings_of, timed_votes
 
 
 def project_agreement(

@@ -12,10 +12,10 @@ from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
 
-from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, Consensus, decide
+from pelagia_labeling.labels.consensus import DISPUTED, UNLABELLED, Consensus, decide
+from pelagia_labeling.labels.reopen import explained
+from pelagia_labeling.labels.votes import MIN_SECONDS, NAMED, SKIPPED, UNSURE, Vote, votes_of
 from pelagia_labeling.tasks.project import Task
-from pelagia_labeling.tasks.reopen import explained
-from pelagia_labeling.tasks.votes import MIN_SECONDS, NAMED, SKIPPED, UNSURE, Vote, votes_of
 
 LABELED, ACCEPTED, NOT_COUNTED, OPEN = "labeled", "accepted", "not_counted", "open"
 OUTCOMES = (LABELED, ACCEPTED, UNSURE, SKIPPED, DISPUTED, NOT_COUNTED, OPEN)

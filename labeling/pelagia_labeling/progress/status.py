@@ -16,13 +16,13 @@ from pelagia.dataset.schema import Dataset, LabelAgreement
 from pelagia.embeddings import Embeddings, read_embeddings
 from pelagia.errors import InputError
 from pelagia.system.console import ProgressCallback
+from pelagia_labeling.labels.pull import accounts, choose_group_column, project_taxonomy, require_classes
+from pelagia_labeling.labels.ratings import TimedVote, label_agreement
 from pelagia_labeling.progress.counts import Counts, LabeledImage, count, read_task
 from pelagia_labeling.progress.forecast import Forecast, forecast
 from pelagia_labeling.progress.probe import Labels, learning_curve
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, list_tasks, require_project
-from pelagia_labeling.tasks.pull import accounts, choose_group_column, project_taxonomy, require_classes
-from pelagia_labeling.tasks.ratings import TimedVote, label_agreement
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pelagia.system.files import refuse_existing
 if TYPE_CHECKING:
     from pelagia.dataset.differences import Difference
     from pelagia.dataset.schema import Dataset
-    from pelagia_labeling.tasks.votes import Vote
+    from pelagia_labeling.labels.votes import Vote
 
 DatasetFolder = Annotated[Path, typer.Argument(help="A dataset folder.")]
 Url = Annotated[
@@ -200,11 +200,11 @@ def dataset_history(
 
 def _votes(project: str, url: str | None) -> dict[str, list[Vote]]:
     needs("labeling", "dataset history --project")
+    from pelagia_labeling.labels.pull import accounts
+    from pelagia_labeling.labels.votes import votes_of
     from pelagia_labeling.studio.connection import connect
     from pelagia_labeling.tasks.project import list_tasks, require_project
-    from pelagia_labeling.tasks.pull import accounts
     from pelagia_labeling.tasks.renamed import class_names
-    from pelagia_labeling.tasks.votes import votes_of
     from pelagia_labeling.versions.history import votes_by_image
 
     connection = connect(url)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import InputError, PelagiaError
 from pelagia.system.tables import write_table
-from pelagia_labeling.tasks.votes import Vote
+from pelagia_labeling.labels.votes import Vote
 from pelagia_labeling.versions.parents import datasets_in
 from pelagia_labeling.versions.relabel import find_record
 

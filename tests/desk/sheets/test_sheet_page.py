@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
-from pelagia_labeling.tasks.pull import pull
 
 pytestmark = [pytest.mark.studio, pytest.mark.browser, pytest.mark.slow]
 

@@ -14,6 +14,7 @@ from pelagia.dataset.check import check
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import StudioError
 from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.people.adjudicate import SAID, send_disputes
 from pelagia_labeling.people.plant import plant_repeats
 from pelagia_labeling.people.read import project_agreement
@@ -21,7 +22,6 @@ from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.annotate import submit_csv
 from pelagia_labeling.tasks.interface import class_result
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
 pytestmark = pytest.mark.studio

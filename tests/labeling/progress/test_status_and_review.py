@@ -18,12 +18,12 @@ from pelagia.sources import list_images
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of
 from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.progress.review import MODEL_SAYS, parse_reasons, review
 from pelagia_labeling.progress.status import status_of
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.interface import class_result, unsure_result
 from pelagia_labeling.tasks.project import Task, get_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
 pytestmark = pytest.mark.studio

@@ -8,11 +8,11 @@ import pytest
 
 from pelagia.errors import DatasetError, StudioError
 from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.sheets.push import SheetOptions, push_sheets
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.annotate import submit_csv
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 from pelagia_labeling.tasks.sheet_crops import CROPS, sheet_result
 

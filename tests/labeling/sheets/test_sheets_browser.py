@@ -11,11 +11,11 @@ from playwright.sync_api import Page, expect
 
 from pelagia.synthetic.survey import simulate_survey
 from pelagia.taxonomy import Taxonomy, load_taxonomy
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.sheets.cohorts import update_tabs
 from pelagia_labeling.sheets.push import SheetOptions, push_sheets
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import list_tasks, require_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
 pytestmark = [pytest.mark.studio, pytest.mark.browser]

@@ -21,11 +21,11 @@ import yaml
 from cli_fixtures import REPOSITORY, Pelagia
 from pelagia.errors import StudioError
 from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.studio.connection import Connection, connect
 from pelagia_labeling.studio.program import find_executable
 from pelagia_labeling.tasks.annotate import submit
 from pelagia_labeling.tasks.project import list_tasks, require_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 from studio_fixtures import free_port
 

@@ -13,9 +13,9 @@ from pelagia.sources import list_images
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of
 from pelagia.taxonomy import LabelClass, Taxonomy
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import list_tasks, require_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
 pytestmark = [pytest.mark.studio, pytest.mark.browser]

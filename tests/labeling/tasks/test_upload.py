@@ -14,11 +14,11 @@ from pelagia.errors import StudioError
 from pelagia.system.files import sha256_of_file
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling import doctor
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks import upload as upload_module
 from pelagia_labeling.tasks.annotate import submit
 from pelagia_labeling.tasks.project import Task, require_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
 pytestmark = pytest.mark.studio

@@ -10,11 +10,11 @@ from cli_fixtures import Pelagia
 from pelagia.dataset.schema import Dataset
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.exports.export import export_dataset
+from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.annotate import submit, submit_many
 from pelagia_labeling.tasks.interface import parse_interface
 from pelagia_labeling.tasks.project import list_tasks, require_project
-from pelagia_labeling.tasks.pull import pull
 from pelagia_labeling.tasks.push import push
 
 pytestmark = pytest.mark.studio

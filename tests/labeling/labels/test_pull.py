@@ -11,12 +11,12 @@ from pelagia.dataset.check import check
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import DatasetError, InputError, StudioError
 from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.labels.pull import Dispute, pull
 from pelagia_labeling.studio.connection import Connection, connect
 from pelagia_labeling.studio.server import Studio
 from pelagia_labeling.tasks.annotate import submit, submit_csv, submit_many
 from pelagia_labeling.tasks.interface import class_result
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
-from pelagia_labeling.tasks.pull import Dispute, pull
 from pelagia_labeling.tasks.push import push
 from pelagia_labeling.tasks.storage import folder_of
 

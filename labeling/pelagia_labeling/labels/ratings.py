@@ -14,9 +14,9 @@ from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.agreement.measure import Agreement, measure
 from pelagia_labeling.agreement.resample import Estimate
 from pelagia_labeling.agreement.table import Rating, tabulate
-from pelagia_labeling.tasks.consensus import count_votes
+from pelagia_labeling.labels.consensus import count_votes
+from pelagia_labeling.labels.votes import MIN_SECONDS, NAMED, votes_of
 from pelagia_labeling.tasks.project import Task
-from pelagia_labeling.tasks.votes import MIN_SECONDS, NAMED, votes_of
 
 DELETED = "account 0"
 """The annotator of votes whose account was deleted: they may be of several people."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pelagia_labeling.tasks.votes import EMPTY, NAMED, SKIPPED, UNSURE, Vote, votes_of
+from pelagia_labeling.labels.votes import EMPTY, NAMED, SKIPPED, UNSURE, Vote, votes_of
 
 UNLABELLED, DISPUTED, TOO_FAST, NO_CHOICE = "unlabelled", "disputed", "too_fast", "no_choice"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from pelagia_labeling.labels.consensus import UNLABELLED, Consensus
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
-from pelagia_labeling.tasks.consensus import UNLABELLED, Consensus
 from pelagia_labeling.tasks.project import Project, Task
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet
 

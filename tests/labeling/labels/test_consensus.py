@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pelagia_labeling.tasks.consensus import decide
+from pelagia_labeling.labels.consensus import decide
 from pelagia_labeling.tasks.interface import class_result, unsure_result
 
 NAMES = {1: "anna@sea", 2: "ben@sea", 3: "cleo@sea"}

@@ -16,8 +16,8 @@ from typing import Literal
 from pelagia.dataset.soft_labels import SOFT_LABEL, soft_label_text
 from pelagia_labeling.agreement.dawid_skene import dawid_skene
 from pelagia_labeling.agreement.table import Rating, tabulate
+from pelagia_labeling.labels.consensus import DISPUTED, Consensus, decide
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.consensus import DISPUTED, Consensus, decide
 from pelagia_labeling.tasks.project import ANNOTATIONS, Task, list_tasks, require_project
 
 Strategy = Literal["majority", "dawid-skene"]

@@ -23,20 +23,20 @@ from pelagia.system.files import refuse_existing
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.importers.imported import survey_columns
+from pelagia_labeling.labels.consensus import DISPUTED, UNLABELLED, Consensus, decide
+from pelagia_labeling.labels.fetch import fetch_images
+from pelagia_labeling.labels.ratings import TimedVote, label_agreement
+from pelagia_labeling.labels.reopen import explained, refused_submissions, reopen_sheets
+from pelagia_labeling.labels.send_back import send_back as send_back_annotations
+from pelagia_labeling.labels.together import ADJUDICATOR, Columns, Strategy, decide_labels, read_verdicts
+from pelagia_labeling.labels.votes import MIN_SECONDS
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.consensus import DISPUTED, UNLABELLED, Consensus, decide
-from pelagia_labeling.tasks.fetch import fetch_images
 from pelagia_labeling.tasks.interface import parse_interface, taxonomy_of
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
-from pelagia_labeling.tasks.ratings import TimedVote, label_agreement
 from pelagia_labeling.tasks.renamed import class_names, to_named
-from pelagia_labeling.tasks.reopen import explained, refused_submissions, reopen_sheets
-from pelagia_labeling.tasks.send_back import send_back as send_back_annotations
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet
 from pelagia_labeling.tasks.storage import RESERVED, folder_name_of, stored_taxonomy
-from pelagia_labeling.tasks.together import ADJUDICATOR, Columns, Strategy, decide_labels, read_verdicts
 from pelagia_labeling.tasks.upload import uploaded_taxonomy
-from pelagia_labeling.tasks.votes import MIN_SECONDS
 
 GROUP_COLUMNS = ("group", "station", "sample", "track")
 """If the caller names no group column, the first of these columns that a task has is the group column."""
@@ -146,8 +146,7 @@ def pull(
         adjudicated: title of a project of `pelagia label adjudicate`, whose labels win.
         licence: licence of the images whose task has no column ``licence``.
         join_near_duplicates: whether near-duplicates stay in one split.
-        parent: the version before: its images keep their groups and splits, and new groups are added to them, with the
-            parent's fractions and seed.
+        parent: the version before: its images keep their groups and splits, and its fractions and seed hold.
         progress: called with (tasks read, total tasks).
 
     Raises:
@@ -155,8 +154,7 @@ def pull(
         StudioError: there is no such project, its interface cannot be read, or the server fails.
         DatasetError: there is no label that can be used, or no image that can be used.
     """
-    out = Path(out)
-    refuse_existing(out, "dataset")
+    refuse_existing(out := Path(out), "dataset")
     found = require_project(connection, project)
     classes = require_classes(found)
     everything = _read_results(connection, found, min_agreement, min_seconds, progress)
@@ -172,9 +170,7 @@ def pull(
     taxonomy = project_taxonomy(connection, found, classes, tasks)
     agreement = label_agreement(_with_votes(everything), group_column, taxonomy)
     dataset = _write(connection, found, out, results, taxonomy, split, licence, columns, agreement, parent)
-    adjudications = sum(ADJUDICATOR in values for values in columns.values())
-    repeats = len(everything) - len(results)
-    return replace(_report(dataset, results, sent_back), adjudicated=adjudications, repeats=repeats)
+    return _report(dataset, everything, results, columns, sent_back)
 
 
 def _with_votes(results: _Results) -> list[tuple[Task, list[TimedVote]]]:
@@ -282,7 +278,7 @@ def _write(
         )
 
 
-def _report(dataset: Dataset, results: _Results, sent_back: int) -> PullReport:
+def _report(dataset: Dataset, everything: _Results, results: _Results, columns: Columns, sent_back: int) -> PullReport:
     votes = Counter(annotator for _, consensus in results for annotator, _ in consensus.votes)
     return PullReport(
         dataset=dataset,
@@ -306,6 +302,8 @@ def _report(dataset: Dataset, results: _Results, sent_back: int) -> PullReport:
         replaced=tuple(Replaced(_path(task), *pair) for task, consensus in results for pair in consensus.replaced),
         sent_back=sent_back,
         refused=refused_submissions(task for task, _ in results),
+        adjudicated=sum(ADJUDICATOR in values for values in columns.values()),
+        repeats=len(everything) - len(results),
     )
 
 

@@ -1,0 +1,1 @@
+"""Pull: what people said of images becomes the labels of a dataset."""
