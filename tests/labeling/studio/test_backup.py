@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -16,6 +17,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from pelagia.errors import InputError, PelagiaError, StudioError
@@ -29,7 +31,7 @@ from pelagia_labeling.studio.connection import Connection, connect
 from pelagia_labeling.studio.restore import finish_restore, restore
 from pelagia_labeling.studio.server import Studio, read_studio, restored_folder, save_studio, start_studio, stop_studio
 from pelagia_labeling.tasks.annotate import submit
-from pelagia_labeling.tasks.project import list_tasks, require_project
+from pelagia_labeling.tasks.project import find_project, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
 from pelagia_labeling.tasks.storage import local_storages
 from studio_fixtures import free_port
@@ -293,3 +295,64 @@ def test_the_server_of_another_machine_is_backed_up_there(
     monkeypatch.setenv("LABEL_STUDIO_URL", "http://labels.example.org")
     with pytest.raises(PelagiaError, match="pg_dump"):
         back_up(tmp_path / "labels.zip", studio.home)
+
+
+def kill(server: Studio) -> None:
+    """Ends the server as a power cut does."""
+    process = psutil.Process(server.pid)
+    for member in [process, *process.children(recursive=True)]:
+        member.kill()
+    psutil.wait_procs([process], timeout=10)
+
+
+def test_a_server_killed_during_a_push_and_a_pull_starts_again_with_exact_counts(
+    restored: Studio, draw_images: Callable[..., None], tmp_path: Path
+) -> None:
+    title, crops = "Killed", tmp_path / "crops"
+    draw_images([f"{number:03d}.png" for number in range(150)], crops, 4711)
+    rows = "".join(f"  - {{name: {name}}}\n" for name in ("copepod", "medusa"))
+    (tmp_path / "taxonomy.yaml").write_text(f"name: plankton\nclasses:\n{rows}", encoding="utf-8")
+    environment = {**os.environ, "PELAGIA_STUDIO_HOME": str(restored.home), "PYTHONPATH": os.pathsep.join(sys.path)}
+
+    def start(*words: object) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "pelagia.cli", *map(str, words)]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    there = connect(home=restored.home)
+    words = ("label", "push", crops, "--project", title, "--taxonomy", tmp_path / "taxonomy.yaml")
+    with start(*words) as child:
+        while find_project(there, title) is None:
+            assert child.poll() is None
+        kill(restored)
+        error = child.communicate(timeout=120)[1]
+    assert child.returncode == 6
+    assert re.fullmatch(r"error: (no server answers at|the connection to) .*\n", error)
+    with start("studio", "status") as child:
+        assert "no Label Studio answers" in child.communicate(timeout=60)[0]
+    assert child.returncode == 6
+
+    server = start_studio(restored.home)
+    assert not server.already_running
+    with start(*words) as child:
+        child.communicate(timeout=120)
+    assert child.returncode == 0
+    there = connect(home=restored.home)
+    project = require_project(there, title)
+    paths = sorted(str(task.data["path"]) for task in list_tasks(there, project))
+    assert paths == [f"{number:03d}.png" for number in range(150)]
+    submit(there, next(iter(list_tasks(there, project))).id, "copepod")
+
+    psutil.Process(server.pid).suspend()  # the pull waits for an answer when the server dies
+    pull_words = ("label", "pull", "--project", title, "--out", tmp_path / "dataset")
+    with start(*pull_words) as child:
+        time.sleep(2)
+        kill(server)
+        error = child.communicate(timeout=120)[1]
+    assert child.returncode == 6
+    assert re.fullmatch(r"error: .*\n", error)
+    assert not (tmp_path / "dataset").exists()
+    start_studio(restored.home)
+    with start(*pull_words) as child:
+        out = child.communicate(timeout=120)[0]
+    assert child.returncode == 0
+    assert "1 images" in out
