@@ -12,14 +12,13 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-import xml.etree.ElementTree as ET
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from pelagia.errors import InputError, StudioError, SurveyError, did_you_mean
+from pelagia.errors import InputError, SurveyError, did_you_mean
 from pelagia.images.preprocess import ImageError
 from pelagia.model.decision import ABSTAINED, ROLLED_UP, UNKNOWN
 from pelagia.sources import Listing, ListingOptions, list_images
@@ -30,15 +29,16 @@ from pelagia.system.files import printable, sha256_of
 from pelagia.system.paths import StrPath
 from pelagia.system.tables import write_table
 from pelagia.taxonomy import Taxonomy
-from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
+from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.tasks.caption import MODEL_SAYS
+from pelagia_labeling.tasks.interface import has_caption
 from pelagia_labeling.tasks.project import get_project
 from pelagia_labeling.tasks.push import PushReport, push
 
 REASONS = (ABSTAINED, ROLLED_UP, UNKNOWN)
 """The decisions that can be sent. On the command line they may have hyphens."""
 LIKELIEST = 3
-MODEL_SAYS = "model_says"
-"""Column with the likeliest classes, their probabilities and the decision, as one line of text."""
+"""How many classes the line of text names."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def review(
                 )
             table = Path(scratch) / f"{printable(folder.absolute().name)}.csv"
             report = push(connection, table, project, taxonomy, progress=progress)
-    warning = _show_on_page(connection, report.project_id)
+    warning = _unseen(connection, report.project_id)
     counts = Counter(row.verdict.decision for row in chosen)
     return ReviewReport(dict(counts), found, tuple(unusable), report, (warning,) if warning else ())
 
@@ -188,7 +188,7 @@ def _columns_of(survey: Survey, row: Prediction) -> list[str]:
     likeliest = ", ".join(f"{survey.classes[index]} {probabilities[index]:.0%}" for index in best)
     decision = row.verdict.decision.replace("_", " ")
     named = f" to {row.verdict.name}" if row.verdict.name else ""
-    says = f"The model says: {likeliest} ({decision}{named})"
+    says = f"model: {likeliest} ({decision}{named})"
     score = "" if row.unknown is None else f"{row.unknown:.4f}"
     return [row.path, says, row.verdict.decision, score, f"{float(probabilities.max()):.4f}"]
 
@@ -229,25 +229,11 @@ def _checked(row: Prediction, source: object) -> bytes | str:
     return data if sha256_of(data) == row.sha256 else "changed: it is another image than the model saw"
 
 
-def _show_on_page(connection: Connection, project_id: int) -> str:
-    """Adds the line of what the model says to the labeling page. Returns why it cannot be added, or an empty text."""
-    config = get_project(connection, project_id).config
-    wanted = f"${MODEL_SAYS}"
-    page = ET.fromstring(config)  # noqa: S314 - the server's own text, and expat expands no external entities
-    if any(node.get("value") == wanted for node in page.iter()):
+def _unseen(connection: Connection, project_id: int) -> str:
+    """Why the labeling page does not show what the model says, in a sentence; empty if it does."""
+    if has_caption(get_project(connection, project_id).config):
         return ""
-    image = next((parent for parent in page.iter() if parent.find("Image") is not None), page)
-    image.append(ET.Element("Header", {"value": wanted, "size": "5"}))
-    try:
-        with connection.doing("showing what the model says"):
-            connection.client.projects.update(
-                id=project_id, label_config=ET.tostring(page, encoding="unicode"), request_options=WRITE_OPTIONS
-            )
-    except StudioError as error:
-        if error.status != 400:
-            raise
-        return (
-            "the labeling page cannot show what the model says, because the project also has images of another push: "
-            f"the column '{MODEL_SAYS}' of the table shows it; give a project of its own to see it on the page"
-        )
-    return ""
+    return (
+        "the labeling page of this project does not show what the model says, because the project was made by an "
+        f"older Pelagia: the column '{MODEL_SAYS}' of its table does; give a new project to see it on the page"
+    )

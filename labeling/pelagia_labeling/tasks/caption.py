@@ -11,6 +11,9 @@ from pelagia_labeling.tasks.prelabels import Prelabel
 PLACE_COLUMNS = ("station", "sample", "group", "track")
 """The first of these columns that an image has a value for is shown."""
 
+MODEL_SAYS = "model_says"
+"""Column with what a model says of an image (`pelagia label review`); it is shown as it is."""
+
 SEPARATOR = " \u00b7 "
 
 
@@ -28,6 +31,8 @@ def caption_of(sides: tuple[int, int], columns: Mapping[str, str]) -> str:
     place = next((name for name in PLACE_COLUMNS if columns.get(name, "").strip()), None)
     if place and not is_missing(columns[place]):
         parts.append(f"{place} {columns[place].strip()}")
+    if says := columns.get(MODEL_SAYS, "").strip():
+        parts.append(says)
     return SEPARATOR.join(parts)
 
 

@@ -19,10 +19,11 @@ from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.labels.pull import pull
-from pelagia_labeling.progress.review import MODEL_SAYS, parse_reasons, review
+from pelagia_labeling.progress.review import parse_reasons, review
 from pelagia_labeling.progress.status import status_of
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.interface import class_result, unsure_result
+from pelagia_labeling.tasks.caption import MODEL_SAYS
+from pelagia_labeling.tasks.interface import CAPTION, class_result, has_caption, unsure_result
 from pelagia_labeling.tasks.project import Task, get_project
 from pelagia_labeling.tasks.push import push
 
@@ -145,9 +146,10 @@ def test_review_sends_what_was_not_accepted_with_nothing_selected(
     assert {path.rpartition("/")[2] for path in tasks} == {"4.png", "5.png", "6.png", "7.png", "8.png", "9.png"}
     task = tasks["input/5.png"]
     assert task.predictions == []
-    assert task.data[MODEL_SAYS] == ("The model says: copepod 52%, medusa 30%, detritus 18% (rolled up to Copepoda)")
+    assert task.data[MODEL_SAYS] == ("model: copepod 52%, medusa 30%, detritus 18% (rolled up to Copepoda)")
     assert task.data["station"] == "S1"
-    assert f'value="${MODEL_SAYS}"' in get_project(connection, report.push.project_id).config
+    assert str(task.data[CAPTION]).endswith(f"station S1 \u00b7 {task.data[MODEL_SAYS]}")
+    assert (report.warnings, has_caption(get_project(connection, report.push.project_id).config)) == ((), True)
     again = review(connection, survey, project, taxonomy)
     assert (again.push.added, again.push.present, len(tasks_of(project))) == (0, 6, 6)
     annotate(connection, task, result=class_result("medusa"))
