@@ -355,6 +355,6 @@ class Work:
 
 
 def label_of(crop: Crop, class_name: str, how: str, meta: Mapping[str, Any]) -> Label:
-    """The label of a crop; it names the pre-label if the class is that of the pre-label."""
-    prediction = crop.prediction if crop.guess == class_name else None
+    """The label of a crop. It names the pre-label if that was accepted with its page, not if a person chose its class."""
+    prediction = crop.prediction if crop.guess == class_name and how != "chosen" else None
     return Label(crop.task, class_name, "named", how, prediction, meta)

@@ -137,6 +137,8 @@ by("accept-unseen").addEventListener("click", () => doing(() => accept(true)));
 by("again").addEventListener("click", () => doing(again));
 by("undo").addEventListener("click", () => doing(undo));
 
+if (localStorage.getItem("desk-grow-count")) by("count").value = localStorage.getItem("desk-grow-count");
+by("count").addEventListener("change", () => localStorage.setItem("desk-grow-count", by("count").value));
 by("seed-line").textContent = data.seed ? `It starts from the crop that you chose (task ${data.seed}).` : "It starts from the crops that have this class already.";
 if (state.className) { by("class-search").value = titles[state.className]; by("start").focus(); if (data.seed) doing(start); } else by("class-search").focus();
 document.body.dataset.ready = "start";
