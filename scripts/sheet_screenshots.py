@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import csv
 import os
-import random
 import re
 import shutil
 import subprocess
@@ -63,15 +62,15 @@ def pelagia(work: Path, *arguments: str) -> None:
 def predict(survey: Path, out: Path) -> None:
     """Predictions that name another class for one image of twelve."""
     classes = load_taxonomy(survey / "taxonomy.yaml").names
-    with (survey / "manifest.csv").open(encoding="utf-8") as file:
-        truth = {row["path"]: row["label"] for row in csv.DictReader(file)}
-    rng = random.Random(1)
+    with (survey / "truth.csv").open(encoding="utf-8") as file:
+        truth = {row["path"]: row["class"] for row in csv.DictReader(file)}
+    rng = np.random.default_rng(1)
     with Survey.open_for_writing(out, model_sha256="ab" * 32, classes=classes, settings={}) as rows:
         found = []
         for image in list_images([survey / "manifest.csv"]):
             wrong = rng.random() < 1 / 12
-            guess = rng.randrange(len(classes)) if wrong else classes.index(truth[image.path])
-            sure = rng.betavariate(5, 3) if wrong else rng.betavariate(9, 1.5)
+            guess = int(rng.integers(len(classes))) if wrong else classes.index(truth[image.path])
+            sure = rng.beta(5, 3) if wrong else rng.beta(9, 1.5)
             probabilities = np.full(len(classes), (1 - sure) / len(classes), np.float32)
             probabilities[guess] = sure
             found.append(Prediction(image.path, str(image.file), sha256_of(image.read()), probabilities=probabilities))

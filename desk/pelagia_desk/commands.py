@@ -6,6 +6,8 @@ import socket
 import threading
 import time
 import webbrowser
+from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,7 @@ import typer
 from pelagia.errors import InputError, MissingExtra
 from pelagia.options import needs
 from pelagia.system import console
+from pelagia_labeling.commands import ProjectTitle, Url
 
 if TYPE_CHECKING:
     from pelagia_desk.desk import Desk
@@ -24,7 +27,7 @@ LONGEST_WAIT = 60.0
 
 
 def label_sheets(
-    project: Annotated[str, typer.Option("--project", help="Title of the Label Studio project.")],
+    project: ProjectTitle,
     embeddings: Annotated[
         Path | None,
         typer.Option(help="Embeddings of the images, or the survey that holds them: for the order by similarity."),
@@ -32,10 +35,7 @@ def label_sheets(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port of the page; by default a free port.")
     ] = None,
-    url: Annotated[
-        str | None,
-        typer.Option(help="Address of Label Studio; by default LABEL_STUDIO_URL, or the server started here."),
-    ] = None,
+    url: Url = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in the browser.")] = True,
 ) -> None:
     """Open the sheet page: label whole sheets of similar crops, and correct the odd ones.
@@ -46,26 +46,22 @@ def label_sheets(
     Example: pelagia label sheets --project "North Sea"
     """
     needs("labeling", "label sheets")
-    try:
-        import starlette  # noqa: F401
-        import uvicorn  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("`pelagia label sheets`", "labeling", error.name or "starlette") from None
+    for module in ("jinja2", "starlette", "uvicorn"):
+        if find_spec(module) is None:
+            raise MissingExtra("`pelagia label sheets`", "labeling", module)
     from pelagia_desk.desk import open_desk
     from pelagia_labeling.studio.connection import connect
 
-    listener = _listen(port)
-    number = int(listener.getsockname()[1])
-    with listener, console.decoder_messages_hidden():
+    with ExitStack() as stack:
+        listener = stack.enter_context(_listen(port))
+        number = int(listener.getsockname()[1])
+        stack.enter_context(console.decoder_messages_hidden())
         with console.progress_bar("reading the tasks") as update:
             opened = open_desk(connect(url), project, number, embeddings=embeddings, progress=update)
-            desk = opened.__enter__()
-        try:
-            _introduce(desk, number, browser)
-            _serve(desk.guard, listener)
-            _finish(desk)
-        finally:
-            opened.__exit__(None, None, None)
+            desk = stack.enter_context(opened)
+        _introduce(desk, number, browser)
+        _serve(desk.guard, listener)
+        _finish(desk)
 
 
 def _listen(port: int | None) -> socket.socket:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,28 +84,24 @@ def open_desk(
     file = journals.default_file()
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     refusal = f"the desk of '{project}' is open already: use its window, or stop that command first"
-    with exclusive_lock(file.with_name(f"{sha256_of(owner.encode())[:16]}.lock"), refusal):
-        journal = journals.Journal(file, owner)
-        pictures = thumbnails.Pictures(connection, thumbnails.default_file())
+    with ExitStack() as stack:
+        stack.enter_context(exclusive_lock(file.with_name(f"{sha256_of(owner.encode())[:16]}.lock"), refusal))
+        journal = stack.enter_context(closing(journals.Journal(file, owner)))
+        pictures = stack.enter_context(closing(thumbnails.Pictures(connection, thumbnails.default_file())))
+        waited = journal.waiting()
+        loaded = load_crops(connection, found, progress)
+        vectors = Vectors(loaded.crops, pictures, given)
+        warnings = _warnings(vectors, given, embeddings)
         sender = Sender(connection, found, account, journal)
-        try:
-            waited = journal.waiting()
-            loaded = load_crops(connection, found, progress)
-            vectors = Vectors(loaded.crops, pictures, given)
-            warnings = _warnings(vectors, given, embeddings)
-            work = Work(loaded, vectors, journal, sender.wake)
-            layout = Layout(found.title, connection.user, found.url(connection), NAVIGATION)
-            routes = SheetRoutes(work, pictures, sender, layout).routes()
-            app = Starlette(routes=[*routes, layout.files()])
-            sender.start()
-            measuring = vectors.in_background()
-            yield Desk(Guard(app, port), found, connection.user, len(loaded.crops), waited, warnings, journal, sender)
-            vectors.stop()
-            measuring.join(timeout=10)
-        finally:
-            sender.stop()
-            pictures.close()
-            journal.close()
+        work = Work(loaded, vectors, journal, sender.wake)
+        layout = Layout(found.title, connection.user, found.url(connection), NAVIGATION)
+        routes = SheetRoutes(work, pictures, sender, layout).routes()
+        guard = Guard(Starlette(routes=[*routes, layout.files()]), port)
+        sender.start()
+        stack.callback(sender.stop)
+        stack.callback(vectors.in_background().join, 10)
+        stack.callback(vectors.stop)
+        yield Desk(guard, found, connection.user, len(loaded.crops), waited, warnings, journal, sender)
 
 
 def _warnings(vectors: Vectors, given: Embeddings | None, file: Path | None) -> tuple[str, ...]:

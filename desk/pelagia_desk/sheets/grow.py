@@ -181,21 +181,24 @@ class Grower:
             if hidden and (match or growth.phase == CHECK):
                 raise Refusal(f"{hidden} crops of this page were not shown yet: scroll down, then answer.")
             self._work.confirmed(growth.tab)
-            growth.odd |= set(odd)
-            if growth.phase == CHECK:
-                growth.wrong = len(set(odd))
-                growth.displayed |= set(displayed)
-                growth.phase = CONFIRM
-                return self._state(growth)
-            growth.looked.add(page)
-            if match:
-                growth.displayed |= set(displayed)
-                growth.last_yes = page
-            else:
-                growth.odd -= set(odd)
-                growth.first_no = page
-            self._advance(growth)
+            self._take(growth, set(displayed), set(odd), match)
             return self._state(growth)
+
+    def _take(self, growth: Growth, displayed: set[int], odd: set[int], match: bool) -> None:
+        """Writes an answer into the search, and goes on to what is shown next."""
+        if growth.phase == CHECK or match:
+            growth.displayed |= displayed
+            growth.odd |= odd
+        if growth.phase == CHECK:
+            growth.wrong = len(odd)
+            growth.phase = CONFIRM
+            return
+        growth.looked.add(growth.page)
+        if match:
+            growth.last_yes = growth.page
+        else:
+            growth.first_no = growth.page
+        self._advance(growth)
 
     def _advance(self, growth: Growth) -> None:
         page = following(growth.last_yes, growth.first_no, len(growth.pages))

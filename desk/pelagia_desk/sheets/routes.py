@@ -39,39 +39,14 @@ class SheetRoutes:
 
     def routes(self) -> list[Route]:
         """For Starlette."""
-        work, grower = self._work, self._grower
         posts: dict[str, Answer] = {
             "/sheets/next": self._next,
-            "/sheets/accept": lambda said: work.accept(
-                str(said["sheet"]),
-                str(said["class"]),
-                _tasks(said["displayed"]),
-                _tasks(said["odd"]),
-                float(said["seconds"]),
-            ),
-            "/sheets/name": lambda said: work.name(
-                str(said["sheet"]), int(said["task"]), str(said["class"]), float(said["seconds"])
-            ),
-            "/undo": lambda said: work.undo(),
-            "/grow/start": lambda said: grower.start(
-                str(said["tab"]),
-                str(said["class"]),
-                None if said.get("seed") is None else int(said["seed"]),
-                said["only_suggested"] is True,
-                str(said["station"]),
-                int(said["count"]),
-            ),
-            "/grow/answer": lambda said: grower.answer(
-                str(said["growth"]),
-                int(said["page"]),
-                _tasks(said["displayed"]),
-                _tasks(said["odd"]),
-                said["match"] is True,
-                float(said["seconds"]),
-            ),
-            "/grow/accept": lambda said: grower.accept(
-                str(said["growth"]), said["unseen"] is True, int(said["unseen_count"])
-            ),
+            "/sheets/accept": self._accept,
+            "/sheets/name": self._name,
+            "/undo": lambda said: self._work.undo(),
+            "/grow/start": self._start,
+            "/grow/answer": self._answer,
+            "/grow/accept": self._accept_grown,
         }
         return [
             Route("/", self._overview),
@@ -94,6 +69,26 @@ class SheetRoutes:
             [str(one) for one in said["open"]],
         )
         return work.sheet_as_json(sheet)
+
+    def _accept(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        displayed, odd = _tasks(said["displayed"]), _tasks(said["odd"])
+        return self._work.accept(str(said["sheet"]), str(said["class"]), displayed, odd, float(said["seconds"]))
+
+    def _name(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        return self._work.name(str(said["sheet"]), int(said["task"]), str(said["class"]), float(said["seconds"]))
+
+    def _start(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        seed = None if said.get("seed") is None else int(said["seed"])
+        only, station = said["only_suggested"] is True, str(said["station"])
+        return self._grower.start(str(said["tab"]), str(said["class"]), seed, only, station, int(said["count"]))
+
+    def _answer(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        displayed, odd, match = _tasks(said["displayed"]), _tasks(said["odd"]), said["match"] is True
+        page, seconds = int(said["page"]), float(said["seconds"])
+        return self._grower.answer(str(said["growth"]), page, displayed, odd, match, seconds)
+
+    def _accept_grown(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        return self._grower.accept(str(said["growth"]), said["unseen"] is True, int(said["unseen_count"]))
 
     async def _overview(self, request: Request) -> Response:
         work, station = self._work, request.query_params.get("station", "")

@@ -355,6 +355,6 @@ class Work:
 
 
 def label_of(crop: Crop, class_name: str, how: str, meta: Mapping[str, Any]) -> Label:
-    """The label of a crop. It names the pre-label if that was accepted with its page, not if a person chose its class."""
+    """The label of a crop. It names the pre-label if that was accepted with its page, not if the class was chosen."""
     prediction = crop.prediction if crop.guess == class_name and how != "chosen" else None
     return Label(crop.task, class_name, "named", how, prediction, meta)

@@ -12,6 +12,7 @@ import pytest
 
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.studio.server import Studio, start_studio, stop_studio
+from pelagia_labeling.tasks.annotate import submit
 from pelagia_labeling.tasks.project import list_tasks, require_project
 
 pytestmark = [pytest.mark.studio, pytest.mark.slow]
@@ -73,13 +74,20 @@ def test_a_killed_desk_and_a_restarted_server_lose_nothing_and_double_nothing(
         assert labels() == Counter(accepted)
         assert browser.status()["done"] == 60
 
+        # the person labels one of the next crops in Label Studio itself: that label stays, and is not doubled
+        tasks = list_tasks(connection, require_project(connection, "killed"), whole=True)
+        elsewhere = [task.id for task in tasks if str(task.data["path"]).startswith("medusa_03")]
+        for number in elsewhere:
+            submit(connection, number, "detritus")
+
         stop_studio(studio.home)
-        more = browser.accept("medusa", 30)
+        more = browser.accept("medusa", 60)
         until(lambda: bool(browser.status()["fault"]))
-        assert browser.status()["waiting"] == 30
+        assert browser.status()["waiting"] == 60
         undone = browser.accept("detritus", 10)
         browser.post("/undo")
         start_studio(studio.home)
         until(lambda: browser.status()["waiting"] == 0)
         assert labels() == Counter(accepted | more)
         assert not undone & set(labels())
+        assert len(elsewhere) == browser.status()["refused"] == 10
