@@ -127,7 +127,10 @@ COMMANDS = {
         "": "Send images to Label Studio, and download the labels as a dataset.",
         "push": ("pelagia_labeling.commands:label_push", "Add images to a Label Studio project."),
         "submit": ("pelagia_labeling.commands:label_submit", "Submit labels that were made elsewhere."),
-        "sheets": ("pelagia_desk.commands:label_sheets", "Open the page on which whole sheets of crops are labeled."),
+        "sheets": (
+            "pelagia_desk.commands:label_sheets",
+            "Open the sheet page: label whole sheets of similar crops, and correct the odd ones.",
+        ),
         "pull": ("pelagia_labeling.commands:label_pull", "Make a dataset of the submitted labels."),
         "agreement": (
             "pelagia_labeling.people.commands:label_agreement",

@@ -131,10 +131,11 @@ class Grower:
             ]
             if not candidates:
                 raise Refusal("No crop is left to compare. Untick 'only those suggested' to look among all.")
-            rows = [crop.row for crop in candidates]
-            order = similar.nearest(work.vectors.matrix[rows], work.vectors.matrix[[crop.row for crop in seeds]])
+            matrix = work.vectors.matrix
+            rows = np.array([crop.row for crop in candidates], np.intp)
+            order = similar.nearest(matrix, rows, matrix[[crop.row for crop in seeds]])
             count = min(max(count, 1), MOST_CROPS)
-            ordered = [candidates[row] for row in order]
+            ordered = [work.crops[row] for row in order]
             pages = [ordered[start : start + count] for start in range(0, len(ordered), count)]
             growth = Growth(secrets.token_hex(8), tab, class_name, pages, first_no=len(pages))
             self._growths = {growth.id: growth, **dict(list(self._growths.items())[:20])}

@@ -52,17 +52,19 @@ def chain(vectors: Vectors) -> Rows:
     return np.array(order, np.intp)
 
 
-def nearest(vectors: Vectors, seeds: Vectors) -> Rows:
-    """All rows, the nearest to any of the seeds first.
+def nearest(matrix: Vectors, rows: Rows, seeds: Vectors) -> Rows:
+    """Some rows of a matrix, the nearest to any of the seeds first. The memory that it needs does not grow with them.
 
     Args:
-        vectors: N x D.
+        matrix: N x D.
+        rows: the rows to order.
         seeds: M x D; of more than MOST_SEEDS, evenly spaced ones are used.
     """
     if len(seeds) > MOST_SEEDS:
         seeds = seeds[np.linspace(0, len(seeds) - 1, MOST_SEEDS).astype(int)]
-    best = np.concatenate([(part @ seeds.T).max(axis=1) for part in np.array_split(vectors, len(vectors) // 20000 + 1)])
-    return np.asarray(np.argsort(-best, kind="stable"), np.intp)
+    parts = np.array_split(rows, len(rows) // 10_000 + 1)
+    best = np.concatenate([(matrix[part] @ seeds.T).max(axis=1) for part in parts])
+    return np.asarray(rows[np.argsort(-best, kind="stable")], np.intp)
 
 
 def clusters(vectors: Vectors, seed: int = 0) -> NDArray[np.intp]:

@@ -29,8 +29,10 @@ MOST_CROPS = 200
 MOST_LIKELY = 9
 
 
-Reference = tuple[list[int], list[str], list[float]]
-"""Rows of crops by whose classes others are judged, their classes, and how much each counts."""
+Reference = tuple[similar.Vectors, list[str], list[float]]
+"""Vectors of crops by whose classes others are judged, their classes, and how much each counts."""
+
+MOST_JUDGES = 4000
 
 
 class Refusal(Exception):  # noqa: N818 - it is shown to the person
@@ -218,7 +220,7 @@ class Work:
             sheet.odd = [crop.task for crop in aside]
             sheet.step = self.write("accepted", text, labels, aside, class_name)
             self.confirmed(sheet.tab)
-            reference = self.reference() if aside else ([], [], [])
+            reference = self.reference()
             return {
                 "accepted": len(accepted),
                 "not_shown": len([crop for crop in todo if crop.task not in shown | marked]),
@@ -254,7 +256,7 @@ class Work:
         for label in labels:
             self.by_task[label.task].label = label.kind, label.class_name
         for crop in aside:
-            crop.rejected |= {class_name, crop.suggestion} - {""}
+            crop.rejected.add(class_name)
         self.suggest(aside)
         self.wake()
         return step
@@ -271,7 +273,7 @@ class Work:
                     self.by_task[task].label = None
             for task, class_name in step.asides:
                 if task in self.by_task:
-                    self.by_task[task].rejected -= {class_name, self.by_task[task].home}
+                    self.by_task[task].rejected.discard(class_name)
             self.suggest([self.by_task[task] for task, _ in step.asides if task in self.by_task])
             self.wake()
             reopened = next((sheet for sheet in self._sheets.values() if sheet.step == step.id), None)
@@ -288,36 +290,35 @@ class Work:
         for crop in crops:
             crop.suggestion = crop.home
             if crop.home in crop.rejected or (crop.rejected and crop.home not in self.names):
-                reference = reference or self.reference()
+                reference = self.reference() if reference is None else reference
                 crop.suggestion = next(iter(self.likely(crop, reference)), "")
 
     def likely(self, crop: Crop, reference: Reference) -> list[str]:
         """The likeliest classes of a crop without the rejected ones, the best first, at most MOST_LIKELY."""
-        rows, names, weights = reference
+        vectors, names, weights = reference
         common = [name for name, _ in Counter(names).most_common()]
         vector = self.vectors.matrix[crop.row] if self.vectors.known[crop.row] else None
         guess = [crop.guess] if crop.guess else []
-        found = similar.likely(vector, self.vectors.matrix[rows], names, weights, guess + common)
+        found = similar.likely(vector, vectors, names, weights, guess + common)
         return [name for name in found if name not in crop.rejected][:MOST_LIKELY]
 
     def reference(self) -> Reference:
-        """The crops with vectors by whose classes others are judged: row, class, and how much each counts."""
-        rows: list[int] = []
-        names: list[str] = []
-        weights: list[float] = []
+        """The crops by whose classes others are judged: labeled ones, and with less weight those with a pre-label.
+
+        Of more than MOST_JUDGES, evenly spaced ones.
+        """
+        found: list[tuple[int, str, float]] = []
         for crop in self.crops:
             if not self.vectors.known[crop.row]:
                 continue
             if crop.label is not None and crop.label[0] == "named":
-                name, weight = crop.label[1], 1.0
+                found.append((crop.row, crop.label[1], 1.0))
             elif crop.label is None and crop.guess and not crop.rejected:
-                name, weight = crop.guess, 0.3 * (crop.score or 0.5)
-            else:
-                continue
-            rows.append(crop.row)
-            names.append(name)
-            weights.append(weight)
-        return rows, names, weights
+                found.append((crop.row, crop.guess, 0.3 * (crop.score or 0.5)))
+        if len(found) > MOST_JUDGES:
+            found = [found[place] for place in np.linspace(0, len(found) - 1, MOST_JUDGES).astype(int)]
+        matrix = self.vectors.matrix[np.array([row for row, _, _ in found], np.intp)]
+        return matrix, [name for _, name, _ in found], [weight for _, _, weight in found]
 
     def _require_class(self, class_name: str) -> None:
         if class_name not in self.names:
