@@ -277,7 +277,8 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def run(folder: Path, embeddings: Path | None, count: int) -> list[Tally]:
+def run(folder: Path, embeddings: Path | None, count: int) -> None:
+    """Measures both ways, and prints the table after each."""
     truth = choose_crops(folder / "crops")
     guesses = simulated_model(truth)
     rows: list[Tally] = []
@@ -296,9 +297,9 @@ def run(folder: Path, embeddings: Path | None, count: int) -> list[Tally]:
                 )
                 clicker = Clicker(page, address, Person(truth), paths, truth)
                 rows += way(clicker, connection, title)
+                print(table(rows), flush=True)
                 page.close()
         browser.close()
-    return rows
 
 
 def main() -> None:
@@ -316,7 +317,7 @@ def main() -> None:
             os.environ[name] = str(folder / ("studio" if name == HOME_VARIABLE else name.lower()))
         start_studio(folder / "studio", port=free_port())
         try:
-            print(table(run(folder, options.embeddings, options.count)))
+            run(folder, options.embeddings, options.count)
         finally:
             stop_studio(folder / "studio")
 

@@ -94,7 +94,7 @@ function confirmStep(growth) {
 
 async function accept(unseen) {
   const growth = state.growth;
-  if (!growth.seen && !growth.unseen) { step("start"); return; }
+  if (!growth.seen && !growth.unseen) { step("start"); document.body.dataset.ready = "start"; return; }
   const done = await desk.post("/grow/accept", { growth: growth.growth, unseen, unseen_count: growth.unseen });
   step("done");
   by("done-title").textContent = `${number(done.accepted)} accepted as ${growth.title}: ${number(done.seen)} shown, ${number(done.unseen)} by bisection`;
