@@ -26,7 +26,7 @@ def write(work: Exporting) -> list[str]:
         work.copy(record, record.path)
     tasks = [_task(record, work.name) for record in work.records]
     write_text(work.folder / TASKS_FILE, json.dumps(tasks, ensure_ascii=False, indent=1) + "\n")
-    write_text(work.folder / INTERFACE_FILE, build_interface(work.dataset.meta.taxonomy) + "\n")
+    write_text(work.folder / INTERFACE_FILE, build_interface(work.dataset.meta.taxonomy, caption=False) + "\n")
     store_taxonomy(work.folder, work.dataset.meta.taxonomy)
     return [
         f"put the folder into Label Studio's document root as '{work.name}', make a project with {INTERFACE_FILE} as "
