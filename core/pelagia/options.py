@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,18 +74,8 @@ def show_dataset(dataset: Dataset) -> None:
     console.table(
         ("class", *SPLITS), [(name, *(counts[split] for split in SPLITS)) for name, counts in meta.counts.items()]
     )
-    groups = {split: len({record.group for record in dataset.records if record.split == split}) for split in SPLITS}
-    by = f"by {meta.split.group_column}" if meta.split.group_column else "by image"
-    console.say(
-        f"{meta.images} images; groups ({by}): " + ", ".join(f"{count} {split}" for split, count in groups.items())
-    )
-    if meta.split.method == "published":
-        console.say(f"the splits are those of the source ({meta.split.split_column})")
-    elif meta.split.near_duplicates:
-        largest = f"; the largest joined group has {meta.split.largest_joined} images" * bool(meta.split.largest_joined)
-        console.say(
-            f"near-duplicate pairs across two groups: {meta.split.near_duplicates}; these groups were joined{largest}"
-        )
+    for line in _about_splits(dataset):
+        console.say(line)
     for parent in meta.parents:
         changes = ", ".join(f"{count} {text}" for text, count in counts_of_parent(parent).items()) or "the same images"
         console.say(f"made from {parent.path} ({parent.fingerprint[:12]}, {parent.images} images): {changes}")
@@ -104,3 +95,18 @@ def show_dataset(dataset: Dataset) -> None:
             f"(Krippendorff's alpha {people.alpha:.3f})"
         )
     console.say(f"fingerprint {meta.fingerprint[:12]}, {dataset.root}")
+
+
+def _about_splits(dataset: Dataset) -> Iterator[str]:
+    """How many groups each split has, and how the splits were made."""
+    from pelagia.dataset.splits import SPLITS
+
+    meta = dataset.meta
+    groups = {split: len({record.group for record in dataset.records if record.split == split}) for split in SPLITS}
+    by = f"by {meta.split.group_column}" if meta.split.group_column else "by image"
+    yield f"{meta.images} images; groups ({by}): " + ", ".join(f"{count} {split}" for split, count in groups.items())
+    if meta.split.method == "published":
+        yield f"the splits are those of the source ({meta.split.split_column})"
+    elif meta.split.near_duplicates:
+        largest = f"; the largest joined group has {meta.split.largest_joined} images" * bool(meta.split.largest_joined)
+        yield f"near-duplicate pairs across two groups: {meta.split.near_duplicates}; these groups were joined{largest}"

@@ -32,6 +32,8 @@ LONG_FUNCTIONS = {
     "inference/pelagia_inference/embed_commands.py:embed": "it names each of its options twice",
     "inference/pelagia_inference/survey/embed.py:embed": _DOCUMENTED,
     "labeling/pelagia_labeling/commands.py:label_pull": "it names each of its options twice",
+    "labeling/pelagia_labeling/commands.py:label_push": "it names each of its options twice",
+    "labeling/pelagia_labeling/sheets/push.py:push_sheets": _DOCUMENTED,
     "labeling/pelagia_labeling/dataset_commands.py:dataset_import": "it names each of its options twice",
     "labeling/pelagia_labeling/exports/export.py:export_dataset": _DOCUMENTED,
     "labeling/pelagia_labeling/importers/dataset.py:import_dataset": _DOCUMENTED,

@@ -247,9 +247,7 @@ def test_a_server_elsewhere_needs_a_shared_folder(
 ) -> None:
     monkeypatch.setenv("PELAGIA_STUDIO_HOME", str(studio.home / "none"))
     remote = connect(studio.url, studio.token)
-    with pytest.raises(
-        StudioError, match="with --upload, or set LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT here and on"
-    ):
+    with pytest.raises(StudioError, match="with --upload, or set LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT here and on"):
         push(remote, make_images("a.png"), project, taxonomy)
     monkeypatch.setenv("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", str(studio.document_root))
     assert push(connect(studio.url, studio.token), make_images("a.png"), project, taxonomy).added == 1
