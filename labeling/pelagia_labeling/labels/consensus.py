@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pelagia_labeling.labels.votes import EMPTY, NAMED, SKIPPED, UNSURE, Vote, votes_of
@@ -49,11 +49,6 @@ class Consensus:
     def annotators(self) -> str:
         """The annotators who named a class, sorted, separated by ``;``."""
         return ";".join(sorted({annotator for annotator, _ in self.votes}))
-
-    def with_names(self, names: Mapping[str, str]) -> Consensus:
-        """The same with the new names of classes that were renamed in the project; ``names``: stored name -> name."""
-        votes = tuple((annotator, names.get(class_name, class_name)) for annotator, class_name in self.votes)
-        return replace(self, class_name=names.get(self.class_name, self.class_name), votes=votes)
 
     @property
     def votes_as_text(self) -> str:

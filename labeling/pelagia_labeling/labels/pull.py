@@ -31,9 +31,9 @@ from pelagia_labeling.labels.send_back import send_back as send_back_annotations
 from pelagia_labeling.labels.together import ADJUDICATOR, Columns, Strategy, decide_labels, read_verdicts
 from pelagia_labeling.labels.votes import MIN_SECONDS
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.interface import parse_interface, taxonomy_of
+from pelagia_labeling.tasks.interface import class_names, parse_interface, taxonomy_of
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
-from pelagia_labeling.tasks.renamed import class_names, to_named
+from pelagia_labeling.tasks.renamed import to_named
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet
 from pelagia_labeling.tasks.storage import RESERVED, folder_name_of, stored_taxonomy
 from pelagia_labeling.tasks.upload import uploaded_taxonomy
@@ -196,10 +196,10 @@ def _read_results(
     connection: Connection, project: Project, min_agreement: float, min_seconds: float, progress: ProgressCallback
 ) -> _Results:
     """Reads all tasks, also planted repeats, and decides on a label for each by majority."""
-    names, renamed = accounts(connection), class_names(project.config)
+    names = accounts(connection)
     return [
-        explained(task, decide(task.annotations, names, min_agreement, min_seconds).with_names(renamed))
-        for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
+        explained(task, decide(task.annotations, names, min_agreement, min_seconds))
+        for task in list_tasks(connection, project, parts=ANNOTATIONS, named=True, progress=progress)
     ]
 
 

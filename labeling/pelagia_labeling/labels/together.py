@@ -115,7 +115,7 @@ def read_verdicts(connection: Connection, title: str, names: Mapping[int, str]) 
         StudioError: there is no such project.
     """
     verdicts = {}
-    for task in list_tasks(connection, require_project(connection, title), parts=ANNOTATIONS):
+    for task in list_tasks(connection, require_project(connection, title), parts=ANNOTATIONS, named=True):
         found = decide(task.annotations, names)
         if found.class_name and task.sha256:
             verdicts[task.sha256] = Verdict(found.class_name, found.annotators)

@@ -100,7 +100,7 @@ def _disputed(
     names = accounts(connection)
     results = [
         (Task(task.id, task.data), decide(task.annotations, names, min_agreement, MIN_SECONDS))
-        for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
+        for task in list_tasks(connection, project, parts=ANNOTATIONS, named=True, progress=progress)
         if task.sha256
     ]
     if weighed:

@@ -41,7 +41,7 @@ def project_agreement(
     names = accounts(connection)
     voted = [
         (Task(task.id, task.data), timed_votes(task, names))
-        for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)
+        for task in list_tasks(connection, project, parts=ANNOTATIONS, named=True, progress=progress)
     ]
     tasks = [task for task, _ in voted]
     column = choose_group_column(group_column, tasks)

@@ -118,7 +118,10 @@ def _read(
 ) -> tuple[Counts, LabelAgreement | None]:
     """The labels of a project, and how far people agree."""
     classes, names = require_classes(project), accounts(connection)
-    read = [read_task(task, names) for task in list_tasks(connection, project, parts=ANNOTATIONS, progress=progress)]
+    read = [
+        read_task(task, names)
+        for task in list_tasks(connection, project, parts=ANNOTATIONS, named=True, progress=progress)
+    ]
     tasks = [one.task for one in read]
     column = choose_group_column(group_column, tasks)
     voted = [(one.task, [TimedVote(*vote) for vote in one.consensus.votes]) for one in read]

@@ -21,9 +21,8 @@ from pelagia.system.files import printable
 from pelagia.tables.reader import is_missing, open_table
 from pelagia.tables.values import find_column, plain_name
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
-from pelagia_labeling.tasks.interface import class_result, parse_interface, unsure_result
+from pelagia_labeling.tasks.interface import class_names, class_result, parse_interface, unsure_result
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
-from pelagia_labeling.tasks.renamed import class_names
 from pelagia_labeling.tasks.sheet_crops import refuse_sheets
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,6 +173,27 @@ def _parse_choice(node: ET.Element) -> LabelClass:
     except ValidationError as error:
         fault = error.errors()[0]["msg"]
         raise StudioError(f"the choice '{name[:120]}' cannot be a class: {fault}; rename it in Label Studio") from None
+
+
+def class_names(config: str) -> dict[str, str]:
+    """Stored name -> class name, for the renamed classes of a labeling configuration."""
+    return {stored: node.get(MARK, "") for node, stored in choices_of(parse_config(config)) if node.get(MARK)}
+
+
+def parse_config(config: str) -> ET.Element:
+    """The root of a labeling configuration; an empty one if the text is no XML."""
+    try:
+        return ET.fromstring(config)  # noqa: S314 - the server's own text, and expat expands no external entities
+    except ET.ParseError:
+        return ET.Element("View")
+
+
+def choices_of(root: ET.Element) -> Iterator[tuple[ET.Element, str]]:
+    """The choices of the class, each with its stored name."""
+    for group in root.iter("Choices"):
+        if group.get("name") == FROM_CLASS:
+            for node in group.iter("Choice"):
+                yield node, (node.get("alias") or node.get("value") or "").strip()
 
 
 @dataclass(frozen=True)

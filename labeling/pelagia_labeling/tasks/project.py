@@ -9,13 +9,14 @@ recognize the task by it.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pelagia.errors import StudioError, did_you_mean
 from pelagia.system.console import ProgressCallback
 from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.tasks.interface import FROM_CLASS, class_names
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet, crops_of, is_sheet, is_sheet_interface, refused_sheets
 
 PAGE_SIZE = 1000
@@ -173,6 +174,7 @@ def list_tasks(
     whole: bool = False,
     parts: Collection[Part] = (),
     sheets: bool = False,
+    named: bool = False,
     progress: ProgressCallback = lambda done, total: None,
 ) -> Iterator[Task]:
     """All tasks of a project, ordered by number. A sheet is given as its crops, which all have its number.
@@ -183,6 +185,7 @@ def list_tasks(
         whole: whether to read also the annotations and predictions of the tasks.
         parts: the parts to read; "versions" is fast, "predictions" and "annotations" take about as long each.
         sheets: whether to give a sheet as the task that it is.
+        named: whether labels have the present names of renamed classes, not their stored names (`tasks.renamed`).
         progress: called with (tasks read, total tasks) after each page.
 
     Raises:
@@ -190,10 +193,12 @@ def list_tasks(
     """
     whole = whole or ("annotations" in parts and is_sheet_interface(project.config))  # to see which labels were changed
     wanted = frozenset((*ANNOTATIONS, *PREDICTIONS) if whole else parts)
+    names = class_names(project.config) if named else {}
     done = total = 0
     for entries, left in _pages(connection, project, wanted):
         with connection.doing(_reading(project)):
             tasks = [_task(entry, wanted) for entry in entries]
+            _rename(tasks, names)
         for task in tasks:
             yield from (task,) if sheets or not is_sheet(task.data) else _crops(task)
         total = max(total, done + left)
@@ -254,6 +259,18 @@ def _task(entry: Mapping[str, Any], parts: Collection[Part]) -> Task:
         result["result"]  # an answer without results would look like a project without labels
     versions = _versions(str(entry[_VERSIONS_FIELD] or "")) if "versions" in parts else None
     return Task(int(entry["id"]), entry["data"], annotations, predictions, versions)
+
+
+def _rename(tasks: Iterable[Task], names: Mapping[str, str]) -> None:
+    """Puts the present names of classes into the labels of tasks; ``names``: stored name -> present name."""
+    if not names:
+        return
+    for task in tasks:
+        for one in (*task.annotations, *task.predictions):
+            for region in one["result"] or ():
+                if region.get("from_name") == FROM_CLASS:
+                    value = region["value"]
+                    value["choices"] = [names.get(choice, choice) for choice in value.get("choices") or ()]
 
 
 def _crops(sheet: Task) -> Iterator[Task]:

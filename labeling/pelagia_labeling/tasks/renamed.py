@@ -5,41 +5,21 @@ pre-labels valid, however many there are. Rewriting them would take 16 ms each, 
 that renamed the class as the one that changed the labels last.
 
 Invariant: a stored label is never rewritten. Inside Label Studio, and in every module that reads or writes annotations,
-a class has its stored name. Names are translated in two places only: push and submit (`to_stored`) and where labels
-leave the project, such as pull (`class_names`).
+a class has its stored name. Names are translated in two places only: by push and submit (`to_stored`), and where labels
+are read for people and datasets (`list_tasks` with ``named``, and `to_named` for the taxonomy).
 """
 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from pelagia.config import validate
 from pelagia.errors import InputError, StudioError, did_you_mean, first_few
 from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
-from pelagia_labeling.tasks.interface import FROM_CLASS, MARK, parse_interface
+from pelagia_labeling.tasks.interface import MARK, choices_of, class_names, parse_config, parse_interface
 from pelagia_labeling.tasks.project import Project, find_project, require_project
-
-
-def class_names(config: str) -> dict[str, str]:
-    """Stored name -> class name, for the renamed classes of a labeling configuration."""
-    return {stored: node.get(MARK, "") for node, stored in _choices(_parsed(config)) if node.get(MARK)}
-
-
-def _parsed(config: str) -> ET.Element:
-    try:
-        return ET.fromstring(config)  # noqa: S314 - the server's own text, and expat expands no external entities
-    except ET.ParseError:
-        return ET.Element("View")
-
-
-def _choices(root: ET.Element) -> Iterator[tuple[ET.Element, str]]:
-    """The choices of the class, each with its stored name."""
-    for group in root.iter("Choices"):
-        if group.get("name") == FROM_CLASS:
-            for node in group.iter("Choice"):
-                yield node, (node.get("alias") or node.get("value") or "").strip()
 
 
 def renamed_config(config: str, old: str, new: str, where: str) -> str:
@@ -60,8 +40,8 @@ def renamed_config(config: str, old: str, new: str, where: str) -> str:
             f"{where} has no choices named 'class' on an image named 'image' (sheets have none): pull its labels, and "
             "rename the class in the dataset with `pelagia dataset rename-class`"
         )
-    root, names = _parsed(config), class_names(config)
-    present = {names.get(stored, stored): (node, stored) for node, stored in _choices(root)}
+    root, names = parse_config(config), class_names(config)
+    present = {names.get(stored, stored): (node, stored) for node, stored in choices_of(root)}
     validate({"name": new}, LabelClass, f"the class '{new}'")
     if old not in present:
         listed = first_few(present, 20)

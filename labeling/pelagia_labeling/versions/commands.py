@@ -203,16 +203,15 @@ def _votes(project: str, url: str | None) -> dict[str, list[Vote]]:
     from pelagia_labeling.labels.pull import accounts
     from pelagia_labeling.labels.votes import votes_of
     from pelagia_labeling.studio.connection import connect
-    from pelagia_labeling.tasks.project import list_tasks, require_project
-    from pelagia_labeling.tasks.renamed import class_names
+    from pelagia_labeling.tasks.project import ANNOTATIONS, list_tasks, require_project
     from pelagia_labeling.versions.history import votes_by_image
 
     connection = connect(url)
     people, found = accounts(connection), require_project(connection, project)
     with console.progress_bar("reading votes") as update:
-        tasks = list_tasks(connection, found, whole=True, progress=update)
+        tasks = list_tasks(connection, found, parts=ANNOTATIONS, named=True, progress=update)
         votes = ((task.sha256, votes_of(task.annotations, people)) for task in tasks)
-        return votes_by_image(votes, class_names(found.config))
+        return votes_by_image(votes)
 
 
 def dataset_export(

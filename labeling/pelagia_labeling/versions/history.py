@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import InputError, PelagiaError
@@ -191,17 +190,10 @@ def write_history(events: Iterable[tuple[str, Sequence[Event]]], out: Path) -> i
     return images
 
 
-def votes_by_image(
-    tasks: Iterable[tuple[str, Sequence[Vote]]], names: Mapping[str, str] = MappingProxyType({})
-) -> dict[str, list[Vote]]:
-    """SHA-256 -> votes, of all tasks: an image may have several.
-
-    Args:
-        tasks: the SHA-256 of the image of a task, and its votes.
-        names: stored name -> class name, for classes that were renamed in the project.
-    """
+def votes_by_image(tasks: Iterable[tuple[str, Sequence[Vote]]]) -> dict[str, list[Vote]]:
+    """SHA-256 -> votes, from (SHA-256, votes) of all tasks: an image may have several tasks."""
     found: dict[str, list[Vote]] = defaultdict(list)
     for sha256, votes in tasks:
         if sha256:
-            found[sha256] += [replace(vote, class_name=names.get(vote.class_name, vote.class_name)) for vote in votes]
+            found[sha256] += votes
     return found

@@ -13,10 +13,10 @@ from pelagia.errors import InputError, StudioError
 from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.annotate import submit_csv, submit_many
-from pelagia_labeling.tasks.interface import build_interface, parse_interface, reconcile
+from pelagia_labeling.tasks.interface import build_interface, class_names, parse_interface, reconcile
 from pelagia_labeling.tasks.project import Task
 from pelagia_labeling.tasks.push import push
-from pelagia_labeling.tasks.renamed import class_names, renamed_config, to_named, to_stored
+from pelagia_labeling.tasks.renamed import renamed_config, to_named, to_stored
 
 MakeImages = Callable[..., Path]
 
@@ -92,6 +92,8 @@ def test_labels_of_a_renamed_class_are_pulled_under_the_new_name_and_nothing_is_
     labels = {record.source: record.class_name for record in pulled.records}
     assert labels == {"a.png": "Détritus", "b.png": "medusa", "c.png": "Détritus"}
     assert pulled.meta.taxonomy == named
+    counted = pelagia("label", "status", "--project", project).stdout
+    assert ("Détritus" in counted, "detritus" in counted) == (True, False), counted
     refused = pelagia("label", "rename-class", "--project", project, "detritus", "x")
     assert (refused.returncode, "did you mean 'Détritus'?" in refused.stderr) == (2, True)
     with pytest.raises(StudioError, match="was renamed to 'Détritus'"):
