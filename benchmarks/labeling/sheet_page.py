@@ -5,7 +5,7 @@
 A simulated model is right in 90%, a simulated person errs (`benchmarks.labeling.keystrokes`). The script starts a Label
 Studio of its own in a temporary folder, pushes the crops with the model's pre-labels, runs `pelagia label sheets`, and
 does what the person would do: it looks for odd crops, clicks them or drags over those that lie side by side, and
-accepts the rest. The odd ones come back under their next class, twice; then they are named one by one.
+accepts the rest. The odd ones come back under their next class once; then they are named one by one.
 
 Rows: "sheet page, first pass" is until the last sheet of the model's groups is accepted (about 90% of the crops have a
 label then), "sheet page, all" until every crop has one. "grow" starts each class from one crop, accepts what the search
@@ -49,7 +49,7 @@ from pelagia_labeling.tasks.project import list_tasks, require_project
 from pelagia_labeling.tasks.push import push
 
 CROPS = 2000
-PASSES = 3
+PASSES = 1
 """How often the groups are gone through before the rest is named one by one."""
 
 
@@ -150,9 +150,15 @@ class Clicker:
     def ready(self) -> str:
         return str(self.page.evaluate("document.body.dataset.ready"))
 
-    def label_group(self, link: str, tally: Tally, later: bool) -> None:
-        """All sheets of a group. Opening it is one click and one decision."""
-        tally.click(decide=True)
+    def label_group(self, link: str, tally: Tally, later: bool) -> str:
+        """All sheets of a group; returns the link to the next group, or nothing after the last one.
+
+        The first group is opened with a click, the others with a key: both take a decision.
+        """
+        if self.page.url.startswith(f"{self.home}/sheet"):
+            tally.key(decide=True)
+        else:
+            tally.click(decide=True)
         with tally.waited():
             self.page.goto(link)
             self.page.wait_for_function("() => document.body?.dataset.ready")
@@ -176,6 +182,8 @@ class Clicker:
                 self.name_odd(tally)
             if self.ready() != "empty":
                 self.displayed()
+        following = str(self.page.evaluate("document.getElementById('next-group').href"))
+        return following if "group=" in following else ""
 
     def name_odd(self, tally: Tally) -> None:
         """Names the odd crops one by one, by number or by the first letters."""
@@ -248,8 +256,11 @@ def sheets(clicker: Clicker, connection: Connection, title: str) -> list[Tally]:
     tally = Tally("sheet page, all")
     rows = []
     for number in range(PASSES + 1):
-        for link in clicker.groups():
-            clicker.label_group(link, tally, later=number < PASSES)
+        links = clicker.groups()
+        link, most = links[0] if links else "", len(links)
+        later = number < PASSES
+        while link and (most or not later):  # the page leads to the largest other group
+            link, most = clicker.label_group(link, tally, later), most - 1
         if number == 0:
             clicker.wait_until_sent()
             first = copy(tally)

@@ -68,7 +68,7 @@ class SheetRoutes:
             int(said["count"]),
             [str(one) for one in said["open"]],
         )
-        return work.sheet_as_json(sheet)
+        return work.sheet_as_json(sheet, str(said["station"]))
 
     def _accept(self, said: Mapping[str, Any]) -> dict[str, Any]:
         displayed, odd = _tasks(said["displayed"]), _tasks(said["odd"])

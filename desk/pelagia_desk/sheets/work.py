@@ -340,13 +340,15 @@ class Work:
         """Notes that the tab confirmed a page just now."""
         self._last_confirmed[tab] = time.monotonic()
 
-    def sheet_as_json(self, sheet: Sheet) -> dict[str, Any]:
-        """A sheet as the page gets it."""
+    def sheet_as_json(self, sheet: Sheet, station: str = "") -> dict[str, Any]:
+        """A sheet as the page gets it; one without crops names the largest other group of the station."""
         with self.lock:
             left = sum(crop.to_do and crop.suggestion == sheet.group for crop in self.crops)
         class_name = sheet.group if sheet.group in self.names else ""
         crops = [self.as_json(crop) for crop in sheet.crops]
-        return {"sheet": sheet.id, "group": sheet.group, "class": class_name, "left": left, "crops": crops}
+        shown = {"sheet": sheet.id, "group": sheet.group, "class": class_name, "left": left, "crops": crops}
+        others = [] if crops else [group for group in self.groups(station) if group["name"] != sheet.group]
+        return shown | {"next": others[0] if others else None}
 
     def as_json(self, crop: Crop) -> dict[str, Any]:
         """A crop as the page gets it."""

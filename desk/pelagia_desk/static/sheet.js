@@ -32,13 +32,26 @@ async function fresh() { state.next = null; show(await ask([])); }
 
 function show(sheet, marked = []) {
   state.sheet = sheet;
-  if (!sheet.crops.length) { step("empty"); by("home").focus(); document.body.dataset.ready = "empty"; return; }
+  if (!sheet.crops.length) { empty(sheet.next); return; }
   step("sheet");
   setClass(sheet.class || "");
   grid.show(sheet.crops, marked);
   counts();
   preload();
   document.body.dataset.ready = sheet.sheet;
+}
+
+function empty(next) {
+  // The next group is one key away.
+  step("empty");
+  const link = by("next-group"), station = by("station") ? by("station").value : "";
+  link.href = next ? `/sheet?group=${encodeURIComponent(next.name)}&station=${encodeURIComponent(station)}` : "/";
+  link.textContent = next ? `Next group: ${next.title}, ${next.count.toLocaleString("en")} crops` : "All groups";
+  const key = document.createElement("kbd");
+  key.textContent = "Enter";
+  link.append(" ", key);
+  link.focus();
+  document.body.dataset.ready = "empty";
 }
 
 function preload() {
@@ -171,6 +184,7 @@ by("class-search").addEventListener("keydown", (event) => classSearch.key(event)
 function toggle(id) { by(id).checked = !by(id).checked; by(id).dispatchEvent(new Event("change")); }
 function zoom() { by("zoom").showModal(); showLarge(by("zoomed"), grid.current); }
 function growHere() { desk.leaving = true; location.href = `/grow?class=${encodeURIComponent(state.className)}&seed=${grid.current.id}&station=${encodeURIComponent(by("station") ? by("station").value : "")}`; }
+function onward() { desk.leaving = true; location.href = by("next-group").href; }
 function home() { desk.leaving = true; location.href = "/"; }
 async function skip() { const next = state.next; if (next && next.crops.length) show(next); else desk.say("This is the last sheet of the group"); }
 
@@ -199,7 +213,7 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey) { if (event.key === "z") { event.preventDefault(); doing(undo); } return; }
   if (state.mode === "odd") { oddKey(event); return; }
   if (event.target instanceof HTMLSelectElement || (event.target instanceof HTMLButtonElement && (event.key === "Enter" || event.key === " "))) return;
-  if (state.mode === "empty") { if (event.key === "Enter") home(); else if (event.key === "z") doing(undo); return; }
+  if (state.mode === "empty") { ({ Enter: onward, h: home, z: () => doing(undo) }[event.key] || (() => {}))(); if (event.key === "Enter") event.preventDefault(); return; }
   if (grid.key(event)) return;
   const act = keys[event.key] || keys[event.key.toLowerCase()];
   if (act) { event.preventDefault(); act(); }

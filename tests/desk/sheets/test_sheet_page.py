@@ -100,12 +100,12 @@ def test_what_was_clicked_arrives_in_the_dataset_exactly(
         page.goto(address)
         assert "enter" not in page.url
         label_group(page, paths, "copepod", expected)
-        page.keyboard.press("Enter")
+        page.keyboard.press("h")
         label_group(page, paths, "medusa", expected)
 
         # the last group by growing from one crop; the wrong ones are marked, the rest of them comes back elsewhere
         page.keyboard.press("Enter")
-        page.click(".group a:has-text('detritus?')")
+        page.wait_for_url("**group=detritus**")
         ready(page)
         page.keyboard.press("g")
         ready(page, "search 0")
