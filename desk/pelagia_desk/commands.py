@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pelagia.errors import InputError, MissingExtra
+from pelagia.errors import InputError, MissingExtra, StudioError
 from pelagia.options import needs
 from pelagia.system import console
 from pelagia_labeling.commands import ProjectTitle, Url
@@ -21,6 +21,7 @@ from pelagia_labeling.commands import ProjectTitle, Url
 if TYPE_CHECKING:
     from pelagia_desk.desk import Desk
     from pelagia_desk.guard import Guard
+    from pelagia_labeling.studio.connection import Connection
 
 LONGEST_WAIT = 60.0
 """Seconds for which the command waits at its end until all labels are sent."""
@@ -50,18 +51,30 @@ def label_sheets(
         if find_spec(module) is None:
             raise MissingExtra("`pelagia label sheets`", "labeling", module)
     from pelagia_desk.desk import open_desk
-    from pelagia_labeling.studio.connection import connect
 
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(port))
         number = int(listener.getsockname()[1])
         stack.enter_context(console.decoder_messages_hidden())
         with console.progress_bar("reading the tasks") as update:
-            opened = open_desk(connect(url), project, number, embeddings=embeddings, progress=update)
+            opened = open_desk(_connect(url), project, number, embeddings=embeddings, progress=update)
             desk = stack.enter_context(opened)
         _introduce(desk, number, browser)
         _serve(desk.guard, listener)
         _finish(desk)
+
+
+def _connect(url: str | None) -> Connection:
+    """Connects to Label Studio. An error says also whether labels wait for it."""
+    from pelagia_desk.sheets.journal import default_file, waiting_in
+    from pelagia_labeling.studio.connection import connect
+
+    try:
+        return connect(url)
+    except StudioError as error:
+        waiting = waiting_in(default_file())
+        text = f"{error}; {waiting} labels wait on this computer and are sent by this command when it answers"
+        raise StudioError(text, status=error.status) if waiting else error from None
 
 
 def _listen(port: int | None) -> socket.socket:

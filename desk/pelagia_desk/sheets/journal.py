@@ -18,7 +18,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,15 @@ class Step:
 def default_file() -> Path:
     """The journal of this user: in the folder that ``PELAGIA_DESK_HOME`` names, or in the user's data folder."""
     return (folder_from_environment(HOME_VARIABLE) or user_folder("data") / "desk") / "labels.sqlite"
+
+
+def waiting_in(file: Path) -> int:
+    """How many labels wait in a journal, of all projects; 0 if there is no journal that can be read."""
+    if not file.is_file():
+        return 0
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        return int(db.execute(f"SELECT COUNT(*) FROM labels WHERE {_OPEN}").fetchone()[0])
+    return 0
 
 
 class Journal:

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from pelagia_desk.sheets.journal import default_file, waiting_in
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.studio.server import Studio, start_studio, stop_studio
 from pelagia_labeling.tasks.annotate import submit
@@ -67,6 +68,7 @@ def test_a_killed_desk_and_a_restarted_server_lose_nothing_and_double_nothing(
         process.wait()
     sent = labels()
     assert 0 < len(sent) < 60
+    assert waiting_in(default_file()) >= 60 - len(sent)
 
     with run_desk("killed") as (address, _):
         browser = Browser(address)
