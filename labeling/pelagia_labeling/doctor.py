@@ -26,8 +26,9 @@ from pelagia_labeling.studio.connection import (
     server_version,
 )
 from pelagia_labeling.tasks.project import Project, Task, find_project, list_projects, list_tasks
+from pelagia_labeling.tasks.sheet_crops import CROPS, is_sheet
 from pelagia_labeling.tasks.storage import LOCAL_FILES, folder_name_of, storage_paths
-from pelagia_labeling.tasks.upload import is_gone, is_uploaded, original_address
+from pelagia_labeling.tasks.upload import FILES_TITLE, is_gone, is_uploaded, original_address
 
 
 def examine(
@@ -103,7 +104,7 @@ def _describe_projects(projects: list[Project]) -> str:
 
 def _projects(connection: Connection, title: str | None) -> list[Project]:
     if title is None:
-        return list_projects(connection)
+        return [each for each in list_projects(connection) if each.title != FILES_TITLE]  # it never has a task
     found = find_project(connection, title)
     if found is None:
         raise StudioError(f"there is no project '{title}': make one with `pelagia label push`")
@@ -117,10 +118,16 @@ def _examine_project(checks: list[Check], connection: Connection, project: Proje
 
 
 def first_task(connection: Connection, project: Project) -> Task:
-    """The first task of a project. Raises StudioError if there is none, or if push did not make it."""
+    """The first task of a project, or the first crop of its first sheet, as a task.
+
+    Raises:
+        StudioError: there is no task, or push did not make it.
+    """
     first = next(islice(list_tasks(connection, project), 1), None)
     if first is None:
         raise StudioError(f"'{project.title}' has no task: add images with `pelagia label push`")
+    if is_sheet(first.data) and first.data[CROPS]:
+        first = Task(first.id, first.data[CROPS][0])
     if not folder_name_of(first.data) and not is_uploaded(first.data):
         raise StudioError(
             f"task {first.id} of '{project.title}' was not made by `pelagia label push`, so its image cannot be "

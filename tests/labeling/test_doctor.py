@@ -8,6 +8,7 @@ import pytest
 
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.doctor import Check, examine
+from pelagia_labeling.sheets.push import SheetOptions, push_sheets
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.studio.server import Studio
 from pelagia_labeling.tasks.project import Task, require_project
@@ -34,6 +35,15 @@ def test_a_healthy_project_passes_every_check(
     assert "legacy token" in checks[0].found
     assert "as pushed" in checks[-1].found
     assert studio.token not in str(checks)
+
+
+def test_a_project_of_sheets_passes_every_check(
+    studio: Studio, connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str
+) -> None:
+    push_sheets(connection, make_images("a.png", "b.png", "c.png"), project, taxonomy, SheetOptions(2, None, False))
+    checks = examine(home=studio.home, project=project)
+    assert [check.ok for check in checks] == [True] * 8
+    assert "as pushed" in checks[-1].found
 
 
 def test_without_a_server_one_check_is_wrong_and_the_later_ones_are_skipped(studio: Studio) -> None:
