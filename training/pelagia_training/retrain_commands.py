@@ -55,6 +55,9 @@ def retrain(
     from pelagia_training.fit.console import show_training
     from pelagia_training.studies.challenge import challenge
 
+    if left := [name for name in settings.data.exclude if name in new.class_names]:
+        told = f"note: the challenger is trained without {', '.join(left)}, as data.exclude says"
+        console.note(f"{told}; to train it on all classes, add --set 'data.exclude=[]'")
     groups = len({record.group for record in held_out.dataset.records})
     console.say(
         f"held out: {len(held_out.dataset.records)} test images of {groups} groups that the champion has not seen"

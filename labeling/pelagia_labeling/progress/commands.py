@@ -29,6 +29,9 @@ def label_status(
     by_time: Annotated[
         bool, typer.Option("--by-time", help="Take the labels in the order in which they were made, not at random.")
     ] = False,
+    new_groups: Annotated[
+        bool, typer.Option("--new-groups", help="The next labels are of groups (stations) that have none yet.")
+    ] = False,
     json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write everything as JSON.")] = None,
     url: Url = None,
 ) -> None:
@@ -56,6 +59,7 @@ def label_status(
             dataset=dataset,
             group_column=group_column,
             by_time=by_time,
+            new_groups=new_groups,
             more=more,
             progress=reading,
             fitting=fitting,

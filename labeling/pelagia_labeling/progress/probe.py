@@ -41,12 +41,15 @@ class Labels:
         groups: the group of each image, such as its station, N.
         order: the images in the order in which they were labeled, if that decides which labels come first; empty:
             random orders.
+        new_groups: whether the part of the labels grows by whole groups, because the next labels are of new groups;
+            otherwise it grows by single images of all groups.
     """
 
     vectors: NDArray[np.float32]
     classes: Sequence[str]
     groups: Sequence[str]
     order: Sequence[int] = ()
+    new_groups: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,24 @@ def learning_curve(
         strength = _strength(vectors, targets, groups, seed)
         for repeat in range(repeats):
             fold_of = _folds(targets, groups, seed + repeat)
-            rank = order if len(order) else np.random.default_rng((seed, repeat)).permutation(len(kept))
+            rank = (
+                order if len(order) else _random_order(groups, labels.new_groups, np.random.default_rng((seed, repeat)))
+            )
             for fold in range(FOLDS):
                 rest, held_out = rank[fold_of[rank] != fold], np.flatnonzero(fold_of == fold)
                 predicted[repeat][:, held_out] = _predict_growing(vectors, targets, rest, held_out, strength)
                 progress(repeat * FOLDS + fold + 1, repeats * FOLDS)
     sizes = np.round(np.array(SHARES) * len(kept))
     return LearningCurve(tuple(names.tolist()), left_out, sizes, targets, groups, predicted)
+
+
+def _random_order(groups: Ints, whole_groups: bool, random: np.random.Generator) -> Ints:
+    """The images in a random order; with ``whole_groups``, the images of a group follow each other."""
+    order = random.permutation(len(groups))
+    if whole_groups:
+        place = random.permutation(int(groups.max()) + 1)
+        order = order[np.argsort(place[groups[order]], kind="stable")]
+    return order
 
 
 def _predict_growing(

@@ -74,6 +74,7 @@ def status_of(
     dataset: Path | None = None,
     group_column: str | None = None,
     by_time: bool = False,
+    new_groups: bool = False,
     more: int = 500,
     progress: ProgressCallback = lambda done, total: None,
     fitting: Callable[[int, int], None] = lambda done, total: None,
@@ -87,6 +88,7 @@ def status_of(
         dataset: a dataset whose labels the learning curve uses; None: the labels of the project.
         group_column: column of the groups; None: it is found.
         by_time: whether the curve takes the labels in the order in which they were made, instead of at random.
+        new_groups: whether the next labels are of groups that have none yet; the curve then grows by whole groups.
         more: number of additional labels of the forecast.
         progress: called with (tasks read, total tasks).
         fitting: called with (classifiers trained, all classifiers).
@@ -97,6 +99,8 @@ def status_of(
     """
     vectors = read_embeddings(embeddings) if embeddings is not None else None
     opened = Dataset.read(dataset) if dataset is not None else None
+    if by_time and new_groups:
+        raise InputError("--by-time and --new-groups give the labels two orders: choose one of them")
     if vectors is None and opened is not None:
         raise InputError("--dataset is used for the learning curve: give also --embeddings FILE")
     found = require_project(connection, project)
@@ -105,7 +109,7 @@ def status_of(
         return Status(found.title, counts, agreement, no_curve="no embeddings are given: add --embeddings FILE")
     images = counts.images if opened is None else images_of(opened)
     source = "project" if opened is None else opened.meta.name
-    used, missing = labels_with_embeddings(images, vectors, by_time)
+    used, missing = labels_with_embeddings(images, vectors, by_time, new_groups)
     try:
         continued = forecast(learning_curve(used, progress=fitting), more)
     except InputError as error:
@@ -135,7 +139,7 @@ def images_of(dataset: Dataset) -> tuple[LabeledImage, ...]:
 
 
 def labels_with_embeddings(
-    images: tuple[LabeledImage, ...], embeddings: Embeddings, by_time: bool
+    images: tuple[LabeledImage, ...], embeddings: Embeddings, by_time: bool = False, new_groups: bool = False
 ) -> tuple[Labels, int]:
     """The labeled images that have an embedding, and the number of those that have none."""
     rows = embeddings.index()
@@ -150,5 +154,6 @@ def labels_with_embeddings(
         [image.class_name for image in used],
         [image.group for image in used],
         order,
+        new_groups,
     )
     return labels, len(images) - len(used)

@@ -155,6 +155,6 @@ def config_of_challenger(champion: ModelFile, run: Path | None, new: Dataset) ->
         document["data"] = {**document.get("data", {}), "cache": None}
     document["dataset"] = new.root
     document["data"]["resplit"] = None
-    document["data"]["exclude"] = [name for name in document["data"]["exclude"] if name in new.class_names]
+    document["data"]["exclude"] = [name for name in document["data"].get("exclude", ()) if name in new.class_names]
     document["devices"] = document["nodes"] = 1
     return validate(document, TrainConfig, f"the config of {champion.path}")
