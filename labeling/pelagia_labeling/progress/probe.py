@@ -91,11 +91,7 @@ def learning_curve(
     kept, names, left_out = _usable(labels)
     groups = np.unique(np.asarray(labels.groups, object)[kept].astype(str), return_inverse=True)[1]
     targets = np.searchsorted(names, np.asarray(labels.classes, object)[kept].astype(str))
-    if len(kept) < LEAST_LABELS or len(names) < 2 or groups.max() + 1 < FOLDS:
-        raise InputError(
-            f"there are {len(kept)} labels of {len(names)} classes in {groups.max() + 1 if len(kept) else 0} groups "
-            f"with embeddings; a learning curve needs {LEAST_LABELS} labels of 2 classes in {FOLDS} groups: label more"
-        )
+    _require_enough(kept, names, groups)
     vectors = _reduced(labels.vectors[kept])
     place = {image: index for index, image in enumerate(kept.tolist())}
     order = np.array([place[image] for image in labels.order if image in place], np.int64)
@@ -123,6 +119,15 @@ def _random_order(groups: Ints, whole_groups: bool, random: np.random.Generator)
         place = random.permutation(int(groups.max()) + 1)
         order = order[np.argsort(place[groups[order]], kind="stable")]
     return order
+
+
+def _require_enough(kept: Ints, names: NDArray[np.str_], groups: Ints) -> None:
+    """Raises InputError if there are too few labels, classes or groups."""
+    if len(kept) < LEAST_LABELS or len(names) < 2 or groups.max() + 1 < FOLDS:
+        raise InputError(
+            f"there are {len(kept)} labels of {len(names)} classes in {groups.max() + 1 if len(kept) else 0} groups "
+            f"with embeddings; a learning curve needs {LEAST_LABELS} labels of 2 classes in {FOLDS} groups: label more"
+        )
 
 
 def _predict_growing(
