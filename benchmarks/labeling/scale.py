@@ -26,7 +26,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,7 +40,7 @@ from pelagia.taxonomy import Taxonomy, taxonomy_of_names
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection, connect
 from pelagia_labeling.studio.server import HOME_VARIABLE, read_studio, start_studio, stop_studio
 from pelagia_labeling.tasks.interface import build_interface, class_result
-from pelagia_labeling.tasks.project import PREDICTIONS, list_tasks, require_project
+from pelagia_labeling.tasks.project import PREDICTIONS, find_project, list_tasks, require_project
 
 CLASSES = ("copepod", "medusa", "detritus")
 LEAST_SHARE, MOST_AGAIN = 0.85, 0.1
@@ -119,15 +118,17 @@ def measured(words: list[str]) -> dict[str, float]:
     return {"seconds": round(time.monotonic() - start, 1), "early_mb": round(early), "peak_mb": round(peak.bytes / 1e6)}
 
 
-def kill_often(words: list[str], home: Path, clients: int, servers: int, seconds: float) -> list[str]:
-    """Runs a push again and again, and kills it, or the server, at a random moment of it; returns what was killed."""
+def kill_often(words: list[str], home: Path, title: str, tasks: int, victims: list[str]) -> None:
+    """Runs a push again and again; kills it or the server when the project has reached one of many sizes."""
     chance = random.Random(1)
-    victims = ["client"] * clients + ["server"] * servers
-    chance.shuffle(victims)
-    for victim in victims:
+    for number, victim in enumerate(victims):
+        enough = tasks * (number + chance.random()) / (len(victims) + 1)
         child = subprocess.Popen(words, cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with suppress(subprocess.TimeoutExpired):
-            child.wait(2 + chance.random() * seconds / len(victims) * 1.5)
+        connection = connect()
+        while child.poll() is None and size_of(connection, title) < enough:
+            time.sleep(0.1)
+        time.sleep(chance.random())  # into an import
+        print(f"killing the {victim} at {size_of(connection, title)} tasks, wanted {enough:.0f}", flush=True)
         if victim == "client":
             child.kill()
         else:
@@ -137,7 +138,12 @@ def kill_often(words: list[str], home: Path, clients: int, servers: int, seconds
             child.wait()
             start_studio(home)
         child.wait()
-    return victims
+
+
+def size_of(connection: Connection, title: str) -> int:
+    """Number of tasks of a project; 0 if it is not there yet."""
+    found = find_project(connection, title)
+    return found.tasks if found else 0
 
 
 def counts(connection: Connection, title: str) -> dict[str, int]:
@@ -191,7 +197,9 @@ def run(folder: Path, tasks: int, clients: int, servers: int) -> dict[str, Any]:
     again = measured(command(*words, "--project", "pushed"))
     exact = {"tasks": tasks, "images": tasks, "predictions": tasks}
     after_push = counts(connect(), "pushed")
-    killed = kill_often(command(*words, "--project", "killed"), folder / "studio", clients, servers, pushed["seconds"])
+    victims = ["client"] * clients + ["server"] * servers
+    random.Random(0).shuffle(victims)
+    kill_often(command(*words, "--project", "killed"), folder / "studio", "killed", tasks, victims)
     last = measured(command(*words, "--project", "killed"))
     after_kills = counts(connect(), "killed")
     accepting = accept_all(connect(), "pushed")
@@ -210,7 +218,7 @@ def run(folder: Path, tasks: int, clients: int, servers: int) -> dict[str, Any]:
         "push_again": again,
         "push_again_share": round(again["seconds"] / pushed["seconds"], 3),
         "after_push": after_push,
-        "killed": dict(Counter(killed)),
+        "killed": dict(Counter(victims)),
         "last_push": last,
         "after_kills": after_kills,
         "accept_all_seconds": accepting,

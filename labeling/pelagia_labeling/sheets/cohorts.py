@@ -9,12 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
-from pelagia_labeling.tasks.interface import read_result
-from pelagia_labeling.tasks.project import Project, get_project, list_tasks
+from pelagia_labeling.tasks.project import Project, get_project
 
 COLUMNS = 10
 """Number of crops in a row of a tab."""
@@ -39,7 +39,7 @@ def update_tabs(connection: Connection, project_id: int, taxonomy: Taxonomy) -> 
         Class -> number of crops in its tab.
     """
     project = get_project(connection, project_id)
-    counts, hidden = _unlabeled(connection, project)
+    counts, hidden = _unlabeled(connection, project, taxonomy.names), _hidden_columns(connection, project)
     with connection.doing(f"making the tabs of '{project.title}'"):
         tabs = [view.dict() for view in connection.client.views.list(project=project.id)]
         for name in taxonomy.names:
@@ -60,16 +60,22 @@ def update_tabs(connection: Connection, project_id: int, taxonomy: Taxonomy) -> 
     return {name: counts[name] for name in taxonomy.names if counts[name]}
 
 
-def _unlabeled(connection: Connection, project: Project) -> tuple[Counter[str], list[str]]:
-    """Class -> number of unlabeled tasks whose prediction names it; and all columns of the table but the image."""
+def _unlabeled(connection: Connection, project: Project, names: Sequence[str]) -> Counter[str]:
+    """Class -> number of crops in its tab. The server counts them; reading all tasks would take as long as a push."""
     counts: Counter[str] = Counter()
-    columns = dict.fromkeys(_COLUMNS.split())
-    for task in list_tasks(connection, project, whole=True):
-        columns |= dict.fromkeys(f"data.{key}" for key in task.data if key != "image")
-        shown = [one for one in task.predictions if one.get("model_version") == project.model_version]
-        if shown and not task.annotations:
-            counts[read_result(shown[-1].get("result"))[0]] += 1
-    return counts, [f"tasks:{name}" for name in columns]
+    for name in names:
+        query = json.dumps({"filters": {"conjunction": "and", "items": _filter(name)}})
+        params: dict[str, str | int] = {"project": project.id, "page_size": 1, "include": "id", "query": query}
+        answer = connection.get_json("/api/tasks/", params, what=f"counting the crops of '{project.title}'")
+        counts[name] = int(answer["total"])
+    return counts
+
+
+def _hidden_columns(connection: Connection, project: Project) -> list[str]:
+    """All columns of the table but the image."""
+    summary = connection.get_json(f"/api/projects/{project.id}/summary/", what="listing the columns of the table")
+    own = [f"data.{key}" for key in summary.get("all_data_columns") or {} if key != "image"]
+    return [f"tasks:{name}" for name in (*_COLUMNS.split(), *own)]
 
 
 def _filter(class_name: str) -> list[dict[str, Any]]:
