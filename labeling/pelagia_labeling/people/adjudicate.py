@@ -9,17 +9,18 @@ Invariant: an image has one task in the adjudication project, however often the 
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pelagia.errors import StudioError
 from pelagia.system.console import ProgressCallback
+from pelagia.taxonomy import LabelClass
 from pelagia_labeling.labels.consensus import DISPUTED, Consensus, decide
-from pelagia_labeling.labels.pull import accounts, require_classes
+from pelagia_labeling.labels.pull import accounts, project_taxonomy, require_classes
 from pelagia_labeling.labels.together import decide_together
 from pelagia_labeling.labels.votes import MIN_SECONDS
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
-from pelagia_labeling.tasks.interface import TO_IMAGE
+from pelagia_labeling.tasks.interface import CAPTION, TO_IMAGE, build_interface
 from pelagia_labeling.tasks.project import (
     ANNOTATIONS,
     Project,
@@ -30,6 +31,7 @@ from pelagia_labeling.tasks.project import (
     require_project,
 )
 from pelagia_labeling.tasks.push import CHUNK, check_title
+from pelagia_labeling.tasks.sheet_crops import is_sheet_interface
 
 SAID = "said"
 """Key in the data of an adjudication task: who said what, as the page shows it."""
@@ -79,17 +81,17 @@ def send_disputes(
     """
     to = check_title(to.strip())
     project = require_project(connection, title)
-    require_classes(project)
+    classes = require_classes(project)
     if to == project.title:
         raise StudioError(f"--to names the project itself, '{to}': name another project")
     disputed = _disputed(connection, project, min_agreement, weighed, progress)
     found = find_project(connection, to)
     if not disputed and found is None:
         raise StudioError(f"no image of '{title}' is disputed: nobody has to decide anything")
-    target = found or _make(connection, project, to)
+    target = found or _make(connection, project, classes, [task for task, _ in disputed], to)
     known = {task.sha256 for task in list_tasks(connection, target)}
     missing = [pair for pair in disputed if pair[0].sha256 not in known]
-    _add(connection, target, missing)
+    _add(connection, target, missing, {entry.name: entry.title or entry.name for entry in classes})
     present = len(disputed) - len(missing)
     return Adjudication(target.url(connection), len(disputed), len(missing), present, found is None)
 
@@ -109,22 +111,40 @@ def _disputed(
     return [(task, consensus) for task, consensus in results if consensus.reason == DISPUTED]
 
 
-def _add(connection: Connection, target: Project, disputed: Sequence[tuple[Task, Consensus]]) -> None:
-    """Makes a task of each image. The server makes all tasks of a request or none."""
+def _add(
+    connection: Connection,
+    target: Project,
+    disputed: Sequence[tuple[Task, Consensus]],
+    titles: Mapping[str, str],
+) -> None:
+    """Makes a task of each image; ``titles``: class -> what people read. All tasks of a request are made or none."""
     for start in range(0, len(disputed), CHUNK):
         chunk = disputed[start : start + CHUNK]
-        request = [{"data": dict(task.data) | {SAID: consensus.votes_as_text}} for task, consensus in chunk]
+        request = [{"data": dict(task.data) | {SAID: _said(consensus, titles)}} for task, consensus in chunk]
         with connection.doing(f"adding {len(request)} disputed images"):
             connection.client.projects.import_tasks(id=target.id, request=request, request_options=WRITE_OPTIONS)
 
 
-def _make(connection: Connection, project: Project, title: str) -> Project:
-    """The adjudication project, with the interface of ``project`` and a line that shows who said what."""
+def _said(consensus: Consensus, titles: Mapping[str, str]) -> str:
+    return ", ".join(f"{annotator}: {titles.get(name, name)}" for annotator, name in consensus.votes)
+
+
+def _make(
+    connection: Connection, project: Project, classes: Sequence[LabelClass], tasks: Sequence[Task], title: str
+) -> Project:
+    """The adjudication project, with the interface of ``project`` and a line that shows who said what.
+
+    If the project has sheets, the interface is that of single crops with the same classes.
+    """
+    config = project.config
+    if is_sheet_interface(config):
+        taxonomy = project_taxonomy(connection, project, classes, tasks)
+        config = build_interface(taxonomy, caption=all(CAPTION in task.data for task in tasks))
     with connection.doing(f"making the project '{title}'"):
         made = connection.client.projects.create(
             title=title,
             description=f"Pelagia: images of '{project.title}' that people disagree on",
-            label_config=with_votes(project.config),
+            label_config=with_votes(config),
             enable_empty_annotation=False,
             show_skip_button=True,
             request_options=WRITE_OPTIONS,

@@ -23,6 +23,7 @@ from pelagia_labeling.labels.consensus import decide
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.project import REPEAT_OF, Project, Task, list_tasks, require_project
 from pelagia_labeling.tasks.push import CHUNK
+from pelagia_labeling.tasks.sheet_crops import is_sheet_interface
 
 _PREDICTION_KEYS = ("result", "score", "model_version")
 
@@ -74,9 +75,15 @@ def plant_repeats(
         progress: called with (tasks read, total tasks).
 
     Raises:
-        StudioError: there is no such project, no image of it is labeled, or the server refuses a request.
+        StudioError: there is no such project, it has sheets, no image of it is labeled, or the server refuses a
+            request.
     """
     project = require_project(connection, title)
+    if is_sheet_interface(project.config):
+        raise StudioError(
+            f"the project '{title}' has sheets of crops, and a repeat is a task of one crop: plant repeats in a "
+            "project of single crops"
+        )
     labeled: list[Task] = []
     repeated: set[str] = set()
     for task in list_tasks(connection, project, whole=True, progress=progress):

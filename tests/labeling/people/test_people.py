@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,13 @@ from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.people.adjudicate import SAID, send_disputes
 from pelagia_labeling.people.plant import plant_repeats
 from pelagia_labeling.people.read import project_agreement
+from pelagia_labeling.sheets.push import SheetOptions, push_sheets
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.annotate import submit_csv
 from pelagia_labeling.tasks.interface import class_result
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
+from pelagia_labeling.tasks.sheet_crops import sheet_result
 
 pytestmark = pytest.mark.studio
 
@@ -30,21 +33,30 @@ Say = Callable[[int, str, str], None]
 
 
 @pytest.fixture(scope="module")
-def say(connection: Connection) -> Say:
+def account(connection: Connection) -> Callable[[str], int]:
+    """A function: name of a person -> number of the person's account, which is made at the first call."""
+
+    @cache
+    def made(person: str) -> int:
+        user = connection.client.users.create(
+            email=f"{person}@people.example",
+            username=f"{person}-people",
+            first_name=person,
+            last_name="",
+            phone="",
+            allow_newsletters=False,
+        )
+        return int(user.id)
+
+    return made
+
+
+@pytest.fixture(scope="module")
+def say(connection: Connection, account: Callable[[str], int]) -> Say:
     """A function that gives a label on behalf of a person: (number of a task, class, name of the person)."""
-    people: dict[str, int] = {}
 
     def given(task: int, class_name: str, person: str) -> None:
-        if person not in people:
-            people[person] = connection.client.users.create(
-                email=f"{person}@people.example",
-                username=f"{person}-people",
-                first_name=person,
-                last_name="",
-                phone="",
-                allow_newsletters=False,
-            ).id
-        connection.client.annotations.create(id=task, result=class_result(class_name), completed_by=people[person])
+        connection.client.annotations.create(id=task, result=class_result(class_name), completed_by=account(person))
 
     return given
 
@@ -124,14 +136,14 @@ def test_a_dispute_goes_to_an_adjudicator_whose_label_wins(
     again = send_disputes(connection, labeled, to)
     assert (again.added, again.present, again.created) == (0, 2, False)
     disputes = tasks_of(to)
-    assert disputes["6.png"].data[SAID] == "anna@people.example: copepod, ben@people.example: medusa"
+    assert disputes["6.png"].data[SAID] == "anna@people.example: Copepod & nauplius, ben@people.example: Medusa"
     assert f'value="${SAID}"' in require_project(connection, to).config
     say(disputes["6.png"].id, "detritus", "chief")
     report = pull(connection, labeled, tmp_path / "dataset", adjudicated=to)
     row = {record.source: record for record in report.dataset.records}["6.png"]
     assert (row.class_name, row.agreement) == ("detritus", "0.00")
     assert row.extra["adjudicator"] == "chief@people.example"
-    assert row.extra["votes"] == disputes["6.png"].data[SAID]
+    assert row.extra["votes"] == "anna@people.example: copepod, ben@people.example: medusa"
     assert row.annotators == "anna@people.example;ben@people.example"
     assert (report.adjudicated, report.left_out) == (1, {"disputed": 1})
     with pytest.raises(StudioError, match="--to names the project itself"):
@@ -169,3 +181,32 @@ def test_a_repeat_is_a_second_look_and_no_second_image(
     pushed = push(connection, tmp_path / "crops", labeled, taxonomy)  # a push removes no repeat
     assert (pushed.added, pushed.present) == (0, 8)
     assert require_project(connection, labeled).tasks == 10
+
+
+def test_the_crops_of_sheets_are_compared_and_disputed_one_by_one(
+    connection: Connection,
+    make_images: Callable[..., Path],
+    taxonomy: Taxonomy,
+    project: str,
+    account: Callable[[str], int],
+    say: Say,
+    tmp_path: Path,
+) -> None:
+    push_sheets(connection, make_images(4), project, taxonomy, SheetOptions(4))
+    (sheet,) = list_tasks(connection, require_project(connection, project), whole=True, sheets=True)
+    for person, last in (("anna", "medusa"), ("ben", "copepod")):
+        result = sheet_result(["copepod", "medusa", "copepod", last])
+        connection.client.annotations.create(id=sheet.id, result=result, lead_time=20, completed_by=account(person))
+    found = project_agreement(connection, project)
+    assert (found.shared, found.pairwise.value) == (4, 0.75)
+    with pytest.raises(StudioError, match="has sheets of crops, and a repeat is a task of one crop"):
+        plant_repeats(connection, project)
+    to = f"{project[-30:]}, disputed"
+    assert send_disputes(connection, project, to).added == 1
+    (dispute,) = list_tasks(connection, require_project(connection, to))
+    assert dispute.data[SAID] == "anna@people.example: Medusa, ben@people.example: Copepod & nauplius"
+    say(dispute.id, "detritus", "chief")
+    report = pull(connection, project, tmp_path / "dataset", adjudicated=to)
+    assert (report.adjudicated, report.left_out) == (1, {})
+    row = next(record for record in report.dataset.records if record.sha256 == dispute.sha256)
+    assert (row.class_name, row.extra["adjudicator"]) == ("detritus", "chief@people.example")
