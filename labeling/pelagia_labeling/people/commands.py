@@ -31,7 +31,9 @@ def label_agreement(
     html_file: Annotated[Path | None, typer.Option("--html", help="Write a page for the browser to this file.")] = None,
     url: Url = None,
 ) -> None:
-    """Measure how far people agree, on each class, in each pair, and with themselves.
+    """Measure how far people agree, with each other and with themselves.
+
+    The figures are given for all classes together, for each class, and for each two people, with 95% intervals.
 
     Example: pelagia label agreement --project "North Sea 2024" --html agreement.html
     """
