@@ -15,7 +15,7 @@ from pelagia_labeling.agreement.measure import Agreement, measure
 from pelagia_labeling.agreement.resample import Estimate
 from pelagia_labeling.agreement.table import Rating, tabulate
 from pelagia_labeling.labels.consensus import count_votes
-from pelagia_labeling.labels.votes import MIN_SECONDS, NAMED, votes_of
+from pelagia_labeling.labels.votes import MIN_SECONDS, NAMED, SKIPPED, UNSURE, votes_of
 from pelagia_labeling.tasks.project import Task
 
 DELETED = "account 0"
@@ -39,12 +39,17 @@ def timed_votes(task: Task, names: Mapping[int, str]) -> list[TimedVote]:
         task: a task with its annotations.
         names: account number -> name of the person.
     """
-    counted = count_votes(votes_of(task.annotations, names), MIN_SECONDS)
     return [
         TimedVote(vote.annotator, vote.class_name, vote.changed_at, vote.from_prediction)
-        for vote in counted.votes
+        for vote in count_votes(votes_of(task.annotations, names), MIN_SECONDS).votes
         if vote.kind == NAMED
     ]
+
+
+def without_class(task: Task, names: Mapping[int, str]) -> int:
+    """Number of times that a person was unsure of an image or skipped it. Arguments as of `timed_votes`."""
+    votes = count_votes(votes_of(task.annotations, names), MIN_SECONDS).votes
+    return sum(vote.kind in (UNSURE, SKIPPED) for vote in votes)
 
 
 def ratings_of(voted: Iterable[tuple[Task, Sequence[TimedVote]]], group_column: str | None) -> list[Rating]:

@@ -10,7 +10,7 @@ from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.agreement.measure import Agreement, measure
 from pelagia_labeling.agreement.table import read_ratings, tabulate
 from pelagia_labeling.labels.pull import accounts, choose_group_column, project_taxonomy, require_classes
-from pelagia_labeling.labels.ratings import DELETED, TimedVote, ratings_of, timed_votes
+from pelagia_labeling.labels.ratings import DELETED, TimedVote, ratings_of, timed_votes, without_class
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import ANNOTATIONS, Task, list_tasks, require_project
 
@@ -39,19 +39,21 @@ def project_agreement(
     project = require_project(connection, title)
     classes = require_classes(project)
     names = accounts(connection)
-    voted = [
-        (Task(task.id, task.data), timed_votes(task, names))
-        for task in list_tasks(connection, project, parts=ANNOTATIONS, named=True, progress=progress)
-    ]
+    voted, unsure = [], 0
+    for task in list_tasks(connection, project, parts=ANNOTATIONS, named=True, progress=progress):
+        voted.append((Task(task.id, task.data), timed_votes(task, names)))
+        unsure += without_class(task, names)
     tasks = [task for task, _ in voted]
     column = choose_group_column(group_column, tasks)
     taxonomy = taxonomy or project_taxonomy(connection, project, classes, tasks)
     ratings = tabulate(ratings_of(voted, column), taxonomy.names)
-    return measure(ratings, taxonomy, notes=_notes([vote for _, votes in voted for vote in votes], column))
+    return measure(ratings, taxonomy, notes=_notes([vote for _, votes in voted for vote in votes], unsure, column))
 
 
-def _notes(votes: Sequence[TimedVote], group_column: str | None) -> list[str]:
+def _notes(votes: Sequence[TimedVote], unsure: int, group_column: str | None) -> list[str]:
     notes = []
+    if unsure:
+        notes.append(f"{unsure} times a person was unsure or skipped an image: these are left out of all figures.")
     accepted = sum(vote.from_prediction for vote in votes)
     if accepted:
         notes.append(

@@ -175,9 +175,8 @@ def test_relatives_are_near_and_detritus_is_far() -> None:
 
 def test_an_interval_covers_the_true_value_as_often_as_it_says() -> None:
     covered = 0
-    truth = simulated(people=2, images=200_000, share=1.0, seed=99)
-    expected = estimate(*coefficients.pairwise_agreement(truth.counts), np.zeros(len(truth.items), np.int64))[0].value
-    assert expected is not None
+    right, wrong = 0.7 + 0.3 / 4, 0.3 / 4  # of `simulated`: the true class, and each of the three others
+    expected = right**2 + 3 * wrong**2
     for seed in range(200):
         found = simulated(people=2, images=60, share=1.0, seed=seed)
         one = estimate(*coefficients.pairwise_agreement(found.counts), np.arange(60), draws=400)[0]
