@@ -126,6 +126,10 @@ COMMANDS = {
     "label": {
         "": "Send images to Label Studio, and download the labels as a dataset.",
         "push": ("pelagia_labeling.commands:label_push", "Add images to a Label Studio project."),
+        "select": (
+            "pelagia_labeling.selection.commands:label_select",
+            "Choose the images whose labels are worth most.",
+        ),
         "submit": ("pelagia_labeling.commands:label_submit", "Submit labels that were made elsewhere."),
         "sheets": (
             "pelagia_desk.commands:label_sheets",

@@ -43,6 +43,8 @@ LONG_FUNCTIONS = {
     "labeling/pelagia_labeling/progress/review.py:review": _DOCUMENTED,
     "labeling/pelagia_labeling/progress/status.py:status_of": _DOCUMENTED,
     "labeling/pelagia_labeling/labels/pull.py:pull": _DOCUMENTED,
+    "labeling/pelagia_labeling/selection/commands.py:label_select": "it names each of its options twice",
+    "labeling/pelagia_labeling/tasks/pull.py:pull": _DOCUMENTED,
     "labeling/pelagia_labeling/tasks/push.py:push": _DOCUMENTED,
     "labeling/pelagia_labeling/versions/merge.py:merge": _DOCUMENTED,
     "training/pelagia_training/commands.py:evaluate": _DOCUMENTED,
