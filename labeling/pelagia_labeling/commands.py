@@ -204,6 +204,11 @@ def _show_pull(report: PullReport, min_seconds: float) -> None:
         console.note(text)
     if report.adjudicated:
         console.say(f"{report.adjudicated} labels are those of the adjudicator")
+    if report.unseen:
+        console.say(
+            f"{report.unseen} labels were accepted by a search, without the image being shown: 'label_seen' is 'no' in "
+            "their rows of the manifest"
+        )
     if report.repeats:
         console.say(f"{report.repeats} planted repeats are no images of the dataset")
     show_dataset(report.dataset)

@@ -23,6 +23,7 @@ import numpy as np
 from pelagia_desk.sheets import similar
 from pelagia_desk.sheets.crops import Crop
 from pelagia_desk.sheets.work import MOST_CROPS, Refusal, Work, label_of
+from pelagia_labeling.labels.votes import UNSEEN
 
 SEARCH, CHECK, CONFIRM, DONE = "search", "check", "confirm", "done"
 
@@ -236,7 +237,7 @@ class Grower:
             meta = {"page": "grow", "pages_shown": len(growth.looked)}
             checked = meta | {"checked": len(growth.sample), "wrong": growth.wrong}
             labels = [label_of(crop, growth.class_name, "seen", meta) for crop in seen]
-            labels += [label_of(crop, growth.class_name, "bisection", checked) for crop in hidden if unseen]
+            labels += [label_of(crop, growth.class_name, UNSEEN, checked) for crop in hidden if unseen]
             aside = [crop for crop in growth.crops_marked() if crop.label is None]
             title = work.title_of(growth.class_name)
             text = f"{len(labels)} {title}" + f", {len(hidden)} of them not shown" * unseen

@@ -16,16 +16,13 @@ from typing import Any
 
 from pelagia.errors import StudioError
 from pelagia_desk.sheets.journal import GONE, REFUSED, SENT, Entry, Journal
-from pelagia_labeling.labels.votes import votes_of
+from pelagia_labeling.labels.votes import META, votes_of
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import class_result, unsure_result
 from pelagia_labeling.tasks.project import Project
 
 BATCH, THREADS = 100, 4
 LONGEST_PAUSE = 30.0
-META = "pelagia"
-"""Key, in ``meta`` of an annotation's result, of what the desk says of how the label came to be."""
-
 _FINAL = frozenset({400, 404, 409, 413, 422})
 """Answers that do not change if the same request is sent again."""
 

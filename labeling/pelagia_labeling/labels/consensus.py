@@ -34,6 +34,7 @@ class Consensus:
         overruled: the annotations that rule 2 left out and that name a class that nobody chose.
         replaced: (who made an annotation, who changed it later), for the annotations that were counted.
         without_choice: numbers of the annotations without a class, if they are the reason.
+        unseen: whether nobody saw the image: all votes for the label were accepted without it being shown.
     """
 
     class_name: str
@@ -44,6 +45,7 @@ class Consensus:
     overruled: tuple[Vote, ...] = ()
     replaced: tuple[tuple[str, str], ...] = ()
     without_choice: tuple[int, ...] = ()
+    unseen: bool = False
 
     @property
     def annotators(self) -> str:
@@ -105,6 +107,7 @@ def decide(
         too_fast=counted.too_fast,
         overruled=counted.overruled,
         replaced=tuple((vote.replaced, vote.annotator) for vote in counted.votes if vote.replaced),
+        unseen=not reason and all(vote.unseen for vote in counted.votes if vote.class_name == winner),
         without_choice=tuple(vote.annotation for vote in counted.votes if reason == NO_CHOICE and vote.kind == EMPTY),
     )
 

@@ -38,6 +38,9 @@ from pelagia_labeling.tasks.sheet_crops import RefusedSheet
 from pelagia_labeling.tasks.storage import RESERVED, folder_name_of, stored_taxonomy
 from pelagia_labeling.tasks.upload import uploaded_taxonomy
 
+SEEN = "label_seen"
+"""Column of the manifest: "no" if the label was accepted without the image being shown to anybody, else empty."""
+
 GROUP_COLUMNS = ("group", "station", "sample", "track")
 """If the caller names no group column, the first of these columns that a task has is the group column."""
 
@@ -94,6 +97,7 @@ class PullReport:
         refused: the submitted sheets that do not count.
         adjudicated: number of images whose label an adjudicator decided.
         repeats: number of planted repeats; they are no images of the dataset.
+        unseen: number of labels that were accepted without the image being shown to anybody.
     """
 
     dataset: Dataset
@@ -109,6 +113,7 @@ class PullReport:
     refused: tuple[RefusedSheet, ...] = ()
     adjudicated: int = 0
     repeats: int = 0
+    unseen: int = 0
 
 
 def pull(
@@ -304,6 +309,7 @@ def _report(dataset: Dataset, everything: _Results, results: _Results, columns: 
         refused=refused_submissions(task for task, _ in results),
         adjudicated=sum(ADJUDICATOR in values for values in columns.values()),
         repeats=len(everything) - len(results),
+        unseen=sum(record.extra.get(SEEN) == "no" for record in dataset.records),
     )
 
 
@@ -363,7 +369,7 @@ def _candidate(task: Task, consensus: Consensus, file: Path, group_column: str |
         annotators=consensus.annotators,
         agreement=f"{consensus.agreement:.2f}" if len(consensus.votes) > 1 else "",
         licence=licence,
-        extra=survey_columns(columns),
+        extra=survey_columns(columns) | ({SEEN: "no"} if consensus.unseen else {}),
     )
 
 

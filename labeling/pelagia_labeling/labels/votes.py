@@ -26,6 +26,12 @@ MIN_SECONDS = 0.3
 reaction of a person who waits for one picture and has one key. Labels by a held key in Label Studio 1.23 took 0.05 to
 0.29 seconds."""
 
+META = "pelagia"
+"""Key, in the ``meta`` of an annotation's result, of what the sheet page says of how the label came to be."""
+
+UNSEEN = "bisection"
+"""How a label came to be that was accepted without its image being shown: by the search for where a class ends."""
+
 _ONE_MOMENT = 1.0
 """Seconds between making and saving an annotation that belong to one request of a program."""
 
@@ -46,6 +52,7 @@ class Vote:
         annotation: number of the annotation.
         replaced: who made the annotation, if another person changed it later; else empty.
         crops: number of crops on the page: 1, or those of the sheet.
+        unseen: whether the label was accepted without its image being shown (`UNSEEN`).
     """
 
     annotator: str
@@ -59,11 +66,12 @@ class Vote:
     annotation: int
     replaced: str = ""
     crops: int = 1
+    unseen: bool = False
 
     @property
     def in_bulk(self) -> bool:
-        """Whether a pre-label was accepted together with others in the table of tasks, without opening the task."""
-        return self.from_prediction and self.seconds is None
+        """Whether it was accepted together with others, without opening its task: in the table, or by `UNSEEN`."""
+        return (self.from_prediction and self.seconds is None) or self.unseen
 
     def too_fast(self, min_seconds: float) -> bool:
         """Whether it was submitted on the page in less than this time. A program's annotation has no time."""
@@ -102,7 +110,14 @@ def _vote(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Vote:
         annotation=int(annotation.get("id") or 0),
         replaced=_name(maker, names) if maker != account else "",
         crops=int(annotation.get(CROPS) or 1),
+        unseen=any(_how(region) == UNSEEN for region in annotation.get("result") or ()),
     )
+
+
+def _how(region: Mapping[str, Any]) -> str:
+    """How the sheet page made a label; empty for any other label."""
+    said = (region.get("meta") or {}).get(META)
+    return str(said.get("how") or "") if isinstance(said, Mapping) else ""
 
 
 def _voter(annotation: Mapping[str, Any]) -> int:

@@ -82,7 +82,7 @@ def label_select(
 
 def _station_column(pool: Pool) -> str:
     """The first of the columns that `pelagia label pull` groups by, if the images have one."""
-    from pelagia_labeling.tasks.pull import GROUP_COLUMNS
+    from pelagia_labeling.labels.pull import GROUP_COLUMNS
 
     columns = {name for one in pool.candidates for name in one.columns}
     return next((name for name in GROUP_COLUMNS if name in columns), "")

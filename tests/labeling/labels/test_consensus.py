@@ -102,6 +102,16 @@ def test_a_choice_outweighs_a_pre_label_that_was_accepted_in_bulk(
     assert [(over.account, over.class_name) for over in found.overruled] == [(acceptor, "copepod")]
 
 
+def test_a_label_that_was_accepted_unseen_counts_if_nobody_chose_and_is_marked() -> None:
+    unseen = vote(1, "copepod", at=2)
+    unseen["result"][0]["meta"] = {"pelagia": {"how": "bisection"}}
+    alone = decide([unseen], NAMES)
+    assert (alone.class_name, alone.unseen) == ("copepod", True)
+    chosen = decide([vote(2, "medusa", at=1), unseen], NAMES)
+    assert (chosen.class_name, chosen.unseen) == ("medusa", False)
+    assert [one.class_name for one in chosen.overruled] == ["copepod"]
+
+
 def test_a_pre_label_that_was_accepted_alone_counts() -> None:
     found = decide([vote(1, "copepod", accepted=True)], NAMES)
     assert (found.class_name, found.overruled) == ("copepod", ())
