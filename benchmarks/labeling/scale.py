@@ -20,6 +20,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -178,7 +179,10 @@ def main() -> None:
         os.environ[HOME_VARIABLE] = str(folder / "studio")
         make_images(folder / "images", chosen.tasks)
         make_survey(folder / "survey", folder / "images")
-        start_studio(folder / "studio")
+        with socket.socket() as listener:  # a port where nobody listens
+            listener.bind(("127.0.0.1", 0))
+            port = int(listener.getsockname()[1])
+        start_studio(folder / "studio", port=port)
         try:
             found = run(folder, chosen.tasks, chosen.client_kills, chosen.server_kills)
         finally:
