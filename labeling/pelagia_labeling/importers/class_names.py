@@ -63,8 +63,10 @@ def join_names(found: Import, renames: Mapping[str, str], taxonomy: Taxonomy | N
 
     candidates = [renamed(entry) for entry in found.candidates]
     lineages = {renames.get(_composed(name), _composed(name)): taxa for name, taxa in found.lineages.items()}
-    warnings = _spellings(Counter(entry.class_name for entry in candidates))
-    return replace(found, candidates=candidates, lineages=lineages, warnings=(*found.warnings, *warnings))
+    spellings = _spellings(Counter(entry.class_name for entry in candidates))
+    agreement = None if renames else found.label_agreement  # it is of the classes as people saw them
+    warnings = (*found.warnings, *spellings)
+    return replace(found, candidates=candidates, lineages=lineages, warnings=warnings, label_agreement=agreement)
 
 
 def _composed(name: str) -> str:

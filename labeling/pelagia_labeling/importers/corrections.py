@@ -106,6 +106,7 @@ def write_relabeled(
         taxonomy=taxonomy or dataset.meta.taxonomy,
         split=dataset.meta.split,
         left_out=dataset.meta.left_out,
+        label_agreement=dataset.meta.label_agreement if taxonomy is None else None,  # of the classes as people saw them
         parents=[dataset],
         progress=progress,
     )

@@ -58,11 +58,10 @@ def import_dataset(
     listing: ListingOptions = ListingOptions(),
     progress: ProgressCallback = lambda done, total: None,
 ) -> Dataset:
-    """Makes the dataset ``out`` from ``src``.
+    """Makes the dataset folder ``out`` from ``src``.
 
     Args:
         src: class folders, a dataset of Pelagia, the folder of a manifest's images, or an EcoTaxa export.
-        out: the dataset folder to make.
         manifest: a table with a column of classes and a column of paths that are relative to ``src``.
         group_column: images with the same value in this column, such as one station, stay in one split.
         class_column: the manifest's column of labels; by default the first of `CLASS_COLUMNS`.
@@ -96,6 +95,7 @@ def import_dataset(
         conflicts=_parse_conflicts(conflicts),
         left_out=found.left_out,
         warnings=found.warnings,
+        label_agreement=found.label_agreement,
         progress=_running_total(progress, len(found.candidates)),
     )
 

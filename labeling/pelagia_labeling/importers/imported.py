@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pelagia.dataset.schema import MANIFEST_COLUMNS
+from pelagia.dataset.schema import MANIFEST_COLUMNS, LabelAgreement
 from pelagia.dataset.write import Candidate
 from pelagia.lineages import Lineage
 from pelagia.taxonomy import Taxonomy
@@ -28,6 +28,7 @@ class Import:
         split_name: the column, or ``folders``, that the candidates' ``split`` comes from; empty if there is none.
         taxonomy: the taxonomy of the source, if it has one.
         lineages: class -> the names of its taxa from the root down, if the source has them.
+        label_agreement: how far the people agree who labeled the images, if the source says it.
     """
 
     candidates: list[Candidate]
@@ -38,6 +39,7 @@ class Import:
     split_name: str = ""
     taxonomy: Taxonomy | None = None
     lineages: Mapping[str, Lineage] = field(default_factory=dict)
+    label_agreement: LabelAgreement | None = None
 
 
 def survey_columns(columns: Mapping[str, str]) -> dict[str, str]:

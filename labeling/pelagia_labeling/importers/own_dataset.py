@@ -42,7 +42,15 @@ def from_dataset(src: Path, group_column: str | None) -> Import:
     source = {"kind": "dataset", "of": dataset.meta.fingerprint, "origin": dataset.meta.source}
     left_out = {"no_group": len(found) - len(candidates)} if len(candidates) < len(found) else {}
     column = dataset.meta.split.group_column if own_groups else group_column
-    return Import(candidates, source, column, left_out, split_name="split", taxonomy=dataset.meta.taxonomy)
+    return Import(
+        candidates,
+        source,
+        column,
+        left_out,
+        split_name="split",
+        taxonomy=dataset.meta.taxonomy,
+        label_agreement=dataset.meta.label_agreement,
+    )
 
 
 def candidate_of(dataset: Dataset, record: Record) -> Candidate:

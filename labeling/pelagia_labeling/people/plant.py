@@ -10,7 +10,7 @@ can be stopped at any moment and repeated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -92,14 +92,18 @@ def plant_repeats(
             labeled.append(Task(task.id, task.data, [], task.predictions))
     if not labeled:
         raise StudioError(f"no image of '{title}' is labeled yet: repeats are second looks at labeled images")
-    order = np.random.default_rng(seed).permutation(len(labeled))
-    wanted = max(1, round(share * len(labeled)))
-    chosen = [labeled[index] for index in order if labeled[index].sha256 not in repeated]
-    missing = chosen[: max(0, wanted - len(repeated))]
+    missing = _choose(labeled, repeated, max(1, round(share * len(labeled))), seed)
     if missing:
         _hide_column(connection, project)
         _add(connection, project, missing)
     return Planted(project.url(connection), len(labeled), len(missing), len(repeated))
+
+
+def _choose(labeled: Sequence[Task], repeated: Collection[str], wanted: int, seed: int) -> list[Task]:
+    """The images to repeat, chosen at random, so that ``wanted`` images have a repeat."""
+    order = np.random.default_rng(seed).permutation(len(labeled))
+    chosen = [labeled[index] for index in order if labeled[index].sha256 not in repeated]
+    return chosen[: max(0, wanted - len(repeated))]
 
 
 def _add(connection: Connection, project: Project, originals: Sequence[Task]) -> None:

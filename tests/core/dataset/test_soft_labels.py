@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pelagia.dataset.schema import MANIFEST_FILE, Dataset, fingerprint
+from pelagia.dataset.schema import MANIFEST_FILE, Dataset, LabelAgreement, fingerprint
 from pelagia.dataset.soft_labels import (
     SOFT_LABEL,
     parse_soft_label,
@@ -78,6 +78,15 @@ def test_merged_classes_add_their_probabilities(candidates: list[Candidate], tmp
     assert renamed_soft_label(CELL, "b", lambda name: "b") == ""  # nothing is left open
     three = '{"a": 0.4, "b": 0.3, "c": 0.3}'
     assert renamed_soft_label(three, "a", lambda name: {"c": "b"}.get(name, name)) == ""  # b is now more probable
+
+
+def test_a_dataset_made_from_another_keeps_how_far_people_agreed_unless_classes_change(
+    candidates: list[Candidate], tmp_path: Path
+) -> None:
+    people = LabelAgreement(images=50, people=2, groups=9, agreement=0.9, macro_f1=0.8, macro_f1_interval=(0.7, 0.9))
+    write_dataset(tmp_path / "ds", candidates, source={}, label_agreement=people)
+    assert import_dataset(tmp_path / "ds", tmp_path / "again", seed=7).meta.label_agreement == people
+    assert import_dataset(tmp_path / "ds", tmp_path / "new", renames={"a": "c"}).meta.label_agreement is None
 
 
 def test_the_matrix_leaves_out_other_classes() -> None:
