@@ -119,9 +119,9 @@ COMMANDS = {
         ),
         "backup": (
             "pelagia_labeling.studio_commands:studio_backup",
-            "Write labels, accounts and images into one file.",
+            "Write labels, accounts and images of the local Label Studio into one file.",
         ),
-        "restore": ("pelagia_labeling.studio_commands:studio_restore", "Make a Label Studio from a backup."),
+        "restore": ("pelagia_labeling.studio_commands:studio_restore", "Make the local Label Studio from a backup."),
     },
     "label": {
         "": "Send images to Label Studio, and download the labels as a dataset.",

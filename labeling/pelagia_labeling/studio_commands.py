@@ -68,7 +68,7 @@ def studio_stop() -> None:
 
 
 def studio_status(url: Url = None) -> None:
-    """Print whether Label Studio runs, its projects, its size, and its last backup. Exits with 6 if none answers."""
+    """Print whether Label Studio runs, its projects, its size and its last backup. Exits with 6 if none answers."""
     needs("labeling", "studio status")
     from pelagia_labeling.status import read_status
 
@@ -119,7 +119,7 @@ def studio_backup(
         bool, typer.Option("--images/--no-images", help="Include the images, or only labels, accounts and uploads.")
     ] = True,
 ) -> None:
-    """Write everything of the local Label Studio into one file, also while people label.
+    """Write labels, accounts and images of the local Label Studio into one file, also while people label.
 
     The file holds the password and the token of the server, so only your account can read it. Example:
     pelagia studio backup --out /media/usb/labels.zip
@@ -147,7 +147,7 @@ def studio_restore(
         bool, typer.Option("--replace", help="If there is a Label Studio already, keep it beside under another name.")
     ] = False,
 ) -> None:
-    """Make the local Label Studio from a backup, on this machine or on another.
+    """Make the local Label Studio from a backup, of this machine or of another.
 
     The backup is unpacked and checked before anything is replaced. Example: pelagia studio restore labels.zip
     """

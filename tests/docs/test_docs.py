@@ -38,7 +38,7 @@ CONTINUED = {"bash": "\\\n", "powershell": "`\n"}
 FOR_WINDOWS = ["tutorials/label", "tutorials/classify", "how-to/institute-label-studio", "how-to/review-labels"]
 FOR_WINDOWS += ["how-to/enough-labels", "how-to/close-the-loop"]
 FOR_WINDOWS += ["how-to/label-sheets"]
-FOR_WINDOWS += ["how-to/inputs", "how-to/gpu", "how-to/exports"]
+FOR_WINDOWS += ["how-to/back-up-labels", "how-to/inputs", "how-to/gpu", "how-to/exports"]
 """The pages for biologists and field teams."""
 
 
