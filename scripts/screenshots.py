@@ -26,7 +26,9 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of_file
 from pelagia.taxonomy import load_taxonomy
+from pelagia_labeling.studio.connection import connect
 from pelagia_labeling.studio.server import Studio, start_studio, stop_studio
+from pelagia_labeling.tasks.project import list_tasks, require_project
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 MOST_BYTES = 200_000
@@ -114,14 +116,20 @@ def sheets_and_tabs(page: Page, work: Path, out: Path) -> None:
     """Takes a sheet of crops with three odd ones, and the tab of a predicted class with two odd ones."""
     predict(work / "survey", work / "predicted")
     push = ("label", "push", "survey/manifest.csv", "--taxonomy", "survey/taxonomy.yaml", "--predictions", "predicted")
-    page.set_viewport_size({"width": 1280, "height": 800})
+    page.set_viewport_size({"width": 1280, "height": 620})  # three of the four rows: the file must not be too large
     page.goto(address_in(pelagia(work, *push, "--project", "Sheets", "--sheets", "36")))
     page.get_by_role("button", name="Label All Tasks").click()
     page.wait_for_function(SHOWN_CROPS, arg=36)
-    for crop, name in ((2, "Detritus"), (13, "Medusa"), (31, "Bubble")):
-        page.locator(".pelagia-crop button").nth(crop).click()
-        page.get_by_role("option", name=name, exact=True).click()
-        page.wait_for_function("!document.querySelector('[role=option]')")
+    truth = true_classes(work / "survey")
+    titles = {
+        entry.name: entry.title or entry.name for entry in load_taxonomy(work / "survey" / "taxonomy.yaml").classes
+    }
+    for place, shown in enumerate(page.locator(".pelagia-crop div[title]").all()):
+        name = truth[str(shown.get_attribute("title")).partition(": ")[0]]
+        if name != "copepod":
+            page.locator(".pelagia-crop button").nth(place).click()
+            page.get_by_role("option", name=titles[name], exact=True).click()
+            page.wait_for_function("!document.querySelector('[role=option]')")
     page.mouse.move(640, 60)
     page.wait_for_timeout(500)
     save(page, out / "sheet.png")
@@ -129,29 +137,37 @@ def sheets_and_tabs(page: Page, work: Path, out: Path) -> None:
     page.get_by_text("copepod? ").first.click()
     page.wait_for_function(SHOWN_CROPS, arg=20)
     page.locator(".lsf-radio-group-dm__button").first.click()
+    page.locator(".lsf-grid-view__cell-header").first.wait_for(state="detached")
     page.locator("input[type=checkbox]").first.click(force=True)
     page.wait_for_timeout(1500)
     page.locator(".lsf-radio-group-dm__button").last.click()
     page.wait_for_function(SHOWN_CROPS, arg=30)
-    for crop in (1, 14):
-        page.locator("input[type=checkbox]").nth(crop).click(force=True)
+    connection = connect(home=work / "studio")
+    paths = {task.id: str(task.data["path"]) for task in list_tasks(connection, require_project(connection, "Grid"))}
+    for place, number in enumerate(page.locator(".lsf-grid-view__cell-header").all_inner_texts()[:30]):
+        if truth[paths[int(number)]] != "copepod":
+            page.locator("input[type=checkbox]").nth(place).click(force=True)
     page.mouse.move(640, 100)
     page.wait_for_timeout(1500)
     save(page, out / "cohort.png")
 
 
 def predict(drawn: Path, survey: Path) -> None:
-    """Makes a survey of a model that is right, but calls every twelfth crop a copepod."""
+    """Makes a survey of a model that is right, but calls every fortieth crop a copepod."""
     classes = load_taxonomy(drawn / "taxonomy.yaml").names
-    with (drawn / "truth.csv").open(encoding="utf-8", newline="") as file:
-        truth = [(row["path"], row["class"]) for row in csv.DictReader(file)]
     with Survey.open_for_writing(survey, model_sha256="ab" * 32, classes=classes, settings={}) as rows:
-        for place, (path, name) in enumerate(truth):
-            seen = "copepod" if place % 12 == 0 else name
-            sure = 0.5 if seen != name else 0.6 + 0.3 * (place % 7) / 7
+        for place, (path, name) in enumerate(true_classes(drawn).items()):
+            seen = "copepod" if place % 40 == 0 else name
+            sure = 0.6 + 0.3 * (place % 7) / 7
             shares = [sure if one == seen else (1 - sure) / (len(classes) - 1) for one in classes]
             sha256 = sha256_of_file(drawn / path)
             rows.add([Prediction(path, path, sha256, probabilities=np.array(shares, np.float32))])
+
+
+def true_classes(drawn: Path) -> dict[str, str]:
+    """Path -> class of the simulated images."""
+    with (drawn / "truth.csv").open(encoding="utf-8", newline="") as file:
+        return {row["path"]: row["class"] for row in csv.DictReader(file)}
 
 
 def address_in(pushed: str) -> str:
@@ -170,8 +186,7 @@ def log_in(page: Page, studio: Studio) -> None:
 
 def hotkey_of_first_image(survey: Path) -> str:
     """The key of the class that the first image of the survey shows."""
-    with (survey / "truth.csv").open(encoding="utf-8", newline="") as file:
-        name = next(csv.DictReader(file))["class"]
+    name = next(iter(true_classes(survey).values()))
     return next(one.hotkey or "" for one in load_taxonomy(survey / "taxonomy.yaml").classes if one.name == name)
 
 

@@ -46,7 +46,11 @@ SHEET = 36
 SCREEN = 40
 """Crops of a grid that are on the screen at once."""
 
-LOADED = "[...document.images].filter(one => one.src.includes('local-files') && one.complete && one.naturalWidth)"
+NUMBER = "parseInt(document.querySelector('.lsf-current-task__task-id')?.innerText).toString().replace('NaN', '')"
+LOADED = (
+    "[...document.images].filter(one => /local-files|blob:/.test(one.src) && one.complete && one.naturalWidth"
+    " && one.getBoundingClientRect().height > 1)"
+)
 
 
 @dataclass(frozen=True)
@@ -184,6 +188,7 @@ def label_one_by_one(work: Work, tally: Tally, tasks: Mapping[str, str], count: 
             number = next_crop(page, number)
         path = tasks[number]
         tally.looked(1, alone=True)
+        page.wait_for_timeout(500)  # a person looks: a label that is submitted at once is left out
         suggested = work.guesses[path].class_name
         given[path] = work.person.labels(path, suggested)
         tally.decide()
@@ -197,18 +202,17 @@ def label_one_by_one(work: Work, tally: Tally, tasks: Mapping[str, str], count: 
     return given
 
 
-NUMBER = "[...document.querySelectorAll('*')].find(one => !one.children.length && /^#\\d+$/.test(one.innerText || ''))"
-
-
 def next_crop(page: Page, before: str) -> str:
     """Waits until another crop than ``before`` is shown with its pre-label; returns the number of its task."""
-    page.wait_for_function(
-        f"before => {{ const now = {NUMBER}; return now && now.innerText !== '#' + before"
-        " && document.querySelector('input:checked')"
-        " && [...document.images].some(one => one.complete && one.getBoundingClientRect().height > 300) }",
-        arg=before,
-    )
-    return str(page.evaluate(f"{NUMBER}.innerText")).lstrip("#")
+    number = next_task(page, before)
+    page.wait_for_function(f"document.querySelector('input:checked') && {LOADED}.length")
+    return number
+
+
+def next_task(page: Page, before: str) -> str:
+    """Waits until another task than ``before`` is open, and returns its number."""
+    page.wait_for_function(f"before => {NUMBER} && {NUMBER} !== before", arg=before)
+    return str(page.evaluate(NUMBER))
 
 
 def single(work: Work) -> Tally:
@@ -243,10 +247,7 @@ def sheet(work: Work) -> Tally:
     number = ""
     for _ in sheets:
         with tally.waited():
-            page.wait_for_function(
-                f"before => {{ const now = {NUMBER}; return now && now.innerText !== '#' + before }}", arg=number
-            )
-            number = str(page.evaluate(f"{NUMBER}.innerText")).lstrip("#")
+            number = next_task(page, number)
             page.wait_for_function(f"count => {LOADED}.length === count", arg=len(sheets[number]))
         given |= look_at_sheet(work, tally, sheets[number])
         tally.click(decide=True)
@@ -305,6 +306,7 @@ def accept_tab(work: Work, tally: Tally, title: str, count: int, odd: Mapping[st
         page.get_by_text(title, exact=True).first.click()
         header.first.wait_for()
     page.locator(".lsf-radio-group-dm__button").first.click()
+    header.first.wait_for(state="detached")
     page.locator("input[type=checkbox]").first.click(force=True)
     text = "1 Task" if count == 1 else f"{count} Tasks"
     with tally.waited():

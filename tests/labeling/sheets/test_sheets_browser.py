@@ -100,7 +100,7 @@ def test_the_crops_of_a_tab_are_accepted_but_for_the_odd_ones_and_arrive_with_th
     tmp_path: Path,
 ) -> None:
     images = tmp_path / "drawn" / "manifest.csv"
-    survey = survey_of(images, {"images/none": "medusa"})
+    survey = survey_of(images)
     report = push(connection, images, project, taxonomy, predictions=survey)
     assert update_tabs(connection, report.project_id, taxonomy) == {"copepod": 36}
     page.set_viewport_size({"width": 1280, "height": 800})
@@ -116,6 +116,7 @@ def test_the_crops_of_a_tab_are_accepted_but_for_the_odd_ones_and_arrive_with_th
     assert numbers == [task.id for task in by_score[:10]]  # the least sure are first
 
     page.locator(".lsf-radio-group-dm__button").first.click()  # the list, where one box selects all
+    expect(cells).to_have_count(0)
     page.locator("input[type=checkbox]").first.click(force=True)
     page.get_by_text("36 Tasks", exact=True).first.wait_for()
     page.locator(".lsf-radio-group-dm__button").last.click()  # the grid
