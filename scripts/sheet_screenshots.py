@@ -113,17 +113,17 @@ def shot(page: Page, out: Path, name: str) -> None:
 def pictures(page: Page, out: Path) -> None:
     """Goes through the page as a person does."""
     out.mkdir(parents=True, exist_ok=True)
-    shot(page, out, "sheet-groups")
+    shot(page, out, "desk-groups")
     page.click(".group a >> nth=0")
     page.wait_for_function("() => document.body?.dataset.ready && grid.hiddenBelow === 0")
     for key in ("ArrowRight", "ArrowRight", "Space", "ArrowDown", "Space", "ArrowRight", "Space", "ArrowRight"):
         page.keyboard.press(key)
-    shot(page, out, "sheet")
+    shot(page, out, "desk-sheet")
     page.keyboard.press("Enter")
     page.wait_for_function("() => document.body.dataset.ready.startsWith('odd')")
     page.wait_for_timeout(3500)
     page.keyboard.type("co")
-    shot(page, out, "sheet-odd")
+    shot(page, out, "desk-odd")
     for key in ("Escape", "Escape"):
         page.keyboard.press(key)
     page.wait_for_timeout(500)
@@ -140,7 +140,7 @@ def pictures(page: Page, out: Path) -> None:
         if page.evaluate("document.body.dataset.ready") == "confirm":
             break
         page.keyboard.press("y")
-    shot(page, out, "sheet-grow")
+    shot(page, out, "desk-grow")
 
 
 if __name__ == "__main__":

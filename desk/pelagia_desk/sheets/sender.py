@@ -86,7 +86,7 @@ class Sender(threading.Thread):
         doomed = {annotation_of(entry, present.get(entry.label.task, ())) for entry in undone}
         fresh = [e for e in entries if e.wanted and not self._settled(e, present.get(e.label.task), doomed)]
         # deletions come first: the person may have labeled the same crop again
-        for result in [*pool.map(lambda entry: self._delete(entry, present.get(entry.label.task, ())), undone)]:
+        for result in [*pool.map(lambda entry: self._take_back(entry, present.get(entry.label.task, ())), undone)]:
             if result is not None:
                 raise result
         for result in [*pool.map(self._post, self._journal.start(fresh))]:
@@ -145,7 +145,7 @@ class Sender(threading.Thread):
         self._journal.finish(entry, SENT, int(made.id))
         return None
 
-    def _delete(self, entry: Entry, annotations: Sequence[Mapping[str, Any]]) -> StudioError | None:
+    def _take_back(self, entry: Entry, annotations: Sequence[Mapping[str, Any]]) -> StudioError | None:
         number = annotation_of(entry, annotations)
         if number is not None:
             try:
