@@ -106,7 +106,8 @@ def shot(page: Page, out: Path, name: str) -> None:
     file = out / f"{name}.png"
     page.screenshot(path=file)
     with Image.open(file) as image:
-        image.convert("P", palette=Image.Palette.ADAPTIVE, colors=128).save(file, optimize=True)
+        few = image.convert("RGB").quantize(64, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(file, optimize=True)
     print(file, file.stat().st_size)
 
 
