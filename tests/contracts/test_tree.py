@@ -38,7 +38,6 @@ LONG_FUNCTIONS = {
     "labeling/pelagia_labeling/exports/export.py:export_dataset": _DOCUMENTED,
     "labeling/pelagia_labeling/importers/dataset.py:import_dataset": _DOCUMENTED,
     "labeling/pelagia_labeling/people/commands.py:label_agreement": "it names each of its options twice",
-    "labeling/pelagia_labeling/people/plant.py:plant_repeats": _DOCUMENTED,
     "labeling/pelagia_labeling/progress/commands.py:label_review": _DOCUMENTED,
     "labeling/pelagia_labeling/progress/commands.py:label_status": "it names each of its options twice",
     "labeling/pelagia_labeling/progress/review.py:review": _DOCUMENTED,
