@@ -82,3 +82,12 @@ def test_a_forecast_that_cannot_be_relied_on_is_warned_of(curve: LearningCurve) 
 def test_too_few_labels_are_refused_with_their_number() -> None:
     with pytest.raises(InputError, match="there are 40 labels of 4 classes"):
         learning_curve(made(40, 1.0))
+
+
+def test_labels_of_new_groups_begin_with_few_groups_and_gain_more() -> None:
+    labels = made(600, 1.5)
+    same = forecast(learning_curve(labels), 300)
+    new = forecast(learning_curve(replace(labels, new_groups=True)), 300)
+    assert new.scores[0] < same.scores[0]
+    assert new.scores[-1] == pytest.approx(same.scores[-1])  # all labels are the same labels
+    assert new.gain.value > same.gain.value
