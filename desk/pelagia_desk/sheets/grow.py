@@ -178,7 +178,8 @@ class Grower:
                 raise Refusal("This page was answered already: reload.")
             crops = growth.crops()
             self._work.require_sent(crops, [*displayed, *odd])
-            self._work.require_look(growth.tab, growth.sent_at, seconds)
+            if crops:  # a page of which no image can be shown is passed at once
+                self._work.require_look(growth.tab, growth.sent_at, seconds)
             hidden = len({crop.task for crop in crops} - {*displayed, *odd})
             if hidden and (match or growth.phase == CHECK):
                 raise Refusal(f"{hidden} crops of this page were not shown yet: scroll down, then answer.")
