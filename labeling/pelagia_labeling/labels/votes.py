@@ -115,7 +115,13 @@ def _vote(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Vote:
 
 
 def _how(region: Mapping[str, Any]) -> str:
-    """How the sheet page made a label; empty for any other label."""
+    """How the sheet page made a label; empty for any other label.
+
+    Label Studio keeps the mark when a person opens the task and saves it, and writes that the origin is manual: then a
+    person has seen the image.
+    """
+    if region.get("origin") == "manual":
+        return ""
     said = (region.get("meta") or {}).get(META)
     return str(said.get("how") or "") if isinstance(said, Mapping) else ""
 

@@ -107,6 +107,9 @@ def test_a_label_that_was_accepted_unseen_counts_if_nobody_chose_and_is_marked()
     unseen["result"][0]["meta"] = {"pelagia": {"how": "bisection"}}
     alone = decide([unseen], NAMES)
     assert (alone.class_name, alone.unseen) == ("copepod", True)
+    unseen["result"][0]["origin"] = "manual"  # the person opened the task later and saved it
+    assert not decide([unseen], NAMES).unseen
+    unseen["result"][0].pop("origin")
     chosen = decide([vote(2, "medusa", at=1), unseen], NAMES)
     assert (chosen.class_name, chosen.unseen) == ("medusa", False)
     assert [one.class_name for one in chosen.overruled] == ["copepod"]
