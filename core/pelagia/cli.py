@@ -60,11 +60,11 @@ COMMANDS = {
     ),
     "embedder": (
         "pelagia_training.embedder_commands:embedder",
-        "Make a file that computes embeddings, before there is a model.",
+        "Make a file for `pelagia embed` from a network of timm, before there is a model of your own.",
     ),
     "embed": (
         "pelagia_inference.embed_commands:embed",
-        "Compute embeddings of images, for labelling: similar images have similar numbers.",
+        "Compute the embeddings of images: numbers that are similar for similar images.",
     ),
     "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
     "doctor": ("pelagia_inference.commands:doctor", "Check that this machine is ready for the field."),
