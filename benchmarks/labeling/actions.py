@@ -290,8 +290,10 @@ def grid(work: Work) -> Tally:
         if odd:
             with tally.waited():
                 page.reload()
-                page.get_by_role("button", name="Label All Tasks").click()
-            tally.click()
+                choice = page.get_by_role("button", name="Label All Tasks").locator("xpath=following-sibling::button")
+                choice.first.click()
+                page.get_by_text("Label Tasks As Displayed").click()  # "Label All Tasks" ignores the tab
+            tally.click(2)
             given |= label_one_by_one(work, tally, tasks, len(odd))
             with tally.waited():
                 page.goto(report.url)
@@ -304,9 +306,12 @@ def accept_tab(work: Work, tally: Tally, title: str, count: int, odd: Mapping[st
     header = page.locator(".lsf-grid-view__cell-header")
     with tally.waited():
         page.get_by_text(title, exact=True).first.click()
+        filtered = page.get_by_title("Filtered tasks").filter(has_text=str(count))
+        filtered.wait_for()  # until then the crops of the tab before are shown
         header.first.wait_for()
     page.locator(".lsf-radio-group-dm__button").first.click()
     header.first.wait_for(state="detached")
+    page.locator(".lsf-table__row-wrapper").first.wait_for()
     page.locator("input[type=checkbox]").first.click(force=True)
     text = "1 Task" if count == 1 else f"{count} Tasks"
     with tally.waited():
