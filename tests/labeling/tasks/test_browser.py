@@ -72,6 +72,7 @@ def test_a_person_labels_with_hotkeys_and_the_labels_arrive_in_the_dataset(
         "[...document.images].some(image => image.naturalWidth === 16 && image.getBoundingClientRect().height === 80)"
     )  # a crop of 16 x 20 pixels has loaded, and is shown at four times its size
     assert page.get_by_text("16 x 20 px \u00b7 model: medusa 0.80").is_visible()
+    page.wait_for_timeout(500)
     page.keyboard.press("c")
     await_choice(page, "Copepod & nauplius")
     assert chosen(page) == ["Copepod & nauplius"]

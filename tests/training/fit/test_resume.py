@@ -175,8 +175,8 @@ def test_another_config_is_refused_with_what_differs(dataset: Dataset, tmp_path:
         "  - seed: was 0, is now 1\n"
         "  - train.lr: was 0.002, is now 0.0005\n"
         "set the old values, or choose another --out. Only these keys may change: dataset, data.workers, data.cache, "
-        "data.stream, devices, nodes, loggers, train.checkpoint_minutes, model.orientations, model.embedding; these may rise: "
-        "train.epochs, train.patience"
+        "data.stream, devices, nodes, loggers, train.checkpoint_minutes, model.orientations, model.embedding; "
+        "these may rise: train.epochs, train.patience"
     )
 
 
