@@ -77,7 +77,7 @@ def work(tmp_path: Path) -> Iterator[Work]:
             crop = Crop(len(crops), source, file.name, f"S{number % 2}", 2.0, guess, 0.5 + number / 100, task + 5000)
             crop.home = crop.suggestion = guess
             crops.append(crop)
-    nowhere = Connection(Address("http://127.0.0.1:1", "t", "x"), None, None, "a@b", "1", tmp_path / "files")  # type: ignore[arg-type]
+    nowhere = Connection(Address("http://127.0.0.1:1", "t", "x"), None, "a@b", "1", tmp_path / "files")  # type: ignore[arg-type]
     pictures = Pictures(nowhere, tmp_path / "cache.sqlite")
     journal = Journal(tmp_path / "labels.sqlite", "server 1 1")
     classes = tuple(LabelClass(name=name) for name in CLASSES)

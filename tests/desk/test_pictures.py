@@ -17,7 +17,7 @@ from pelagia_labeling.studio.connection import Address, Connection
 
 def connected(root: Path) -> Connection:
     """A connection to a server that is down, with a document root that can be read."""
-    return Connection(Address("http://127.0.0.1:1", "t", "x"), None, None, "a@b", "1", root)  # type: ignore[arg-type]
+    return Connection(Address("http://127.0.0.1:1", "t", "x"), None, "a@b", "1", root)  # type: ignore[arg-type]
 
 
 @pytest.fixture

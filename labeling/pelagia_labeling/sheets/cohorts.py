@@ -10,10 +10,11 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from pelagia.taxonomy import Taxonomy
-from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
+from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import Project, get_project
 
 COLUMNS = 10
@@ -40,23 +41,20 @@ def update_tabs(connection: Connection, project_id: int, taxonomy: Taxonomy) -> 
     """
     project = get_project(connection, project_id)
     counts, hidden = _unlabeled(connection, project, taxonomy.names), _hidden_columns(connection, project)
-    with connection.doing(f"making the tabs of '{project.title}'"):
-        tabs = [view.dict() for view in connection.client.views.list(project=project.id)]
-        for name in taxonomy.names:
-            present = [tab for tab in tabs if _shows(tab.get("data") or {}, name)]
-            data = {"title": f"{name}? {counts[name]}"}
+    making = partial(connection.send, what=f"making the tabs of '{project.title}'")
+    tabs = connection.get_json("/api/dm/views/", {"project": project.id}, what=f"listing the tabs of '{project.title}'")
+    for name in taxonomy.names:
+        present = [tab for tab in tabs if _shows(tab.get("data") or {}, name)]
+        title = f"{name}? {counts[name]}"
+        if counts[name] and not present:
+            new = _table(name, hidden) | {"title": title}
+            making("POST", "/api/dm/views/", {"project": project.id, "data": new})
+        for tab in present:
+            address, before = f"/api/dm/views/{tab['id']}/", str(tab["data"].get("title"))
             if not counts[name]:
-                for tab in present:
-                    connection.client.views.delete(str(tab["id"]), request_options=WRITE_OPTIONS)
-            elif not present:
-                new = _table(name, hidden) | data
-                connection.client.views.create(project=project.id, data=new, request_options=WRITE_OPTIONS)
-            for tab in present if counts[name] else ():
-                if re.fullmatch(re.escape(name) + r"\? \d+", str(tab["data"].get("title"))):
-                    changed = tab["data"] | data
-                    connection.client.views.update(
-                        str(tab["id"]), project=project.id, data=changed, request_options=WRITE_OPTIONS
-                    )
+                making("DELETE", address)
+            elif before != title and re.fullmatch(re.escape(name) + r"\? \d+", before):
+                making("PATCH", address, {"project": project.id, "data": tab["data"] | {"title": title}})
     return {name: counts[name] for name in taxonomy.names if counts[name]}
 
 

@@ -5,8 +5,8 @@ and appears in no message. No exception of label-studio-sdk or httpx leaves this
 `Connection.doing`, which turns them into a StudioError that says what to do.
 
 The SDK accepts both kinds of token: a legacy token as it is, and a personal access token (a JWT), which it exchanges
-for short-lived ones. `Connection.get` reads what the SDK cannot read without loading too much: pages of tasks and the
-bytes of images.
+for short-lived ones. It takes 2.5 s to import, so it is imported when `Connection.client` is first used. `get` and
+`send` call the server without it.
 """
 
 from __future__ import annotations
@@ -16,27 +16,30 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pelagia.errors import MissingExtra, StudioError
 from pelagia.system.paths import StrPath, user_folder
+from pelagia_labeling.studio.failures import TOKEN_VARIABLE as TOKEN_VARIABLE
+from pelagia_labeling.studio.failures import URL_VARIABLE as URL_VARIABLE
+from pelagia_labeling.studio.failures import errors_translated, require_success
 from pelagia_labeling.studio.server import STATE_FILE, Studio, read_studio, require_private
 
 if TYPE_CHECKING:
     import httpx
 
-URL_VARIABLE = "LABEL_STUDIO_URL"
-TOKEN_VARIABLE = "LABEL_STUDIO_API_KEY"  # noqa: S105 - a name, not a token
 ROOT_VARIABLE = "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT"
 OLDEST = (1, 20)
 TIMEOUT = 60.0
 UPLOAD_TIMEOUT = 120.0
-WRITE_OPTIONS = {"max_retries": 0, "timeout_in_seconds": 600}
-"""Request options of calls that write. They allow no retry, because a retry could write twice."""
+WRITE_TIMEOUT = 600
+WRITE_OPTIONS = {"max_retries": 0, "timeout_in_seconds": WRITE_TIMEOUT}
+"""Request options of the SDK's calls that write. They allow no retry, because a retry could write twice."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,6 @@ class Connection:
     """A connection that the server has accepted.
 
     Attributes:
-        client: label-studio-sdk's client. Use it inside `doing`.
         user: the account's e-mail address.
         version: the server's version.
         document_root: the server's folder of local files, as a path on this machine; None if this machine has none.
@@ -66,7 +68,6 @@ class Connection:
     """
 
     address: Address
-    client: Any = field(repr=False)
     http: httpx.Client = field(repr=False)
     user: str
     version: str
@@ -76,6 +77,14 @@ class Connection:
     @property
     def url(self) -> str:
         return self.address.url
+
+    @cached_property
+    def client(self) -> Any:
+        """label-studio-sdk's client. Use it inside `doing`."""
+        from label_studio_sdk import LabelStudio
+
+        address = self.address
+        return LabelStudio(base_url=address.url, api_key=address.token, httpx_client=self.http, timeout=TIMEOUT)
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
@@ -97,6 +106,17 @@ class Connection:
         with self.doing(what):
             return json.loads(self._request(path, params))
 
+    def send(self, method: Literal["POST", "PATCH", "DELETE"], path: str, body: Any = None, *, what: str) -> Any:
+        """Sends ``body`` as JSON, and returns the JSON of the answer; None if it is empty. Raises StudioError as `get`.
+
+        It is sent once: sending it again could write twice.
+        """
+        with self.doing(what):
+            headers = {"Authorization": self._authorization()}
+            answer = self.http.request(method, path, json=body, headers=headers, timeout=WRITE_TIMEOUT)
+            content = require_success(answer).content
+            return json.loads(content) if content else None
+
     def post_files(
         self, path: str, files: Sequence[tuple[str, tuple[str, Any]]], params: Mapping[str, str], *, what: str
     ) -> Any:
@@ -104,11 +124,11 @@ class Connection:
         with self.doing(what):
             headers = {"Authorization": self._authorization()}
             answer = self.http.post(path, params=params, files=list(files), headers=headers, timeout=UPLOAD_TIMEOUT)
-            return _require_success(answer).json()
+            return require_success(answer).json()
 
     def _request(self, path: str, params: Mapping[str, str | int] | None) -> bytes:
         answer = self.http.get(path, params=params, headers={"Authorization": self._authorization()})
-        return _require_success(answer).content
+        return require_success(answer).content
 
     def _authorization(self) -> str:
         """The authorization header of a request. A short-lived token is valid for five minutes and is used for one."""
@@ -117,7 +137,7 @@ class Connection:
         fetched, access = self.access.get("latest", (0.0, ""))
         if not access or time.monotonic() - fetched > 60:
             answer = self.http.post("/api/token/refresh/", json={"refresh": self.address.token})
-            access = str(_require_success(answer).json()["access"])
+            access = str(require_success(answer).json()["access"])
             self.access["latest"] = time.monotonic(), access
         return f"Bearer {access}"
 
@@ -210,10 +230,10 @@ def connect(url: str | None = None, token: str | None = None, *, home: StrPath |
     http = open_http(address)
     version = server_version(http, address)
     _require_token(address)
-    client = _client(http, address)
-    with errors_translated(address, "reading the account"):
-        user = client.users.whoami()
-    return Connection(address, client, http, str(user.email), version, _document_root(address))
+    connection = Connection(address, http, "", version, _document_root(address))
+    account = connection.get_json("/api/current-user/whoami", what="reading the account")
+    with connection.doing("reading the account"):
+        return replace(connection, user=str(account["email"]))
 
 
 def _require_token(address: Address) -> None:
@@ -277,104 +297,6 @@ def server_version(http: httpx.Client, address: Address) -> str:
             f"the Label Studio at {address.url} is version {release}: update it, Pelagia needs {oldest} or later"
         )
     return release
-
-
-def _client(http: httpx.Client, address: Address) -> Any:
-    try:
-        from label_studio_sdk import LabelStudio
-    except ImportError:
-        raise MissingExtra("Label Studio", "labeling", "label-studio-sdk") from None
-    with errors_translated(address, "reading the token"):
-        return LabelStudio(base_url=address.url, api_key=address.token, httpx_client=http, timeout=TIMEOUT)
-
-
-def _require_success(answer: httpx.Response) -> httpx.Response:
-    from label_studio_sdk.core.api_error import ApiError
-
-    if not answer.is_success:
-        raise ApiError(status_code=answer.status_code, body=answer.text)
-    return answer
-
-
-@contextmanager
-def errors_translated(address: Address, what: str) -> Iterator[None]:
-    """Turns every error of the SDK and of httpx that is raised inside the ``with`` block into a StudioError.
-
-    Args:
-        address: the server's address, for the message.
-        what: what the calls do, such as "listing the projects".
-    """
-    import httpx
-    from pydantic import ValidationError
-
-    try:
-        from label_studio_sdk.core.api_error import ApiError
-    except ImportError:
-        raise MissingExtra("Label Studio", "labeling", "label-studio-sdk") from None
-    try:
-        yield
-    except ApiError as error:
-        message = _explain_status(error.status_code, error.body, address, what)
-        raise StudioError(message, status=error.status_code) from None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise StudioError(_explain_http(error, address, what)) from None
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
-        problem = str(error).splitlines()[0]
-        raise StudioError(
-            f"the server at {address.url} sent an answer that cannot be read while {what}: {problem}; see "
-            "`pelagia studio doctor`"
-        ) from None
-
-
-def _explain_http(error: Exception, address: Address, what: str) -> str:
-    import httpx
-
-    if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-        return (
-            f"no server answers at {address.url}: start one with `pelagia studio start`, or name another with --url or "
-            f"{URL_VARIABLE}"
-        )
-    if isinstance(error, httpx.TimeoutException):
-        return f"the server at {address.url} did not answer in time while {what}: run the same command again"
-    problem = str(error) or type(error).__name__
-    return f"the connection to {address.url} broke while {what} ({problem}): see `pelagia studio doctor`"
-
-
-def _explain_status(status: int | None, body: Any, address: Address, what: str) -> str:
-    detail = _detail(body)
-    if status == 401 and "legacy" in detail.lower():  # the server has no code for this case
-        return (
-            f"the server at {address.url} accepts no legacy tokens (this one is from {address.token_source}): make a "
-            f"personal access token on its page Account & Settings and put it into {TOKEN_VARIABLE}"
-        )
-    if status == 401:
-        return (
-            f"the server at {address.url} refuses the token from {address.token_source}: copy the current one from its "
-            f"page Account & Settings into {TOKEN_VARIABLE}"
-        )
-    if status == 403:
-        return f"the account of the token from {address.token_source} may not do this ({what}): ask the administrator"
-    if status is not None and 200 <= status < 300:  # the SDK could not read the answer
-        return (
-            f"the server at {address.url} sent an answer that cannot be read while {what}; run the same command again, "
-            "or see `pelagia studio doctor`"
-        )
-    reason = detail or "no reason given"
-    return f"the server at {address.url} answered {status} while {what}: {reason}; see `pelagia studio doctor`"
-
-
-def _detail(body: Any) -> str:
-    """The reason that the body of an error response gives, on one line."""
-    if isinstance(body, str) and body.lstrip().startswith("{"):
-        with suppress(ValueError):
-            body = json.loads(body)
-    if isinstance(body, dict):
-        body = body.get("validation_errors") or body.get("detail") or body
-    text = body if isinstance(body, str) else json.dumps(body, default=str, ensure_ascii=False)
-    if "<html" in text.lower() or "<!doctype" in text.lower():
-        return "an HTML page"
-    text = " ".join(text.split())
-    return text if len(text) <= 300 else f"{text[:297]}..."
 
 
 def _document_root(address: Address) -> Path | None:

@@ -18,7 +18,7 @@ from pelagia.model.decision import ACCEPTED
 from pelagia.survey.journal import Survey
 from pelagia.system.files import printable
 from pelagia.taxonomy import Taxonomy
-from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
+from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.interface import class_result
 from pelagia_labeling.tasks.project import PREDICTIONS, VERSIONS, Part, Project, Task
 
@@ -114,14 +114,12 @@ def attach(connection: Connection, project: Project, tasks: Sequence[tuple[int, 
             {"task": number} | prediction_of(prelabels.by_sha256[sha256], prelabels.model_version)
             for number, sha256 in tasks[start : start + CHUNK]
         ]
-        with connection.doing(f"attaching {len(chunk)} pre-labels"):
-            connection.client.projects.import_predictions(id=project.id, request=chunk, request_options=WRITE_OPTIONS)
+        what = f"attaching {len(chunk)} pre-labels"
+        connection.send("POST", f"/api/projects/{project.id}/import/predictions", chunk, what=what)
     return len(tasks)
 
 
 def show(connection: Connection, project: Project, model_version: str) -> None:
     """Lets annotators see the pre-labels of this model."""
-    with connection.doing("showing the pre-labels"):
-        connection.client.projects.update(
-            id=project.id, model_version=model_version, show_collab_predictions=True, request_options=WRITE_OPTIONS
-        )
+    change = {"model_version": model_version, "show_collab_predictions": True}
+    connection.send("PATCH", f"/api/projects/{project.id}/", change, what="showing the pre-labels")

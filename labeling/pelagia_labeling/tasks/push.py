@@ -23,7 +23,7 @@ from pelagia.system.cores import thread_pool
 from pelagia.system.files import printable
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
-from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
+from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.actions import act_on_tasks
 from pelagia_labeling.tasks.caption import with_prelabel
 from pelagia_labeling.tasks.interface import (
@@ -241,8 +241,7 @@ def _open_project(
     if annotators:
         settings["maximum_annotations"] = annotators
     if settings:
-        with connection.doing(f"updating the project '{title}'"):
-            connection.client.projects.update(id=found.id, request_options=WRITE_OPTIONS, **settings)
+        connection.send("PATCH", f"/api/projects/{found.id}/", settings, what=f"updating the project '{title}'")
     return found, False, change.how
 
 
@@ -252,19 +251,21 @@ def _stored_taxonomy(connection: Connection, project: Project) -> Taxonomy | Non
 
 
 def _make_project(connection: Connection, title: str, taxonomy: Taxonomy, annotators: int) -> Project:
-    with connection.doing(f"making the project '{title}'"):
-        made = connection.client.projects.create(
-            title=title,
-            description=f"Pelagia: classes of the taxonomy '{taxonomy.name}'",
-            label_config=build_interface(taxonomy),
-            enable_empty_annotation=False,
-            show_collab_predictions=True,
-            show_skip_button=True,
-            maximum_annotations=annotators,
-            request_options=WRITE_OPTIONS,
-        )
-        _hide_columns(connection, made.id)
-    return get_project(connection, made.id)
+    what = f"making the project '{title}'"
+    settings = {
+        "title": title,
+        "description": f"Pelagia: classes of the taxonomy '{taxonomy.name}'",
+        "label_config": build_interface(taxonomy),
+        "enable_empty_annotation": False,
+        "show_collab_predictions": True,
+        "show_skip_button": True,
+        "maximum_annotations": annotators,
+    }
+    made = connection.send("POST", "/api/projects/", settings, what=what)
+    with connection.doing(what):
+        number = int(made["id"])
+    _hide_columns(connection, number)
+    return get_project(connection, number)
 
 
 _HIDDEN_COLUMNS = """
@@ -279,7 +280,8 @@ def _hide_columns(connection: Connection, project_id: int) -> None:
     """Hides the columns of the project's table that biologists do not need."""
     hidden = [f"tasks:{name}" for name in _HIDDEN_COLUMNS.split()]
     table = {"title": "Images", "hiddenColumns": {"explore": hidden, "labeling": hidden}}
-    connection.client.views.create(project=project_id, data=table, request_options=WRITE_OPTIONS)
+    view = {"project": project_id, "data": table}
+    connection.send("POST", "/api/dm/views/", view, what="hiding columns of the table")
 
 
 def stored_chunks(
@@ -313,8 +315,7 @@ def _import_tasks(
     if not images:
         return 0
     tasks = [_new_task(image, prelabels) for image in images]
-    with connection.doing(f"importing {len(images)} images"):
-        connection.client.projects.import_tasks(id=project.id, request=tasks, request_options=WRITE_OPTIONS)
+    connection.send("POST", f"/api/projects/{project.id}/import", tasks, what=f"importing {len(images)} images")
     return sum("predictions" in task for task in tasks)
 
 

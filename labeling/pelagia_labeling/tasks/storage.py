@@ -24,7 +24,7 @@ from pelagia.sources import IMAGE_SUFFIXES, SourceImage
 from pelagia.system.files import sha256_of, slug, write_text
 from pelagia.system.yaml_text import parse_yaml
 from pelagia.taxonomy import Taxonomy
-from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
+from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.caption import caption_of
 from pelagia_labeling.tasks.interface import CAPTION
 from pelagia_labeling.tasks.project import Project
@@ -91,29 +91,24 @@ def open_storage(connection: Connection, project: Project) -> Path:
 
 def register_folder(connection: Connection, project: Project, folder: Path) -> None:
     """Makes ``folder`` a local storage of the project, so that the server serves its files."""
-    with connection.doing(f"registering the folder {folder} as the project's local storage"):
-        connection.client.import_storage.local.create(
-            project=project.id,
-            title="Pelagia's images",
-            path=str(folder),
-            use_blob_urls=True,
-            request_options=WRITE_OPTIONS,
-        )
+    storage = {"project": project.id, "title": "Pelagia's images", "path": str(folder), "use_blob_urls": True}
+    what = f"registering the folder {folder} as the project's local storage"
+    connection.send("POST", "/api/storages/localfiles/", storage, what=what)
 
 
 def move_storage(connection: Connection, number: int, folder: Path) -> None:
     """Changes the folder of the local storage with this number."""
-    with connection.doing(f"changing the folder of a local storage to {folder}"):
-        connection.client.import_storage.local.update(
-            id=number, path=str(folder), use_blob_urls=True, request_options=WRITE_OPTIONS
-        )
+    change = {"path": str(folder), "use_blob_urls": True}
+    what = f"changing the folder of a local storage to {folder}"
+    connection.send("PATCH", f"/api/storages/localfiles/{number}", change, what=what)
 
 
 def local_storages(connection: Connection, project: Project) -> dict[int, Path]:
     """The number of each local storage of a project -> its folder, as a path on the server."""
-    with connection.doing("listing the project's local storages"):
-        storages = connection.client.import_storage.local.list(project=project.id)
-    return {int(storage.id): Path(storage.path) for storage in storages if storage.path}
+    what = "listing the project's local storages"
+    storages = connection.get_json("/api/storages/localfiles/", {"project": project.id}, what=what)
+    with connection.doing(what):
+        return {int(storage["id"]): Path(storage["path"]) for storage in storages if storage["path"]}
 
 
 def storage_paths(connection: Connection, project: Project) -> list[Path]:
