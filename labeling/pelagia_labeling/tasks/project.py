@@ -97,7 +97,7 @@ class Task:
     @property
     def sha256(self) -> str:
         """The SHA-256 of the image; empty if push did not make the task."""
-        return str(self.data.get("sha256", ""))
+        return str(self.data.get("sha256") or "")
 
     @property
     def place(self) -> str:
@@ -231,6 +231,15 @@ def _pages(
         if len(entries) >= left or not entries:
             return
         last = int(entries[-1]["id"])
+
+
+def count_tasks(connection: Connection, project: Project) -> tuple[int, int]:
+    """The number of tasks of a project, and the greatest number that a task of it has; (0, 0) if it has none."""
+    params: dict[str, str | int] = {"project": project.id, "page_size": 1, "fields": "task_only", "include": "id"}
+    query = {"query": json.dumps({"ordering": ["-tasks:id"]})}
+    answer = connection.get_json("/api/tasks/", params | query, what=_reading(project))
+    with connection.doing(_reading(project)):
+        return int(answer["total"]), max((int(entry["id"]) for entry in answer["tasks"]), default=0)
 
 
 def _fields(parts: Collection[Part]) -> list[str]:

@@ -26,6 +26,7 @@ from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.actions import act_on_tasks
 from pelagia_labeling.tasks.caption import with_prelabel
+from pelagia_labeling.tasks.existing import ExistingTasks, read_tasks
 from pelagia_labeling.tasks.interface import (
     CAPTION,
     added_on_page,
@@ -34,7 +35,7 @@ from pelagia_labeling.tasks.interface import (
     reconcile,
     with_classes,
 )
-from pelagia_labeling.tasks.prelabels import Prelabels, attach, lacks, part_to_list, prediction_of, read_prelabels, show
+from pelagia_labeling.tasks.prelabels import Prelabels, attach, prediction_of, read_prelabels, show
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, find_project, get_project, list_tasks
 from pelagia_labeling.tasks.renamed import stored_names, to_stored
 from pelagia_labeling.tasks.sheet_crops import refuse_sheets
@@ -116,7 +117,7 @@ def push(
     total = sum(1 for _ in list_images([src], Listing(options)))
     target, created, interface = _open_project(connection, title, taxonomy, annotators, upload=upload)
     listing = Listing(options)
-    existing = _read_tasks(connection, target, prelabels)
+    existing = read_tasks(connection, target, prelabels)
     with open_store(connection, target, taxonomy, upload=upload) as store:
         images = _push_images(connection, target, existing, src, store, prelabels, listing, total, progress)
     _remove_duplicate_tasks(connection, target, expected=existing.others + len(existing.known))
@@ -148,33 +149,6 @@ def check_title(title: str) -> str:
 
 
 @dataclass(frozen=True)
-class _ExistingTasks:
-    """The tasks that a project has.
-
-    Attributes:
-        known: SHA-256 of the images that have a task.
-        others: number of tasks that push did not make.
-        without_prelabel: (number, SHA-256) of the tasks that lack a pre-label that the survey has.
-    """
-
-    known: set[str] = field(default_factory=set)
-    others: int = 0
-    without_prelabel: list[tuple[int, str]] = field(default_factory=list)
-
-
-def _read_tasks(connection: Connection, project: Project, prelabels: Prelabels | None) -> _ExistingTasks:
-    known: set[str] = set()
-    others = 0
-    without_prelabel = []
-    for task in list_tasks(connection, project, parts=part_to_list(prelabels) if prelabels else ()):
-        known.add(task.sha256)
-        others += not task.sha256
-        if prelabels and lacks(task, prelabels):
-            without_prelabel.append((task.id, task.sha256))
-    return _ExistingTasks(known - {""}, others, without_prelabel)
-
-
-@dataclass(frozen=True)
 class _PushedImages:
     """The counts of `PushReport`, and the number of pre-labels that new tasks got."""
 
@@ -189,7 +163,7 @@ class _PushedImages:
 def _push_images(
     connection: Connection,
     project: Project,
-    existing: _ExistingTasks,
+    existing: ExistingTasks,
     src: Path,
     store: Store,
     prelabels: Prelabels | None,
