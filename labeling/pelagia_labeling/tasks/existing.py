@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from pelagia_labeling.studio.backup import database_of
 from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.studio.server import read_studio
 from pelagia_labeling.tasks.prelabels import Prelabels, lacks, part_to_list
 from pelagia_labeling.tasks.project import Project, count_tasks, list_tasks
 from pelagia_labeling.tasks.sheet_crops import CROPS
@@ -64,7 +65,8 @@ def _from_api(connection: Connection, project: Project, prelabels: Prelabels | N
 
 def _from_database(connection: Connection, project: Project, prelabels: Prelabels | None) -> ExistingTasks | None:
     """The tasks, read from the database of a server that was started here; None if it cannot be relied on."""
-    studio = connection.address.studio
+    known = connection.address.studio
+    studio = read_studio(known.home) if known else None  # it may have been started again since
     if studio is None or not studio.running:
         return None
     address = f"{database_of(studio.home).absolute().as_uri()}?mode=ro"
