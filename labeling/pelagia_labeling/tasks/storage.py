@@ -8,8 +8,10 @@ original cannot change what was labeled, and storing an image twice changes noth
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,9 +139,9 @@ def store_image(image: SourceImage, folder: Path, source: str, known: Collection
     try:
         data = image.read()
         sha256 = sha256_of(data)
-        original = folder / sha256[:2] / f"{sha256}{_suffix(image)}"
+        original = f"{sha256[:2]}/{sha256}{_suffix(image)}"
         displayed = _displayed(original, data)
-        if sha256 in known and _is_stored(original, data) and displayed.is_file():
+        if sha256 in known and _is_complete(folder, original, displayed, data):
             return StoredImage(image.path, sha256)
         decoded = decode_with_remark(data)
     except OSError as error:
@@ -147,11 +149,11 @@ def store_image(image: SourceImage, folder: Path, source: str, known: Collection
         return StoredImage(image.path, fault=f"{'missing' if missing else 'unreadable'}: {error.strerror}")
     except ImageError as error:
         return StoredImage(image.path, fault=f"{error.reason}: {error}")
-    _write(original, displayed, data, decoded)
+    _write(folder, original, displayed, data, decoded)
     data_of_push = {
-        "image": served_url(_relative(displayed, folder)),
+        "image": served_url(f"{folder.name}/{displayed}"),
         "sha256": sha256,
-        "file": _relative(original, folder),
+        "file": f"{folder.name}/{original}",
         "path": image.path,
         "source": source,
         CAPTION: caption_of(decoded.sides, image.columns),
@@ -162,35 +164,31 @@ def store_image(image: SourceImage, folder: Path, source: str, known: Collection
 
 
 def _suffix(image: SourceImage) -> str:
-    suffix = Path(image.file).suffix.lower()
+    suffix = os.path.splitext(image.file)[1].lower()
     return suffix if suffix in IMAGE_SUFFIXES else ""
 
 
-def _write(original: Path, displayed: Path, data: bytes, decoded: Decoded) -> None:
+def _write(folder: Path, original: str, displayed: str, data: bytes, decoded: Decoded) -> None:
+    """Writes an image, and what browsers show of it; both names are relative to the project's folder."""
     try:
-        _write_once(original, data)
+        _write_once(os.path.join(folder, original), data)
         if displayed != original:
-            _write_once(displayed, cv2.imencode(".png", decoded.pixels[..., ::-1])[1].tobytes())
+            shown = cv2.imencode(".png", decoded.pixels[..., ::-1])[1].tobytes()
+            _write_once(os.path.join(folder, displayed), shown)
     except OSError as error:
         raise StudioError(
-            f"cannot write {original}: {error.strerror}; fix this, then push again: stored images are kept"
+            f"cannot write {folder / original}: {error.strerror}; fix this, then push again: stored images are kept"
         ) from None
 
 
-def _displayed(original: Path, data: bytes) -> Path:
+def _displayed(original: str, data: bytes) -> str:
     """The file that browsers show: the original, or a PNG beside it if browsers cannot show the original."""
-    if original.suffix in _BROWSER_SUFFIXES and not _has_16_bits(data):
-        return original
-    return original.with_name(f"{original.stem}.shown.png")
+    stem, suffix = os.path.splitext(original)
+    return original if suffix in _BROWSER_SUFFIXES and not _has_16_bits(data) else f"{stem}.shown.png"
 
 
 def _survey_columns(image: SourceImage) -> dict[str, str]:
     return {f"survey_{name}" if name in RESERVED else name: value for name, value in image.columns.items()}
-
-
-def _relative(file: Path, folder: Path) -> str:
-    """The path of a file of the project's folder, relative to the document root."""
-    return file.relative_to(folder.parent).as_posix()
 
 
 def _has_16_bits(data: bytes) -> bool:
@@ -198,7 +196,13 @@ def _has_16_bits(data: bytes) -> bool:
     return data[:8] == b"\x89PNG\r\n\x1a\n" and data[24:25] == b"\x10"
 
 
-def _write_once(target: Path, data: bytes) -> None:
+def _is_complete(folder: Path, original: str, displayed: str, data: bytes) -> bool:
+    """Whether the folder has an image, and what browsers show of it."""
+    stored = _is_stored(os.path.join(folder, original), data)
+    return stored and (displayed == original or os.path.isfile(os.path.join(folder, displayed)))
+
+
+def _write_once(target: str, data: bytes) -> None:
     """Writes a file in one step, unless a file with this name and size exists: the name is the hash of the bytes.
 
     The file is not flushed to the disk, because flushing would take longer than everything else. After a power cut a
@@ -206,17 +210,25 @@ def _write_once(target: Path, data: bytes) -> None:
     """
     if _is_stored(target, data):
         return
-    target.parent.mkdir(exist_ok=True)
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+    parent, name = os.path.split(target)
+    with suppress(FileExistsError):
+        os.mkdir(parent)
+    partial = os.path.join(parent, f".{name}.{uuid.uuid4().hex[:8]}")
     try:
-        partial.write_bytes(data)
+        with open(partial, "wb") as file:
+            file.write(data)
         os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
+    except BaseException:
+        Path(partial).unlink(missing_ok=True)
+        raise
 
 
-def _is_stored(target: Path, data: bytes) -> bool:
-    return target.is_file() and target.stat().st_size == len(data)
+def _is_stored(target: str, data: bytes) -> bool:
+    try:
+        found = os.stat(target)
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == len(data)
 
 
 def store_taxonomy(folder: Path, taxonomy: Taxonomy) -> None:
