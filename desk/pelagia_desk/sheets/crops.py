@@ -17,6 +17,7 @@ from pelagia_labeling.labels.votes import votes_of
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.interface import parse_interface, read_result
 from pelagia_labeling.tasks.project import Project, Task, list_tasks
+from pelagia_labeling.tasks.sheet_crops import is_sheet_interface
 
 
 @dataclass(slots=True)
@@ -87,8 +88,14 @@ def load_crops(
     """Reads the tasks of a project.
 
     Raises:
-        StudioError: the project's interface has no classes, or the server fails.
+        StudioError: the project's interface has no classes, the project has sheets of Label Studio, or the server
+            fails.
     """
+    if is_sheet_interface(project.config):
+        raise StudioError(
+            f"the project '{project.title}' was pushed with --sheets, and its sheets are labeled in Label Studio, at "
+            f"{project.url(connection)}: for the sheet page, name a project that was pushed without --sheets"
+        )
     classes = parse_interface(project.config)
     if not classes:
         raise StudioError(

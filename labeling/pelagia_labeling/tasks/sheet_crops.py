@@ -179,6 +179,6 @@ def refuse_sheets(title: str, config: str) -> None:
     """Raises StudioError if a project has sheets: for a push without sheets, and for labels of single crops."""
     if is_sheet_interface(config):
         raise StudioError(
-            f"the project '{title}' has sheets of crops, and this command is for single crops: push with --sheets 36, "
-            "or choose another project name"
+            f"the project '{title}' has sheets of crops, and this command is for single crops: to add images to it, "
+            "push with --sheets 36; otherwise choose another project name"
         )

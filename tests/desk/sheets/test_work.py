@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from pelagia.errors import StudioError
+from pelagia.taxonomy import taxonomy_of_names
 from pelagia_desk.sheets import work as works
+from pelagia_desk.sheets.crops import load_crops
 from pelagia_desk.sheets.grow import Grower, following, upper_limit
 from pelagia_desk.sheets.work import Refusal, Sheet, Work
+from pelagia_labeling.sheets.interface import build_sheet_interface
+from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.tasks.project import Project
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +159,10 @@ def test_the_upper_limit_of_the_error_is_that_of_wilson() -> None:
     assert upper_limit(0, 100) == pytest.approx(0.0263, abs=1e-3)
     assert upper_limit(5, 96) == pytest.approx(0.1022, abs=2e-3)
     assert upper_limit(0, 0) == 1.0
+
+
+@pytest.mark.studio
+def test_a_project_with_sheets_of_label_studio_is_refused(connection: Connection) -> None:
+    config = build_sheet_interface(taxonomy_of_names("plankton", ["copepod"]))
+    with pytest.raises(StudioError, match="was pushed with --sheets, and its sheets are labeled in Label Studio, at"):
+        load_crops(connection, Project(1, "North Sea", config, tasks=0, annotations=0))
