@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.tasks.interface import class_names
 from pelagia_labeling.tasks.project import Project, get_project
 
 COLUMNS = 10
@@ -40,29 +41,38 @@ def update_tabs(connection: Connection, project_id: int, taxonomy: Taxonomy) -> 
         Class -> number of crops in its tab.
     """
     project = get_project(connection, project_id)
-    counts, hidden = _unlabeled(connection, project, taxonomy.names), _hidden_columns(connection, project)
+    former = {name: stored for stored, name in class_names(project.config).items()}
+    stored = {name: former.get(name, name) for name in taxonomy.names}
+    counts, hidden = _unlabeled(connection, project, stored), _hidden_columns(connection, project)
     making = partial(connection.send, what=f"making the tabs of '{project.title}'")
     tabs = connection.get_json("/api/dm/views/", {"project": project.id}, what=f"listing the tabs of '{project.title}'")
     for name in taxonomy.names:
-        present = [tab for tab in tabs if _shows(tab.get("data") or {}, name)]
+        present = [tab for tab in tabs if _shows(tab.get("data") or {}, stored[name])]
         title = f"{name}? {counts[name]}"
+        own_title = rf"({re.escape(name)}|{re.escape(stored[name])})\? \d+"
         if counts[name] and not present:
-            new = _table(name, hidden) | {"title": title}
+            new = _table(stored[name], hidden) | {"title": title}
             making("POST", "/api/dm/views/", {"project": project.id, "data": new})
         for tab in present:
             address, before = f"/api/dm/views/{tab['id']}/", str(tab["data"].get("title"))
             if not counts[name]:
                 making("DELETE", address)
-            elif before != title and re.fullmatch(re.escape(name) + r"\? \d+", before):
+            elif before != title and re.fullmatch(own_title, before):
                 making("PATCH", address, {"project": project.id, "data": tab["data"] | {"title": title}})
     return {name: counts[name] for name in taxonomy.names if counts[name]}
 
 
-def _unlabeled(connection: Connection, project: Project, names: Sequence[str]) -> Counter[str]:
-    """Class -> number of crops in its tab. The server counts them; reading all tasks would take as long as a push."""
+def _unlabeled(connection: Connection, project: Project, stored: Mapping[str, str]) -> Counter[str]:
+    """Class -> number of crops in its tab. The server counts them; reading all tasks would take as long as a push.
+
+    Args:
+        connection: the connection to the server.
+        project: the project.
+        stored: class -> the name under which predictions have it.
+    """
     counts: Counter[str] = Counter()
-    for name in names:
-        query = json.dumps({"filters": {"conjunction": "and", "items": _filter(name)}})
+    for name, former in stored.items():
+        query = json.dumps({"filters": {"conjunction": "and", "items": _filter(former)}})
         params: dict[str, str | int] = {"project": project.id, "page_size": 1, "include": "id", "query": query}
         answer = connection.get_json("/api/tasks/", params, what=f"counting the crops of '{project.title}'")
         counts[name] = int(answer["total"])

@@ -278,15 +278,13 @@ def _change(current: str, wanted: str) -> Change:
 
 def _keep_marks(current: str, wanted: str) -> str:
     """The configuration ``wanted`` with the marks that the choices of ``current`` have."""
-    try:
-        marks = {node.get("alias"): node.get(MARK) for node in ET.fromstring(current).iter("Choice")}  # noqa: S314
-    except ET.ParseError:
+    marks = class_names(current)
+    if not marks:
         return wanted
-    if not any(marks.values()):
-        return wanted
-    root = ET.fromstring(wanted)  # noqa: S314 - made by `build_interface`
-    for node in root.iter("Choice"):
-        if (mark := marks.get(node.get("alias"))) and node.get("alias"):
+    root = parse_config(wanted)
+    for node, stored in choices_of(root):
+        if mark := marks.get(stored):
+            node.set("alias", stored)  # also if the title is the stored name
             node.set(MARK, mark)
     return ET.tostring(root, encoding="unicode")
 

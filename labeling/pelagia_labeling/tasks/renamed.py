@@ -20,6 +20,7 @@ from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.interface import MARK, choices_of, class_names, parse_config, parse_interface
 from pelagia_labeling.tasks.project import Project, find_project, require_project
+from pelagia_labeling.tasks.sheet_crops import is_sheet_interface
 
 
 def renamed_config(config: str, old: str, new: str, where: str) -> str:
@@ -35,7 +36,7 @@ def renamed_config(config: str, old: str, new: str, where: str) -> str:
         InputError: there is no class ``old``, or ``new`` is the name of another class, now or as it is stored.
         StudioError: pull cannot read the configuration.
     """
-    if parse_interface(config) is None:
+    if parse_interface(config) is None or is_sheet_interface(config):
         raise StudioError(
             f"{where} has no choices named 'class' on an image named 'image' (sheets have none): pull its labels, and "
             "rename the class in the dataset with `pelagia dataset rename-class`"

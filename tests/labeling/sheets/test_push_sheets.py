@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from pelagia.errors import DatasetError, StudioError
-from pelagia.taxonomy import Taxonomy
+from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.labels.pull import pull
+from pelagia_labeling.sheets.cohorts import update_tabs
 from pelagia_labeling.sheets.push import SheetOptions, push_sheets
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.annotate import submit_csv
+from pelagia_labeling.tasks.interface import class_result
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
+from pelagia_labeling.tasks.renamed import rename_class, to_named
 from pelagia_labeling.tasks.sheet_crops import CROPS, sheet_result
 
 pytestmark = pytest.mark.studio
@@ -109,3 +112,20 @@ def test_a_sheet_with_an_empty_crop_or_submitted_at_once_is_refused_and_sent_bac
         if task.annotations
     }
     assert [origins[path] for path in crops] == [False, *[True] * 7, False, False]
+
+
+def test_the_tab_of_a_class_is_found_after_it_was_renamed_and_with_letters_of_any_language(
+    connection: Connection, make_images: MakeImages, survey_of: Callable[..., Path], taxonomy: Taxonomy, project: str
+) -> None:
+    images = make_images(4)
+    report = push(connection, images, project, taxonomy, predictions=survey_of(images))
+    assert update_tabs(connection, report.project_id, taxonomy) == {"copepod": 4}
+    rename_class(connection, project, "copepod", "Copépode")
+    named = to_named(taxonomy, {"copepod": "Copépode"})
+    named = named.model_copy(update={"classes": (*named.classes, LabelClass(name='Öre "x" 動物'))})
+    push(connection, images, project, named)
+    first = next(iter(list_tasks(connection, require_project(connection, project))))
+    connection.client.predictions.create(task=first.id, result=class_result(named.names[-1]), model_version="m")
+    assert update_tabs(connection, report.project_id, named) == {"Copépode": 4, named.names[-1]: 1}
+    titles = [str(view.data["title"]) for view in connection.client.views.list(project=report.project_id)]
+    assert sorted(titles) == ["Copépode? 4", "Images", f"{named.names[-1]}? 1"]

@@ -11,6 +11,7 @@ from cli_fixtures import Pelagia
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import InputError, StudioError
 from pelagia.taxonomy import LabelClass, Taxonomy
+from pelagia_labeling.sheets.interface import build_sheet_interface
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.annotate import submit_csv, submit_many
 from pelagia_labeling.tasks.interface import build_interface, class_names, parse_interface, reconcile
@@ -47,6 +48,15 @@ def test_a_name_that_is_taken_or_a_class_that_is_not_there_is_refused(taxonomy: 
         renamed_config(config, "medusa", " x", "P")
     with pytest.raises(StudioError, match="pelagia dataset rename-class"):
         renamed_config("<View/>", "a", "b", "P")
+    with pytest.raises(StudioError, match="pelagia dataset rename-class"):
+        renamed_config(build_sheet_interface(taxonomy), "detritus", "snow", "P")
+
+
+def test_the_next_push_keeps_the_name_if_it_is_the_title_of_another_class(taxonomy: Taxonomy) -> None:
+    config = renamed_config(build_interface(taxonomy), "detritus", "Medusa", "P")
+    wanted = to_named(taxonomy, {"detritus": "Medusa"})
+    change = reconcile(config, to_stored(wanted, {"Medusa": "detritus"}, "P"), used=True, title="P")
+    assert class_names(change.config) == {"detritus": "Medusa"}
 
 
 def test_the_next_push_keeps_the_name_and_refuses_the_old_one(taxonomy: Taxonomy) -> None:
