@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pelagia.dataset.label_columns import ADJUDICATOR, VOTES
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, InputError, did_you_mean
 from pelagia.system.console import ProgressCallback
@@ -66,7 +67,7 @@ def export_dataset(
     """
     _check_options(to, status)
     out = Path(out)
-    records = dataset.records if annotators else tuple(replace(record, annotators="") for record in dataset.records)
+    records = dataset.records if annotators else tuple(map(_without_people, dataset.records))
     with new_folder(out, "export") as folder:
         work = Exporting(
             dataset,
@@ -78,9 +79,18 @@ def export_dataset(
             part_bytes,
         )
         notes = FORMATS[to](work)
-    if not annotators and any(record.annotators for record in dataset.records):
+    if list(records) != list(dataset.records):
         notes = [*notes, "the people who labeled are not in the export; --annotators puts them in"]
     return Export(out, len(records), tuple(notes))
+
+
+_PEOPLE = frozenset({"annotators", ADJUDICATOR, VOTES})
+
+
+def _without_people(record: Record) -> Record:
+    """The row without the names of people, also those of an older version of the dataset that was pushed."""
+    extra = {name: value for name, value in record.extra.items() if name.removeprefix("survey_") not in _PEOPLE}
+    return replace(record, annotators="", extra=extra)
 
 
 def _check_options(to: str, status: str) -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from pelagia.dataset.label_columns import LABEL_COLUMNS
 from pelagia.dataset.schema import Dataset, Record
-from pelagia.dataset.soft_labels import SOFT_LABEL
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError
 from pelagia.taxonomy import Taxonomy
@@ -19,17 +19,18 @@ from pelagia_labeling.importers.own_dataset import candidate_of
 
 
 class Label(NamedTuple):
-    """A class with the people who chose it, their agreement and the soft label, as in a manifest."""
+    """A class with the people who chose it, their agreement, and the `LABEL_COLUMNS` with a value, as in a manifest."""
 
     class_name: str
     annotators: str = ""
     agreement: str = ""
-    soft_label: str = ""
+    columns: tuple[tuple[str, str], ...] = ()
 
 
 def label_of(record: Record) -> Label:
     """The label of a row of a manifest."""
-    return Label(record.class_name, record.annotators, record.agreement, record.extra.get(SOFT_LABEL, ""))
+    columns = tuple((name, value) for name in LABEL_COLUMNS if (value := record.extra.get(name, "")))
+    return Label(record.class_name, record.annotators, record.agreement, columns)
 
 
 @dataclass(frozen=True)
@@ -113,16 +114,14 @@ def write_relabeled(
 
 
 def relabeled(candidate: Candidate, label: Label | None) -> Candidate:
-    """The image with another label; it gets the soft label of the new label, or none."""
+    """The image with another label, and with the `LABEL_COLUMNS` of that label."""
     if label is None:
         return candidate
-    extra = candidate.extra
-    if label.soft_label or extra.get(SOFT_LABEL):
-        extra = {**extra, SOFT_LABEL: label.soft_label}
+    old = {name: "" for name in LABEL_COLUMNS if name in candidate.extra}
     return replace(
         candidate,
         class_name=label.class_name,
         annotators=label.annotators,
         agreement=label.agreement,
-        extra=extra,
+        extra=candidate.extra | old | dict(label.columns),
     )

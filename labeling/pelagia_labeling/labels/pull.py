@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pelagia.dataset.label_columns import ADJUDICATOR, LABEL_COLUMNS, SEEN
 from pelagia.dataset.parents import group_column_beside
 from pelagia.dataset.schema import Dataset, LabelAgreement, SplitMeta
 from pelagia.dataset.splits import DEFAULT_FRACTIONS
@@ -28,7 +29,7 @@ from pelagia_labeling.labels.fetch import fetch_images
 from pelagia_labeling.labels.ratings import TimedVote, label_agreement
 from pelagia_labeling.labels.reopen import explained, refused_submissions, reopen_sheets
 from pelagia_labeling.labels.send_back import send_back as send_back_annotations
-from pelagia_labeling.labels.together import ADJUDICATOR, Columns, Strategy, decide_labels, read_verdicts
+from pelagia_labeling.labels.together import Columns, Strategy, Verdict, decide_labels, read_verdicts
 from pelagia_labeling.labels.votes import MIN_SECONDS
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.interface import class_names, parse_interface, taxonomy_of
@@ -37,9 +38,6 @@ from pelagia_labeling.tasks.renamed import to_named
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet
 from pelagia_labeling.tasks.storage import RESERVED, folder_name_of, stored_taxonomy
 from pelagia_labeling.tasks.upload import uploaded_taxonomy
-
-SEEN = "label_seen"
-"""Column of the manifest: "no" if the label was accepted without the image being shown to anybody, else empty."""
 
 GROUP_COLUMNS = ("group", "station", "sample", "track")
 """If the caller names no group column, the first of these columns that a task has is the group column."""
@@ -163,7 +161,7 @@ def pull(
     found = require_project(connection, project)
     classes = require_classes(found)
     everything = _read_results(connection, found, min_agreement, min_seconds, progress)
-    verdicts = read_verdicts(connection, adjudicated, accounts(connection)) if adjudicated is not None else {}
+    verdicts = _verdicts(connection, found, adjudicated) if adjudicated is not None else {}
     results, columns = decide_labels(everything, consensus, verdicts, min_agreement)
     sent_back = _send_back(connection, found, everything) if send_back else 0
     _require_labels(found, results, sent_back)
@@ -206,6 +204,11 @@ def _read_results(
         explained(task, decide(task.annotations, names, min_agreement, min_seconds))
         for task in list_tasks(connection, project, parts=ANNOTATIONS, named=True, progress=progress)
     ]
+
+
+def _verdicts(connection: Connection, project: Project, adjudicated: str) -> dict[str, Verdict]:
+    """The verdicts of the project with the title ``adjudicated``, in the present names of classes of ``project``."""
+    return read_verdicts(connection, adjudicated, accounts(connection), class_names(project.config))
 
 
 def _send_back(connection: Connection, project: Project, results: _Results) -> int:
@@ -361,6 +364,9 @@ def _candidate(task: Task, consensus: Consensus, file: Path, group_column: str |
     columns = {key: _text(value) for key, value in task.data.items() if key not in RESERVED}
     group = columns.get(group_column, "").strip() if group_column else ""
     licence = columns.pop("licence", "") or licence
+    for name in LABEL_COLUMNS:  # of an older label, if a dataset was pushed
+        if name in columns:
+            columns[f"survey_{name}"] = columns.pop(name)
     return Candidate(
         file=file,
         class_name=consensus.class_name,

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from pelagia.dataset.label_columns import ADJUDICATOR, VOTES
 from pelagia.dataset.soft_labels import SOFT_LABEL, soft_label_text
 from pelagia_labeling.agreement.dawid_skene import dawid_skene
 from pelagia_labeling.agreement.table import Rating, tabulate
@@ -21,10 +22,6 @@ from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import ANNOTATIONS, Task, list_tasks, require_project
 
 Strategy = Literal["majority", "dawid-skene"]
-
-
-ADJUDICATOR, VOTES = "adjudicator", "votes"
-"""Columns of the manifest: who decided, and what the others had said."""
 
 Columns = Mapping[str, Mapping[str, str]]
 """`Task.place` of an image -> the columns that its row of the manifest gets in addition."""
@@ -103,22 +100,26 @@ def _share(consensus: Consensus, class_name: str) -> float:
     return sum(name == class_name for _, name in consensus.votes) / len(consensus.votes)
 
 
-def read_verdicts(connection: Connection, title: str, names: Mapping[int, str]) -> dict[str, Verdict]:
+def read_verdicts(
+    connection: Connection, title: str, names: Mapping[int, str], renamed: Mapping[str, str]
+) -> dict[str, Verdict]:
     """SHA-256 of an image -> its verdict, for the images of an adjudication project that have a label.
 
     Args:
         connection: the connection to the server.
         title: title of the adjudication project.
         names: account number -> name of the person.
+        renamed: stored name -> present name, for the classes that were renamed in the project that is adjudicated. Both
+            projects store the same names, even if a class was renamed in one of them later.
 
     Raises:
         StudioError: there is no such project.
     """
     verdicts = {}
-    for task in list_tasks(connection, require_project(connection, title), parts=ANNOTATIONS, named=True):
+    for task in list_tasks(connection, require_project(connection, title), parts=ANNOTATIONS):
         found = decide(task.annotations, names)
         if found.class_name and task.sha256:
-            verdicts[task.sha256] = Verdict(found.class_name, found.annotators)
+            verdicts[task.sha256] = Verdict(renamed.get(found.class_name, found.class_name), found.annotators)
     return verdicts
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pelagia.dataset.label_columns import LABEL_COLUMNS
 from pelagia.dataset.schema import Dataset, Record, SplitMeta
 from pelagia.dataset.splits import SPLITS
 from pelagia.dataset.write import Candidate, write_dataset
@@ -108,7 +109,8 @@ def _candidates(
         if other is None:
             yield entry
             continue
-        entry = replace(entry, extra=other.extra | entry.extra)
+        added = {name: value for name, value in other.extra.items() if name not in LABEL_COLUMNS}
+        entry = replace(entry, extra=added | entry.extra)
         if record.class_name != other.class_name:
             if conflicts == "drop":
                 continue

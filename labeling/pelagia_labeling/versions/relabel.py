@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pelagia.config import validate
 from pelagia.dataset.schema import Dataset, Record
-from pelagia.dataset.soft_labels import renamed_soft_label
+from pelagia.dataset.soft_labels import SOFT_LABEL, renamed_soft_label
 from pelagia.errors import DatasetError, InputError, did_you_mean, first_few
 from pelagia.tables.reader import Table, is_missing, open_table
 from pelagia.tables.values import find_column
@@ -170,7 +170,7 @@ def rename_class(
     labels = {
         record.sha256: _renamed(label, lambda name: new if name == old else name)
         for record in dataset.records
-        if (label := label_of(record)).class_name == old or label.soft_label
+        if (label := label_of(record)).class_name == old or SOFT_LABEL in dict(label.columns)
     }
     source = {"kind": "rename_class", "from": old, "to": new}
     return write_relabeled(dataset, labels, out, source, taxonomy=taxonomy, progress=progress)
@@ -178,7 +178,10 @@ def rename_class(
 
 def _renamed(label: Label, rename: Callable[[str], str]) -> Label:
     name = rename(label.class_name)
-    return label._replace(class_name=name, soft_label=renamed_soft_label(label.soft_label, name, rename))
+    columns = dict(label.columns)
+    if soft := columns.get(SOFT_LABEL):
+        columns[SOFT_LABEL] = renamed_soft_label(soft, name, rename)
+    return label._replace(class_name=name, columns=tuple(columns.items()))
 
 
 def renamed_taxonomy(taxonomy: Taxonomy, old: str, new: str, *, merge: bool, where: str) -> Taxonomy:

@@ -4,6 +4,7 @@ import csv
 import json
 import zipfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -162,8 +163,11 @@ def test_an_ecotaxa_table_has_types_and_no_more_columns_than_ecotaxa_takes(nasty
 
 
 def test_people_are_exported_only_if_asked_for(nasty: Dataset, tmp_path: Path) -> None:
+    said = {"adjudicator": "cat@example.org", "votes": "ann@example.org: aux, ben@example.org: test"}
+    said |= {f"survey_{name}": text for name, text in said.items()}
+    people = replace(nasty, records=tuple(replace(one, extra=one.extra | said) for one in nasty.records))
     for to in FORMATS:
-        done = export_dataset(nasty, tmp_path / to, to)
+        done = export_dataset(people, tmp_path / to, to)
         assert any("--annotators" in text for text in done.notes)
         for file in (tmp_path / to).rglob("*"):
             assert not file.is_file() or b"example.org" not in file.read_bytes(), file

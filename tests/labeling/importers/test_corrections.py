@@ -57,6 +57,20 @@ def test_images_that_the_reviewers_left_out_are_counted_and_keep_their_labels(
     assert Dataset.read(tmp_path / "new").meta.fingerprint == dataset.meta.fingerprint
 
 
+def test_what_is_known_of_the_old_label_does_not_stay_with_the_new_one(dataset: Dataset, tmp_path: Path) -> None:
+    old = {"label_seen": "no", "adjudicator": "cat", "votes": "ann: a, ben: b", "station": "S1"}
+    records = tuple(replace(one, extra=one.extra | old) for one in dataset.records)
+    new = correct(
+        replace(dataset, records=records),
+        review_of(dataset, tmp_path / "review", {0: records[0].class_name}),
+        tmp_path / "new",
+    ).dataset
+    extras = {one.sha256: one.extra for one in new.records}
+    reviewed = extras[records[0].sha256]
+    assert [reviewed[name] for name in old] == ["", "", "", "S1"]
+    assert extras[records[1].sha256] == records[1].extra
+
+
 def test_a_review_of_other_images_is_refused(dataset: Dataset, tmp_path: Path) -> None:
     review = review_of(dataset, tmp_path / "review", {0: dataset.class_names[0], 1: dataset.class_names[0]})
     with pytest.raises(DatasetError, match="share no image: name the dataset whose images were reviewed"):

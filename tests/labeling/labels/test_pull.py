@@ -285,3 +285,19 @@ def test_an_image_without_the_group_that_others_have_is_left_out(
     report = pull(connection, project, tmp_path / "dataset")
     assert report.left_out["no_group"] == 1
     assert {record.group for record in report.dataset.records} == {"S1"}
+
+
+def test_a_soft_label_of_a_pushed_dataset_is_not_that_of_the_new_label(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tmp_path: Path
+) -> None:
+    folder = make_images("a.png", "b.png")
+    soft = '"{""medusa"": 0.9, ""copepod"": 0.1}"'
+    (folder / "manifest.csv").write_text(f"path,soft_label,label_seen\na.png,{soft},no\nb.png,{soft},no\n")
+    push(connection, folder / "manifest.csv", project, taxonomy)
+    tasks = list(list_tasks(connection, require_project(connection, project)))
+    submit_many(connection, [(task.id, "copepod") for task in tasks])
+    report = pull(connection, project, tmp_path / "dataset")
+    assert (report.unseen, len(report.dataset.records)) == (0, 2)
+    for record in report.dataset.records:
+        assert record.extra["survey_soft_label"].startswith('{"medusa"')
+        assert record.extra["survey_label_seen"] == "no"

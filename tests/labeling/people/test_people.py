@@ -25,6 +25,7 @@ from pelagia_labeling.tasks.annotate import submit_csv
 from pelagia_labeling.tasks.interface import class_result
 from pelagia_labeling.tasks.project import Task, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
+from pelagia_labeling.tasks.renamed import rename_class
 from pelagia_labeling.tasks.sheet_crops import sheet_result
 
 pytestmark = pytest.mark.studio
@@ -146,6 +147,9 @@ def test_a_dispute_goes_to_an_adjudicator_whose_label_wins(
     assert row.extra["votes"] == "anna@people.example: copepod, ben@people.example: medusa"
     assert row.annotators == "anna@people.example;ben@people.example"
     assert (report.adjudicated, report.left_out) == (1, {"disputed": 1})
+    rename_class(connection, labeled, "detritus", "Détritus")  # the adjudication project keeps the old name
+    report = pull(connection, labeled, tmp_path / "renamed", adjudicated=to)
+    assert {record.source: record for record in report.dataset.records}["6.png"].class_name == "Détritus"
     with pytest.raises(StudioError, match="--to names the project itself"):
         send_disputes(connection, labeled, labeled)
 

@@ -143,6 +143,21 @@ def test_an_image_with_two_classes_is_refused_or_decided_by_an_option(
     assert Dataset.read(tmp_path / "drop").meta.left_out == {"conflict": len(differ)}
 
 
+def test_a_soft_label_goes_with_the_label_that_is_taken(crops: Dataset, tmp_path: Path) -> None:
+    soft = {"soft_label": '{"detritus": 0.8, "copepod": 0.2}', "label_seen": "no", "depth": "5"}
+    entries = [replace(candidate_of(crops, one), class_name="detritus", extra=soft) for one in crops.records[:3]]
+    two = write_dataset(
+        tmp_path / "two", entries, source={"kind": "test"}, taxonomy=crops.meta.taxonomy, split=crops.meta.split
+    )
+    other = next(one for one in crops.records[:3] if one.class_name != "detritus")
+    for conflicts, taken in (("first", ""), ("second", soft["soft_label"])):
+        merged = merge(crops, two, tmp_path / conflicts, conflicts=conflicts).dataset
+        row = next(one for one in merged.records if one.sha256 == other.sha256)
+        assert row.extra.get("soft_label", "") == taken
+        assert row.extra.get("label_seen", "") == ("no" if taken else "")
+        assert row.extra["depth"] == "5"
+
+
 def test_a_group_in_two_splits_is_refused_or_decided_by_an_option(crops: Dataset, tmp_path: Path) -> None:
     trained = next(one for one in crops.records if one.split == "train")
     of_group = [at for at, one in enumerate(crops.records) if one.group == trained.group]
