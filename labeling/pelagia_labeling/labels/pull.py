@@ -141,8 +141,7 @@ def pull(
         group_column: images with the same value in this column of the tasks stay in one split.
         seed: seed of the random splits.
         fractions: shares of the training, validation and test splits; their sum is 1.
-        min_agreement: least share of the votes for the label, 0..1; a majority is always needed. With "dawid-skene":
-            the least probability of the label.
+        min_agreement: least share of the votes for the label, or its least probability, 0..1; always more than half.
         min_seconds: labels that were submitted on the page in less time are not counted; 0 counts all.
         send_back: whether to open the tasks again that were submitted too fast or without a class.
         consensus: by majority, or by the most probable class (`decide_together`), which gives soft labels.
@@ -163,10 +162,11 @@ def pull(
     everything = _read_results(connection, found, min_agreement, min_seconds, progress)
     verdicts = _verdicts(connection, found, adjudicated) if adjudicated is not None else {}
     results, columns = decide_labels(everything, consensus, verdicts, min_agreement)
+    tasks = [task for task, _ in results]
+    if tasks:
+        group_column = group_column_beside(parent, group_column, lambda named: choose_group_column(named, tasks))
     sent_back = _send_back(connection, found, everything) if send_back else 0
     _require_labels(found, results, sent_back)
-    tasks = [task for task, _ in results]
-    group_column = group_column_beside(parent, group_column, lambda named: choose_group_column(named, tasks))
     split = SplitMeta(
         group_column=group_column, fractions=fractions, seed=seed, join_near_duplicates=join_near_duplicates
     )

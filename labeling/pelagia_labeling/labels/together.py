@@ -136,6 +136,8 @@ def apply_verdicts(
             continue
         agreeing = sum(name == verdict.class_name for _, name in consensus.votes)
         share = agreeing / len(consensus.votes) if consensus.votes else 0.0
-        decided.append((task, replace(consensus, class_name=verdict.class_name, reason="", agreement=share)))
+        decided.append(
+            (task, replace(consensus, class_name=verdict.class_name, reason="", agreement=share, unseen=False))
+        )
         columns[task.place] = {ADJUDICATOR: verdict.adjudicator, VOTES: consensus.votes_as_text}
     return decided, columns

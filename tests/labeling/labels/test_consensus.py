@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
-from pelagia_labeling.labels.consensus import decide
+from pelagia_labeling.labels.consensus import Consensus, decide
+from pelagia_labeling.labels.together import Verdict, apply_verdicts
 from pelagia_labeling.tasks.interface import class_result, unsure_result
+from pelagia_labeling.tasks.project import Task
 
 NAMES = {1: "anna@sea", 2: "ben@sea", 3: "cleo@sea"}
 
@@ -146,3 +148,10 @@ def test_a_label_belongs_to_the_person_who_changed_it_last() -> None:
 
 def test_a_deleted_account_still_has_a_name() -> None:
     assert decide([vote(77, "medusa")], NAMES).annotators == "account 77"
+
+
+def test_an_adjudicator_has_seen_the_image_of_a_label_that_was_accepted_unseen() -> None:
+    unseen = Consensus("medusa", "", (("anna@sea", "medusa"),), 1.0, unseen=True)
+    task = Task(1, {"sha256": "ab"})
+    ((_, decided),), _ = apply_verdicts([(task, unseen)], {"ab": Verdict("copepod", "chief@sea")})
+    assert (decided.class_name, decided.agreement, decided.unseen) == ("copepod", 0.0, False)

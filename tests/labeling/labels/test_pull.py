@@ -125,6 +125,8 @@ def test_choices_outweigh_acceptances_and_hasty_labels_are_sent_back(
     first = next(entry for entry in tasks_of(project)["anna.png"].annotations if entry["completed_by"] != 1)
     connection.client.annotations.update(id=first["id"], result=class_result("detritus"))
 
+    with pytest.raises(InputError, match="no task has a column 'staton'"):  # nothing is sent back
+        pull(connection, project, tmp_path / "dataset", send_back=True, group_column="staton")
     report = pull(connection, project, tmp_path / "dataset", send_back=True)
     me = connection.user
     labels = {record.source: (record.class_name, record.annotators) for record in report.dataset.records}
