@@ -45,18 +45,20 @@ def reopen_sheets(connection: Connection, project: Project, sheets: Sequence[Ref
     """
     version = project.model_version or SENT_BACK
     client = connection.client
-    if sheets and not project.model_version:
-        with connection.doing("showing what was chosen on sheets that are sent back"):
-            client.projects.update(id=project.id, model_version=version, request_options=WRITE_OPTIONS)
+    made: set[int] = set()  # of another submission of the same sheet
     for sheet in sheets:
         with connection.doing(f"sending sheet {sheet.task} back"):
-            old = [one.id for one in client.predictions.list(task=sheet.task) if one.model_version == version]
-            client.predictions.create(
+            present = client.predictions.list(task=sheet.task)
+            old = [one.id for one in present if one.model_version == version and one.id not in made]
+            new = client.predictions.create(
                 task=sheet.task,
                 result=sheet.annotation["result"],
                 model_version=version,
                 request_options=WRITE_OPTIONS,
             )
+            if not made and not project.model_version:  # the server refuses a name that no pre-label has yet
+                client.projects.update(id=project.id, model_version=version, request_options=WRITE_OPTIONS)
+            made.add(int(new.id))
             client.annotations.delete(id=int(sheet.annotation["id"]), request_options=WRITE_OPTIONS)
             for number in old:
                 client.predictions.delete(id=number, request_options=WRITE_OPTIONS)

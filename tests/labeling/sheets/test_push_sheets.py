@@ -129,3 +129,17 @@ def test_the_tab_of_a_class_is_found_after_it_was_renamed_and_with_letters_of_an
     assert update_tabs(connection, report.project_id, named) == {"Copépode": 4, named.names[-1]: 1}
     titles = [str(view.data["title"]) for view in connection.client.views.list(project=report.project_id)]
     assert sorted(titles) == ["Copépode? 4", "Images", f"{named.names[-1]}? 1"]
+
+
+def test_the_choices_of_two_people_on_a_sheet_that_is_sent_back_are_kept(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tmp_path: Path
+) -> None:
+    push_sheets(connection, make_images(2), project, taxonomy, SheetOptions(2))
+    (sheet,) = sheets_of(connection, project)
+    for name in ("copepod", "medusa"):
+        submit_sheet(connection, sheet, [name, ""], seconds=30)
+    with pytest.raises(DatasetError, match="2 were sent back"):
+        pull(connection, project, tmp_path / "dataset", send_back=True)
+    (sheet,) = sheets_of(connection, project)
+    assert [one["result"] for one in sheet.predictions] == [sheet_result(["copepod", ""]), sheet_result(["medusa", ""])]
+    assert sheet.annotations == []
