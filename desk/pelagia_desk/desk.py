@@ -83,7 +83,7 @@ def open_desk(
     owner = f"{connection.url} {found.id} {account}"
     file = journals.default_file()
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    refusal = f"the desk of '{project}' is open already: use its window, or stop that command first"
+    refusal = f"the sheet page of '{project}' is open already: use its window, or stop that command first"
     with ExitStack() as stack:
         stack.enter_context(exclusive_lock(file.with_name(f"{sha256_of(owner.encode())[:16]}.lock"), refusal))
         journal = stack.enter_context(closing(journals.Journal(file, owner)))

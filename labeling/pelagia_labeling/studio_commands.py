@@ -98,7 +98,7 @@ def _show_status(status: Status) -> None:
         console.say(f"  last backup  {_backup_text(status.backup)}")
     if status.projects:
         rows = [(project.title, project.tasks, project.annotations) for project in status.projects]
-        console.table(("project", "images", "labels"), rows)
+        console.table(("project", "tasks", "labels"), rows)
     elif status.version:
         console.say(status.fault or "no project yet: make one with `pelagia label push`")
 

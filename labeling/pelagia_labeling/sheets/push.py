@@ -27,7 +27,7 @@ from pelagia_labeling.sheets.shown import show_sheet
 from pelagia_labeling.studio.connection import WRITE_OPTIONS, Connection
 from pelagia_labeling.tasks.actions import act_on_tasks
 from pelagia_labeling.tasks.interface import added_on_page, reconcile, with_classes
-from pelagia_labeling.tasks.prelabels import Prelabels, read_prelabels, show
+from pelagia_labeling.tasks.prelabels import Prelabels, read_prelabels, show, without_prelabel_warnings
 from pelagia_labeling.tasks.project import Project, Task, find_project, get_project, list_tasks
 from pelagia_labeling.tasks.push import PushReport, check_title, stored_chunks
 from pelagia_labeling.tasks.sheet_crops import CROPS, HEADING, SHOWN, is_sheet_interface, sheet_result
@@ -111,7 +111,11 @@ def push_sheets(
         created=created,
         left_out=dict(stored.listing.left_out),
         interface=interface,
-        warnings=(*stored.warnings(), *_without_embedding(missing, embeddings)),
+        warnings=(
+            *stored.warnings(),
+            *(without_prelabel_warnings(stored.images, prelabels) if predictions is not None else ()),
+            *_without_embedding(missing, embeddings),
+        ),
     )
 
 
@@ -306,7 +310,8 @@ class _Maker:
                 self.connection.client.projects.import_predictions(
                     id=self.project.id, request=requests, request_options=WRITE_OPTIONS
                 )
-        show(self.connection, self.project, version)
+        if _on_sheets(existing) & self.prelabels.by_sha256.keys():
+            show(self.connection, self.project, version)  # the server refuses to show a model that no task names
         return crops
 
 

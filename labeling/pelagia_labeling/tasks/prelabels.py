@@ -7,7 +7,7 @@ the table can be sorted, and nobody can submit it by pressing a key too often.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -98,6 +98,24 @@ def lacks(task: Task, prelabels: Prelabels) -> bool:
     if task.versions is not None:
         return prelabels.model_version not in task.versions
     return all(prediction.get("model_version") != prelabels.model_version for prediction in task.predictions)
+
+
+def without_prelabel_warnings(pushed: Collection[str], prelabels: Prelabels) -> list[str]:
+    """A sentence if images have no pre-label because the survey has no result for them.
+
+    Args:
+        pushed: SHA-256 of the images that were pushed.
+        prelabels: the pre-labels of the survey.
+    """
+    lacking = sum(sha256 not in prelabels.by_sha256 for sha256 in pushed)
+    if not lacking:
+        return []
+    survey = prelabels.model_version.rpartition(" ")[0]
+    which = "none" if lacking == len(pushed) else f"only {len(pushed) - lacking}"
+    return [
+        f"the survey '{survey}' has results for {which} of the {len(pushed)} images, so {lacking} have no pre-label: "
+        "classify the same images with `pelagia classify`, and push them again with the new survey"
+    ]
 
 
 def attach(connection: Connection, project: Project, tasks: Sequence[tuple[int, str]], prelabels: Prelabels) -> int:

@@ -35,7 +35,14 @@ from pelagia_labeling.tasks.interface import (
     reconcile,
     with_classes,
 )
-from pelagia_labeling.tasks.prelabels import Prelabels, attach, prediction_of, read_prelabels, show
+from pelagia_labeling.tasks.prelabels import (
+    Prelabels,
+    attach,
+    prediction_of,
+    read_prelabels,
+    show,
+    without_prelabel_warnings,
+)
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, find_project, get_project, list_tasks
 from pelagia_labeling.tasks.renamed import stored_names, to_stored
 from pelagia_labeling.tasks.sheet_crops import refuse_sheets
@@ -124,7 +131,8 @@ def push(
     attached = 0
     if prelabels is not None:
         attached = attach(connection, target, existing.without_prelabel, prelabels)
-        show(connection, target, prelabels.model_version)
+        if prelabels.by_sha256.keys() & existing.known:  # the server refuses to show a model that no task names
+            show(connection, target, prelabels.model_version)
     return PushReport(
         project_id=target.id,
         url=target.url(connection),
@@ -191,8 +199,8 @@ def _push_images(
         done += len(chunk)
         progress(done, total)
     added, duplicates = len(known) - len(before), done - len(bad) - len(pushed)
-    warnings = tuple(remarks.warnings())
-    return _PushedImages(added, len(pushed) - added, duplicates, predictions, tuple(bad), warnings)
+    warnings = [*remarks.warnings(), *(without_prelabel_warnings(pushed, prelabels) if prelabels else ())]
+    return _PushedImages(added, len(pushed) - added, duplicates, predictions, tuple(bad), tuple(warnings))
 
 
 def _open_project(

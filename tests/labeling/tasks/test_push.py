@@ -167,6 +167,22 @@ def test_another_models_predictions_are_added_beside_the_first(
     assert require_project(connection, project).model_version == f"two {'cd' * 6}"
 
 
+def test_images_without_a_result_in_the_survey_are_pushed_and_said_to_have_no_prelabel(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tasks_of: Tasks, tmp_path: Path
+) -> None:
+    survey = survey_of(tmp_path / "other", make_images("a.png"), taxonomy.names)
+    images = make_images("b.png", "c.png")
+    (images / "a.png").rename(tmp_path / "a.png")
+    report = push(connection, images, project, taxonomy, predictions=survey)
+    assert (report.added, report.predictions_added) == (2, 0)
+    assert any("'other' has results for none of the 2 images, so 2 have no pre-label" in one for one in report.warnings)
+    (tmp_path / "a.png").rename(images / "a.png")
+    report = push(connection, images, project, taxonomy, predictions=survey)
+    assert (report.added, report.predictions_added) == (1, 1)
+    assert any("'other' has results for only 1 of the 3 images" in one for one in report.warnings)
+    assert require_project(connection, project).model_version == f"other {'ab' * 6}"
+
+
 def test_predictions_of_other_classes_are_refused_before_anything_is_done(
     connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, tmp_path: Path
 ) -> None:

@@ -68,7 +68,8 @@ def _from_hub(backbone: str, wanted: Mapping[str, Any]) -> nn.Module:
     except Exception as error:  # the connection, the hub or the disk fails, or the weights do not fit the options
         raise InputError(
             f"the weights of {backbone} cannot be loaded from timm's hub: {first_line(error)}; "
-            "give a local file with --set model.pretrained=false --set model.weights=FILE"
+            "give a local file: --weights FILE of `pelagia embedder`, or --set model.pretrained=false --set "
+            "model.weights=FILE of `pelagia train`"
         ) from None
     return network
 
