@@ -83,6 +83,16 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What became of a label: its new state, the number of its annotation if it is known, why it was refused."""
+
+    entry: Entry
+    state: str
+    annotation: int | None = None
+    fault: str = ""
+
+
+@dataclass(frozen=True)
 class Step:
     """What one confirmation did, in words; and its tasks, labeled and set aside."""
 
@@ -242,10 +252,14 @@ class Journal:
 
     def finish(self, entry: Entry, state: str, annotation: int | None = None, fault: str = "") -> None:
         """Writes what became of a label."""
+        self.finish_all([Outcome(entry, state, annotation, fault)])
+
+    def finish_all(self, outcomes: Sequence[Outcome]) -> None:
+        """Writes what became of labels, in one transaction: each one waits for the disk."""
         with self._change() as db:
-            db.execute(
+            db.executemany(
                 "UPDATE labels SET state = ?, annotation = COALESCE(?, annotation), fault = ? WHERE id = ?",
-                (state, annotation, fault, entry.id),
+                [(one.state, one.annotation, one.fault, one.entry.id) for one in outcomes],
             )
 
     def waiting(self) -> int:
@@ -263,6 +277,11 @@ class Journal:
             f"SELECT task, kind, class, wanted FROM labels WHERE owner = ? AND {_OPEN} ORDER BY id", self._owner
         )
         return {row[0]: (row[1], row[2]) if row[3] else None for row in rows}
+
+    def undone(self) -> set[int]:
+        """The tasks of which a label was taken back."""
+        rows = self._rows("SELECT DISTINCT task FROM labels WHERE owner = ? AND wanted = 0", self._owner)
+        return {task for (task,) in rows}
 
     def asides(self) -> list[tuple[int, str]]:
         """(task, class) of all crops that the person said are not of this class."""
