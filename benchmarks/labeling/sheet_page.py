@@ -4,12 +4,14 @@
 
 A simulated model is right in 90%, a simulated person errs (`benchmarks.labeling.keystrokes`). The script starts a Label
 Studio of its own in a temporary folder, pushes the crops with the model's pre-labels, runs `pelagia label sheets`, and
-does what the person would do: it looks for odd crops, clicks them or drags over those that lie side by side, and
-accepts the rest. The odd ones come back under their next class once; then they are named one by one.
+does what the person would do: it opens the sheets of all groups, looks for odd crops, clicks them or drags over those
+that lie side by side, and accepts the rest. The odd ones come back under their next class once; those that are odd
+again are named one by one.
 
-Rows: "sheet page, first pass" is until the last sheet of the model's groups is accepted (about 90% of the crops have a
-label then), "sheet page, all" until every crop has one. "grow" starts each class from one crop, accepts what the search
-found, and leaves the rest. Labels are read from Label Studio at the end, so what is counted is what arrived.
+Rows: "sheet page, first pass" is until each crop was shown once (a part of the odd ones has no label then), "sheet
+page, all" until every crop has a label. "grow" starts each class from one crop, accepts what the search found, and
+leaves the rest. Labels are read from Label Studio at the end, so what is counted is what arrived. A second table adds
+one decision for each click or drag.
 
 The embeddings are those of the same files: `pelagia embed benchmark_crops --model embedder.onnx --out crops.parquet`
 after `--crops benchmark_crops`, which only writes the files. Without them the order is that of gray values and sizes.
@@ -38,10 +40,12 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.harness import DATA
 from benchmarks.labeling.keystrokes import Guess, Person, Tally, simulated_model, table
+from pelagia.embeddings import read_embeddings
 from pelagia.sources import list_images
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of
 from pelagia.taxonomy import taxonomy_of_names
+from pelagia_desk.sheets.similar import normalized
 from pelagia_labeling.studio.connection import Connection, connect
 from pelagia_labeling.studio.server import HOME_VARIABLE, start_studio, stop_studio
 from pelagia_labeling.tasks.interface import read_result
@@ -49,8 +53,6 @@ from pelagia_labeling.tasks.project import list_tasks, require_project
 from pelagia_labeling.tasks.push import push
 
 CROPS = 2000
-PASSES = 1
-"""How often the groups are gone through before the rest is named one by one."""
 
 
 def choose_crops(folder: Path) -> dict[str, str]:
@@ -63,6 +65,25 @@ def choose_crops(folder: Path) -> dict[str, str]:
     for row in chosen:
         shutil.copyfile(root / row["path"], folder / Path(row["path"]).name)
     return {Path(row["path"]).name: row["label"] for row in chosen}
+
+
+def confused(guesses: dict[str, Guess], truth: dict[str, str], crops: Path, embeddings: Path) -> dict[str, Guess]:
+    """The same guesses, but a wrong one is the class of a crop that looks similar, as those of real models are.
+
+    The class is drawn from those of the 25 nearest crops of other classes.
+    """
+    given = read_embeddings(embeddings)
+    rows, names = given.index(), sorted(truth)
+    vectors = normalized(given.vectors[[rows[sha256_of((crops / name).read_bytes())] for name in names]])
+    classes = np.array([truth[name] for name in names])
+    rng = np.random.default_rng(1)
+    found = dict(guesses)
+    for row, name in enumerate(names):
+        if guesses[name].class_name != truth[name]:
+            others = np.flatnonzero(classes != truth[name])
+            nearest = others[np.argsort(-(vectors[others] @ vectors[row]), kind="stable")[:25]]
+            found[name] = Guess(str(classes[rng.choice(nearest)]), guesses[name].probability)
+    return found
 
 
 def push_project(connection: Connection, title: str, folder: Path, guesses: dict[str, Guess]) -> None:
@@ -150,40 +171,33 @@ class Clicker:
     def ready(self) -> str:
         return str(self.page.evaluate("document.body.dataset.ready"))
 
-    def label_group(self, link: str, tally: Tally, later: bool) -> str:
-        """All sheets of a group; returns the link to the next group, or nothing after the last one.
-
-        The first group is opened with a click, the others with a key: both take a decision.
-        """
-        if self.page.url.startswith(f"{self.home}/sheet"):
-            tally.key(decide=True)
-        else:
-            tally.click(decide=True)
+    def open_all_groups(self, tally: Tally) -> None:
+        """Opens the sheets of all groups from the overview."""
+        self.page.goto(self.home)
+        tally.click(decide=True)
         with tally.waited():
-            self.page.goto(link)
+            self.page.click("#all-groups")
             self.page.wait_for_function("() => document.body?.dataset.ready")
-            if self.ready() != "empty":
+            self.displayed()
+
+    def label_sheet(self, tally: Tally) -> None:
+        """Marks the odd crops of a sheet, accepts the rest, and names those that were set aside twice."""
+        before = self.ready()
+        shown = {int(task): str(name) for task, name in self.page.evaluate("grid.crops.map((c) => [c.id, c.class])")}
+        tally.looked(len(shown))
+        self.mark([task for task, name in shown.items() if self.person.finds_odd(self.paths[task], name)], tally)
+        self.patience()
+        tally.key(decide=True)
+        with tally.waited():
+            self.page.keyboard.press("Enter")
+            self.page.wait_for_function("before => document.body.dataset.ready !== before", arg=before)
+            if not self.ready().startswith(("odd", "empty")):
                 self.displayed()
-        self.page.evaluate("later => { document.getElementById('later').checked = later; }", later)
-        while self.ready() != "empty":
-            before = self.ready()
-            suggested = str(self.page.evaluate("state.className"))
-            shown = self.shown()
-            tally.looked(len(shown))
-            self.mark([task for task in shown if self.person.finds_odd(self.paths[task], suggested)], tally)
-            self.patience()
-            tally.key(decide=True)
+        if self.ready().startswith("odd"):
+            self.name_odd(tally)
             with tally.waited():
-                self.page.keyboard.press("Enter")
-                self.page.wait_for_function("before => document.body.dataset.ready !== before", arg=before)
-                if not self.ready().startswith(("odd", "empty")):
+                if self.ready() != "empty":
                     self.displayed()
-            if self.ready().startswith("odd"):
-                self.name_odd(tally)
-            if self.ready() != "empty":
-                self.displayed()
-        following = str(self.page.evaluate("document.getElementById('next-group').href"))
-        return following if "group=" in following else ""
 
     def name_odd(self, tally: Tally) -> None:
         """Names the odd crops one by one, by number or by the first letters."""
@@ -192,7 +206,7 @@ class Clicker:
             task, likely = self.page.evaluate("[state.odd[state.at].id, state.odd[state.at].likely]")
             name = self.person.names(self.paths[task])
             tally.looked(1, alone=True)
-            if name == self.page.evaluate("state.oddClass"):
+            if name == self.page.evaluate("state.odd[state.at].not"):
                 keys = ["="]
             elif name in likely:
                 keys = [str(1 + likely.index(name))]
@@ -254,19 +268,19 @@ def labels(connection: Connection, title: str) -> dict[str, str]:
 def sheets(clicker: Clicker, connection: Connection, title: str) -> list[Tally]:
     """The rows of the sheet page."""
     tally = Tally("sheet page, all")
-    rows = []
-    for number in range(PASSES + 1):
-        links = clicker.groups()
-        link, most = links[0] if links else "", len(links)
-        later = number < PASSES
-        while link and (most or not later):  # the page leads to the largest other group
-            link, most = clicker.label_group(link, tally, later), most - 1
-        if number == 0:
+    rows: list[Tally] = []
+    seen: set[int] = set()
+    clicker.open_all_groups(tally)
+    while clicker.ready() != "empty":
+        shown = set(clicker.shown())
+        if not rows and shown <= seen:
             clicker.wait_until_sent()
             first = copy(tally)
             first.way = "sheet page, first pass"
             first.labeled(labels(connection, title), clicker.truth)
             rows.append(first)
+        seen |= shown
+        clicker.label_sheet(tally)
     clicker.wait_until_sent()
     tally.labeled(labels(connection, title), clicker.truth)
     return [*rows, tally]
@@ -288,10 +302,12 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def run(folder: Path, embeddings: Path | None, count: int) -> None:
+def run(folder: Path, embeddings: Path | None, count: int | None, similar_errors: bool) -> None:
     """Measures both ways, and prints the table after each."""
     truth = choose_crops(folder / "crops")
     guesses = simulated_model(truth)
+    if similar_errors and embeddings:
+        guesses = confused(guesses, truth, folder / "crops", embeddings)
     rows: list[Tally] = []
     connection = connect(home=folder / "studio")
     with sync_playwright() as driver:
@@ -303,21 +319,28 @@ def run(folder: Path, embeddings: Path | None, count: int) -> None:
             paths = {task.id: str(task.data["path"]) for task in tasks}
             with desk(title, embeddings) as address:
                 page: Any = browser.new_page(viewport={"width": 1920, "height": 1080})
-                page.add_init_script(
-                    f"localStorage.setItem('desk-count', '{count}'); localStorage.setItem('desk-grow-count', '60')"
-                )
+                page.add_init_script("localStorage.setItem('desk-grow-count', '60')")
+                if count:
+                    page.add_init_script(f"localStorage.setItem('desk-count', '{count}')")
                 clicker = Clicker(page, address, Person(truth), paths, truth)
                 rows += way(clicker, connection, title)
                 print(table(rows), flush=True)
                 page.close()
         browser.close()
+    for row in rows:
+        row.decide(row.buttons)
+    print("with one decision more for each click or drag", table(rows), sep="\n")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--embeddings", type=Path, help="embeddings of the crops")
     parser.add_argument("--crops", type=Path, help="only write the crops into this folder, to make their embeddings")
-    parser.add_argument("--count", type=int, default=120, choices=(60, 96, 120, 160, 200), help="crops a sheet")
+    sizes = (60, 96, 120, 160, 200)
+    parser.add_argument("--count", type=int, choices=sizes, help="crops a sheet; by default as many as the page shows")
+    parser.add_argument(
+        "--similar-errors", action="store_true", help="a wrong pre-label is the class of a similar crop, not any class"
+    )
     options = parser.parse_args()
     if options.crops:
         choose_crops(options.crops)
@@ -328,7 +351,7 @@ def main() -> None:
             os.environ[name] = str(folder / ("studio" if name == HOME_VARIABLE else name.lower()))
         start_studio(folder / "studio", port=free_port())
         try:
-            run(folder, options.embeddings, options.count)
+            run(folder, options.embeddings, options.count, options.similar_errors)
         finally:
             stop_studio(folder / "studio")
 

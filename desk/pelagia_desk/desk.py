@@ -18,6 +18,7 @@ from pelagia_desk import pictures as thumbnails
 from pelagia_desk.guard import Guard
 from pelagia_desk.layout import Entry, Layout
 from pelagia_desk.sheets import journal as journals
+from pelagia_desk.sheets.colleagues import Colleagues
 from pelagia_desk.sheets.crops import load_crops
 from pelagia_desk.sheets.routes import SheetRoutes
 from pelagia_desk.sheets.sender import Sender
@@ -99,6 +100,9 @@ def open_desk(
         guard = Guard(Starlette(routes=[*routes, layout.files()]), port)
         sender.start()
         stack.callback(sender.stop)
+        colleagues = Colleagues(connection, found, work)
+        colleagues.start()
+        stack.callback(colleagues.stop)
         stack.callback(vectors.in_background().join, 10)
         stack.callback(vectors.stop)
         yield Desk(guard, found, connection.user, len(loaded.crops), waited, warnings, journal, sender)

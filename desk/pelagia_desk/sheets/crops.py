@@ -125,9 +125,7 @@ def _crop(row: int, task: Task, column: str, model_version: str, names: set[str]
     data = {key: "" if value is None else str(value) for key, value in task.data.items()}
     source = Source(task.id, task.sha256, data.get("file", ""), data.get("image", ""))
     crop = Crop(row, source, data.get("path") or data["image"], data.get(column, ""), pixel_size_um(data))
-    votes = [vote for vote in votes_of(task.annotations, {}) if vote.kind in ("named", "unsure", "skipped")]
-    if votes:
-        crop.label = votes[-1].kind, votes[-1].class_name
+    crop.label = label_on(task)
     prediction = _latest(task.predictions, model_version)
     guess = read_result(prediction.get("result"))[0] if prediction else ""
     if prediction and guess in names:
@@ -136,6 +134,12 @@ def _crop(row: int, task: Task, column: str, model_version: str, names: set[str]
         crop.score = float(score) if isinstance(score, int | float) else None
     crop.home = crop.suggestion = crop.guess
     return crop
+
+
+def label_on(task: Task) -> tuple[str, str] | None:
+    """(kind, class) of the label that a task has; None if it has none."""
+    votes = [vote for vote in votes_of(task.annotations, {}) if vote.kind in ("named", "unsure", "skipped")]
+    return (votes[-1].kind, votes[-1].class_name) if votes else None
 
 
 def _latest(predictions: list[dict[str, Any]], model_version: str) -> dict[str, Any] | None:

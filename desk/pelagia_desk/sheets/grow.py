@@ -242,7 +242,7 @@ class Grower:
             aside = [crop for crop in growth.crops_marked() if crop.label is None]
             title = work.title_of(growth.class_name)
             text = f"{len(labels)} {title}" + f", {len(hidden)} of them not shown" * unseen
-            growth.step = work.write("grown", text, labels, aside, growth.class_name)
+            growth.step = work.write("grown", text, labels, [(crop, growth.class_name) for crop in aside])
             growth.phase = DONE
             work.confirmed(growth.tab)
             return {"accepted": len(labels), "seen": len(seen), "unseen": len(hidden) * unseen, "text": text}

@@ -103,6 +103,7 @@ class SheetRoutes:
             refused=work.journal.refused()[:50],
             left_out=work.left_out,
             predicted=work.predicted,
+            moved=work.moved,
             measured=work.vectors.measured,
             from_model=work.vectors.from_model,
             without_vector=len(work.crops) - int(work.vectors.known.sum()) if work.vectors.from_model else 0,

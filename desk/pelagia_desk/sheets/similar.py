@@ -15,6 +15,8 @@ Vectors = NDArray[np.float32]
 Rows = NDArray[np.intp]
 MOST_SEEDS = 256
 NEIGHBORS = 25
+CONTRADICTION = 3.0
+"""How many times the share of a class among the neighbors must exceed that of the suggestion; see `contradicted`."""
 
 
 def normalized(vectors: NDArray[np.floating]) -> Vectors:
@@ -76,6 +78,48 @@ def clusters(vectors: Vectors, seed: int = 0) -> NDArray[np.intp]:
     count = int(np.clip(len(vectors) // 60, 1, 200))
     found = MiniBatchKMeans(count, random_state=seed, n_init=3, batch_size=2048).fit_predict(vectors)
     return np.asarray(found, np.intp)
+
+
+def contradicted(
+    vectors: Vectors, names: Sequence[str], scores: Sequence[float], judges: Vectors, said: Sequence[str], own: Rows
+) -> dict[int, str]:
+    """Rows whose suggestion the most similar crops contradict -> the class that these have.
+
+    A row moves to the class with the largest share of its neighbors' votes if that share is much larger than the share
+    of its own class, and the more so the surer the suggestion is.
+
+    Args:
+        vectors: N x D, crops with a suggestion.
+        names: their suggestions.
+        scores: probabilities of the suggestions, 0..1.
+        judges: M x D, crops by whose classes others are judged.
+        said: their classes.
+        own: for each row the row of the same crop among the judges; -1 if it is not there.
+    """
+    classes = sorted({*names, *said})
+    column = {name: place for place, name in enumerate(classes)}
+    columns = np.array([column[name] for name in said], np.intp)
+    found: dict[int, str] = {}
+    count = min(NEIGHBORS, len(judges) - 1)
+    if count < 1:
+        return found
+    for start in range(0, len(vectors), 2000):
+        near = vectors[start : start + 2000] @ judges.T
+        rows = np.arange(len(near))
+        present = own[start : start + 2000] >= 0
+        near[rows[present], own[start : start + 2000][present]] = -1  # no crop is a neighbor of its own
+        nearest_rows = np.argpartition(-near, count - 1, axis=1)[:, :count]
+        weights = np.maximum(np.take_along_axis(near, nearest_rows, axis=1), 0) ** 4
+        votes = np.zeros((len(near), len(classes)), np.float32)
+        np.add.at(votes, (rows[:, None], columns[nearest_rows]), weights)
+        votes /= np.maximum(votes.sum(axis=1, keepdims=True), 1e-9)
+        for row, share in enumerate(votes):
+            name, sure = names[start + row], scores[start + row]
+            best = int(np.argmax(share))
+            limit = CONTRADICTION * (share[column[name]] + 0.1) * sure / (1.3 - sure)
+            if classes[best] != name and share[best] > limit:
+                found[start + row] = classes[best]
+    return found
 
 
 def likely(

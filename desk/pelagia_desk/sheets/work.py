@@ -20,19 +20,15 @@ import numpy as np
 from pelagia_desk.sheets import similar
 from pelagia_desk.sheets.crops import SORTS, Crop, Loaded
 from pelagia_desk.sheets.journal import Journal, Label
+from pelagia_desk.sheets.suggest import Reference, Suggestions
 from pelagia_desk.sheets.vectors import Vectors
 
 SHORTEST_LOOK = 0.7
 """Seconds. A page that was confirmed sooner was not looked at: a key was held, or pressed twice."""
 
 MOST_CROPS = 200
-MOST_LIKELY = 9
-
-
-Reference = tuple[similar.Vectors, list[str], list[float]]
-"""Vectors of crops by whose classes others are judged, their classes, and how much each counts."""
-
-MOST_JUDGES = 4000
+ALL_GROUPS = "*"
+"""The group of all groups: its sheets hold crops of several suggestions, each with the class of its own."""
 
 
 class Refusal(Exception):  # noqa: N818 - it is shown to the person
@@ -49,6 +45,7 @@ class Sheet:
         sent_at: when, in seconds of the monotonic clock.
         step: the step of the journal that accepted it; 0 until then.
         odd: tasks that the person marked.
+        classes: task -> class under which it was sent, on a sheet of several groups; empty on one of a single group.
     """
 
     id: str
@@ -58,6 +55,7 @@ class Sheet:
     sent_at: float
     step: int = 0
     odd: list[int] = field(default_factory=list)
+    classes: dict[int, str] = field(default_factory=dict)
 
 
 class Work:
@@ -78,8 +76,12 @@ class Work:
         self.by_task = {crop.task: crop for crop in self.crops}
         self.names = [entry.name for entry in self.classes]
         self.predicted = any(crop.guess for crop in self.crops)
+        self.suggestions = Suggestions(self.crops, self.names, vectors)
         self._sheets: dict[str, Sheet] = {}
         self._last_confirmed: dict[str, float] = {}
+        if self.predicted and vectors.from_model:
+            self.suggestions.follow_neighbors()
+        self.moved = sum(bool(crop.guess) and crop.home != crop.guess for crop in self.crops)
         self._apply_journal()
         if not self.predicted:
             self._make_clusters()
@@ -91,7 +93,7 @@ class Work:
         for task, class_name in self.journal.asides():
             if task in self.by_task:
                 self.by_task[task].rejected.add(class_name)
-        self.suggest([crop for crop in self.crops if crop.rejected and crop.label is None])
+        self.suggestions.choose([crop for crop in self.crops if crop.rejected and crop.label is None])
 
     def _make_clusters(self) -> None:
         """Suggests clusters instead of classes."""
@@ -126,6 +128,8 @@ class Work:
 
     def title_of(self, name: str) -> str:
         """The title of a class or cluster for people."""
+        if name == ALL_GROUPS:
+            return "all groups"
         titles = {entry.name: entry.title or entry.name for entry in self.classes}
         return titles.get(name, name or "without a suggestion")
 
@@ -149,17 +153,36 @@ class Work:
                 crop
                 for crop in self.crops
                 if crop.to_do
-                and crop.suggestion == group
+                and self._belongs(crop, group)
                 and crop.row not in taken
                 and (not station or crop.station == station)
             ]
         count = min(max(count, 1), MOST_CROPS)
-        chosen = self._ordered(crops, sort, count)
+        chosen = self._of_all_groups(crops, sort, count) if group == ALL_GROUPS else self._ordered(crops, sort, count)
         self.vectors.measure(chosen)
         sheet = Sheet(secrets.token_hex(8), tab, group, tuple(c for c in chosen if not c.fault), time.monotonic())
+        if group == ALL_GROUPS:
+            sheet.classes = {crop.task: crop.suggestion for crop in sheet.crops}
         with self.lock:
             self._sheets[sheet.id] = sheet
         return sheet
+
+    def _belongs(self, crop: Crop, group: str) -> bool:
+        """Whether a crop is shown on the sheets of a group."""
+        return crop.suggestion in self.names if group == ALL_GROUPS else crop.suggestion == group
+
+    def _of_all_groups(self, crops: list[Crop], sort: str, count: int) -> list[Crop]:
+        """The first crops of all groups: the largest group first, and what was set aside after all groups."""
+        size = Counter(crop.home for crop in self.crops)
+        groups: dict[tuple[bool, int, str], list[Crop]] = {}
+        for crop in crops:
+            key = bool(crop.rejected), -size[crop.suggestion], crop.suggestion
+            groups.setdefault(key, []).append(crop)
+        chosen: list[Crop] = []
+        for key in sorted(groups):
+            if len(chosen) < count:
+                chosen += self._ordered(groups[key], sort, count - len(chosen))
+        return chosen
 
     def _forget(self, tab: str, kept: set[str]) -> None:
         """Forgets the sheets of a tab that it does not show any more, except the last accepted ones, for undo."""
@@ -199,13 +222,16 @@ class Work:
     ) -> dict[str, Any]:
         """Accepts the crops of a sheet that were displayed and not marked, and sets the marked ones aside.
 
+        On a sheet of several groups ``class_name`` is not used: each crop gets the class under which it was sent.
+
         Raises:
             Refusal: the sheet was accepted already or too quickly, there is no such class, or crops are named that
                 were not on the sheet. Nothing is written.
         """
         with self.lock:
             sheet = self.sheet(number)
-            self._require_class(class_name)
+            if not sheet.classes:
+                self._require_class(class_name)
             if sheet.step:
                 raise Refusal("This sheet was accepted already.")
             self.require_sent(sheet.crops, [*displayed, *odd])
@@ -214,20 +240,35 @@ class Work:
             todo = [crop for crop in sheet.crops if crop.label is None]
             accepted = [crop for crop in todo if crop.task in shown - marked]
             aside = [crop for crop in todo if crop.task in marked]
-            text = f"{len(accepted)} {self.title_of(class_name)}" + f", {len(aside)} set aside" * bool(aside)
+            classes = sheet.classes or {crop.task: class_name for crop in sheet.crops}
+            text = self._accepted_text(Counter(classes[crop.task] for crop in accepted), class_name, len(aside))
             meta = {"shown": len(displayed), "seconds": round(seconds, 1)}
-            labels = [label_of(crop, class_name, "seen", meta) for crop in accepted]
+            labels = [label_of(crop, classes[crop.task], "seen", meta) for crop in accepted]
             sheet.odd = [crop.task for crop in aside]
-            sheet.step = self.write("accepted", text, labels, aside, class_name)
+            sheet.step = self.write("accepted", text, labels, [(crop, classes[crop.task]) for crop in aside])
             self.confirmed(sheet.tab)
-            reference = self.reference()
+            reference = self.suggestions.reference()
             return {
                 "accepted": len(accepted),
                 "not_shown": len([crop for crop in todo if crop.task not in shown | marked]),
                 "meanwhile": len(sheet.crops) - len(todo),
-                "odd": [self.as_json(crop) | {"likely": self.likely(crop, reference)} for crop in aside],
+                "odd": [self._odd_json(crop, classes[crop.task], reference) for crop in aside],
                 "text": text,
             }
+
+    def _odd_json(self, crop: Crop, class_name: str, reference: Reference) -> dict[str, Any]:
+        """A crop that was set aside as not of a class; "again" says that it was set aside before."""
+        said = {"likely": self.suggestions.likely(crop, reference), "not": class_name, "again": len(crop.rejected) > 1}
+        return self.as_json(crop) | said
+
+    def _accepted_text(self, accepted: Mapping[str, int], class_name: str, aside: int) -> str:
+        """What one confirmation did, such as "96 copepod, 3 set aside"."""
+        if len(accepted) > 1:
+            text = f"{sum(accepted.values())} crops of {len(accepted)} classes"
+        else:
+            name, count = next(iter(accepted.items()), (class_name, 0))
+            text = f"{count} {self.title_of(name)}" if name else "0 crops"
+        return text + f", {aside} set aside" * bool(aside)
 
     def name(self, number: str, task: int, class_name: str, seconds: float) -> dict[str, Any]:
         """Gives a crop that was set aside on a sheet its class, or "unsure" if ``class_name`` is empty.
@@ -247,19 +288,29 @@ class Work:
             how = "chosen"
             label = label_of(crop, class_name, how, meta) if class_name else Label(task, "", "unsure", how, None, meta)
             text = f"{self.title_of(class_name) if class_name else 'unsure'}: {crop.path}"
-            self.write("named", text, [label], (), "")
+            self.write("named", text, [label], ())
             return {"text": text}
 
-    def write(self, kind: str, text: str, labels: Sequence[Label], aside: Sequence[Crop], class_name: str) -> int:
-        """Writes labels, and crops that are not of a class, into the journal and into memory."""
-        step = self.journal.add(kind, text, labels, [(crop.task, class_name) for crop in aside])
+    def write(self, kind: str, text: str, labels: Sequence[Label], aside: Sequence[tuple[Crop, str]]) -> int:
+        """Writes labels, and crops with a class that they are not of, into the journal and into memory."""
+        step = self.journal.add(kind, text, labels, [(crop.task, class_name) for crop, class_name in aside])
         for label in labels:
             self.by_task[label.task].label = label.kind, label.class_name
-        for crop in aside:
+        for crop, class_name in aside:
             crop.rejected.add(class_name)
-        self.suggest(aside)
+        self.suggestions.choose([crop for crop, _ in aside])
         self.wake()
         return step
+
+    def labeled_elsewhere(self, labels: Mapping[int, tuple[str, str]]) -> int:
+        """Takes over labels that Label Studio has, task -> (kind, class); returns for how many crops that was news."""
+        with self.lock:
+            own = self.journal.pending().keys() | self.journal.undone()
+            new = [task for task in labels if task in self.by_task and task not in own]
+            crops = [self.by_task[task] for task in new if self.by_task[task].label is None]
+            for crop in crops:
+                crop.label = labels[crop.task]
+            return len(crops)
 
     def undo(self) -> dict[str, Any]:
         """Takes back the last step that was not taken back. Raises Refusal if there is none."""
@@ -274,7 +325,7 @@ class Work:
             for task, class_name in step.asides:
                 if task in self.by_task:
                     self.by_task[task].rejected.discard(class_name)
-            self.suggest([self.by_task[task] for task, _ in step.asides if task in self.by_task])
+            self.suggestions.choose([self.by_task[task] for task, _ in step.asides if task in self.by_task])
             self.wake()
             reopened = next((sheet for sheet in self._sheets.values() if sheet.step == step.id), None)
             answer: dict[str, Any] = {"kind": step.kind, "text": step.text, "tasks": list(step.labeled)}
@@ -283,42 +334,6 @@ class Work:
                 reopened.step, reopened.odd, reopened.sent_at = 0, [], time.monotonic()
                 answer["sheet"] = self.sheet_as_json(reopened)
             return answer
-
-    def suggest(self, crops: Iterable[Crop]) -> None:
-        """Chooses the class under which each crop is shown: its first one, or the likeliest that was not rejected."""
-        reference = None
-        for crop in crops:
-            crop.suggestion = crop.home
-            if crop.home in crop.rejected or (crop.rejected and crop.home not in self.names):
-                reference = self.reference() if reference is None else reference
-                crop.suggestion = next(iter(self.likely(crop, reference)), "")
-
-    def likely(self, crop: Crop, reference: Reference) -> list[str]:
-        """The likeliest classes of a crop without the rejected ones, the best first, at most MOST_LIKELY."""
-        vectors, names, weights = reference
-        common = [name for name, _ in Counter(names).most_common()]
-        vector = self.vectors.matrix[crop.row] if self.vectors.known[crop.row] else None
-        guess = [crop.guess] if crop.guess else []
-        found = similar.likely(vector, vectors, names, weights, guess + common)
-        return [name for name in found if name not in crop.rejected][:MOST_LIKELY]
-
-    def reference(self) -> Reference:
-        """The crops by whose classes others are judged: labeled ones, and with less weight those with a pre-label.
-
-        Of more than MOST_JUDGES, evenly spaced ones.
-        """
-        found: list[tuple[int, str, float]] = []
-        for crop in self.crops:
-            if not self.vectors.known[crop.row]:
-                continue
-            if crop.label is not None and crop.label[0] == "named":
-                found.append((crop.row, crop.label[1], 1.0))
-            elif crop.label is None and crop.guess and not crop.rejected:
-                found.append((crop.row, crop.guess, 0.3 * (crop.score or 0.5)))
-        if len(found) > MOST_JUDGES:
-            found = [found[place] for place in np.linspace(0, len(found) - 1, MOST_JUDGES).astype(int)]
-        matrix = self.vectors.matrix[np.array([row for row, _, _ in found], np.intp)]
-        return matrix, [name for _, name, _ in found], [weight for _, _, weight in found]
 
     def _require_class(self, class_name: str) -> None:
         if class_name not in self.names:
@@ -343,9 +358,9 @@ class Work:
     def sheet_as_json(self, sheet: Sheet, station: str = "") -> dict[str, Any]:
         """A sheet as the page gets it; one without crops names the largest other group of the station."""
         with self.lock:
-            left = sum(crop.to_do and crop.suggestion == sheet.group for crop in self.crops)
+            left = sum(crop.to_do and self._belongs(crop, sheet.group) for crop in self.crops)
         class_name = sheet.group if sheet.group in self.names else ""
-        crops = [self.as_json(crop) for crop in sheet.crops]
+        crops = [self.as_json(crop) | {"class": sheet.classes.get(crop.task, class_name)} for crop in sheet.crops]
         shown = {"sheet": sheet.id, "group": sheet.group, "class": class_name, "left": left, "crops": crops}
         others = [] if crops else [group for group in self.groups(station) if group["name"] != sheet.group]
         return shown | {"next": others[0] if others else None}

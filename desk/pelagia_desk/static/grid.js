@@ -21,6 +21,7 @@ class Grid {
     this.place = place; this.about = about; this.commonScale = commonScale;
     this.crops = []; this.cells = []; this.marked = new Set(); this.displayed = new Set(); this.focused = 0;
     this.trueSizes = false; this.columns = 1; this.readyAt = 0; this.painting = null;
+    this.headings = new Map();
     this.observer = new IntersectionObserver((entries) => entries.forEach((entry) => {
       const index = Number(entry.target.dataset.index);
       this.inView[index] = entry.isIntersecting;
@@ -38,11 +39,27 @@ class Grid {
     this.crops = crops; this.marked = new Set(marked); this.displayed = new Set(); this.focused = 0;
     this.inView = crops.map(() => false); this.readyAt = 0; this.painting = null;
     this.cells = crops.map((crop, index) => this.cell(crop, index));
-    this.place.replaceChildren(...this.cells);
+    this.headings = new Map();
+    crops.forEach((crop, index) => {
+      if (crop.heading && (!index || crops[index - 1].heading !== crop.heading)) this.headings.set(index, this.heading(crop, crops, index));
+    });
+    this.place.replaceChildren(...this.cells.flatMap((cell, index) => this.headings.has(index) ? [this.headings.get(index), cell] : [cell]));
     this.place.scrollTop = 0;
     this.fit();
     this.cells.forEach((cell) => this.observer.observe(cell));
     this.focus(0);
+  }
+
+  heading(crop, crops, index) {
+    // A tile before the first crop of a class, on a sheet of several classes.
+    const tile = document.createElement("div"), name = document.createElement("strong"), count = document.createElement("span");
+    let end = index;
+    while (end < crops.length && crops[end].heading === crop.heading) end += 1;
+    tile.className = "heading";
+    name.textContent = crop.heading; count.textContent = `${end - index} →`;
+    tile.title = crop.heading;
+    tile.append(name, count);
+    return tile;
   }
 
   cell(crop, index) {
@@ -64,11 +81,11 @@ class Grid {
     cell.classList.toggle("odd", odd);
     cell.setAttribute("aria-selected", odd);
     const score = crop.score === null ? "" : `, probability ${crop.score.toFixed(2)}`;
-    cell.setAttribute("aria-label", `crop ${Number(cell.dataset.index) + 1}${score}${odd ? ", marked as odd" : ""}`);
+    cell.setAttribute("aria-label", `crop ${Number(cell.dataset.index) + 1}${score}${crop.heading ? `, ${crop.heading}` : ""}${odd ? ", marked as odd" : ""}`);
   }
 
   fit() {
-    const width = this.place.clientWidth - 4, height = this.place.clientHeight - 4, count = this.crops.length;
+    const width = this.place.clientWidth - 4, height = this.place.clientHeight - 4, count = this.crops.length + this.headings.size;
     let side = 56;
     for (let columns = 1; columns <= count; columns++) {
       const fits = Math.floor(width / columns);
@@ -79,6 +96,7 @@ class Grid {
     const sizes = this.crops.map((crop) => Math.max(crop.width, crop.height) * (crop.um || 1)).sort((a, b) => a - b);
     const shared = inner / (sizes[Math.floor(sizes.length * 0.95)] || inner);
     this.crops.forEach((crop, index) => this.size(this.cells[index], crop, side, inner, shared));
+    this.headings.forEach((tile) => { tile.style.width = tile.style.height = `${side}px`; });
     this.showCommonScale(shared, inner);
   }
 
@@ -137,6 +155,13 @@ class Grid {
     this.about.textContent = describe(crop);
   }
 
+  focusRow(direction) {
+    // The crop above or below; over a heading, the one beside it.
+    const tiles = [...this.place.children], at = tiles.indexOf(this.cells[this.focused]) + direction * this.columns;
+    const tile = tiles[at] && (this.cells.includes(tiles[at]) ? tiles[at] : tiles[at + 1]);
+    if (tile) this.focus(this.cells.indexOf(tile));
+  }
+
   mark(index, odd) {
     const crop = this.crops[index];
     if (!crop) return;
@@ -167,11 +192,11 @@ class Grid {
 
   key(event) {
     // Handles the arrows and the space bar; true if it did.
-    const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -this.columns, ArrowDown: this.columns };
+    const steps = { ArrowLeft: -1, ArrowRight: 1 };
     if (event.key in steps) {
       const next = this.focused + steps[event.key];
       if (next >= 0 && next < this.cells.length) this.focus(next);
-    } else if (event.key === "Home") this.focus(0);
+    } else if (event.key === "ArrowUp" || event.key === "ArrowDown") this.focusRow(event.key === "ArrowDown" ? 1 : -1); else if (event.key === "Home") this.focus(0);
     else if (event.key === "End") this.focus(this.cells.length - 1);
     else if (event.key === "PageDown" || event.key === "PageUp") {
       this.place.scrollBy({ top: (event.key === "PageDown" ? 0.9 : -0.9) * this.place.clientHeight });
@@ -185,7 +210,8 @@ class Grid {
 function describe(crop) {
   if (!crop) return "";
   const size = crop.um ? `${Math.round(crop.width * crop.um).toLocaleString("en")} × ${Math.round(crop.height * crop.um).toLocaleString("en")} µm` : `${crop.width} × ${crop.height} px`;
-  const score = crop.score === null ? "" : ` · probability ${crop.score.toFixed(2)}`;
+  const other = crop.guess && crop.class && crop.guess !== crop.class ? ` · pre-label ${crop.guess}` : "";
+  const score = crop.score === null ? "" : `${other} · probability ${crop.score.toFixed(2)}`;
   return `${crop.path} · ${size}${score}${crop.station ? ` · ${crop.station}` : ""}`;
 }
 

@@ -6,11 +6,16 @@ const by = (id) => document.getElementById(id);
 const titles = Object.fromEntries(data.classes.map((entry) => [entry.name, entry.title]));
 const colors = Object.fromEntries(data.classes.map((entry) => [entry.name, entry.color]));
 const grid = new Grid(by("grid"), by("about"), by("common-scale"));
-const state = { sheet: null, next: null, className: "", mode: "sheet", odd: [], at: 0, named: new Set(), oddSheet: "", oddClass: "", since: 0, busy: false };
+const state = { sheet: null, next: null, className: "", mode: "sheet", odd: [], at: 0, named: new Set(), oddSheet: "", since: 0, busy: false };
 
+const fitting = Math.floor(by("grid").clientWidth / 84) * Math.floor((window.innerHeight - 160) / 84);  // crops are hard to see below 84 pixels
+for (const option of by("count").options) if (Number(option.value) <= fitting) by("count").value = option.value;
 for (const id of ["count", "sort"]) if (localStorage.getItem(`desk-${id}`)) by(id).value = localStorage.getItem(`desk-${id}`);
 if (data.sort !== "similar") by("sort").value = data.sort;
-for (const id of ["true-sizes", "later"]) by(id).checked = localStorage.getItem(`desk-${id}`) === "true";
+const mixed = data.group === "*";
+const laterKey = mixed ? "desk-later-all" : "desk-later";  // on sheets of all groups, odd ones come back first unless switched off
+by("true-sizes").checked = localStorage.getItem("desk-true-sizes") === "true";
+by("later").checked = localStorage.getItem(laterKey) === "true" || (mixed && localStorage.getItem(laterKey) === null);
 grid.trueSizes = by("true-sizes").checked;
 
 function step(name) {
@@ -35,6 +40,7 @@ function show(sheet, marked = []) {
   if (!sheet.crops.length) { empty(sheet.next); return; }
   step("sheet");
   setClass(sheet.class || "");
+  if (mixed) sheet.crops.forEach((crop) => { crop.heading = titles[crop.class] || crop.class; });
   grid.show(sheet.crops, marked);
   counts();
   preload();
@@ -65,6 +71,7 @@ function preload() {
 
 function setClass(name) {
   state.className = name;
+  if (mixed) { by("question").textContent = "Is each crop what its heading says?"; by("class-button").hidden = true; by("mark").hidden = true; return; }
   by("question").textContent = name ? "Are these all" : "What are these:";
   by("class-button").textContent = name ? titles[name] : "choose a class";
   by("class-button").title = name ? name : "C";
@@ -74,12 +81,12 @@ function counts() {
   const odd = grid.marked.size;
   by("left").textContent = `${state.sheet.crops.length} of ${state.sheet.left.toLocaleString("en")} to do${odd ? ` · ${odd} marked` : ""}`;
   const rest = state.sheet.crops.length - odd;
-  by("accept").firstChild.textContent = state.className ? `Accept ${rest} as ${titles[state.className]} ` : "Choose a class ";
+  by("accept").firstChild.textContent = mixed ? `Accept ${rest}, each as its heading says ` : state.className ? `Accept ${rest} as ${titles[state.className]} ` : "Choose a class ";
 }
 grid.changed = counts;
 
 async function accept() {
-  if (!state.className) { chooseClass(accept); return; }
+  if (!state.className && !mixed) { chooseClass(accept); return; }
   if (grid.hiddenBelow) {
     desk.say(`${grid.hiddenBelow} crops below were not shown yet: look at them, then press Enter again`);
     by("grid").scrollBy({ top: by("grid").clientHeight * 0.9 });
@@ -91,8 +98,9 @@ async function accept() {
   const answer = await desk.post("/sheets/accept", { sheet: sheet.sheet, class: state.className, displayed, odd, seconds: grid.seconds });
   desk.say(answer.not_shown ? `${answer.text}; ${answer.not_shown} could not be shown and stay to do` : answer.text);
   desk.status();
-  if (answer.odd.length && !by("later").checked) {
-    Object.assign(state, { odd: answer.odd, at: 0, named: new Set(), oddSheet: sheet.sheet, oddClass: state.className });
+  const toName = by("later").checked ? answer.odd.filter((crop) => crop.again) : answer.odd;  // set aside twice: to be named
+  if (toName.length) {
+    Object.assign(state, { odd: toName, at: 0, named: new Set(), oddSheet: sheet.sheet });
     showOdd();
   } else await following();
 }
@@ -111,7 +119,7 @@ function showOdd() {
   step("odd");
   document.body.dataset.ready = `odd ${state.at}`;
   const crop = state.odd[state.at];
-  by("odd-count").textContent = `${state.at + 1} of ${state.odd.length} · not ${titles[state.oddClass] || ""}`;
+  by("odd-count").textContent = `${state.at + 1} of ${state.odd.length} · not ${titles[crop.not] || ""}`;
   showLarge(by("large"), crop);
   by("odd-about").textContent = describe(crop);
   by("likely").replaceChildren(...crop.likely.map((name, index) => {
@@ -176,14 +184,16 @@ const classSearch = new ClassSearch(by("class-search"), by("class-found"), data.
   afterClass = null;
   if (then) doing(then);
 });
-function chooseClass(then = null) { afterClass = then; by("class-dialog").showModal(); classSearch.clear(true); by("class-search").focus(); }
+function chooseClass(then = null) {
+  if (mixed) { desk.say("Each crop gets the class of its heading: open a group alone to give it another class", true); return; }
+  afterClass = then; by("class-dialog").showModal(); classSearch.clear(true); by("class-search").focus(); }
 by("class-search").addEventListener("keydown", (event) => classSearch.key(event));
 
 // Keys and buttons
 
 function toggle(id) { by(id).checked = !by(id).checked; by(id).dispatchEvent(new Event("change")); }
 function zoom() { by("zoom").showModal(); showLarge(by("zoomed"), grid.current); }
-function growHere() { desk.leaving = true; location.href = `/grow?class=${encodeURIComponent(state.className)}&seed=${grid.current.id}&station=${encodeURIComponent(by("station") ? by("station").value : "")}`; }
+function growHere() { desk.leaving = true; location.href = `/grow?class=${encodeURIComponent(mixed ? grid.current.class : state.className)}&seed=${grid.current.id}&station=${encodeURIComponent(by("station") ? by("station").value : "")}`; }
 function onward() { desk.leaving = true; location.href = by("next-group").href; }
 function home() { desk.leaving = true; location.href = "/"; }
 async function skip() { const next = state.next; if (next && next.crops.length) show(next); else desk.say("This is the last sheet of the group"); }
@@ -199,7 +209,7 @@ function oddKey(event) {
   const crop = state.odd[state.at];
   if (empty && /^[1-9]$/.test(event.key)) { if (crop.likely[event.key - 1]) doing(() => give(crop.likely[event.key - 1])); }
   else if (empty && event.key === "0") doing(() => give(""));
-  else if (empty && event.key === "=") doing(() => give(state.oddClass));
+  else if (empty && event.key === "=") doing(() => give(state.odd[state.at].not));
   else if (empty && event.key === ".") doing(afterOdd);
   else if (empty && event.key === "Backspace") { if (state.at) { state.at -= 1; showOdd(); } }
   else if (event.key === "Escape") { if (empty) doing(following); else search.clear(); }
@@ -226,11 +236,11 @@ by("grow").addEventListener("click", growHere);
 by("class-button").addEventListener("click", () => chooseClass());
 by("odd-done").addEventListener("click", () => doing(following));
 by("unsure").addEventListener("click", () => doing(() => give("")));
-by("belongs").addEventListener("click", () => doing(() => give(state.oddClass)));
+by("belongs").addEventListener("click", () => doing(() => give(state.odd[state.at].not)));
 by("leave").addEventListener("click", () => doing(afterOdd));
 by("back").addEventListener("click", () => { if (state.at) { state.at -= 1; showOdd(); } });
 for (const id of ["sort", "station", "count"]) if (by(id)) by(id).addEventListener("change", () => { if (id !== "station") localStorage.setItem(`desk-${id}`, by(id).value); doing(fresh); });
 by("true-sizes").addEventListener("change", () => { localStorage.setItem("desk-true-sizes", by("true-sizes").checked); grid.trueSizes = by("true-sizes").checked; grid.fit(); grid.focus(grid.focused); });
-by("later").addEventListener("change", () => { localStorage.setItem("desk-later", by("later").checked); desk.say(by("later").checked ? "Odd ones come back later, under their next class" : "Odd ones are named at once"); });
+by("later").addEventListener("change", () => { localStorage.setItem(laterKey, by("later").checked); desk.say(by("later").checked ? "Odd ones come back under their next class before they are named" : "Odd ones are named at once"); });
 
 doing(fresh);

@@ -175,6 +175,7 @@ def list_tasks(
     parts: Collection[Part] = (),
     sheets: bool = False,
     named: bool = False,
+    changed_since: str | None = None,
     progress: ProgressCallback = lambda done, total: None,
 ) -> Iterator[Task]:
     """All tasks of a project, ordered by number. A sheet is given as its crops, which all have its number.
@@ -186,6 +187,8 @@ def list_tasks(
         parts: the parts to read; "versions" is fast, "predictions" and "annotations" take about as long each.
         sheets: whether to give a sheet as the task that it is.
         named: whether labels have the present names of renamed classes, not their stored names (`tasks.renamed`).
+        changed_since: gives only tasks that changed after this time, such as "2026-01-31T08:00:00.0Z"; with an empty
+            text, only tasks with annotations.
         progress: called with (tasks read, total tasks) after each page.
 
     Raises:
@@ -195,7 +198,7 @@ def list_tasks(
     wanted = frozenset((*ANNOTATIONS, *PREDICTIONS) if whole else parts)
     names = class_names(project.config) if named else {}
     done = total = 0
-    for entries, left in _pages(connection, project, wanted):
+    for entries, left in _pages(connection, project, wanted, changed_since):
         with connection.doing(_reading(project)):
             tasks = [_task(entry, wanted) for entry in entries]
             _rename(tasks, names)
@@ -211,7 +214,7 @@ def _reading(project: Project) -> str:
 
 
 def _pages(
-    connection: Connection, project: Project, parts: Collection[Part]
+    connection: Connection, project: Project, parts: Collection[Part], changed_since: str | None = None
 ) -> Iterator[tuple[list[dict[str, Any]], int]]:
     """The tasks of each page as the server sends them, and the number of tasks of this and all later pages."""
     params: dict[str, str | int] = {
@@ -224,7 +227,9 @@ def _pages(
     }
     last = 0
     while True:
-        answer = connection.get_json("/api/tasks/", params | {"query": _after(last)}, what=_reading(project))
+        answer = connection.get_json(
+            "/api/tasks/", params | {"query": _after(last, changed_since)}, what=_reading(project)
+        )
         entries, left = answer["tasks"], int(answer["total"])
         if entries:
             yield entries, left
@@ -254,10 +259,17 @@ def _fields(parts: Collection[Part]) -> list[str]:
     return fields
 
 
-def _after(number: int) -> str:
-    """The server's query for the tasks with a greater number."""
-    condition = {"filter": "filter:tasks:id", "operator": "greater", "value": number, "type": "Number"}
-    return json.dumps({"filters": {"conjunction": "and", "items": [condition]}, "ordering": ["tasks:id"]})
+def _after(number: int, changed_since: str | None = None) -> str:
+    """The server's query for the tasks with a greater number that changed since, see `list_tasks`."""
+    conditions = [_greater("id", number, "Number")]
+    if changed_since is not None:
+        changed = ("updated_at", changed_since, "Datetime") if changed_since else ("total_annotations", 0, "Number")
+        conditions.append(_greater(*changed))
+    return json.dumps({"filters": {"conjunction": "and", "items": conditions}, "ordering": ["tasks:id"]})
+
+
+def _greater(column: str, value: int | str, kind: str) -> dict[str, int | str]:
+    return {"filter": f"filter:tasks:{column}", "operator": "greater", "value": value, "type": kind}
 
 
 def _task(entry: Mapping[str, Any], parts: Collection[Part]) -> Task:

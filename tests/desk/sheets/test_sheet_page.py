@@ -151,6 +151,33 @@ def test_what_was_clicked_arrives_in_the_dataset_exactly(
             assert annotation["result"][0]["meta"]["pelagia"]["how"] in ("seen", "chosen")
 
 
+def test_all_groups_are_labeled_sheet_after_sheet_each_crop_as_its_heading_says(
+    page: Page, connection: Connection, make_project: Any, run_desk: Any, tmp_path: Path
+) -> None:
+    make_project("all groups", 20)
+    paths = {task.id: str(task.data["path"]) for task in tasks_of(connection, "all groups")}
+    with run_desk("all groups") as (address, _):
+        page.goto(address)
+        page.click("#all-groups")
+        while (before := ready(page)) != "empty":
+            if before.startswith("odd"):
+                page.keyboard.type(paths[page.evaluate("state.odd[state.at].id")][:4])
+                page.keyboard.press("Enter")
+            else:
+                wait_until_looked_at(page)
+                assert len(page.locator(".heading").all()) == len(set(page.evaluate("grid.crops.map((c) => c.class)")))
+                for task, class_name in page.evaluate("grid.crops.map((crop) => [crop.id, crop.class])"):
+                    if not paths[task].startswith(class_name):
+                        cell(page, task).click()
+                page.keyboard.press("Enter")
+            page.wait_for_function("before => document.body.dataset.ready !== before", arg=before)
+        wait_until_sent(page, 60)
+    dataset = pull(connection, "all groups", tmp_path / "dataset").dataset
+    assert {record.source: record.class_name for record in dataset.records} == {
+        path: path.split("_")[0] for path in paths.values()
+    }
+
+
 EVIL = """<!doctype html><body><script>
 const desk = new URLSearchParams(location.search).get("desk");
 const send = (path, type) => fetch(desk + path, {method: "POST", mode: "no-cors", credentials: "include",

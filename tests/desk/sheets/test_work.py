@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pelagia.errors import StudioError
 from pelagia.taxonomy import taxonomy_of_names
+from pelagia_desk.sheets import similar
 from pelagia_desk.sheets import work as works
 from pelagia_desk.sheets.crops import load_crops
 from pelagia_desk.sheets.grow import Grower, following, upper_limit
-from pelagia_desk.sheets.work import Refusal, Sheet, Work
+from pelagia_desk.sheets.work import ALL_GROUPS, Refusal, Sheet, Work
 from pelagia_labeling.sheets.interface import build_sheet_interface
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import Project
@@ -93,6 +95,58 @@ def test_what_waits_and_what_was_set_aside_is_known_after_a_restart(work: Work) 
     work._apply_journal()
     assert {crop.task for crop in work.crops if crop.label == ("named", "copepod")} == set(tasks[3:])
     assert all(work.by_task[task].suggestion in ("medusa", "detritus") for task in tasks[:3])
+
+
+def test_on_a_sheet_of_all_groups_each_crop_gets_the_class_under_which_it_was_sent(work: Work) -> None:
+    sheet = sheet_of(work, ALL_GROUPS, 60)
+    sent = {crop["id"]: crop["class"] for crop in work.sheet_as_json(sheet)["crops"]}
+    order = list(sent.values())
+    assert order == sorted(order, key=order.index)  # the crops of a class are together
+    assert len(set(order)) == 2
+    tasks = list(sent)
+    work.by_task[tasks[5]].suggestion = "detritus"  # what changes after the sheet was sent does not count
+    answer = work.accept(sheet.id, "detritus", tasks[:50], tasks[:2], 5.0)
+    assert (answer["accepted"], answer["not_shown"]) == (48, 10)
+    labels = {entry.label.task: entry.label.class_name for entry in work.journal.to_send(100)}
+    assert labels == {task: sent[task] for task in tasks[2:50]}
+    assert [(odd["not"], odd["again"]) for odd in answer["odd"]] == [(sent[task], False) for task in tasks[:2]]
+
+    # the odd ones come after all others, and those that are odd again are to be named
+    rest = sheet_of(work, ALL_GROUPS, 200)
+    shown = work.sheet_as_json(rest)["crops"]
+    assert {crop["id"] for crop in shown[-2:]} == set(tasks[:2])
+    assert all(crop["class"] != sent.get(crop["id"]) for crop in shown[-2:])
+    everything = [crop.task for crop in rest.crops]
+    again = work.accept(rest.id, "", everything, tasks[:1], 5.0)["odd"]
+    assert [(odd["id"], odd["again"]) for odd in again] == [(tasks[0], True)]
+    assert set(again[0]["likely"]).isdisjoint({sent[tasks[0]], again[0]["not"]})
+
+
+def test_a_pre_label_that_the_most_similar_crops_contradict_is_not_the_first_suggestion(work: Work) -> None:
+    names = [crop.guess for crop in work.crops]
+    own = np.arange(len(names))
+    matrix = work.vectors.matrix
+    found = similar.contradicted(matrix, names, [0.7] * len(names), matrix, names, own)
+    wrong = {crop.row: crop.path.split("_")[0] for crop in work.crops if not crop.path.startswith(crop.guess)}
+    assert found == wrong
+    assert len(wrong) == 12
+    sure = similar.contradicted(matrix, names, [1.0] * len(names), matrix, names, own)
+    assert len(sure) < len(wrong)  # it takes more to contradict a model that is sure
+    assert not similar.contradicted(matrix[:1], names[:1], [0.7], matrix[:1], names[:1], own[:1])
+
+
+def test_labels_of_colleagues_take_their_crops_off_the_sheets_to_come(work: Work) -> None:
+    sheet = sheet_of(work)
+    tasks = [crop.task for crop in sheet.crops]
+    work.accept(sheet.id, "copepod", tasks, [], 5.0)
+    work.undo()
+    one, other = [crop.task for crop in work.crops if crop.task not in tasks][:2]
+    theirs = {tasks[0]: ("named", "medusa"), one: ("named", "medusa"), other: ("unsure", ""), 9999: ("unsure", "")}
+    assert work.labeled_elsewhere(theirs) == 2
+    assert work.labeled_elsewhere(theirs) == 0
+    # an own label that was just taken back may still be read from the server
+    assert work.by_task[tasks[0]].label is None
+    assert not {one, other} & {crop.task for crop in sheet_of(work, ALL_GROUPS, 200).crops}
 
 
 def test_two_sheets_of_one_tab_have_different_crops_and_every_order_has_all(work: Work) -> None:
