@@ -78,7 +78,7 @@ def predict(survey: Path, out: Path) -> None:
 
 
 def desk(work: Path, out: Path, width: int, height: int) -> None:
-    """Opens the desk, and takes the four screenshots."""
+    """Opens the desk, and takes the screenshots."""
     command = [sys.executable, "-u", "-m", "pelagia.cli", "label", "sheets", "--project", PROJECT, "--no-browser"]
     process = subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, text=True)
     try:
@@ -115,6 +115,21 @@ def pictures(page: Page, out: Path) -> None:
     """Goes through the page as a person does."""
     out.mkdir(parents=True, exist_ok=True)
     shot(page, out, "desk-groups")
+    page.click("#all-groups")
+    page.wait_for_function("() => document.body?.dataset.ready && grid.hiddenBelow === 0")
+    for _ in range(3):  # to a sheet of several groups
+        if page.locator(".heading").count() > 1:
+            break
+        before = page.evaluate("document.body.dataset.ready")
+        page.wait_for_timeout(1000)
+        page.keyboard.press("Enter")
+        page.wait_for_function("before => document.body.dataset.ready !== before", arg=before)
+        page.wait_for_function("() => grid.hiddenBelow === 0")
+    page.wait_for_timeout(3500)
+    for key in ("ArrowRight", "ArrowDown", "Space", "ArrowRight"):
+        page.keyboard.press(key)
+    shot(page, out, "desk-all-groups")
+    page.goto(page.url.partition("/sheet")[0])
     page.click(".group a >> nth=0")
     page.wait_for_function("() => document.body?.dataset.ready && grid.hiddenBelow === 0")
     for key in ("ArrowRight", "ArrowRight", "Space", "ArrowDown", "Space", "ArrowRight", "Space", "ArrowRight"):

@@ -171,6 +171,10 @@ class Work:
         """Whether a crop is shown on the sheets of a group."""
         return crop.suggestion in self.names if group == ALL_GROUPS else crop.suggestion == group
 
+    def _left(self, group: str) -> int:
+        """How many crops of a group are still to do."""
+        return sum(crop.to_do and self._belongs(crop, group) for crop in self.crops)
+
     def _of_all_groups(self, crops: list[Crop], sort: str, count: int) -> list[Crop]:
         """The first crops of all groups: the largest group first, and what was set aside after all groups."""
         size = Counter(crop.home for crop in self.crops)
@@ -252,6 +256,7 @@ class Work:
                 "accepted": len(accepted),
                 "not_shown": len([crop for crop in todo if crop.task not in shown | marked]),
                 "meanwhile": len(sheet.crops) - len(todo),
+                "left": self._left(sheet.group),
                 "odd": [self._odd_json(crop, classes[crop.task], reference) for crop in aside],
                 "text": text,
             }
@@ -289,7 +294,7 @@ class Work:
             label = label_of(crop, class_name, how, meta) if class_name else Label(task, "", "unsure", how, None, meta)
             text = f"{self.title_of(class_name) if class_name else 'unsure'}: {crop.path}"
             self.write("named", text, [label], ())
-            return {"text": text}
+            return {"text": text, "left": self._left(sheet.group)}
 
     def write(self, kind: str, text: str, labels: Sequence[Label], aside: Sequence[tuple[Crop, str]]) -> int:
         """Writes labels, and crops with a class that they are not of, into the journal and into memory."""
@@ -358,7 +363,7 @@ class Work:
     def sheet_as_json(self, sheet: Sheet, station: str = "") -> dict[str, Any]:
         """A sheet as the page gets it; one without crops names the largest other group of the station."""
         with self.lock:
-            left = sum(crop.to_do and self._belongs(crop, sheet.group) for crop in self.crops)
+            left = self._left(sheet.group)
         class_name = sheet.group if sheet.group in self.names else ""
         crops = [self.as_json(crop) | {"class": sheet.classes.get(crop.task, class_name)} for crop in sheet.crops]
         shown = {"sheet": sheet.id, "group": sheet.group, "class": class_name, "left": left, "crops": crops}

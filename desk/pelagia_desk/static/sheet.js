@@ -96,6 +96,7 @@ async function accept() {
   const sheet = state.sheet, odd = [...grid.marked];
   const displayed = [...grid.displayed].filter((task) => !grid.marked.has(task));
   const answer = await desk.post("/sheets/accept", { sheet: sheet.sheet, class: state.className, displayed, odd, seconds: grid.seconds });
+  state.left = answer.left;
   desk.say(answer.not_shown ? `${answer.text}; ${answer.not_shown} could not be shown and stay to do` : answer.text);
   desk.status();
   const toName = by("later").checked ? answer.odd.filter((crop) => crop.again) : answer.odd;  // set aside twice: to be named
@@ -106,7 +107,8 @@ async function accept() {
 }
 
 async function following() {
-  const next = state.next && state.next.crops.length ? state.next : await ask([]);
+  const loaded = state.next && state.next.crops.length;
+  const next = loaded ? { ...state.next, left: state.left } : await ask([]);  // it was counted before the last sheet was accepted
   state.next = null;
   show(next);
 }
@@ -149,7 +151,7 @@ async function give(name) {
   const crop = state.odd[state.at];
   if (state.named.has(crop.id)) { desk.say("This crop has a label: Ctrl Z takes it back", true); return; }
   const seconds = (performance.now() - state.since) / 1000;
-  await desk.post("/sheets/name", { sheet: state.oddSheet, task: crop.id, class: name, seconds });
+  state.left = (await desk.post("/sheets/name", { sheet: state.oddSheet, task: crop.id, class: name, seconds })).left;
   state.named.add(crop.id);
   await afterOdd();
 }

@@ -106,7 +106,7 @@ def test_on_a_sheet_of_all_groups_each_crop_gets_the_class_under_which_it_was_se
     tasks = list(sent)
     work.by_task[tasks[5]].suggestion = "detritus"  # what changes after the sheet was sent does not count
     answer = work.accept(sheet.id, "detritus", tasks[:50], tasks[:2], 5.0)
-    assert (answer["accepted"], answer["not_shown"]) == (48, 10)
+    assert (answer["accepted"], answer["not_shown"], answer["left"]) == (48, 10, 72)
     labels = {entry.label.task: entry.label.class_name for entry in work.journal.to_send(100)}
     assert labels == {task: sent[task] for task in tasks[2:50]}
     assert [(odd["not"], odd["again"]) for odd in answer["odd"]] == [(sent[task], False) for task in tasks[:2]]
