@@ -42,8 +42,9 @@ STRENGTH = 50.0
 
 @dataclass(frozen=True)
 class Crops:
-    """All crops: reduced embeddings (float32, N x D, unit length), classes (int, N), and stations (text, N)."""
+    """All crops: paths, reduced embeddings (float32, N x D, unit length), classes (int, N), and stations (text, N)."""
 
+    paths: tuple[str, ...]
     vectors: Floats
     classes: NDArray[np.intp]
     stations: NDArray[np.str_]
@@ -71,23 +72,25 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=DATA / "weights" / f"{BACKBONE}_imagenet.safetensors")
     parser.add_argument("--embeddings", type=Path, help="embeddings of FlowCam that were made before")
     parser.add_argument("--long-tail", action="store_true", help="uneven classes in the pool")
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--labels", type=int, nargs=3, default=(100, 100, 1000), metavar=("START", "STEP", "END"))
     options = parser.parse_args()
-    crops = read_crops(options.embeddings or _embed(options.out, options.weights))
+    crops = read_crops(options.embeddings or embed_flowcam(options.out, options.weights))
     plan = Plan(*options.labels)
     curves: dict[str, list[list[float]]] = {name: [] for name in COMPARED}
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         pool, test = divided(crops, seed, long_tail=options.long_tail)
         whole = macro_f1(crops, pool, test)
         print(f"seed {seed}: {len(pool)} images in the pool, {len(test)} held out; all labels {whole:.3f}", flush=True)
         for name in COMPARED:
-            curves[name].append(curve(crops, pool, test, name, plan, seed))
+            chosen = choose(crops, pool, name, plan, seed)
+            curves[name].append([macro_f1(crops, pool[taken], test) for taken in chosen])
             print(f"{name:16}", *(f"{value:.3f}" for value in curves[name][-1]), flush=True)
     sys.exit(report(options.out, plan, curves))
 
 
-def _embed(out: Path, weights: Path) -> Path:
+def embed_flowcam(out: Path, weights: Path) -> Path:
     """The embeddings of FlowCam, made by the commands that a lab types."""
     model, file = out / "embedder.onnx", out / "flowcam.parquet"
     if not file.is_file():
@@ -105,7 +108,7 @@ def read_crops(file: Path) -> Crops:
     labels = [rows[path]["label"] for path in found.paths]
     names, classes = np.unique(labels, return_inverse=True)
     stations = np.array([rows[path]["station"] for path in found.paths])
-    return Crops(reduced(found.vectors, 256), classes, stations, tuple(map(str, names)))
+    return Crops(tuple(found.paths), reduced(found.vectors, 256), classes, stations, tuple(map(str, names)))
 
 
 def divided(crops: Crops, seed: int, *, long_tail: bool) -> tuple[Rows, Rows]:
@@ -146,30 +149,28 @@ def macro_f1(crops: Crops, train: Rows, test: Rows) -> float:
     return float(f1_score(crops.classes[test], predicted, average="macro"))
 
 
-def curve(crops: Crops, pool: Rows, test: Rows, name: str, plan: Plan, seed: int) -> list[float]:
-    """Macro-F1 after each round of one strategy."""
+def choose(crops: Crops, pool: Rows, name: str, plan: Plan, seed: int) -> list[Rows]:
+    """The rows of the pool that one strategy has chosen after each round; a later choice contains the earlier ones."""
     random = np.random.default_rng(seed)
     vectors = reduced(crops.vectors[pool])
     rows = [Candidate("", "", "")] * len(pool)
     everything: Rows = np.arange(len(pool), dtype=np.intp)
     first = RANDOM if name == RANDOM else "clusters"
     none: Rows = np.array([], np.intp)
-    taken = STRATEGIES[first].choose(Pool(rows, vectors=vectors), everything, none, plan.start, random).rows
-    values = [macro_f1(crops, pool[taken], test)]
+    chosen = [STRATEGIES[first].choose(Pool(rows, vectors=vectors), everything, none, plan.start, random).rows]
     for _ in plan.spent[1:]:
-        counts = Counter(crops.names[at] for at in crops.classes[pool[taken]].tolist())
-        free = np.setdiff1d(everything, taken)
+        taken = chosen[-1]
         known = Pool(
             rows,
             probabilities=probe(crops, pool[taken])(pool),
             classes=crops.names,
             vectors=vectors,
             labeled=vectors[taken],
-            labeled_counts=counts,
+            labeled_counts=Counter(crops.names[at] for at in crops.classes[pool[taken]].tolist()),
         )
-        taken = np.concatenate([taken, STRATEGIES[name].choose(known, free, none, plan.step, random).rows])
-        values.append(macro_f1(crops, pool[taken], test))
-    return values
+        free = np.setdiff1d(everything, taken)
+        chosen.append(np.concatenate([taken, STRATEGIES[name].choose(known, free, none, plan.step, random).rows]))
+    return chosen
 
 
 def report(out: Path, plan: Plan, curves: Mapping[str, Sequence[Sequence[float]]]) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ from pelagia_labeling.tasks.upload import Store, open_store, uploaded_taxonomy
 
 CHUNK = 1000
 """Number of images that one request adds."""
+_AT_ONCE = 25
+"""Images that a thread stores in one turn: a turn costs as much as hashing a small image."""
 
 SHORTEST_TITLE, LONGEST_TITLE = 3, 50
 
@@ -276,9 +278,13 @@ def stored_chunks(
     queue = iter(images)
     with thread_pool() as pool:
 
+        def store(part: Sequence[SourceImage]) -> list[StoredImage]:
+            return [store_image(image, folder, source, known) for image in part]
+
         def start() -> Iterator[StoredImage]:
             chunk = list(islice(queue, CHUNK))
-            return pool.map(lambda image: store_image(image, folder, source, known), chunk)
+            parts = [chunk[first : first + _AT_ONCE] for first in range(0, len(chunk), _AT_ONCE)]
+            return chain.from_iterable(pool.map(store, parts))
 
         stored = list(start())
         while stored:
