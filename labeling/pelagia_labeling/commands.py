@@ -87,13 +87,11 @@ def label_push(
 
     if sheets is None and (embeddings or true_size):
         raise InputError("--embeddings and --true-size are for sheets: add --sheets 36, or leave them out")
-    if sheets and upload:
-        raise InputError("--sheets needs a folder that the server shares, so leave out --sheets or --upload")
     classes = load_taxonomy(taxonomy)
+    adding = partial(push, annotators=annotators, upload=upload)
     if sheets:
-        adding = partial(push_sheets, annotators=annotators, sheets=SheetOptions(sheets, embeddings, true_size))
-    else:
-        adding = partial(push, annotators=annotators, upload=upload)
+        on_sheets = SheetOptions(sheets, embeddings, true_size)
+        adding = partial(push_sheets, sheets=on_sheets, annotators=annotators, upload=upload)
     with console.decoder_messages_hidden(), console.progress_bar("pushing") as update:
         options = ListingOptions(path_column, follow_links, all_ranks)
         connection = connect(url)
@@ -102,7 +100,7 @@ def label_push(
     if predictions and not sheets:
         tabs = update_tabs(connection, report.project_id, classes)
         listed = ", ".join(f"{name}? {count}" for name, count in tabs.items())
-        console.say(f"{len(tabs)} tabs of predicted classes: {listed}")
+        console.say(f"tabs of predicted classes: {listed or 'none'}")
     console.say(f"label them at {report.url}")
 
 

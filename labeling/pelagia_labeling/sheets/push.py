@@ -29,9 +29,10 @@ from pelagia_labeling.tasks.actions import act_on_tasks
 from pelagia_labeling.tasks.interface import added_on_page, reconcile, with_classes
 from pelagia_labeling.tasks.prelabels import Prelabels, read_prelabels, show, without_prelabel_warnings
 from pelagia_labeling.tasks.project import Project, Task, find_project, get_project, list_tasks
-from pelagia_labeling.tasks.push import PushReport, check_title, stored_chunks
+from pelagia_labeling.tasks.push import PushReport, check_title, last_taxonomy, stored_chunks
 from pelagia_labeling.tasks.sheet_crops import CROPS, HEADING, SHOWN, is_sheet_interface, sheet_result
-from pelagia_labeling.tasks.storage import StoredImage, open_storage, store_taxonomy, stored_taxonomy
+from pelagia_labeling.tasks.storage import StoredImage
+from pelagia_labeling.tasks.upload import Store, open_store
 
 MOST_CROPS = 60
 """Most crops of a sheet: Label Studio needs 15 seconds to open one of 60."""
@@ -68,6 +69,7 @@ def push_sheets(
     predictions: StrPath | None = None,
     annotators: int | None = None,
     options: ListingOptions = ListingOptions(),
+    upload: bool = False,
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
     """Finds or makes the project with the title ``project``, and adds the images of ``src`` to it, as sheets.
@@ -81,6 +83,7 @@ def push_sheets(
         predictions: a survey folder; the most probable class of each image is selected on its sheet.
         annotators: number of people who label each sheet; None for 1 in a new project, and for no change otherwise.
         options: what decides how the images of ``src`` are listed.
+        upload: whether the images go to the server through its API, because it shares no folder with this machine.
         progress: called with (images stored, total images).
 
     Raises:
@@ -91,11 +94,10 @@ def push_sheets(
     prelabels = read_prelabels(Path(predictions), taxonomy) if predictions is not None else Prelabels("", {})
     embeddings = read_embeddings(sheets.embeddings) if sheets.embeddings is not None else None
     total = sum(1 for _ in list_images([src], Listing(options)))
-    target, created, interface = _open_project(connection, title, taxonomy, annotators)
-    folder = open_storage(connection, target)
-    store_taxonomy(folder, taxonomy)
+    target, created, interface = _open_project(connection, title, taxonomy, annotators, upload=upload)
     known = frozenset(_on_sheets(list_tasks(connection, target, sheets=True)))
-    stored = _store(src, options, folder, known, total, progress)
+    with open_store(connection, target, taxonomy, upload=upload) as store:
+        stored = _store(src, options, store, known, total, progress)
     missing = [one for one in stored.images if one not in known]
     maker = _Maker(connection, target, taxonomy, sheets, prelabels, embeddings)
     kept = maker.add(missing, stored.images)
@@ -151,12 +153,13 @@ class _Stored:
 
 
 def _store(
-    src: Path, options: ListingOptions, folder: Path, known: frozenset[str], total: int, progress: ProgressCallback
+    src: Path, options: ListingOptions, store: Store, known: frozenset[str], total: int, progress: ProgressCallback
 ) -> _Stored:
-    """Stores the images of ``src`` in the server's folder; ``known`` are those that have a sheet."""
+    """Stores the images of ``src`` on the server; ``known`` are those that have a sheet."""
     stored = _Stored(Listing(options))
-    for chunk in stored_chunks(list_images([src], stored.listing), folder, printable(src.absolute().name), known):
-        stored.add(chunk)
+    source = printable(src.absolute().name)
+    for chunk in stored_chunks(list_images([src], stored.listing), store.folder, source, known):
+        stored.add(store.send(chunk, known | stored.images.keys()))
         progress(stored.read, total)
     return stored
 
@@ -168,7 +171,7 @@ def _without_embedding(sha256: Sequence[str], embeddings: Embeddings | None) -> 
 
 
 def _open_project(
-    connection: Connection, title: str, taxonomy: Taxonomy, annotators: int | None
+    connection: Connection, title: str, taxonomy: Taxonomy, annotators: int | None, *, upload: bool
 ) -> tuple[Project, bool, str]:
     """The project with the interface of sheets, whether this push made it, and how its interface was changed."""
     found = find_project(connection, title)
@@ -179,7 +182,7 @@ def _open_project(
             f"the project '{title}' has single crops, and sheets cannot be added to it: push without --sheets, or "
             "choose another project name"
         )
-    stored = stored_taxonomy(connection, open_storage(connection, found).name)
+    stored = last_taxonomy(connection, found, upload=upload)
     classes = with_classes(taxonomy, added_on_page(found.config, stored, taxonomy))
     wanted = build_sheet_interface(classes)
     change = reconcile(found.config, classes, used=found.annotations > 0, title=title, wanted=wanted)

@@ -213,7 +213,7 @@ def _open_project(
     if found is None:
         return _make_project(connection, title, taxonomy, annotators or 1), True, ""
     refuse_sheets(title, found.config)
-    last = uploaded_taxonomy(connection, found) if upload else _stored_taxonomy(connection, found)
+    last = last_taxonomy(connection, found, upload=upload)
     change = reconcile(
         found.config,
         with_classes(taxonomy, added_on_page(found.config, last, taxonomy)),
@@ -229,8 +229,10 @@ def _open_project(
     return found, False, change.how
 
 
-def _stored_taxonomy(connection: Connection, project: Project) -> Taxonomy | None:
-    """The taxonomy of the last push to a folder that the server shares."""
+def last_taxonomy(connection: Connection, project: Project, *, upload: bool) -> Taxonomy | None:
+    """The taxonomy of the last push: uploaded through the API, or in the folder that the server shares."""
+    if upload:
+        return uploaded_taxonomy(connection, project)
     return stored_taxonomy(connection, open_storage(connection, project).name)
 
 

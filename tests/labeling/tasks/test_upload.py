@@ -15,11 +15,13 @@ from pelagia.system.files import sha256_of_file
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling import doctor
 from pelagia_labeling.labels.pull import pull
+from pelagia_labeling.sheets.push import SheetOptions, push_sheets
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks import upload as upload_module
 from pelagia_labeling.tasks.annotate import submit
-from pelagia_labeling.tasks.project import Task, require_project
+from pelagia_labeling.tasks.project import Task, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
+from pelagia_labeling.tasks.sheet_crops import CROPS, SHOWN, sheet_result
 
 pytestmark = pytest.mark.studio
 MakeImages = Callable[..., Path]
@@ -68,6 +70,30 @@ def test_uploaded_images_are_shown_and_come_back_with_columns_and_taxonomy(
         name: sha256_of_file(crops / name) for name in tasks
     }
     assert sorted(Path(record.path).suffix for record in dataset.records) == [".jpg", ".png", ".png", ".png", ".tif"]
+    assert dataset.meta.taxonomy.taxa == taxonomy.taxa
+
+
+def test_sheets_of_uploaded_crops_are_shown_and_come_back(
+    remote: Connection, project: str, taxonomy: Taxonomy, make_images: MakeImages, tmp_path: Path
+) -> None:
+    crops = make_images("a.png", "b.jpg", "c.tif")
+    options = SheetOptions(36)
+    with pytest.raises(StudioError, match="upload the images with --upload"):
+        push_sheets(remote, crops, project[:40], taxonomy, options)
+    assert push_sheets(remote, crops, project, taxonomy, options, upload=True).added == 3
+    again = push_sheets(remote, crops, project, taxonomy, options, upload=True)
+    assert (again.added, again.present, again.interface) == (0, 3, "")
+    [sheet] = list_tasks(remote, require_project(remote, project), sheets=True)
+    for crop in sheet.data[CROPS]:
+        shown = remote.get(crop["image"], what="opening the page")
+        assert crop["image"] in crop[SHOWN]
+        assert cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR) is not None
+    names = ["copepod", "medusa", "detritus"]
+    remote.client.annotations.create(id=sheet.id, result=sheet_result(names), lead_time=20)
+    dataset = pull(remote, project, tmp_path / "dataset").dataset
+    assert {record.source: record.sha256 for record in dataset.records} == {
+        name: sha256_of_file(crops / name) for name in ("a.png", "b.jpg", "c.tif")
+    }
     assert dataset.meta.taxonomy.taxa == taxonomy.taxa
 
 
