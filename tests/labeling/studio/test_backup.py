@@ -344,12 +344,16 @@ def kill(server: Studio) -> None:
     psutil.wait_procs([process], timeout=10)
 
 
+CROPS = 1500
+"""A push of so many crops takes several requests, so it has not ended when the server is killed."""
+
+
 @pytest.mark.slow
 def test_a_server_killed_during_a_push_and_a_pull_starts_again_with_exact_counts(
     restored: Studio, draw_images: Callable[..., None], tmp_path: Path
 ) -> None:
     title, crops = "Killed", tmp_path / "crops"
-    draw_images([f"{number:03d}.png" for number in range(150)], crops, 4711)
+    draw_images([f"{number:04d}.png" for number in range(CROPS)], crops, 4711)
     rows = "".join(f"  - {{name: {name}}}\n" for name in ("copepod", "medusa"))
     (tmp_path / "taxonomy.yaml").write_text(f"name: plankton\nclasses:\n{rows}", encoding="utf-8")
     environment = {**os.environ, "PELAGIA_STUDIO_HOME": str(restored.home), "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -377,7 +381,7 @@ def test_a_server_killed_during_a_push_and_a_pull_starts_again_with_exact_counts
     there = connect(home=restored.home)
     project = require_project(there, title)
     paths = sorted(str(task.data["path"]) for task in list_tasks(there, project))
-    assert paths == [f"{number:03d}.png" for number in range(150)]
+    assert paths == [f"{number:04d}.png" for number in range(CROPS)]
     submit(there, next(iter(list_tasks(there, project))).id, "copepod")
 
     psutil.Process(server.pid).suspend()  # the pull waits for an answer when the server dies
