@@ -42,16 +42,16 @@ def retrain(
     needs("training", "retrain")
     from pelagia.dataset.schema import Dataset
     from pelagia.model.metadata import ModelFile
-    from pelagia_training.runs.check import require_trainable
-    from pelagia_training.studies.champion import find_dataset, find_run, hold_out
+    from pelagia_training.runs.check import is_finished, require_trainable
+    from pelagia_training.studies.champion import RUN_FOLDER, find_dataset, find_run, hold_out
 
     model, new = ModelFile.read(champion), Dataset.read(dataset)
     run = find_run(model)
     held_out = hold_out(model, find_dataset(model, run, champion_dataset, new), new)
     settings = _settings(model, run, new, config, set_ or [])
     _require_comparable(model, settings, held_out.dataset)
-    if not _is_finished(out / "challenger"):
-        require_trainable(settings, out / "challenger")  # a mistake is reported before torch is imported
+    if not is_finished(out / RUN_FOLDER, settings):
+        require_trainable(settings, out / RUN_FOLDER)  # a mistake is reported before torch is imported
     from pelagia_training.fit.console import show_training
     from pelagia_training.studies.challenge import challenge
 
@@ -95,12 +95,6 @@ def _require_comparable(model: ModelFile, settings: TrainConfig, held_out: Datas
             f"{model.path} and the dataset {held_out.root} share no class that has held-out images, so the models "
             "cannot be compared: were the classes renamed? `pelagia dataset rename-class` renames them"
         )
-
-
-def _is_finished(run: Path) -> bool:
-    from pelagia_training.runs.folder import STATE_FILE, read_state
-
-    return (run / STATE_FILE).is_file() and read_state(run).status == "finished"
 
 
 def _show(found: Challenge, out: Path) -> None:

@@ -164,6 +164,16 @@ def test_an_equal_challenger_does_not_replace_the_champion_and_a_repeated_comman
     assert "not trained again" in told[0]
 
 
+def test_a_challenger_of_an_older_dataset_is_not_taken_for_one_of_the_new_dataset(
+    better: tuple[Path, str], champion: ModelFile, old: Dataset, pelagia: Pelagia
+) -> None:
+    """It may have learned what is held out now."""
+    done = pelagia("retrain", "--champion", champion.path, "--dataset", old.root, "--out", better[0], *BETTER)
+    assert done.returncode == InputError.exit_code
+    assert "was started on another dataset" in done.stderr
+    assert "choose another --out" in done.stderr
+
+
 def test_a_model_whose_training_images_are_not_known_is_refused(
     champion: ModelFile, old: Dataset, new: Dataset, tmp_path: Path, pelagia: Pelagia
 ) -> None:

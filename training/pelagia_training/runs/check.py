@@ -14,7 +14,18 @@ from pelagia.errors import DatasetError, InputError
 from pelagia.shell import command_line
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.splits import read_splits
-from pelagia_training.runs.folder import CHECKPOINT_FILE, CONFIG_FILE, STATE_FILE, prolongs, read_state, require_open
+from pelagia_training.runs.folder import (
+    BEST_FILE,
+    CHECKPOINT_FILE,
+    CONFIG_FILE,
+    STATE_FILE,
+    RunState,
+    differences,
+    prolongs,
+    read_run,
+    read_state,
+    require_open,
+)
 from pelagia_training.runs.loggers import require_loggers
 
 Begin = Literal["no", "resumed", "prolonged"]
@@ -59,11 +70,34 @@ def resumes(out: Path, config: TrainConfig, dataset: Dataset) -> Begin:
     if not (out / STATE_FILE).is_file() or not (out / CONFIG_FILE).is_file():
         return "no"
     started = read_state(out)
-    if started.fingerprint != dataset.meta.fingerprint:
-        raise InputError(
-            f"the run {out} was started on another dataset: {started.dataset}, fingerprint {started.fingerprint[:12]}; "
-            f"{dataset.root} has {dataset.meta.fingerprint[:12]}. Use that dataset, or choose another --out"
-        )
+    _require_same_dataset(out, started, dataset)
     if prolongs(out, config, started):
         return "prolonged"
     return "resumed" if (out / CHECKPOINT_FILE).is_file() else "no"
+
+
+def is_finished(run: Path, config: TrainConfig) -> bool:
+    """Whether ``run`` is a finished run of exactly this config and dataset, so that it need not be trained again.
+
+    Raises:
+        InputError: ``run`` was trained with another config or on another dataset.
+    """
+    if not (run / STATE_FILE).is_file() or not (run / BEST_FILE).is_file():
+        return False
+    made_with, state = read_run(run)
+    if differing := differences(made_with, config):
+        raise InputError(
+            f"{run} was trained with another config:{''.join(differing)}\nname a new --out, or set the old values again"
+        )
+    if state.status != "finished":
+        return False
+    _require_same_dataset(run, state, Dataset.read(config.dataset or state.dataset))
+    return True
+
+
+def _require_same_dataset(run: Path, started: RunState, dataset: Dataset) -> None:
+    if started.fingerprint != dataset.meta.fingerprint:
+        raise InputError(
+            f"the run {run} was started on another dataset: {started.dataset}, fingerprint {started.fingerprint[:12]}; "
+            f"{dataset.root} has {dataset.meta.fingerprint[:12]}. Use that dataset, or choose another --out"
+        )

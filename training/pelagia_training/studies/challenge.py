@@ -37,12 +37,11 @@ from pelagia_training.figures.bootstrap import DRAWS, FEW_GROUPS, LEVEL
 from pelagia_training.figures.metrics import confusion_matrix, metric_arrays
 from pelagia_training.figures.paired import Difference, paired_differences
 from pelagia_training.fit.context import Report
+from pelagia_training.runs.check import is_finished
 from pelagia_training.runs.folder import MODEL_FILE
-from pelagia_training.studies.champion import CURRENT_FILE, RESULT_FILE, HeldOut
-from pelagia_training.studies.folds import is_finished, require_one_process
+from pelagia_training.studies.champion import CURRENT_FILE, RESULT_FILE, RUN_FOLDER, HeldOut
+from pelagia_training.studies.folds import require_one_process
 from pelagia_training.train import train
-
-RUN_FOLDER = "challenger"
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.data.resplit import as_trained
 from pelagia_training.runs.folder import STATE_FILE, read_run
 
-RESULT_FILE, CURRENT_FILE = "retrain.json", "current.onnx"
-"""What a retraining writes into its folder: the comparison, and a copy of the model to use."""
+RESULT_FILE, CURRENT_FILE, RUN_FOLDER = "retrain.json", "current.onnx", "challenger"
+"""What a retraining writes into its folder: the comparison, a copy of the model to use, and the challenger's run."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,8 @@ from pelagia_training.evaluation.evaluate_torch import evaluate_run
 from pelagia_training.evaluation.folder import as_json
 from pelagia_training.evaluation.report import REPORT_FILE, write_report
 from pelagia_training.fit.context import Report
-from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, differences, read_run
+from pelagia_training.runs.check import is_finished
+from pelagia_training.runs.folder import BEST_FILE, read_run
 from pelagia_training.train import train
 
 SURVEY_FOLDER, FOLDS_FILE = "out_of_fold", "folds.json"
@@ -141,22 +142,6 @@ def require_one_process(config: TrainConfig) -> None:
         raise ConfigError(
             "devices", ["this command trains several runs one after the other, in one process: set devices=1"]
         )
-
-
-def is_finished(run: Path, config: TrainConfig) -> bool:
-    """Whether ``run`` is a finished run of exactly this config.
-
-    Raises:
-        InputError: ``run`` was trained with another config.
-    """
-    if not (run / STATE_FILE).is_file() or not (run / BEST_FILE).is_file():
-        return False
-    made_with, state = read_run(run)
-    if differing := differences(made_with, config):
-        raise InputError(
-            f"{run} was trained with another config:{''.join(differing)}\nname a new --out, or set the old values again"
-        )
-    return state.status == "finished"
 
 
 def dataset_folder(out: Path) -> Path:

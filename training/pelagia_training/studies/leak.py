@@ -17,8 +17,9 @@ from pelagia_training.config import Resplit
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.evaluation.evaluate_torch import evaluate_run
 from pelagia_training.fit.context import Report
+from pelagia_training.runs.check import is_finished
 from pelagia_training.runs.folder import read_run
-from pelagia_training.studies.folds import is_finished, require_one_process
+from pelagia_training.studies.folds import require_one_process
 from pelagia_training.train import train
 
 

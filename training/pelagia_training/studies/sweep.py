@@ -31,11 +31,12 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.data.splits import read_splits
 from pelagia_training.devices import make_fabric
 from pelagia_training.fit.context import Report, Step
+from pelagia_training.runs.check import is_finished
 from pelagia_training.runs.folder import CHECKPOINT_FILE, LAST_FILE, LOCK_FILE, METRICS_FILE, differences, read_state
 from pelagia_training.runs.loggers import require_loggers
 from pelagia_training.runs.logs import read_curves
 from pelagia_training.runs.soup import Soup
-from pelagia_training.studies.folds import is_finished, require_one_process
+from pelagia_training.studies.folds import require_one_process
 from pelagia_training.studies.space import Space
 from pelagia_training.studies.trials import Trial, TrialStore, open_trial_store
 from pelagia_training.train import train
