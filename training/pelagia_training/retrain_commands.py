@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,11 +44,12 @@ def retrain(
     from pelagia.dataset.schema import Dataset
     from pelagia.model.metadata import ModelFile
     from pelagia_training.runs.check import is_finished, require_trainable
-    from pelagia_training.studies.champion import RUN_FOLDER, find_dataset, find_run, hold_out
+    from pelagia_training.studies.champion import RUN_FOLDER, find_dataset, find_run, hold_out, lost_exclusions
 
     model, new = ModelFile.read(champion), Dataset.read(dataset)
     run = find_run(model)
-    held_out = hold_out(model, find_dataset(model, run, champion_dataset, new), new)
+    trained_on = find_dataset(model, run, champion_dataset, new)
+    held_out = hold_out(model, trained_on, new)
     settings = _settings(model, run, new, config, set_ or [])
     _require_comparable(model, settings, held_out.dataset)
     if not is_finished(out / RUN_FOLDER, settings):
@@ -55,9 +57,10 @@ def retrain(
     from pelagia_training.fit.console import show_training
     from pelagia_training.studies.challenge import challenge
 
-    if left := [name for name in settings.data.exclude if name in new.class_names]:
-        told = f"note: the challenger is trained without {', '.join(left)}, as data.exclude says"
-        console.note(f"{told}; to train it on all classes, add --set 'data.exclude=[]'")
+    is_copied = config is None and not any(change.split("=")[0].strip() == "data.exclude" for change in set_ or ())
+    lost = lost_exclusions(model, trained_on, new) if is_copied else {}
+    for text in _about_exclusions(settings.data.exclude, lost):
+        console.note(text)
     groups = len({record.group for record in held_out.dataset.records})
     console.say(
         f"held out: {len(held_out.dataset.records)} test images of {groups} groups that the champion has not seen"
@@ -95,6 +98,28 @@ def _require_comparable(model: ModelFile, settings: TrainConfig, held_out: Datas
             f"{model.path} and the dataset {held_out.root} share no class that has held-out images, so the models "
             "cannot be compared: were the classes renamed? `pelagia dataset rename-class` renames them"
         )
+
+
+def _about_exclusions(excluded: Sequence[str], lost: Mapping[str, Sequence[str]]) -> list[str]:
+    """The classes that the challenger is trained without, and those that `lost_exclusions` found."""
+    from pelagia_training.data.splits import without_classes
+
+    notes = []
+    if excluded:
+        told = f"note: the challenger is trained without {', '.join(excluded)}, as data.exclude says"
+        notes.append(f"{told}; to train it on all classes, add {without_classes([])}")
+    for name, now in lost.items():
+        images = f": its images are now {', '.join(now)}" if now else ""
+        notes.append(
+            f"warning: the champion was trained without {name}, and the new dataset has no class of this name{images}"
+        )
+    if lost:
+        renamed = dict.fromkeys(one for now in lost.values() for one in now) or ["NEW NAME"]
+        notes.append(
+            "the challenger learns this class if it has another name now; to train without it, add "
+            + without_classes([*excluded, *renamed])
+        )
+    return notes
 
 
 def _show(found: Challenge, out: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,8 +21,15 @@ from pelagia_labeling.importers.published_split import PublishedSplit
 from pelagia_training.config import TrainConfig
 from pelagia_training.export.finish import deliver
 from pelagia_training.figures.paired import paired_differences
+from pelagia_training.retrain_commands import _about_exclusions
 from pelagia_training.studies.challenge import challenge
-from pelagia_training.studies.champion import config_of_challenger, find_dataset, find_run, hold_out
+from pelagia_training.studies.champion import (
+    config_of_challenger,
+    find_dataset,
+    find_run,
+    hold_out,
+    lost_exclusions,
+)
 from pelagia_training.train import train
 
 COLORS = {"red": (200, 60, 60), "green": (60, 200, 60), "blue": (60, 60, 200)}
@@ -162,6 +170,25 @@ def test_an_equal_challenger_does_not_replace_the_champion_and_a_repeated_comman
     again = challenge(model, run, held_out, config, tmp_path / "third", told.append)  # type: ignore[arg-type]
     assert again.differences == found.differences
     assert "not trained again" in told[0]
+
+
+def test_a_renamed_class_that_the_champion_was_trained_without_is_named(
+    champion: ModelFile, old: Dataset, new: Dataset
+) -> None:
+    """Its images get the name of a class that the champion does not know, or of none."""
+    training = {**champion.metadata.training, "data": {**champion.metadata.training["data"], "exclude": ["old blue"]}}
+    metadata = champion.metadata.model_copy(update={"training": training})
+    without_blue = replace(champion, metadata=metadata)
+    blue = [record for record in new.records if record.class_name == "blue"]
+    before = replace(old, records=(*old.records, *(replace(record, class_name="old blue") for record in blue)))
+    assert lost_exclusions(without_blue, before, new) == {"old blue": ["blue"]}
+    assert lost_exclusions(without_blue, old, new) == {"old blue": []}
+    assert lost_exclusions(champion, before, new) == {}
+    *_, class_now, advice = _about_exclusions(["mud"], {"old blue": ["blue"]})
+    assert class_now.endswith(
+        "without old blue, and the new dataset has no class of this name: its images are now blue"
+    )
+    assert "data.exclude=[mud, blue]" in advice
 
 
 def test_a_challenger_of_an_older_dataset_is_not_taken_for_one_of_the_new_dataset(

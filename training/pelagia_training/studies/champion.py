@@ -126,6 +126,21 @@ def _only(dataset: Dataset, records: list[Record]) -> Dataset:
     return replace(dataset, meta=meta, records=tuple(records))
 
 
+def lost_exclusions(champion: ModelFile, trained_on: Dataset, new: Dataset) -> dict[str, list[str]]:
+    """The classes that the champion was trained without and that the new dataset lacks, such as a renamed class.
+
+    Returns:
+        Name of the class -> the classes that its images have in the new dataset, of those that the champion lacks.
+    """
+    excluded = (champion.metadata.training.get("data") or {}).get("exclude", ())
+    now = {record.sha256: record.class_name for record in new.records}
+    found = {}
+    for name in set(excluded) - set(new.class_names):
+        images = [record.sha256 for record in trained_on.records if record.class_name == name]
+        found[name] = sorted({now[image] for image in images if image in now} - set(champion.metadata.classes))
+    return dict(sorted(found.items()))
+
+
 def config_of_challenger(champion: ModelFile, run: Path | None, new: Dataset) -> TrainConfig:
     """The champion's config for the new dataset. If its run is known, the challenger starts from its weights.
 
