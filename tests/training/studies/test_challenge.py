@@ -22,6 +22,7 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.export.finish import deliver
 from pelagia_training.figures.paired import paired_differences
 from pelagia_training.retrain_commands import _about_exclusions
+from pelagia_training.runs.folder import read_run
 from pelagia_training.studies.challenge import challenge
 from pelagia_training.studies.champion import (
     config_of_challenger,
@@ -189,6 +190,16 @@ def test_a_renamed_class_that_the_champion_was_trained_without_is_named(
         "without old blue, and the new dataset has no class of this name: its images are now blue"
     )
     assert "data.exclude=[mud, blue]" in advice
+
+
+def test_the_learning_rate_is_halved_once_in_a_chain_of_retrainings(
+    champion: ModelFile, better: tuple[Path, str], new: Dataset
+) -> None:
+    runs = [champion.path.parent, better[0] / "challenger"]
+    rates = [read_run(run)[0].train.lr for run in runs]
+    first, second = (config_of_challenger(champion, run, new).train.lr for run in runs)
+    assert first == rates[0] / 2
+    assert second == rates[1]
 
 
 def test_a_challenger_of_an_older_dataset_is_not_taken_for_one_of_the_new_dataset(

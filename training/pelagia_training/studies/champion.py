@@ -141,10 +141,17 @@ def lost_exclusions(champion: ModelFile, trained_on: Dataset, new: Dataset) -> d
     return dict(sorted(found.items()))
 
 
+def _is_fine_tuned(weights: Path | None) -> bool:
+    """Whether a run with these first weights started from another run, which may be gone, and not from a file."""
+    return weights is not None and (not weights.is_file() or (weights.parent / STATE_FILE).is_file())
+
+
 def config_of_challenger(champion: ModelFile, run: Path | None, new: Dataset) -> TrainConfig:
     """The champion's config for the new dataset. If its run is known, the challenger starts from its weights.
 
-    Then early layers learn slower, and a new head learns alone at first, as in configs/training/finetune.yaml.
+    Then early layers learn slower, and a new head learns alone at first, as in configs/training/finetune.yaml. The
+    learning rate is halved only if the champion's own run was not fine-tuned: else the challenger of a long chain of
+    retrainings would learn nothing.
 
     Raises:
         InputError: the champion started from a file of weights, which the model does not hold.
@@ -155,7 +162,8 @@ def config_of_challenger(champion: ModelFile, run: Path | None, new: Dataset) ->
         document = config.model_dump()
         document["model"] |= {"pretrained": False, "weights": run, "mean": None, "std": None}
         train = document["train"]
-        train["lr"] /= 2
+        if not _is_fine_tuned(config.model.weights):
+            train["lr"] /= 2
         train["layer_decay"] = min(train["layer_decay"], 0.85)
         train["freeze_epochs"] = 0 if learned else min(3, train["epochs"] - 1)
     else:
