@@ -229,6 +229,18 @@ def test_a_model_whose_training_images_are_not_known_is_refused(
     assert config_of_challenger(ModelFile.read(alone), None, new).model.weights is None
 
 
+def test_a_group_that_the_champion_has_seen_is_not_held_out_under_another_name(
+    champion: ModelFile, old: Dataset, new: Dataset
+) -> None:
+    """S00 was learned; in the new dataset it is joined with a station that was not, and one of its images is new."""
+    joined = [replace(one, group="A") if one.group in ("S00", "S16") else one for one in new.records]
+    first = [one.group for one in new.records].index("S00")
+    joined[first] = replace(joined[first], sha256="0" * 64)
+    held_out = hold_out(champion, old, replace(new, records=tuple(joined)))
+    assert "A" not in {record.group for record in held_out.dataset.records}
+    assert held_out.seen == 16
+
+
 def test_a_dataset_without_unseen_test_images_is_refused(champion: ModelFile, old: Dataset, tmp_path: Path) -> None:
     seen = make(
         tmp_path / "seen", ("red", "green"), groups("test", 0, 12) | groups("train", 16, 20) | groups("val", 20, 22)

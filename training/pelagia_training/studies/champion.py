@@ -1,7 +1,8 @@
 """What is known of the model in use, the champion: its run, the images that it learned from, and its config.
 
 Invariant: an image is held out only if the champion is known not to have seen it: neither its bytes nor its group were
-in the train or val split that the champion was made with.
+in the train or val split that the champion was made with. A group that was joined has another name in another dataset,
+so a group with an image that the champion learned from is one that it has seen, whatever its name.
 """
 
 from __future__ import annotations
@@ -101,7 +102,8 @@ def hold_out(champion: ModelFile, trained_on: Dataset, new: Dataset) -> HeldOut:
     """
     before = as_trained(trained_on, champion.metadata)
     learned = [record for record in before.records if record.split != "test"]
-    images, groups = {record.sha256 for record in learned}, {record.group for record in learned}
+    images = {record.sha256 for record in learned}
+    groups = {record.group for record in learned} | {one.group for one in new.records if one.sha256 in images}
     test = new.split("test")
     kept = [record for record in test if record.sha256 not in images and record.group not in groups]
     if not kept:
