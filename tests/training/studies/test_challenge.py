@@ -136,8 +136,8 @@ def test_both_are_compared_on_images_and_classes_that_neither_has_an_advantage_o
     assert found["f1"].keys() == {"red", "green"}
     assert (found["images"], found["groups"]) == (14 * 8, 14)
     assert found["seen_by_champion"] == 8  # station S00 was in its train split
-    assert found["classes_of_one_model"] == {"blue": 16}
-    assert "a class that only one of the models knows" in better[1]
+    assert found["left_out"] == {"blue": 16}
+    assert "16 images of \u201cblue\u201d, because not both models know this class" in better[1]
 
 
 def test_an_equal_challenger_does_not_replace_the_champion_and_a_repeated_command_does_not_train(
@@ -165,7 +165,7 @@ def test_an_equal_challenger_does_not_replace_the_champion_and_a_repeated_comman
     assert not found.main.is_better
     assert "keep the champion" in found.summary
     assert (tmp_path / "third" / "current.onnx").read_bytes() == model.data
-    assert found.only_one == {}
+    assert found.left_out == {}
     monkeypatch.setattr("pelagia_training.studies.challenge.train", None)  # calling it would fail
     told: list[str] = []
     again = challenge(model, run, held_out, config, tmp_path / "third", told.append)  # type: ignore[arg-type]

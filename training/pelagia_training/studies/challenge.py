@@ -56,7 +56,7 @@ class Challenge:
         groups: number of their groups.
         differences: metric -> its difference, challenger minus champion, on these images.
         f1: class -> F1 of the champion and of the challenger on these images.
-        only_one: class -> number of held-out images that were not compared, because one of the models does not know it.
+        left_out: class -> number of held-out images that were not compared, because not both models know it.
         seen: number of test images that the champion has seen, and that were not compared.
         warnings: why the comparison may mislead, one sentence each.
     """
@@ -68,7 +68,7 @@ class Challenge:
     groups: int
     differences: dict[str, Difference]
     f1: dict[str, tuple[float, float]]
-    only_one: dict[str, int]
+    left_out: dict[str, int]
     seen: int
     warnings: tuple[str, ...]
 
@@ -187,7 +187,7 @@ def compare(champion: Evaluation, challenger: Evaluation, held_out: HeldOut) -> 
     f1 = [metric_arrays(confusion_matrix(targets, one, len(names)))["f1"] for one in predicted]
     classes = tuple(name for name in names if (targets == place[name]).any())
     compared = {record.path for record in both}
-    only_one = Counter(record.class_name for record in held_out.dataset.records if record.path not in compared)
+    left_out = Counter(record.class_name for record in held_out.dataset.records if record.path not in compared)
     return Challenge(
         champion=champion,
         challenger=challenger,
@@ -196,7 +196,7 @@ def compare(champion: Evaluation, challenger: Evaluation, held_out: HeldOut) -> 
         groups=len(set(groups)),
         differences=differences,
         f1={name: (float(f1[0][place[name]]), float(f1[1][place[name]])) for name in classes},
-        only_one={name: count for name, count in only_one.items() if name not in classes},
+        left_out={name: count for name, count in left_out.items() if name not in classes},
         seen=held_out.seen,
         warnings=(*held_out.warnings, *_warnings(both, champion, challenger)),
     )
@@ -237,7 +237,7 @@ def as_json(result: Challenge, champion: ModelFile, challenger: ModelFile) -> di
         "differences": differences,
         "interval_method": {"level": LEVEL, "draws": DRAWS, "resampled": "groups", "paired": True},
         "f1": {name: {"champion": pair[0], "challenger": pair[1]} for name, pair in result.f1.items()},
-        "classes_of_one_model": result.only_one,
+        "left_out": result.left_out,
         "seen_by_champion": result.seen,
         "warnings": list(result.warnings),
     }
@@ -246,8 +246,8 @@ def as_json(result: Challenge, champion: ModelFile, challenger: ModelFile) -> di
 def notes_of(result: Challenge) -> list[str]:
     """What was left out of the comparison, and its warnings, one sentence each."""
     notes = [
-        f"Left out: {count} images of \u201c{name}\u201d, a class that only one of the models knows."
-        for name, count in result.only_one.items()
+        f"Left out: {count} images of \u201c{name}\u201d, because not both models know this class."
+        for name, count in result.left_out.items()
     ]
     if result.seen:
         notes.append(
