@@ -76,14 +76,15 @@ def retrain(
 
 def _settings(model: ModelFile, run: Path | None, new: Dataset, config: Path | None, changes: list[str]) -> TrainConfig:
     """The config of the challenger."""
-    from pelagia.config import load_config, overridden
+    from pelagia.config import altered, load_config, overridden
     from pelagia_training.config import TrainConfig
     from pelagia_training.studies.champion import config_of_challenger
 
     if config is not None:
-        settings = load_config(config, TrainConfig, [*changes, f"dataset={new.root}"])
+        settings = load_config(config, TrainConfig, changes)
     else:
         settings = overridden(config_of_challenger(model, run, new), changes, "--set")
+    settings = altered(settings, {"dataset": str(new.root)}, "--dataset")
     if settings.data.resplit is not None:
         raise ConfigError("data.resplit", ["the challenger uses the splits of its dataset: remove this key"])
     return settings

@@ -21,7 +21,7 @@ from pelagia_labeling.importers.published_split import PublishedSplit
 from pelagia_training.config import TrainConfig
 from pelagia_training.export.finish import deliver
 from pelagia_training.figures.paired import paired_differences
-from pelagia_training.retrain_commands import _about_exclusions
+from pelagia_training.retrain_commands import _about_exclusions, _settings
 from pelagia_training.runs.folder import read_run
 from pelagia_training.studies.challenge import challenge
 from pelagia_training.studies.champion import (
@@ -200,6 +200,15 @@ def test_the_learning_rate_is_halved_once_in_a_chain_of_retrainings(
     first, second = (config_of_challenger(champion, run, new).train.lr for run in runs)
     assert first == rates[0] / 2
     assert second == rates[1]
+
+
+def test_the_challenger_is_trained_on_the_named_dataset_whatever_its_name(champion: ModelFile, old: Dataset) -> None:
+    """YAML takes 2024 for a number and the rest of the second name for a comment."""
+    for name in ("2024", "cruise #2"):
+        named = replace(old, root=Path(name))
+        config = REPOSITORY / "configs/training/tiny_cpu.yaml"
+        assert _settings(champion, None, named, config, ["dataset=another"]).dataset == Path(name)
+        assert _settings(champion, champion.path.parent, named, None, ["dataset=another"]).dataset == Path(name)
 
 
 def test_a_challenger_of_an_older_dataset_is_not_taken_for_one_of_the_new_dataset(
