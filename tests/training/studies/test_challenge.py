@@ -2,6 +2,7 @@
 
 import csv
 import json
+import tracemalloc
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -271,3 +272,13 @@ def test_the_paired_interval_is_narrower_than_the_difference_of_single_ones() ->
     assert accuracy.interval is not None
     assert accuracy.interval.high - accuracy.interval.low < 0.04  # a single model's interval is about 0.16 wide
     assert not paired_differences(targets, (first, first), ["a"] * 800, 2)["accuracy"].is_better
+
+
+def test_the_paired_interval_of_many_groups_needs_little_memory() -> None:
+    """Without a group column, each image is a group of its own."""
+    targets = np.arange(20_000) % 2
+    tracemalloc.start()
+    paired_differences(targets, (targets, 1 - targets), [str(one) for one in range(len(targets))], 2)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 20e6  # the draws of all groups at once would be 320 MB

@@ -30,7 +30,8 @@ FEW_GROUPS = 10
 
 _HEADLINE = ("accuracy", "macro_f1", "balanced_accuracy")
 _PER_CLASS = ("precision", "recall", "f1")
-_CELLS = 1 << 22  # largest number of cells of confusion matrices in memory at once
+CELLS = 1 << 22
+"""Largest number of cells of confusion matrices in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +90,10 @@ def intervals_of(
     error = _without_bias(drawn["ece"], reliability_diagram(probabilities, targets).error)
     return Intervals(
         len(names),
-        {**{name: _middle(drawn[name]) for name in _HEADLINE}, "ece": error},
+        {**{name: middle(drawn[name]) for name in _HEADLINE}, "ece": error},
         {
             name: tuple(
-                _middle(drawn[name][:, index][drawn["present"][:, index] > 0]) if groups_of_class[index] > 1 else None
+                middle(drawn[name][:, index][drawn["present"][:, index] > 0]) if groups_of_class[index] > 1 else None
                 for index in range(classes)
             )
             for name in _PER_CLASS
@@ -106,17 +107,16 @@ def _draw(
     """The metrics of each draw, float64, of shape draws or draws x classes; ``present``: images of each class."""
     classes = probabilities.shape[1]
     cells = targets * classes + probabilities.argmax(axis=1)
-    pairs, images = np.unique(group_of * classes**2 + cells, return_counts=True)  # each group's matrix, sparse
-    pair_group, pair_cell = np.divmod(pairs, classes**2)
+    pair_group, pair_cell, images = group_matrices(group_of, cells, classes)
     gap_group, gap_bin, gaps = _gaps(probabilities, targets, group_of)
     random = np.random.default_rng(seed)
     parts: list[dict[str, Real]] = []
-    size = max(1, _CELLS // classes**2)
+    size = max(1, CELLS // classes**2)
     for start in range(0, draws, size):
         matrices = np.empty((min(size, draws - start), classes**2), np.int64)
         errors = np.empty(len(matrices))
         for index in range(len(matrices)):
-            times = np.bincount(random.integers(0, groups, groups), minlength=groups)
+            times = draw_groups(random, groups)
             matrices[index] = np.bincount(pair_cell, images * times[pair_group], minlength=classes**2)
             errors[index] = np.abs(np.bincount(gap_bin, gaps * times[gap_group], minlength=BINS)).sum()
         confusion = matrices.reshape(-1, classes, classes)
@@ -125,6 +125,23 @@ def _draw(
         part["present"] = confusion.sum(axis=2).astype(np.float64)
         parts.append(part)
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def draw_groups(random: np.random.Generator, groups: int) -> Matrix:
+    """How often each group is drawn, if as many are drawn as there are, with replacement: int64, groups."""
+    return np.bincount(random.integers(0, groups, groups), minlength=groups)
+
+
+def group_matrices(group_of: Matrix, cells: Matrix, classes: int) -> tuple[Matrix, Matrix, Matrix]:
+    """Each group's confusion matrix, sparse: group, cell, and the number of images in the cell.
+
+    Args:
+        group_of: int64, N, the index of each image's group.
+        cells: int64, N, label times ``classes`` plus prediction.
+    """
+    pairs, images = np.unique(group_of * classes**2 + cells, return_counts=True)
+    group, cell = np.divmod(pairs, classes**2)
+    return group, cell, images
 
 
 def _gaps(probabilities: NDArray[np.floating], targets: Matrix, group_of: Matrix) -> tuple[Matrix, Matrix, Real]:
@@ -138,10 +155,11 @@ def _gaps(probabilities: NDArray[np.floating], targets: Matrix, group_of: Matrix
 
 def _without_bias(draws: Real, value: float) -> Interval:
     """The middle of the draws after subtraction of their bias; at least 0, and around ``value``."""
-    middle = _middle(draws - (draws.mean() - value))
-    return Interval(max(0.0, min(middle.low, value)), max(middle.high, value))
+    around = middle(draws - (draws.mean() - value))
+    return Interval(max(0.0, min(around.low, value)), max(around.high, value))
 
 
-def _middle(draws: Real) -> Interval:
+def middle(draws: Real) -> Interval:
+    """The middle 95% of the draws."""
     low, high = np.quantile(draws, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Interval(float(low), float(high))

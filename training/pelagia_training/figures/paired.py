@@ -11,13 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pelagia_training.figures.bootstrap import DRAWS, LEVEL, Interval
+from pelagia_training.figures.bootstrap import CELLS, DRAWS, Interval, draw_groups, group_matrices, middle
 from pelagia_training.figures.metrics import Matrix, Real, confusion_matrix, metric_arrays
 
 METRICS = ("macro_f1", "accuracy", "balanced_accuracy")
-_CELLS = 1 << 22  # largest number of cells of confusion matrices in memory at once
 
 
 @dataclass(frozen=True)
@@ -73,9 +71,7 @@ def paired_differences(
     names, group_of = np.unique(np.asarray(groups), return_inverse=True)
     drawn = _draw(targets, predicted, group_of, classes, draws, seed) if len(names) > 1 else None
     return {
-        name: Difference(
-            float(values[0][name]), float(values[1][name]), None if drawn is None else _middle(drawn[name])
-        )
+        name: Difference(float(values[0][name]), float(values[1][name]), None if drawn is None else middle(drawn[name]))
         for name in METRICS
     }
 
@@ -85,29 +81,17 @@ def _draw(
 ) -> dict[str, Real]:
     """The differences of each draw: float64, draws."""
     groups = int(group_of.max()) + 1
-    pairs = [
-        np.unique(group_of * classes**2 + targets * classes + one, return_counts=True) for one in predicted
-    ]  # the matrix of each group, sparse
+    sparse = [group_matrices(group_of, targets * classes + one, classes) for one in predicted]
     random = np.random.default_rng(seed)
     parts: dict[str, list[Real]] = {name: [] for name in METRICS}
-    size = max(1, _CELLS // classes**2)
+    size = max(1, CELLS // classes**2)
     for start in range(0, draws, size):
-        times = random.multinomial(groups, np.full(groups, 1 / groups), min(size, draws - start))
-        first, second = (metric_arrays(_matrices(cells, images, times, classes)) for cells, images in pairs)
+        matrices = np.empty((2, min(size, draws - start), classes**2), np.int64)
+        for index in range(matrices.shape[1]):
+            times = draw_groups(random, groups)
+            for drawn, (group, cell, images) in zip(matrices, sparse, strict=True):
+                drawn[index] = np.bincount(cell, images * times[group], minlength=classes**2)
+        first, second = (metric_arrays(drawn.reshape(-1, classes, classes)) for drawn in matrices)
         for name in METRICS:
             parts[name].append(second[name] - first[name])
     return {name: np.concatenate(values) for name, values in parts.items()}
-
-
-def _matrices(pairs: Matrix, images: Matrix, times: NDArray[np.int64], classes: int) -> Matrix:
-    """The confusion matrix of each draw: int64, draws x classes x classes."""
-    group, cell = np.divmod(pairs, classes**2)
-    found = np.empty((len(times), classes**2), np.int64)
-    for index, drawn in enumerate(times):
-        found[index] = np.bincount(cell, images * drawn[group], minlength=classes**2)
-    return found.reshape(-1, classes, classes)
-
-
-def _middle(draws: Real) -> Interval:
-    low, high = np.quantile(draws, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-    return Interval(float(low), float(high))
