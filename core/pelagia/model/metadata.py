@@ -32,13 +32,13 @@ from typing import Any, Literal, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from pelagia.config import Strict
-from pelagia.errors import InputError, ModelError, newer_schema
+from pelagia.errors import ModelError, newer_schema
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.decision import Decider, Decision
 from pelagia.model.graph import Graph
 from pelagia.model.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
 from pelagia.shell import command_line
-from pelagia.system.files import new_file, refuse_existing, sha256_of
+from pelagia.system.files import new_file, refuse_existing_file, sha256_of
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 
@@ -359,9 +359,7 @@ def write_model(path: Path, graph: bytes, metadata: ModelMetadata, embedding: Em
 
 def refuse_model(path: Path) -> None:
     """Raises InputError if a model cannot be made at ``path`` because the path exists already."""
-    refuse_existing(path, "model")
-    if path.is_dir():
-        raise InputError(f"{path} is a folder: name the file to make, such as {path / 'model.onnx'}")
+    refuse_existing_file(path, "model", "model.onnx")
 
 
 @contextmanager

@@ -82,6 +82,13 @@ def refuse_existing(path: Path, what: str = "output") -> None:
         raise InputError(f"the {what} {path} exists already: choose another name, or remove it first")
 
 
+def refuse_existing_file(path: Path, what: str, example: str) -> None:
+    """Raises InputError if the file ``path`` cannot be made because it exists, or is a folder, even an empty one."""
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: name the file to make, such as {path / example}")
+    refuse_existing(path, what)
+
+
 def is_full(error: OSError) -> bool:
     """Whether the disk is full, or the user's quota on it is used up."""
     return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))

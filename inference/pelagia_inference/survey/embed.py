@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pelagia.embeddings import EmbeddingsWriter, writing_embeddings
+from pelagia.embeddings import EMBEDDINGS_FILE, EmbeddingsWriter, writing_embeddings
 from pelagia.errors import InputError
 from pelagia.model.embedder import EmbeddingModel
 from pelagia.sources import Listing, ListingOptions, SourceImage, list_images
-from pelagia.system.files import refuse_existing
+from pelagia.system.files import refuse_existing_file
 from pelagia.system.paths import StrPath, paths_of
 from pelagia_inference.machine.providers import AUTO, choose_provider
 from pelagia_inference.machine.setting import Setting, complete_setting
@@ -84,10 +84,10 @@ def embed(
         note: called with each warning before the images are computed.
 
     Raises:
-        InputError: ``out`` exists; an input is wrong; no image can be read; the provider does not start.
+        InputError: ``out`` exists or is a folder; an input is wrong; no image can be read; the provider does not start.
         MissingExtra: pyarrow is not installed.
     """
-    refuse_existing(out := Path(out), "file of embeddings")
+    refuse_existing_file(out := Path(out), "file of embeddings", EMBEDDINGS_FILE)
     used = choose_provider(provider, lambda name: None, note)
     setting = complete_setting(setting or Setting(0, 0, 0), used, [])
     found = Listing(listing)

@@ -144,6 +144,8 @@ def test_before_there_is_a_model_an_embedder_gives_embeddings_and_no_classes(
     assert "left out: broken.png" in done.stderr
     found = read_embeddings(out)
     assert set(found.sha256) == {record.sha256 for record in dataset.records}
-    again = pelagia("embed", dataset_copy, "--model", made, "--out", out)
-    assert again.returncode == 2
-    assert "exists already" in again.stderr
+    (folder := tmp_path / "folder").mkdir()
+    for target, fault in ((out, "exists already"), (folder, "is a folder: name the file to make, such as")):
+        again = pelagia("embed", dataset_copy, "--model", made, "--out", target)
+        assert again.returncode == 2
+        assert fault in again.stderr
