@@ -23,6 +23,9 @@ from pelagia.system.files import new_file
 
 EMBEDDINGS_FILE = "embeddings.parquet"
 """Name of the file in a survey folder."""
+EMBEDDING_TOLERANCE = 1e-3
+"""Largest allowed `relative_distance` between the embeddings that two programs or machines compute. It is the precision
+of float16, in which embeddings are stored."""
 
 _MODEL = b"pelagia.model_sha256"
 
@@ -52,6 +55,12 @@ class Embeddings:
         for row, sha256 in enumerate(self.sha256):
             rows.setdefault(sha256, row)
         return rows
+
+
+def relative_distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The largest distance between two rows, as a share of the length of the expected one; both float32, N x D."""
+    lengths = np.maximum(np.linalg.norm(expected, axis=1), np.finfo(np.float32).tiny)
+    return float((np.linalg.norm(found - expected, axis=1) / lengths).max())
 
 
 def read_embeddings(path: Path) -> Embeddings:

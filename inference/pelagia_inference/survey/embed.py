@@ -11,19 +11,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pelagia.embeddings import EMBEDDINGS_FILE, EmbeddingsWriter, writing_embeddings
-from pelagia.errors import InputError
+import numpy as np
+
+from pelagia.embeddings import (
+    EMBEDDING_TOLERANCE,
+    EMBEDDINGS_FILE,
+    EmbeddingsWriter,
+    relative_distance,
+    writing_embeddings,
+)
+from pelagia.errors import InputError, ModelError
 from pelagia.model.embedder import EmbeddingModel
 from pelagia.sources import Listing, ListingOptions, SourceImage, list_images
 from pelagia.system.files import refuse_existing_file
 from pelagia.system.paths import StrPath, paths_of
-from pelagia_inference.machine.providers import AUTO, choose_provider
+from pelagia_inference.machine.providers import AUTO, CPU, choose_provider
+from pelagia_inference.machine.session import Session
 from pelagia_inference.machine.setting import Setting, complete_setting
 from pelagia_inference.survey.pipeline import responses_of
 from pelagia_inference.workers.pool import WorkerPool
 from pelagia_inference.workers.protocol import Response
 
 _NAMED_FAILURES = 20
+_COMPARED = 4
+"""The number of images on which a provider is compared with the CPU."""
 
 
 @dataclass
@@ -85,10 +96,11 @@ def embed(
 
     Raises:
         InputError: ``out`` exists or is a folder; an input is wrong; no image can be read; the provider does not start.
+        ModelError: the provider's embeddings differ from those of the CPU.
         MissingExtra: pyarrow is not installed.
     """
     refuse_existing_file(out := Path(out), "file of embeddings", EMBEDDINGS_FILE)
-    used = choose_provider(provider, lambda name: None, note)
+    used = choose_provider(provider, lambda name: _require_same(model, name), note)
     setting = complete_setting(setting or Setting(0, 0, 0), used, [])
     found = Listing(listing)
     result = EmbedResult(0, model.embedding.dimensions, left_out=found.left_out)
@@ -108,3 +120,28 @@ def embed(
             raise InputError(f"none of the {done} images can be read{cause}")
     result.warnings = found.warning_texts()
     return result
+
+
+def _require_same(model: EmbeddingModel, provider: str) -> None:
+    """Compares the embeddings of noise with those of the CPU: an embedder has no reference images.
+
+    Raises:
+        InputError: the provider does not start.
+        ModelError: the embeddings differ.
+    """
+    if provider == CPU:
+        return
+    side = model.graph.preprocess.size
+    noise = np.random.default_rng(0).integers(0, 256, (_COMPARED, side, side, 3), np.uint8)
+    found, expected = (
+        Session(model.graph, name, embedding=True).answers(noise, np.zeros((_COMPARED, 3), np.float32))
+        for name in (provider, CPU)
+    )
+    if found.embedding is None or expected.embedding is None:
+        return
+    difference = relative_distance(found.embedding, expected.embedding)
+    if not difference <= EMBEDDING_TOLERANCE:
+        raise ModelError(
+            f"{model.graph.path}: the provider {provider}'s embeddings differ by {difference:.2g} of a vector's length "
+            f"from those of the CPU (allowed: {EMBEDDING_TOLERANCE:g}): use --provider cpu"
+        )

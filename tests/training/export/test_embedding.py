@@ -19,14 +19,15 @@ from benchmarks.harness import classify_command, environment, rows
 from cli_fixtures import Pelagia
 from pelagia.dataset.schema import Dataset
 from pelagia.embeddings import read_embeddings
-from pelagia.errors import ModelError
+from pelagia.errors import InputError, ModelError
 from pelagia.model.embedder import read_embedding_model
 from pelagia.model.metadata import METADATA_KEY, ModelFile
 from pelagia.model.onnx_file import read_metadata
 from pelagia.synthetic.survey import SimulatedSurvey
 from pelagia_inference import classify
+from pelagia_inference.machine import providers
 from pelagia_inference.machine.session import Session
-from pelagia_inference.survey.embed import embed
+from pelagia_inference.survey.embed import _require_same, embed
 from pelagia_training.data.batches import load_fitted
 from pelagia_training.export.export import export
 from pelagia_training.export.quantize import quantize
@@ -123,6 +124,38 @@ def test_embeddings_are_added_to_a_survey_without_them_and_no_result_is_lost(
     assert result.counts == first.counts
     assert not result.failures
     assert not [text for text in result.warnings if "no embedding" in text]
+
+
+@pytest.mark.filterwarnings("ignore:Specified provider")
+def test_where_a_gpu_does_not_start_the_cpu_computes_the_embeddings(
+    embedding: ModelFile, survey: SimulatedSurvey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with onnxruntime-gpu on a computer without a GPU."""
+    if "cuda" in providers.installed():
+        pytest.skip("CUDA may start here")
+    names = [*providers.ort.get_available_providers(), "CUDAExecutionProvider"]
+    monkeypatch.setattr(providers.ort, "get_available_providers", lambda: names)
+    notes: list[str] = []
+    model = read_embedding_model(embedding.path)
+    assert embed(model, survey.root, tmp_path / "out.parquet", note=notes.append).images
+    assert any("'cuda' is installed but does not start" in text for text in notes)
+    with pytest.raises(InputError, match="does not start"):
+        embed(model, survey.root, tmp_path / "other.parquet", provider="cuda")
+
+
+def test_a_provider_whose_embeddings_differ_from_those_of_the_cpu_is_not_used(
+    embedding: ModelFile, survey: SimulatedSurvey, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The CPU under another name stands for a GPU."""
+    monkeypatch.setitem(providers.PROVIDERS, "directml", providers.PROVIDERS["cpu"])
+    model = read_embedding_model(embedding.path)
+    _require_same(model, "directml")
+    monkeypatch.setattr("pelagia_inference.survey.embed.EMBEDDING_TOLERANCE", -1.0)
+    with pytest.raises(ModelError, match="the provider directml's embeddings differ by 0 of a vector's length"):
+        embed(model, survey.root, tmp_path / "other.parquet", provider="directml")
+    notes: list[str] = []
+    embed(model, survey.root, tmp_path / "other.parquet", note=notes.append)
+    assert "use --provider cpu" in notes[0]
 
 
 def test_before_there_is_a_model_an_embedder_gives_embeddings_and_no_classes(

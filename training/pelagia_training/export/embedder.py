@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pelagia import __version__
+from pelagia.embeddings import EMBEDDING_TOLERANCE, relative_distance
 from pelagia.errors import ParityError
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.embedder import EmbedderMetadata, EmbeddingModel, read_embedding_model, write_embedder
@@ -23,7 +24,7 @@ from pelagia.system.files import sha256_of_file
 from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Session
 from pelagia_training.export.onnx_graph import to_onnx
-from pelagia_training.export.parity import BATCH_SIZES, EMBEDDING_TOLERANCE, relative_distance
+from pelagia_training.export.parity import BATCH_SIZES
 from pelagia_training.network.backbone import (
     Embedder,
     Normalized,

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pelagia.embeddings import EMBEDDING_TOLERANCE, relative_distance
 from pelagia.errors import ParityError
 from pelagia.images.preprocess import Image, load_sized
 from pelagia.model.graph import EMBEDDING_NAME, OUTPUT_NAME, UNKNOWN_NAME
@@ -25,9 +26,6 @@ from pelagia_training.network.backbone import Deployed
 GATE_IMAGES = 256
 """Least number of images that the gate uses; if the validation split has fewer images, the gate uses all of them."""
 BATCH_SIZES = (1, 8)
-EMBEDDING_TOLERANCE = 1e-3
-"""Largest allowed distance between the embeddings of trainer and runner, as a share of the vector's length. It is the
-precision of float16, in which embeddings are stored."""
 
 
 def trained_answers(
@@ -155,9 +153,3 @@ def compare(session: Session, pixels: NDArray[np.uint8], sizes: NDArray[np.float
             vectors = np.concatenate([answer.embedding for answer in answers if answer.embedding is not None])
             embedding = max(embedding, relative_distance(vectors, expected.embedding))
     return Differences(top1, probability, score, embedding)
-
-
-def relative_distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """The largest distance between two rows, as a share of the length of the expected one; both float32, N x D."""
-    lengths = np.maximum(np.linalg.norm(expected, axis=1), np.finfo(np.float32).tiny)
-    return float((np.linalg.norm(found - expected, axis=1) / lengths).max())
