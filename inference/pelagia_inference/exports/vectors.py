@@ -24,7 +24,7 @@ _ROWS_AT_ONCE = 4096
 
 
 def embeddings_wanted(model: ModelFile, folder: Path, asked: bool) -> bool:
-    """Whether a run computes embeddings: it was asked to, or the survey in ``folder`` has some already.
+    """Whether a run computes embeddings: it was asked to, or the survey in ``folder`` has some of this model already.
 
     Raises:
         ModelError: the model has no embedding.
@@ -33,7 +33,7 @@ def embeddings_wanted(model: ModelFile, folder: Path, asked: bool) -> bool:
     if not asked:
         try:
             with Survey.open(folder) as survey:
-                asked = survey.keeps_embeddings
+                asked = survey.keeps_embeddings and survey.meta["model_sha256"] == model.sha256
         except SurveyError:  # no survey yet, or one that cannot be read; opening it to write reports the fault
             return False
     if not asked:

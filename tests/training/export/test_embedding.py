@@ -19,7 +19,7 @@ from benchmarks.harness import classify_command, environment, rows
 from cli_fixtures import Pelagia
 from pelagia.dataset.schema import Dataset
 from pelagia.embeddings import read_embeddings
-from pelagia.errors import InputError, ModelError
+from pelagia.errors import InputError, ModelError, SurveyError
 from pelagia.model.embedder import read_embedding_model
 from pelagia.model.metadata import METADATA_KEY, ModelFile
 from pelagia.model.onnx_file import read_metadata
@@ -107,7 +107,7 @@ def test_a_survey_that_was_killed_has_the_embeddings_of_one_that_was_not(
 
 
 def test_embeddings_are_added_to_a_survey_without_them_and_no_result_is_lost(
-    embedding: ModelFile, survey: SimulatedSurvey, tmp_path: Path
+    embedding: ModelFile, model: ModelFile, survey: SimulatedSurvey, tmp_path: Path
 ) -> None:
     images = tmp_path / "images"
     shutil.copytree(survey.root, images)
@@ -124,6 +124,8 @@ def test_embeddings_are_added_to_a_survey_without_them_and_no_result_is_lost(
     assert result.counts == first.counts
     assert not result.failures
     assert not [text for text in result.warnings if "no embedding" in text]
+    with pytest.raises(SurveyError, match="was made with another model"):
+        classify(model, images, tmp_path / "out")
 
 
 @pytest.mark.filterwarnings("ignore:Specified provider")
