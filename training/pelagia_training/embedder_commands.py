@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pelagia.errors import InputError
 from pelagia.options import needs
 from pelagia.system import console
 
@@ -33,7 +34,18 @@ def embedder(
     needs("training", "embedder")
     from pelagia_training.export.embedder import make_embedder
 
-    made = make_embedder(backbone, out, weights=weights, size=size, report=console.note)
+    try:
+        made = make_embedder(backbone, out, weights=weights, size=size, report=console.note)
+    except InputError as error:
+        raise InputError(_in_options(str(error))) from None
     pixels = made.graph.preprocess.size
     console.say(f"{out}: {made.embedding.dimensions} numbers for each image of {pixels} x {pixels} pixels")
     console.say_next("pelagia", "embed", "IMAGES", "--model", out, "--out", "embeddings.parquet")
+
+
+def _in_options(message: str) -> str:
+    """A message about keys of a config, which this command does not have, with its options instead."""
+    names = {"preprocess.size": "--size", "model.backbone": "--backbone", "model.weights": "--weights"}
+    for key, option in names.items():
+        message = message.replace(key, option)
+    return message

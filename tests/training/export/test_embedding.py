@@ -160,6 +160,23 @@ def test_a_provider_whose_embeddings_differ_from_those_of_the_cpu_is_not_used(
     assert "use --provider cpu" in notes[0]
 
 
+@pytest.mark.parametrize("backbone", ["test_resnett", "test_resnet.of_mine"])
+def test_an_embedder_of_an_unknown_network_or_unknown_weights_is_refused(
+    backbone: str, tmp_path: Path, pelagia: Pelagia
+) -> None:
+    done = pelagia("embedder", "--backbone", backbone, "--out", tmp_path / "embedder.onnx")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: --backbone: timm")
+    assert backbone in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_embedder_of_a_size_that_does_not_fit_names_the_option(tmp_path: Path, pelagia: Pelagia) -> None:
+    done = pelagia("embedder", "--backbone", "test_vit", "--size", 100, "--out", tmp_path / "embedder.onnx")
+    assert done.returncode == 2
+    assert "set --size to one of" in done.stderr
+
+
 def test_before_there_is_a_model_an_embedder_gives_embeddings_and_no_classes(
     pelagia: Pelagia, dataset: Dataset, tmp_path: Path
 ) -> None:

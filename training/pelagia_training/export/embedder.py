@@ -102,7 +102,10 @@ def _network(backbone: str, weights: Path | None, side: int, report: Callable[[s
 
 def _own_size(backbone: str) -> int:
     """The side of the images that the weights of timm were trained with, in pixels; 224 if timm does not say."""
-    config = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
+    try:
+        config = timm.get_pretrained_cfg(backbone)
+    except RuntimeError:  # no weights have this name; building the network reports it
+        config = None
     return PreprocessSpec.size if config is None else int(config.input_size[1])
 
 

@@ -53,6 +53,12 @@ def _require_known(backbone: str, options: Mapping[str, Any]) -> None:
     if not timm.is_model(backbone):
         hint = did_you_mean(backbone, timm.list_models())
         raise ConfigError("model.backbone", [f"timm {timm.__version__} has no '{backbone}'{hint}"])
+    try:
+        timm.get_pretrained_cfg(backbone)
+    except RuntimeError:
+        hint = did_you_mean(backbone, timm.list_pretrained())
+        fault = f"timm {timm.__version__} has the network, but no weights '{backbone}'{hint}"
+        raise ConfigError("model.backbone", [fault]) from None
     if options.get("in_chans", 3) != 3:
         fault = (
             f"in_chans is {options['in_chans']}, but Pelagia gives every network the three channels of RGB, which are "
