@@ -17,7 +17,7 @@ def embedder(
     out: Annotated[Path, typer.Option(metavar="FILE.onnx", help="The file to make. It must not exist yet.")],
     weights: Annotated[
         Path | None,
-        typer.Option(help="A .safetensors, .pth or .pt file, or a run folder; default: timm's hub, by the internet."),
+        typer.Option(help="A .safetensors, .pth or .pt file; default: timm's hub, by the internet."),
     ] = None,
     size: Annotated[
         int | None, typer.Option(min=16, max=1024, help="Side of the images in pixels; default: that of the weights.")
@@ -29,7 +29,8 @@ def embedder(
     pelagia embedder --backbone tf_efficientnet_lite0 --out embedder.onnx
     pelagia embedder --backbone tf_efficientnet_lite0 --weights lite0.safetensors --out embedder.onnx
 
-    It knows no classes, so `pelagia classify` refuses it.
+    It knows no classes, so `pelagia classify` refuses it. From a run of yours, `pelagia export --embedding` makes a
+    model that gives both.
     """
     needs("training", "embedder")
     from pelagia_training.export.embedder import make_embedder

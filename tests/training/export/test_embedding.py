@@ -171,6 +171,13 @@ def test_an_embedder_of_an_unknown_network_or_unknown_weights_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+def test_an_embedder_of_a_run_is_an_export(run: Path, tmp_path: Path, pelagia: Pelagia) -> None:
+    made = tmp_path / "embedder.onnx"
+    done = pelagia("embedder", "--backbone", "test_resnet", "--weights", run, "--out", made)
+    assert done.returncode == 2
+    assert "is a folder: name a file of weights; if it is a run of yours, use `pelagia export" in done.stderr
+
+
 def test_an_embedder_of_a_size_that_does_not_fit_names_the_option(tmp_path: Path, pelagia: Pelagia) -> None:
     done = pelagia("embedder", "--backbone", "test_vit", "--size", 100, "--out", tmp_path / "embedder.onnx")
     assert done.returncode == 2

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from pelagia import __version__
 from pelagia.embeddings import EMBEDDING_TOLERANCE, relative_distance
-from pelagia.errors import ParityError
+from pelagia.errors import InputError, ParityError
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.embedder import EmbedderMetadata, EmbeddingModel, read_embedding_model, write_embedder
 from pelagia.model.metadata import EmbeddingOutput, new_model, refuse_model
+from pelagia.shell import command_line
 from pelagia.system.files import sha256_of_file
 from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Session
@@ -62,6 +63,9 @@ def make_embedder(
         ModelError, ParityError: the network cannot be converted. No file is left behind.
     """
     refuse_model(out := Path(out))
+    if weights is not None and weights.is_dir():
+        make = command_line("pelagia", "export", weights, "--embedding", "--out", out)
+        raise InputError(f"{weights} is a folder: name a file of weights; if it is a run of yours, use `{make}`")
     side = size or _own_size(backbone)
     classifier = _network(backbone, weights, side, report)
     report("tracing the network")
@@ -75,7 +79,7 @@ def make_embedder(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         pelagia_version=__version__,
         weights="timm's hub" if weights is None else weights.name,
-        weights_sha256=sha256_of_file(weights) if weights is not None and weights.is_file() else "",
+        weights_sha256="" if weights is None else sha256_of_file(weights),
         preprocess=spec,
         normalisation={"mean": classifier.mean, "std": classifier.std},
         embedding=EmbeddingOutput(dimensions=expected.shape[1]),
