@@ -176,6 +176,8 @@ def _open_project(
     """The project with the interface of sheets, whether this push made it, and how its interface was changed."""
     found = find_project(connection, title)
     if found is None:
+        if not upload:
+            connection.require_root()  # before the project is made: a refused push leaves no empty project
         return _make_project(connection, title, taxonomy, annotators or 1), True, ""
     if found.tasks and not is_sheet_interface(found.config):
         raise StudioError(

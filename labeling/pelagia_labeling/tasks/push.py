@@ -211,6 +211,8 @@ def _open_project(
     """The project with the taxonomy's interface, whether this push made it, and how its interface was changed."""
     found = find_project(connection, title)
     if found is None:
+        if not upload:
+            connection.require_root()  # before the project is made: a refused push leaves no empty project
         return _make_project(connection, title, taxonomy, annotators or 1), True, ""
     refuse_sheets(title, found.config)
     last = last_taxonomy(connection, found, upload=upload)

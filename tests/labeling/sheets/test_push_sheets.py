@@ -11,10 +11,11 @@ from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.labels.pull import pull
 from pelagia_labeling.sheets.cohorts import update_tabs
 from pelagia_labeling.sheets.push import SheetOptions, push_sheets
-from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.studio.connection import Connection, connect
+from pelagia_labeling.studio.server import Studio
 from pelagia_labeling.tasks.annotate import submit_csv
 from pelagia_labeling.tasks.interface import class_result
-from pelagia_labeling.tasks.project import Task, list_tasks, require_project
+from pelagia_labeling.tasks.project import Task, find_project, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
 from pelagia_labeling.tasks.renamed import rename_class, to_named
 from pelagia_labeling.tasks.sheet_crops import CROPS, sheet_result
@@ -51,6 +52,16 @@ def test_a_repeated_push_and_one_that_the_server_completes_later_put_no_crop_on_
     assert (second.added, second.present) == (1, 10)
     shown = [task.sha256 for task in list_tasks(connection, require_project(connection, project))]
     assert len(shown) == len(set(shown)) == 11
+
+
+def test_a_push_without_a_shared_folder_makes_no_project(
+    studio: Studio, make_images: MakeImages, taxonomy: Taxonomy, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PELAGIA_STUDIO_HOME", str(studio.home / "none"))
+    remote = connect(studio.url, studio.token)
+    with pytest.raises(StudioError, match="upload the images with --upload"):
+        push_sheets(remote, make_images(3), project, taxonomy, SheetOptions(36))
+    assert find_project(remote, project) is None
 
 
 def test_a_project_has_sheets_or_single_crops(

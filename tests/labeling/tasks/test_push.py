@@ -22,7 +22,7 @@ from pelagia_labeling.studio.connection import Connection, connect
 from pelagia_labeling.studio.server import Studio, read_studio, start_studio
 from pelagia_labeling.tasks.annotate import submit
 from pelagia_labeling.tasks.interface import build_interface, parse_interface
-from pelagia_labeling.tasks.project import Task, get_project, list_tasks, require_project
+from pelagia_labeling.tasks.project import Task, find_project, get_project, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
 from pelagia_labeling.tasks.storage import LOCAL_FILES, storage_paths
 
@@ -265,6 +265,7 @@ def test_a_server_elsewhere_needs_a_shared_folder(
     remote = connect(studio.url, studio.token)
     with pytest.raises(StudioError, match="with --upload, or set LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT here and on"):
         push(remote, make_images("a.png"), project, taxonomy)
+    assert find_project(remote, project) is None
     monkeypatch.setenv("LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT", str(studio.document_root))
     assert push(connect(studio.url, studio.token), make_images("a.png"), project, taxonomy).added == 1
 
