@@ -48,11 +48,19 @@ def read_text(path: Path, what: str) -> str:
         raise InputError(f"cannot read the {what} {path}: {error.strerror}") from None
 
 
-def load_config(path: StrPath, schema: type[Schema], overrides: Sequence[str] = (), *, within: str = "") -> Schema:
+def load_config(
+    path: StrPath,
+    schema: type[Schema],
+    overrides: Sequence[str] = (),
+    *,
+    within: str = "",
+    what: str = "config file",
+) -> Schema:
     """Reads a YAML file, applies ``a.b=c`` overrides (values are YAML), and validates.
 
     Args:
         within: a key; if the file has it, only the value of that key is validated and the rest is ignored.
+        what: what the file is, for messages.
 
     Raises:
         InputError: the file cannot be read.
@@ -60,11 +68,12 @@ def load_config(path: StrPath, schema: type[Schema], overrides: Sequence[str] = 
     """
     from pelagia.system.yaml_text import parse_yaml
 
-    document = parse_yaml(read_text(Path(path), "config file"), str(path))
+    document = parse_yaml(read_text(Path(path), what), str(path))
     if document is None:
         document = {}
     if not isinstance(document, dict):
-        raise ConfigError(str(path), [f"expected keys and values, found a {type(document).__name__}"])
+        found = {"str": "plain text", "list": "a list"}.get(type(document).__name__, f"only {document}")
+        raise ConfigError(str(path), [f"it is no {what}: expected keys and values, such as `name: ...`, found {found}"])
     if within and isinstance(document.get(within), dict):
         document = document[within]
     for override in overrides:

@@ -150,7 +150,7 @@ def load_taxonomy(path: StrPath) -> Taxonomy:
     Raises:
         ConfigError: the file is wrong; the message lists all its faults.
     """
-    return load_config(path, Taxonomy, within="taxonomy")
+    return load_config(path, Taxonomy, within="taxonomy", what="taxonomy file")
 
 
 def taxonomy_of_names(name: str, class_names: Iterable[str]) -> Taxonomy:

@@ -97,9 +97,10 @@ def test_a_huge_wrong_value_is_cut_in_the_message(config):
     assert fault == "epochs: input should be a valid integer (found [0, 1, 2, 3, 4, 5, ...])"
 
 
-@pytest.mark.parametrize(("text", "kind"), [("[1, 2]", "list"), ("hello", "str"), ("5", "int")])
+@pytest.mark.parametrize(("text", "kind"), [("[1, 2]", "a list"), ("hello", "plain text"), ("5", "only 5")])
 def test_a_file_that_is_no_mapping_is_refused(config, text, kind):
-    assert faults(lambda: config(text)) == (f"expected keys and values, found a {kind}",)
+    fault = f"it is no config file: expected keys and values, such as `name: ...`, found {kind}"
+    assert faults(lambda: config(text)) == (fault,)
 
 
 def test_a_key_that_stands_twice_is_refused_with_its_line(config):

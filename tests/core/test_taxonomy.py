@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from pelagia.config import dump_yaml, validate
-from pelagia.errors import ConfigError
+from pelagia.errors import ConfigError, InputError
 from pelagia.taxonomy import Taxonomy, load_taxonomy, taxonomy_of_names
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -47,6 +47,11 @@ def test_what_is_no_organism_has_no_lineage():
 def test_the_lineage_of_an_unknown_class_is_a_key_error():
     with pytest.raises(KeyError):
         taxonomy().lineage("whale")
+
+
+def test_a_missing_file_is_called_a_taxonomy_file(tmp_path):
+    with pytest.raises(InputError, match="there is no taxonomy file at "):
+        load_taxonomy(tmp_path / "no.yaml")
 
 
 def test_a_taxonomy_without_classes_is_refused():
