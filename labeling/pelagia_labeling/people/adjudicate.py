@@ -30,7 +30,7 @@ from pelagia_labeling.tasks.project import (
     list_tasks,
     require_project,
 )
-from pelagia_labeling.tasks.push import CHUNK, check_title
+from pelagia_labeling.tasks.push import CHUNK, check_title, hide_columns
 from pelagia_labeling.tasks.sheet_crops import is_sheet_interface
 
 SAID = "said"
@@ -149,6 +149,7 @@ def _make(
             show_skip_button=True,
             request_options=WRITE_OPTIONS,
         )
+    hide_columns(connection, made.id)
     return get_project(connection, made.id)
 
 

@@ -29,7 +29,7 @@ from pelagia_labeling.tasks.actions import act_on_tasks
 from pelagia_labeling.tasks.interface import added_on_page, reconcile, with_classes
 from pelagia_labeling.tasks.prelabels import Prelabels, read_prelabels, show, without_prelabel_warnings
 from pelagia_labeling.tasks.project import Project, Task, find_project, get_project, list_tasks
-from pelagia_labeling.tasks.push import PushReport, check_title, last_taxonomy, stored_chunks
+from pelagia_labeling.tasks.push import PushReport, check_title, hide_columns, last_taxonomy, stored_chunks
 from pelagia_labeling.tasks.sheet_crops import CROPS, HEADING, SHOWN, is_sheet_interface, sheet_result
 from pelagia_labeling.tasks.storage import StoredImage
 from pelagia_labeling.tasks.upload import Store, open_store
@@ -209,6 +209,7 @@ def _make_project(connection: Connection, title: str, taxonomy: Taxonomy, annota
             maximum_annotations=annotators,
             request_options=WRITE_OPTIONS,
         )
+    hide_columns(connection, made.id, "Sheets")
     return get_project(connection, made.id)
 
 

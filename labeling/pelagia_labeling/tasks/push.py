@@ -252,22 +252,22 @@ def _make_project(connection: Connection, title: str, taxonomy: Taxonomy, annota
     made = connection.send("POST", "/api/projects/", settings, what=what)
     with connection.doing(what):
         number = int(made["id"])
-    _hide_columns(connection, number)
+    hide_columns(connection, number)
     return get_project(connection, number)
 
 
 _HIDDEN_COLUMNS = """
-data.sha256 data.file data.original_file data.source data.survey_source data.path data.label data.predicted
+data.crops data.sha256 data.file data.original_file data.source data.survey_source data.path data.label data.predicted
 data.probability data.label_probability data.repeat_of data.image_caption inner_id annotations_results annotations_ids
 predictions_results predictions_score predictions_model_versions file_upload storage_filename created_at updated_at
 updated_by avg_lead_time draft_exists
 """
 
 
-def _hide_columns(connection: Connection, project_id: int) -> None:
-    """Hides the columns of the project's table that biologists do not need."""
+def hide_columns(connection: Connection, project_id: int, title: str = "Images") -> None:
+    """Hides the columns of a new project's table that biologists do not need; ``title``: of its tab."""
     hidden = [f"tasks:{name}" for name in _HIDDEN_COLUMNS.split()]
-    table = {"title": "Images", "hiddenColumns": {"explore": hidden, "labeling": hidden}}
+    table = {"title": title, "hiddenColumns": {"explore": hidden, "labeling": hidden}}
     view = {"project": project_id, "data": table}
     connection.send("POST", "/api/dm/views/", view, what="hiding columns of the table")
 

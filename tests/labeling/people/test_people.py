@@ -134,6 +134,8 @@ def test_a_dispute_goes_to_an_adjudicator_whose_label_wins(
     to = f"{labeled[-30:]}, disputed"
     sent = send_disputes(connection, labeled, to)
     assert (sent.disputed, sent.added, sent.present, sent.created) == (2, 2, 0, True)
+    (tab,) = connection.client.views.list(project=require_project(connection, to).id)
+    assert "tasks:data.sha256" in tab.data["hiddenColumns"]["explore"]
     again = send_disputes(connection, labeled, to)
     assert (again.added, again.present, again.created) == (0, 2, False)
     disputes = tasks_of(to)

@@ -43,6 +43,8 @@ def test_a_repeated_push_and_one_that_the_server_completes_later_put_no_crop_on_
     assert (first.added, first.present, first.predictions_added) == (10, 0, 10)
     whole = sheets_of(connection, project)
     assert [len(sheet.data[CROPS]) for sheet in whole] == [4, 4, 2]
+    (tab,) = connection.client.views.list(project=first.project_id)
+    assert "tasks:data.crops" in tab.data["hiddenColumns"]["explore"]  # it is text for programs
     # A push with another size was killed, and the server completes its request after the next push began.
     crops = [crop for sheet in whole for crop in sheet.data[CROPS]]
     late = [{"data": {"sheet": "late", CROPS: crops[start : start + 5]}} for start in (0, 5)]
