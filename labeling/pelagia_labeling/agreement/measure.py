@@ -166,10 +166,7 @@ def _estimates(coefficient: coefficients.Coefficient, groups: Codes, number: int
 def _uncertainty(ratings: Ratings, groups: Codes) -> list[str]:
     """Notes on figures that are missing or uncertain."""
     if not len(groups):
-        return [
-            f"No image was labeled by two people ({len(ratings.items)} images, {len(ratings.annotators)} people): let "
-            "several people label some of the same images."
-        ]
+        return ["No image was labeled by two people: let several people label some of the same images."]
     found = []
     if len(groups) < FEW_IMAGES:
         found.append(f"Only {len(groups)} images were labeled by two or more people: the figures are uncertain.")

@@ -57,9 +57,10 @@ def headline(agreement: Agreement) -> list[tuple[str, Estimate, str]]:
 
 def text_lines(agreement: Agreement) -> Iterator[str]:
     """The figures as lines of text, without tables."""
+    people = len(agreement.by_annotator)
     yield (
-        f"{agreement.images} images, {len(agreement.by_annotator)} people; {agreement.shared} images were labeled by "
-        f"two or more people ({agreement.groups} groups)"
+        f"{agreement.images} images, {people} {'person' if people == 1 else 'people'}; "
+        f"{agreement.shared} images were labeled by two or more people ({agreement.groups} groups)"
     )
     if agreement.shared:
         for name, value, text in headline(agreement):

@@ -204,7 +204,7 @@ def width(one: Estimate) -> float:
 
 def test_what_is_not_given_is_explained() -> None:
     alone = measure(tabulate([Rating("a", "anna", "medusa")]))
-    assert alone.notes[0].startswith("No image was labeled by two people (1 images, 1 people)")
+    assert alone.notes[0].startswith("No image was labeled by two people: let several")
     assert alone.alpha.value is None
     unequal = measure(rows("1 2 1", "1 1 1", "1 . ."))
     assert unequal.fleiss is None
