@@ -177,6 +177,11 @@ def find_address(url: str | None = None, token: str | None = None, home: Path | 
         raise StudioError(
             f"'{address}' is not an address such as http://127.0.0.1:8080: correct --url or {URL_VARIABLE}"
         )
+    if page := _PAGE.search(address):
+        raise StudioError(
+            f"'{address}' is the address of a page: name the server alone, {address[: page.start()]}, with --url or "
+            f"{URL_VARIABLE}"
+        )
     local = studio if studio is not None and same_server(address, studio.url) else None
     if token:
         return Address(address, token, "the caller", local)
@@ -199,6 +204,10 @@ def _with_token_file(address: str) -> Address:
         )
     require_private(file)
     return Address(address, file.read_text(encoding="utf-8", errors="replace").strip(), str(file))
+
+
+_PAGE = re.compile(r"/(projects|tasks|user|organization)(/.*)?$")
+"""The end of an address that was copied while a page of Label Studio was open."""
 
 
 def _is_address(text: str) -> bool:

@@ -102,6 +102,13 @@ def test_text_that_is_not_an_address_is_refused(config_folder: Path, url: str) -
         find_address(url, "token")
 
 
+@pytest.mark.parametrize("page", ["/projects/2/data", "/projects", "/user/login/", "/tasks/7"])
+def test_the_address_of_a_page_is_refused_with_that_of_the_server(config_folder: Path, page: str) -> None:
+    with pytest.raises(StudioError, match=r"is the address of a page: name the server alone, https://host/studio, "):
+        find_address(f"https://host/studio{page}", "token")
+    assert find_address("https://host/projects-of-ours", "token").url == "https://host/projects-of-ours"
+
+
 def test_an_address_without_a_token_says_where_to_put_one(config_folder: Path) -> None:
     with pytest.raises(StudioError, match=f"into LABEL_STUDIO_API_KEY, or into {config_folder / 'token'}"):
         find_address("http://ls.example.org")
