@@ -15,6 +15,7 @@ from pelagia.system import console
 
 if TYPE_CHECKING:
     from pelagia_labeling.labels.pull import PullReport
+    from pelagia_labeling.studio.connection import Connection
     from pelagia_labeling.tasks.push import PushReport
 
 ProjectTitle = Annotated[str, typer.Option("--project", help="Title of the Label Studio project.")]
@@ -96,12 +97,26 @@ def label_push(
         options = ListingOptions(path_column, follow_links, all_ranks)
         connection = connect(url)
         report = adding(connection, src, project, classes, predictions=predictions, options=options, progress=update)
+    if report.created:
+        _show_new(connection, project.strip())
     _show_push(report, predictions is not None)
     if predictions and not sheets:
         tabs = update_tabs(connection, report.project_id, classes)
         listed = ", ".join(f"{name}? {count}" for name, count in tabs.items())
         console.say(f"tabs of predicted classes: {listed or 'none'}")
     console.say(f"label them at {report.url}")
+
+
+def _show_new(connection: Connection, title: str) -> None:
+    """Says that a project was made, and warns if another one may have been meant."""
+    from pelagia_labeling.tasks.project import alike_title
+
+    console.say(f"made the project '{title}'")
+    if other := alike_title(connection, title):
+        console.note(
+            f"warning: there is a project '{other}' already: if you meant that one, delete '{title}' in Label Studio, "
+            f"and push with --project '{other}'"
+        )
 
 
 def _show_push(report: PushReport, with_predictions: bool) -> None:

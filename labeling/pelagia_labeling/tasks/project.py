@@ -9,6 +9,7 @@ recognize the task by it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -149,6 +150,16 @@ def require_project(connection: Connection, title: str) -> Project:
         listed = f"; it has: {', '.join(titles[:10])}" if titles else "; it has no project yet"
         raise StudioError(f"there is no project '{title}' at {connection.url}{did_you_mean(title, titles)}{listed}")
     return found
+
+
+def alike_title(connection: Connection, title: str) -> str:
+    """The title of another project with the same letters and digits, which may have been meant; or an empty text."""
+    others = [project.title for project in list_projects(connection) if project.title != title]
+    return next((other for other in others if _letters(other) == _letters(title)), "")
+
+
+def _letters(title: str) -> str:
+    return re.sub(r"[\W_]", "", title).casefold()
 
 
 def get_project(connection: Connection, project_id: int) -> Project:

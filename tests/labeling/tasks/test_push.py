@@ -11,7 +11,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from pelagia.cli import app
+from pelagia.config import dump_yaml
 from pelagia.errors import InputError, StudioError
 from pelagia.images.preprocess import decode
 from pelagia.sources import list_images
@@ -248,6 +251,24 @@ def test_two_projects_with_the_same_title_are_an_error(
     connection.client.projects.create(title=project, label_config="<View></View>")
     with pytest.raises(StudioError, match="2 projects at .* rename all but one"):
         push(connection, images, project, taxonomy)
+
+
+def test_a_new_project_is_named_and_a_title_that_differs_in_capitals_and_spaces_only_is_warned_of(
+    make_images: MakeImages, tmp_path: Path, taxonomy: Taxonomy, project: str
+) -> None:
+    classes = tmp_path / "taxonomy.yaml"
+    classes.write_text(dump_yaml(taxonomy), encoding="utf-8")
+    images = make_images("a.png")
+
+    def said(title: str) -> str:
+        shown = CliRunner().invoke(app, ["label", "push", str(images), "--project", title, "--taxonomy", str(classes)])
+        assert shown.exit_code == 0, shown.output
+        return shown.output
+
+    assert said(project).startswith(f"made the project '{project}'\n1 images added")
+    other = f"{project.upper()} -"
+    assert f"made the project '{other}'\nwarning: there is a project '{project}' already" in said(other)
+    assert said(other).startswith("0 images added")
 
 
 @pytest.mark.parametrize("name", ["", "  ", "ab", "x" * 51])
