@@ -259,8 +259,8 @@ def label_rename_class(
     from pelagia_labeling.studio.connection import connect
     from pelagia_labeling.tasks.renamed import rename_class
 
-    before = rename_class(connect(url), project, old, new)
-    console.say(f"'{old}' is '{new}' now in '{project}', with all its labels ({before.annotations} in the project)")
+    rename_class(connect(url), project, old, new)
+    console.say(f"'{old}' is '{new}' now in '{project}', with all its labels")
     console.say("rename it in the taxonomy file too; to take the change back, exchange the two names")
 
 
