@@ -79,7 +79,7 @@ class Guard:
         headers = request.headers
         host = headers.get("host", "")
         if host not in self._hosts:
-            return _refused(421, "This address is not the desk's.")
+            return _refused(421, f"This address is not that of the sheet page. {_AGAIN}")
         if request.url.path.startswith("/enter/"):
             return self._enter(request)
         if not _equal(request.cookies.get(self._cookie, ""), self._session):

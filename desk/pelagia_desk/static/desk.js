@@ -10,7 +10,7 @@ const desk = {
     try {
       answer = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(said) });
     } catch {
-      throw new Error("The desk does not answer: is its command still running? Nothing is lost; start it again and reload.");
+      throw new Error("The sheet page has ended. Confirmed labels are kept: type the pelagia label sheets command again, and open the address that it prints.");
     }
     let found = {};
     try { found = await answer.json(); } catch { /* a refusal in plain text */ }
@@ -42,7 +42,7 @@ const desk = {
       pill.title = found.fault || "Labels that Label Studio does not have yet are safe on this computer";
     } catch {
       pill.className = "pill fault";
-      pill.textContent = "the desk does not answer";
+      pill.textContent = "the sheet page has ended";
     }
   },
 

@@ -171,7 +171,10 @@ def test_all_groups_are_labeled_sheet_after_sheet_each_crop_as_its_heading_says(
                         cell(page, task).click()
                 page.keyboard.press("Enter")
             page.wait_for_function("before => document.body.dataset.ready !== before", arg=before)
+        assert "No crop with a suggestion is left to do." in page.locator("#empty").inner_text()
         wait_until_sent(page, 60)
+    ended = page.evaluate("desk.post('/undo', {}).catch((error) => error.message)")
+    assert ended.endswith("type the pelagia label sheets command again, and open the address that it prints.")
     dataset = pull(connection, "all groups", tmp_path / "dataset").dataset
     assert {record.source: record.class_name for record in dataset.records} == {
         path: path.split("_")[0] for path in paths.values()
