@@ -139,9 +139,11 @@ def first_task(connection: Connection, project: Project) -> Task:
 def _storage(connection: Connection, project: Project, task: Task, root: Path | None) -> str:
     if is_uploaded(task.data):
         return "not needed: the images were uploaded"
-    paths = storage_paths(connection, project)
     name = folder_name_of(task.data)
-    matching = [path for path in paths if path.name == name]
+    matching = [path for path in storage_paths(connection, project) if path.name == name]
+    if not matching:  # the disputed images of another project: the server serves them from its folder
+        others = [path for each in list_projects(connection) for path in storage_paths(connection, each)]
+        matching = [path for path in others if path.name == name]
     if not matching:
         raise StudioError(
             f"no local storage of '{project.title}' covers the folder {name}, so its images do not load: push again, "

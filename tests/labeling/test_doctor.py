@@ -11,7 +11,7 @@ from pelagia_labeling.doctor import Check, examine
 from pelagia_labeling.sheets.push import SheetOptions, push_sheets
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.studio.server import Studio
-from pelagia_labeling.tasks.project import Task, require_project
+from pelagia_labeling.tasks.project import Task, list_tasks, require_project
 from pelagia_labeling.tasks.push import push
 from studio_fixtures import free_port
 
@@ -44,6 +44,18 @@ def test_a_project_of_sheets_passes_every_check(
     checks = examine(home=studio.home, project=project)
     assert [check.ok for check in checks] == [True] * 8
     assert "as pushed" in checks[-1].found
+
+
+def test_images_of_a_folder_of_another_project_pass_every_check(
+    studio: Studio, connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str
+) -> None:
+    push(connection, make_images("a.png"), project, taxonomy)
+    first = require_project(connection, project)
+    [task] = list_tasks(connection, first)
+    other = connection.client.projects.create(title=f"{project} d", label_config=first.config)
+    connection.client.projects.import_tasks(id=other.id, request=[{"data": dict(task.data)}])
+    checks = examine(home=studio.home, project=f"{project} d")
+    assert [check.ok for check in checks] == [True] * 8
 
 
 def test_without_a_server_one_check_is_wrong_and_the_later_ones_are_skipped(studio: Studio) -> None:
