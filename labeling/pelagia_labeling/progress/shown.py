@@ -65,7 +65,7 @@ def _show_groups(counts: Counts) -> None:
     rows = [(name, *(found.get(outcome, 0) for outcome in OUTCOMES)) for name, found in counts.groups.items()]
     console.table((counts.group_column, *OUTCOMES), rows[:_MOST_GROUPS])
     if len(rows) > _MOST_GROUPS:
-        console.note(f"{len(rows) - _MOST_GROUPS} more values of '{counts.group_column}' are in the file of --json")
+        console.note(f"{len(rows) - _MOST_GROUPS} more values of '{counts.group_column}': --json FILE writes them all")
 
 
 def _show_people(counts: Counts) -> None:
