@@ -79,7 +79,10 @@ def read_embeddings(path: Path) -> Embeddings:
     try:
         table = parquet.read_table(file, memory_map=False)
     except (pyarrow.ArrowException, OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as Parquet: {first_line(error)}; make it again") from None
+        problem = first_line(error)
+        raise InputError(
+            f"{file} is no file of embeddings, or is damaged: make one with `pelagia embed` ({problem})"
+        ) from None
     model = (table.schema.metadata or {}).get(_MODEL)
     if model is None or table.schema.names != ["path", "sha256", "embedding"]:
         raise InputError(f"{file} does not hold embeddings: make them with `pelagia embed`")

@@ -47,7 +47,10 @@ def test_what_is_no_file_of_embeddings_is_refused(tmp_path: Path, content: bytes
     file = tmp_path / "embeddings.parquet"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(InputError, match="embeddings"):
+    fault = (
+        "there are no embeddings at" if content is None else "is no file of embeddings, or is damaged: make one with"
+    )
+    with pytest.raises(InputError, match=fault):
         read_embeddings(file)
 
 
