@@ -106,7 +106,7 @@ def _show(pool: Pool, chosen: Chosen, options: Options, out: Path) -> None:
             "warning: with --per-station, images of small stations are chosen more often: weigh by station what you "
             "measure on them"
         )
-    clusters = f" (clusters: {len(set(chosen.clusters))})" if chosen.clusters else ""
+    clusters = f" (groups in the column cluster: {len(set(chosen.clusters))})" if chosen.clusters else ""
     console.say(f"{len(chosen.rows)} of {len(pool)} images chosen by {options.strategy}{clusters}")
     console.say(f"written: {out}, {images_folder(out)}")
     console.say_next("pelagia", "label", "push", out, "--project", "NAME", "--taxonomy", "TAXONOMY.yaml")

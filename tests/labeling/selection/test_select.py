@@ -84,7 +84,7 @@ def test_the_manifest_names_copies_of_the_images_with_their_columns(
     assert done.returncode == 0, done.stderr
     assert "left out: 1 failed when they were classified" in done.stdout
     assert "passed over: 1 near-duplicates of chosen images" in done.stdout
-    assert "59 of 60 images chosen by margin-clusters (clusters: " in done.stdout
+    assert "59 of 60 images chosen by margin-clusters (groups in the column cluster: " in done.stdout
     rows = manifest(tmp_path / "next.csv")
     images = list(list_images(tmp_path / "next.csv"))
     assert len(images) == len(rows) == 59
