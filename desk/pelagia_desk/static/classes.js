@@ -24,7 +24,7 @@ class ClassSearch {
     const ranked = text || everything ? this.classes.map((entry) => [rank(entry), entry]).filter(([how]) => how < 3) : [];
     ranked.sort((one, other) => one[0] - other[0]);
     this.found = ranked.map(([, entry]) => entry).slice(0, 200);
-    this.at = 0;
+    this.at = text ? 0 : -1;  // Enter alone chooses nothing
     this.list.replaceChildren(...this.found.map((entry, index) => {
       const item = document.createElement("li");
       item.setAttribute("role", "option");
@@ -53,7 +53,7 @@ class ClassSearch {
       this.at = Math.max(0, Math.min(this.found.length - 1, this.at + (event.key === "ArrowDown" ? 1 : -1)));
       this.select();
     } else if (event.key === "Enter" && this.found.length) {
-      if (!event.repeat) this.take(this.found[this.at].name);
+      if (!event.repeat && this.at >= 0) this.take(this.found[this.at].name);
     } else return false;
     event.preventDefault();
     event.stopPropagation();

@@ -79,7 +79,10 @@ def _explain_http(error: Exception, address: Server, what: str) -> str:
     if isinstance(error, httpx.TimeoutException):
         return f"the server at {address.url} did not answer in time while {what}: run the same command again"
     problem = str(error) or type(error).__name__
-    return f"the connection to {address.url} broke while {what} ({problem}): see `pelagia studio doctor`"
+    return (
+        f"the connection to {address.url} broke while {what} ({problem}): start the server again if it has stopped, "
+        "and run the same command again"
+    )
 
 
 def _explain_status(status: int | None, body: Any, address: Server, what: str) -> str:

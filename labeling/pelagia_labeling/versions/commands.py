@@ -286,6 +286,12 @@ def choose_parent(named: Path | None, none: bool, out: Path, project: str) -> Da
             f"the version before is {found.root}, found beside {out}: its images keep their splits "
             f"({command_line('--no-parent')} makes a new split)"
         )
+        if found.meta.source.get("kind") != "label_studio":
+            console.note(
+                f"warning: {found.root} was not pulled itself but made from a pulled dataset, so Label Studio does not "
+                "have what was changed there (by `dataset relabel`, `rename-class`, `merge` or `correct`): the new "
+                "dataset lacks these changes unless you make them again; `pelagia dataset diff` lists them"
+            )
     return found
 
 

@@ -63,6 +63,12 @@ def test_each_pull_is_a_version_whose_images_keep_their_split(
     events = [line.split()[1] for line in told.stdout.splitlines()[2:]]
     assert sorted(events) == ["added", "named", "named", "relabeled"]
 
+    renamed = tmp_path / "renamed"
+    done = pelagia("dataset", "rename-class", tmp_path / "v2", label, "Another name", "--out", renamed)
+    assert done.returncode == 0, done.stderr
+    changed = pelagia("label", "pull", "--project", project, "--out", tmp_path / "v2_again")
+    assert f"warning: {renamed} was not pulled itself but made from a pulled dataset" in changed.stderr
+
     refused = pelagia("label", "pull", "--project", project, "--out", tmp_path / "v3", "--group-column", "source")
     assert (refused.returncode, "or make a new split with --no-parent" in refused.stderr) == (2, True)
     alone = pelagia("label", "pull", "--project", project, "--out", tmp_path / "v3", "--no-parent", "--seed", "3")
