@@ -6,7 +6,8 @@ image is one row: ``ok``, or ``failed`` with a reason of `pelagia.images.preproc
 form of the file.
 
 Schema 1, for a model without a decision rule
-    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, created, pelagia, names
+    meta(key, value)      schema, model_sha256, settings (JSON), classes (JSON), origin, model, created, pelagia, names
+        model: `pelagia.model.card.ModelCard` as JSON; older surveys lack it
     images(path PK, file, status, reason, message, sha256, class, probability, probabilities, columns)
         probabilities: float32, little-endian, one for each class in the order of meta.classes
         columns: JSON object, the columns of the input or the EXIF values of the image
@@ -14,7 +15,8 @@ Schema 2, for a model with a decision rule
     images(..., decision, accepted_as, accepted_rank, unknown)
         the first three: `pelagia.model.decision.Verdict`; unknown: the out-of-distribution score, or null
 
-A survey with embeddings has one more table, which programs that do not know it leave alone: `pelagia.survey.vectors`.
+A survey may have further tables, which programs that do not know them leave alone: `pelagia.survey.vectors` and
+`pelagia.survey.additions`.
 
 The model determines the schema, so a survey is resumed with the schema that it was started with.
 """
@@ -33,12 +35,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.errors import SurveyError, newer_schema
+from pelagia.errors import SurveyError
 from pelagia.images.remarks import RemarkCounts
 from pelagia.model.decision import NO_VERDICT, Verdict
 from pelagia.shell import command_line
 from pelagia.survey.columns import ResultColumns
-from pelagia.survey.journal_file import begin, connect, explain, has_tables, make_folder, require_locking
+from pelagia.survey.journal_file import (
+    begin,
+    connect,
+    explain,
+    has_tables,
+    make_folder,
+    require_locking,
+    require_same,
+    reserve,
+)
 from pelagia.survey.old_names import escape_old_names
 from pelagia.survey.vectors import HAS_VECTOR, add_vectors, has_vectors, make_vectors, vectors_of
 from pelagia.system.files import printable
@@ -138,12 +149,14 @@ class Survey:
         settings: Mapping[str, Any],
         origin: str = "",
         decides: bool = False,
+        model: str = "",
     ) -> Survey:
         """Opens a survey to resume it, or makes a new one.
 
         Args:
             origin: the place of the images; a survey keeps its first origin.
             decides: whether the model gives verdicts.
+            model: the card of the model as JSON; a survey keeps its first card.
 
         Raises:
             SurveyError: it belongs to another model or to other settings (the message says what differs), another
@@ -161,9 +174,9 @@ class Survey:
         }
         db = connect(journal, "rwc")
         try:
-            begin(db, {**meta, "origin": origin}, _TABLES + _DECIDING if decides else _TABLES)
+            begin(db, {**meta, "origin": origin, "model": model}, _TABLES + _DECIDING if decides else _TABLES)
             survey = cls(folder, db)
-            survey._require(meta)
+            require_same(folder, survey.meta, meta)
             escape_old_names(db, survey.meta)
         except (sqlite3.DatabaseError, SurveyError) as error:
             db.close()
@@ -171,11 +184,14 @@ class Survey:
         return survey
 
     @classmethod
-    def open(cls, folder: StrPath) -> Survey:
+    def open(cls, folder: StrPath, *, to_add: bool = False) -> Survey:
         """Opens a survey to read it.
 
+        Args:
+            to_add: whether something is added to it, by `pelagia.survey.additions`; no other process may use it then.
+
         Raises:
-            SurveyError: there is no survey, or it is damaged or of another schema.
+            SurveyError: there is no survey, it is damaged or of another schema, or is in use.
         """
         folder = Path(folder)
         journal = folder / JOURNAL_FILE
@@ -184,13 +200,15 @@ class Survey:
         if not journal.is_file():
             make = command_line("pelagia", "classify", "MODEL.onnx", "INPUT", "--out", folder)
             raise SurveyError(f"there is no survey in {folder}: make one with `{make}`")
-        db = connect(journal, "ro")
+        db = connect(journal, "rwc" if to_add else "ro")
         try:
+            if to_add:
+                reserve(db)
             if not has_tables(db):
                 raise SurveyError(f"{journal} is not a survey of Pelagia: choose another folder")
             survey = cls(folder, db)
             if survey.meta.get("schema") not in (SCHEMA, DECIDING_SCHEMA):
-                survey._require({"schema": f"{SCHEMA} or {DECIDING_SCHEMA}"})
+                require_same(folder, survey.meta, {"schema": f"{SCHEMA} or {DECIDING_SCHEMA}"})
         except sqlite3.DatabaseError as error:
             db.close()
             raise explain(error, journal) from None
@@ -210,16 +228,6 @@ class Survey:
         with suppress(sqlite3.DatabaseError):  # another reader or a full disk: then SQLite's files stay; they are valid
             self._db.execute("PRAGMA journal_mode=DELETE")
         self._db.close()
-
-    def _require(self, meta: Mapping[str, str]) -> None:
-        for key, wanted in meta.items():
-            if self.meta.get(key) != wanted:
-                if key == "schema" and (fault := newer_schema(self.meta.get(key), (1, 2))):
-                    raise SurveyError(f"the survey {self.folder} {fault}, or choose a new --out folder")
-                raise SurveyError(
-                    f"the survey {self.folder} was made with another {_MEANINGS[key]} ({_short(self.meta.get(key))}, "
-                    f"this is {_short(wanted)}): choose a new --out folder"
-                )
 
     def add(self, predictions: Iterable[Prediction]) -> None:
         """Writes rows in one transaction. The row of a path that is in the survey already is replaced.
@@ -284,7 +292,7 @@ class Survey:
         for start in range(0, len(paths), 500):
             part = paths[start : start + 500]
             query = f"SELECT path FROM images WHERE path IN ({','.join('?' * len(part))}){only}"
-            found.update(path for (path,) in self._select(query, part))
+            found.update(path for (path,) in self.read(query, part))
         return found
 
     def forget_transient(self) -> None:
@@ -301,25 +309,25 @@ class Survey:
     def hashes(self, paths: Sequence[str]) -> dict[str, str]:
         """Path -> SHA-256, for the paths that were classified."""
         query = f"SELECT path, sha256 FROM images WHERE status = 'ok' AND path IN ({','.join('?' * len(paths))})"
-        return dict(self._select(query, paths))
+        return dict(self.read(query, paths))
 
     def __iter__(self) -> Iterator[Prediction]:
         """All rows, sorted by path."""
         names = "path, file, sha256, reason, message, probabilities, columns"
         names += ", unknown, decision, accepted_as, accepted_rank" if self.decides else ""
         query = f"SELECT {names} FROM images ORDER BY path"
-        for path, file, sha256, reason, message, blob, columns, *decided in self._select(query):
+        for path, file, sha256, reason, message, blob, columns, *decided in self.read(query):
             probabilities = None if blob is None else np.frombuffer(blob, "<f4")
             unknown, verdict = (decided[0], Verdict(*decided[1:])) if decided else (None, NO_VERDICT)
             own = json.loads(columns)
             yield Prediction(path, file, sha256, reason, message, probabilities, unknown, verdict, own)
 
     def __len__(self) -> int:
-        return next(int(count) for (count,) in self._select("SELECT COUNT(*) FROM images"))
+        return next(int(count) for (count,) in self.read("SELECT COUNT(*) FROM images"))
 
     def counts_by_class(self) -> Counter[str]:
         """Number of classified images by class."""
-        return Counter(dict(self._select("SELECT class, COUNT(*) FROM images WHERE status = 'ok' GROUP BY class")))
+        return Counter(dict(self.read("SELECT class, COUNT(*) FROM images WHERE status = 'ok' GROUP BY class")))
 
     def counts_by_verdict(self) -> Counter[Verdict]:
         """Number of classified images by verdict; empty if the model does not decide."""
@@ -327,23 +335,45 @@ class Survey:
             return Counter()
         names = "decision, accepted_as, accepted_rank"
         query = f"SELECT {names}, COUNT(*) FROM images WHERE status = 'ok' GROUP BY {names}"
-        return Counter({Verdict(*verdict): count for *verdict, count in self._select(query)})
+        return Counter({Verdict(*verdict): count for *verdict, count in self.read(query)})
 
     def counts_by_reason(self) -> Counter[str]:
         """Number of failed images by reason."""
         query = "SELECT reason, COUNT(*) FROM images WHERE status = 'failed' GROUP BY reason"
-        return Counter(dict(self._select(query)))
+        return Counter(dict(self.read(query)))
 
     def remarks(self) -> RemarkCounts:
         """The remarks on the images that were classified."""
         counts = RemarkCounts()
         only = "status = 'ok' AND message != ''"
         query = f"SELECT message, MIN(path), COUNT(*) FROM images WHERE {only} GROUP BY message ORDER BY MIN(path)"
-        for message, first, images in self._select(query):
+        for message, first, images in self.read(query):
             counts.add(message, first, images)
         return counts
 
-    def _select(self, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
+    def has_table(self, name: str) -> bool:
+        """Whether the journal has a table."""
+        return bool(list(self.read("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))))
+
+    def write(self, tables: Sequence[str], statement: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Runs a statement once for each row, in one transaction, after making tables that are missing.
+
+        Raises:
+            SurveyError: the disk is full or failing; nothing is changed.
+        """
+        with self._explained():
+            try:
+                self._db.execute("BEGIN")
+                for table in tables:
+                    self._db.execute(table)
+                self._db.executemany(statement, rows)
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+
+    def read(self, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
+        """The rows that a query finds. Raises SurveyError if the journal is damaged."""
         with self._explained():
             yield from self._db.execute(query, values)
 
@@ -362,16 +392,4 @@ class Survey:
     def _own_columns(self) -> list[str]:
         """The columns of the input, in its order."""
         query = "SELECT key FROM images, json_each(images.columns) GROUP BY key ORDER BY MIN(json_each.id), key"
-        return [name for (name,) in self._select(query)]
-
-
-_MEANINGS = {
-    "schema": "version of Pelagia's survey format",
-    "model_sha256": "model",
-    "classes": "list of classes",
-    "settings": "set of settings",
-}
-
-
-def _short(text: str | None) -> str:
-    return "none" if text is None else text if len(text) <= 80 else f"{text[:77]}..."
+        return [name for (name,) in self.read(query)]

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pelagia.errors import SurveyError
+from pelagia.errors import SurveyError, newer_schema
 from pelagia.survey.old_names import NAMES
 from pelagia.system.locking import REMEDY, SCRATCH, locking_fault, sqlite_code
 from pelagia.system.version import __version__
@@ -49,9 +49,7 @@ def connect(journal: Path, mode: str) -> sqlite3.Connection:
 
 def begin(db: sqlite3.Connection, meta: Mapping[str, str], tables: str) -> None:
     """Makes ``db`` a journal with one writer, and creates its ``tables`` if it has none."""
-    db.execute("PRAGMA locking_mode=EXCLUSIVE")
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=NORMAL")
+    reserve(db)
     db.execute("BEGIN EXCLUSIVE")
     if not has_tables(db):
         for statement in tables.split(";\n"):
@@ -61,10 +59,44 @@ def begin(db: sqlite3.Connection, meta: Mapping[str, str], tables: str) -> None:
     db.execute("COMMIT")
 
 
+def reserve(db: sqlite3.Connection) -> None:
+    """Makes ``db`` the only connection to its journal. Raises sqlite3.DatabaseError if another process uses it."""
+    db.execute("PRAGMA locking_mode=EXCLUSIVE")
+    db.execute("PRAGMA journal_mode=WAL")
+    db.execute("PRAGMA synchronous=NORMAL")
+    db.execute("BEGIN EXCLUSIVE")
+    db.execute("COMMIT")
+
+
 def has_tables(db: sqlite3.Connection) -> bool:
     """Whether a database has the tables of a journal."""
     query = "SELECT COUNT(*) FROM sqlite_master WHERE name IN ('meta', 'images')"
     return bool(db.execute(query).fetchone()[0] == 2)
+
+
+def require_same(folder: Path, found: Mapping[str, str], wanted: Mapping[str, str]) -> None:
+    """Raises SurveyError if a survey does not have the wanted values in its table meta."""
+    for key, value in wanted.items():
+        if found.get(key) == value:
+            continue
+        if key == "schema" and (fault := newer_schema(found.get(key), (1, 2))):
+            raise SurveyError(f"the survey {folder} {fault}, or choose a new --out folder")
+        raise SurveyError(
+            f"the survey {folder} was made with another {_MEANINGS[key]} ({_short(found.get(key))}, this is "
+            f"{_short(value)}): choose a new --out folder"
+        )
+
+
+_MEANINGS = {
+    "schema": "version of Pelagia's survey format",
+    "model_sha256": "model",
+    "classes": "list of classes",
+    "settings": "set of settings",
+}
+
+
+def _short(text: str | None) -> str:
+    return "none" if text is None else text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def explain(error: sqlite3.DatabaseError, journal: Path) -> SurveyError:

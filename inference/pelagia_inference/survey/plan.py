@@ -15,6 +15,7 @@ from typing import Any
 
 from pelagia.errors import SurveyError
 from pelagia.images.preprocess import ImageError
+from pelagia.model.card import card_of
 from pelagia.model.metadata import ModelFile
 from pelagia.sources import Listing, ListingOptions, list_images
 from pelagia.survey.journal import Survey
@@ -67,6 +68,7 @@ class SurveyPlan:
             settings=settings | ({"listing": listing} if listing else {}),
             origin=self._origin,
             decides=self.model.metadata.decider.decides,
+            model=card_of(self.model.metadata).model_dump_json(),
         )
 
     def require_same_images(self, survey: Survey) -> None:

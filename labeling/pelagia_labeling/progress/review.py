@@ -9,23 +9,20 @@ listed with its reason. `pelagia_labeling.tasks.push` adds no image twice, so th
 
 from __future__ import annotations
 
-import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
 from pelagia.errors import InputError, SurveyError, did_you_mean
-from pelagia.images.preprocess import ImageError
 from pelagia.model.decision import ABSTAINED, ROLLED_UP, UNKNOWN
-from pelagia.sources import Listing, ListingOptions, list_images
-from pelagia.sources.image import read_encoded
 from pelagia.survey.journal import Prediction, Survey
+from pelagia.survey.pictures import inputs_of, read_pictures
 from pelagia.system.console import ProgressCallback
-from pelagia.system.files import printable, sha256_of
+from pelagia.system.files import printable
 from pelagia.system.paths import StrPath
 from pelagia.system.tables import write_table
 from pelagia.taxonomy import Taxonomy
@@ -109,7 +106,7 @@ def review(
             if len(unusable) == len(chosen):
                 raise InputError(
                     f"none of the {len(chosen)} images can be used ({unusable[0][0]}: {unusable[0][1]}): the survey's "
-                    f"images were at {_origin(opened)}: connect that drive, or put them back"
+                    f"images were at {', '.join(map(str, inputs_of(opened)))}: connect that drive, or put them back"
                 )
             table = Path(scratch) / f"{printable(folder.absolute().name)}.csv"
             report = push(connection, table, project, taxonomy, progress=progress)
@@ -147,19 +144,12 @@ def _require_decisions(survey: Survey) -> None:
         )
 
 
-def _origin(survey: Survey) -> str:
-    try:
-        return ", ".join(json.loads(survey.meta.get("origin") or "[]"))
-    except ValueError:
-        return survey.meta.get("origin", "")
-
-
 def _write_source(survey: Survey, rows: Sequence[Prediction], scratch: Path) -> list[tuple[str, str]]:
     """Writes the images and a table of them into ``scratch``; returns (path, reason) of the images without bytes."""
     used: list[tuple[str, Prediction]] = []
     unusable = []
     numbers = count(1)
-    for row, data in _bytes_of(survey, rows):
+    for row, data in read_pictures(survey, rows):
         if isinstance(data, str):
             unusable.append((row.path, data))
             continue
@@ -191,42 +181,6 @@ def _columns_of(survey: Survey, row: Prediction) -> list[str]:
     says = f"model: {likeliest} ({decision}{named})"
     score = "" if row.unknown is None else f"{row.unknown:.4f}"
     return [row.path, says, row.verdict.decision, score, f"{float(probabilities.max()):.4f}"]
-
-
-def _bytes_of(survey: Survey, rows: Sequence[Prediction]) -> Iterator[tuple[Prediction, bytes | str]]:
-    """The encoded image of each row, or the reason why it cannot be used."""
-    inside = []
-    for row in rows:
-        if "!/" in row.file or not Path(row.file).is_file():
-            inside.append(row)  # in an archive or a bin, or moved together with the inputs
-        else:
-            yield row, _checked(row, Path(row.file))
-    yield from _listed_again(survey, inside)
-
-
-def _listed_again(survey: Survey, rows: Iterable[Prediction]) -> Iterator[tuple[Prediction, bytes | str]]:
-    """As `_bytes_of`, by listing the survey's inputs again."""
-    missing = {row.path: row for row in rows}
-    if not missing:
-        return
-    inputs = [Path(text) for text in json.loads(survey.meta.get("origin") or "[]")]
-    options = ListingOptions(**json.loads(survey.meta.get("settings") or "{}").get("listing", {}))
-    try:
-        for image in list_images(inputs, Listing(options)) if inputs else ():
-            if row := missing.pop(image.path, None):
-                yield row, _checked(row, image.reader or image.file)
-    except InputError:
-        pass  # an input is gone: its images are missing
-    for row in missing.values():
-        yield row, f"missing: it was at {row.file}"
-
-
-def _checked(row: Prediction, source: object) -> bytes | str:
-    try:
-        data = read_encoded(source)  # type: ignore[arg-type]  # a path or a reader
-    except (OSError, ImageError) as error:
-        return f"cannot be read: {error}"
-    return data if sha256_of(data) == row.sha256 else "changed: it is another image than the model saw"
 
 
 def _unseen(connection: Connection, project_id: int) -> str:

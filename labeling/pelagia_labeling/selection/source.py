@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +13,9 @@ from numpy.typing import NDArray
 from pelagia.dataset.schema import META_FILE, Dataset
 from pelagia.embeddings import EMBEDDINGS_FILE, Embeddings, read_embeddings
 from pelagia.errors import InputError
-from pelagia.sources import Listing, ListingOptions, list_images
+from pelagia.sources import Listing, list_images
 from pelagia.survey.journal import JOURNAL_FILE, Survey
+from pelagia.survey.pictures import inputs_of, listing_of
 from pelagia_labeling.selection.images import Images
 from pelagia_labeling.selection.pool import Candidate, Floats, Pool, reduced
 
@@ -125,9 +125,7 @@ def _of_survey(folder: Path) -> tuple[_Rows, Images]:
             rows.candidates.append(Candidate(row.path, row.sha256, row.file, predicted, row.columns))
             rows.probabilities.append(row.probabilities)
             rows.unknown.append(np.nan if row.unknown is None else row.unknown)
-        inputs = [Path(path) for path in json.loads(survey.meta.get("origin") or "[]")]
-        listing = json.loads(survey.meta.get("settings") or "{}").get("listing", {})
-    return rows, Images(inputs, ListingOptions(**listing))
+        return rows, Images(inputs_of(survey), listing_of(survey))
 
 
 def _of_dataset(folder: Path) -> tuple[_Rows, Images]:

@@ -1,0 +1,51 @@
+"""What a survey keeps of its model, so that counts, exports and reports need no model file."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pelagia.config import Strict
+from pelagia.model.decision import Decider, Decision
+from pelagia.model.metadata import ModelMetadata
+from pelagia.taxonomy import Taxonomy
+
+
+class ModelCard(Strict):
+    """The part of a model's metadata that its results need; the names are those of `ModelMetadata`."""
+
+    schema_version: Literal[1] = 1
+    name: str
+    created: str
+    pelagia_version: str
+    licence: str = ""
+    taxonomy: Taxonomy
+    decision: Decision = Decision()
+    unknown_threshold: float | None = Field(
+        default=None, description="null: the model has no out-of-distribution score"
+    )
+    validation_confusion: tuple[tuple[int, ...], ...]
+    metrics: dict[str, float] = {}
+    dataset: dict[str, Any] = {}
+
+    @property
+    def decider(self) -> Decider:
+        """The rule that turns probabilities and scores into verdicts."""
+        return Decider(self.taxonomy, self.decision, self.unknown_threshold)
+
+
+def card_of(metadata: ModelMetadata) -> ModelCard:
+    """The card of a model."""
+    return ModelCard(
+        name=metadata.name,
+        created=metadata.created,
+        pelagia_version=metadata.pelagia_version,
+        licence=metadata.licence,
+        taxonomy=metadata.taxonomy,
+        decision=metadata.decision,
+        unknown_threshold=None if metadata.unknown is None else metadata.unknown.threshold,
+        validation_confusion=metadata.validation_confusion,
+        metrics=metadata.metrics,
+        dataset=metadata.dataset,
+    )

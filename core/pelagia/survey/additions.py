@@ -1,0 +1,128 @@
+"""What is added to a survey after the run: what people confirmed, flags, and measures of the objects.
+
+    confirmed(path PK, class, people, made_at, source)    the label that people gave an image
+    flags(path, flag, detail, PK (path, flag))            what is wrong with an image; see `pelagia check`
+    sample_flags(sample, flag, detail, PK (sample, flag)) what is wrong with a sample
+    measures(path PK, ...)                                one column, REAL, for each of `MEASURES`; null: not known
+
+Invariant: the rows of the run stay as they are. A program that does not know these tables leaves them alone. Rows are
+replaced by a later row of the same key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pelagia.survey.journal import Survey
+
+MEASURES = (
+    "sharpness",
+    "area_px",
+    "length_px",
+    "width_px",
+    "esd_um",
+    "biovolume_um3",
+)
+"""Measures of an object, float64: its sharpness (no unit), area and size in pixels, equivalent spherical diameter in
+micrometers, and volume in cubic micrometers."""
+
+_TABLES = (
+    "CREATE TABLE IF NOT EXISTS confirmed (path TEXT PRIMARY KEY, class TEXT NOT NULL, people TEXT NOT NULL,"
+    " made_at TEXT NOT NULL, source TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS flags (path TEXT, flag TEXT, detail TEXT NOT NULL, PRIMARY KEY (path, flag))",
+    "CREATE TABLE IF NOT EXISTS sample_flags (sample TEXT, flag TEXT, detail TEXT NOT NULL,"
+    " PRIMARY KEY (sample, flag))",
+    f"CREATE TABLE IF NOT EXISTS measures (path TEXT PRIMARY KEY, {', '.join(f'{name} REAL' for name in MEASURES)})",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The label that people gave an image.
+
+    Attributes:
+        path: the name of the image in the survey.
+        class_name: the class; it need not be a class of the model.
+        people: who gave the label, as they are to be named; several are joined by ``|``.
+        made_at: ISO 8601, or empty if it is not known.
+        source: where the label comes from, such as the name of a dataset.
+    """
+
+    path: str
+    class_name: str
+    people: str = ""
+    made_at: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """What is wrong with an image or a sample: a short name, and the details in words."""
+
+    on: str
+    flag: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """The measures of an object: name, of `MEASURES` -> value. A name that is missing was not measured."""
+
+    path: str
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+def add_confirmed(survey: Survey, rows: Iterable[Confirmed]) -> None:
+    """Adds labels of people to a survey that was opened to add. Raises SurveyError if the disk is full or failing."""
+    cells = [(row.path, row.class_name, row.people, row.made_at, row.source) for row in rows]
+    survey.write(_TABLES, "INSERT OR REPLACE INTO confirmed VALUES (?, ?, ?, ?, ?)", cells)
+
+
+def confirmed_of(survey: Survey) -> dict[str, Confirmed]:
+    """Path -> the label that people gave the image."""
+    query = "SELECT path, class, people, made_at, source FROM confirmed ORDER BY path"
+    return {row[0]: Confirmed(*row) for row in _read(survey, "confirmed", query)}
+
+
+def add_flags(survey: Survey, images: Iterable[Flag], samples: Iterable[Flag] = ()) -> None:
+    """Adds flags of images and samples to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
+    for table, flags in (("flags", images), ("sample_flags", samples)):
+        cells = [(flag.on, flag.flag, flag.detail) for flag in flags]
+        survey.write(_TABLES, f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", cells)
+
+
+def forget_flags(survey: Survey) -> None:
+    """Deletes all flags, before a new check."""
+    for table in ("flags", "sample_flags"):
+        survey.write(_TABLES, f"DELETE FROM {table}", [()])
+
+
+def image_flags(survey: Survey) -> Iterator[Flag]:
+    """The flags of images, sorted by path."""
+    return (Flag(*row) for row in _read(survey, "flags", "SELECT path, flag, detail FROM flags ORDER BY path, flag"))
+
+
+def sample_flags(survey: Survey) -> Iterator[Flag]:
+    """The flags of samples, sorted by sample."""
+    query = "SELECT sample, flag, detail FROM sample_flags ORDER BY sample, flag"
+    return (Flag(*row) for row in _read(survey, "sample_flags", query))
+
+
+def add_measures(survey: Survey, rows: Iterable[Measured]) -> None:
+    """Adds measures to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
+    cells = [(row.path, *(row.values.get(name) for name in MEASURES)) for row in rows]
+    marks = ", ".join("?" * (1 + len(MEASURES)))
+    survey.write(_TABLES, f"INSERT OR REPLACE INTO measures VALUES ({marks})", cells)
+
+
+def measures_of(survey: Survey) -> Iterator[Measured]:
+    """The measures of objects, sorted by path."""
+    query = f"SELECT path, {', '.join(MEASURES)} FROM measures ORDER BY path"
+    for path, *values in _read(survey, "measures", query):
+        yield Measured(path, {name: value for name, value in zip(MEASURES, values, strict=True) if value is not None})
+
+
+def _read(survey: Survey, table: str, query: str) -> Iterator[tuple[Any, ...]]:
+    return survey.read(query) if survey.has_table(table) else iter(())

@@ -1,0 +1,1 @@
+"""From the rows of a survey to counts by sample, class and taxon."""
