@@ -67,6 +67,10 @@ COMMANDS = {
         "Compute the embeddings of images: numbers that are similar for similar images.",
     ),
     "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
+    "counts": (
+        "pelagia_inference.counts.commands:counts",
+        "Count the organisms of a survey by sample, class and taxon, with intervals, per liter.",
+    ),
     "doctor": ("pelagia_inference.commands:doctor", "Check that this machine is ready for the field."),
     "dataset": {
         "": "Make and inspect datasets: folders of checked, labeled images.",
@@ -172,6 +176,10 @@ COMMANDS = {
     "survey": {
         "": "Use a survey: a folder of results that `pelagia classify` made.",
         "export": ("pelagia_inference.commands:survey_export", "Write a survey's results again, or in another format."),
+        "confirm": (
+            "pelagia_inference.counts.commands:confirm",
+            "Add labels of people to a survey, which are counted apart.",
+        ),
     },
 }
 """Command -> (``module:function``, one line of help). Group -> its commands; the empty name holds the group's help."""

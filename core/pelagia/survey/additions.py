@@ -80,10 +80,15 @@ def add_confirmed(survey: Survey, rows: Iterable[Confirmed]) -> None:
     survey.write(_TABLES, "INSERT OR REPLACE INTO confirmed VALUES (?, ?, ?, ?, ?)", cells)
 
 
+def confirmed_rows(survey: Survey) -> Iterator[Confirmed]:
+    """The labels that people gave, sorted by path."""
+    query = "SELECT path, class, people, made_at, source FROM confirmed ORDER BY path"
+    return (Confirmed(*row) for row in _read(survey, "confirmed", query))
+
+
 def confirmed_of(survey: Survey) -> dict[str, Confirmed]:
     """Path -> the label that people gave the image."""
-    query = "SELECT path, class, people, made_at, source FROM confirmed ORDER BY path"
-    return {row[0]: Confirmed(*row) for row in _read(survey, "confirmed", query)}
+    return {row.path: row for row in confirmed_rows(survey)}
 
 
 def add_flags(survey: Survey, images: Iterable[Flag], samples: Iterable[Flag] = ()) -> None:

@@ -5,18 +5,54 @@ Invariant: labels that people confirmed are counted apart from those of the mach
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
-from pelagia.survey.additions import confirmed_of
+from pelagia.errors import InputError, did_you_mean
+from pelagia.model.card import ModelCard
+from pelagia.model.decision import ABSTAINED, UNKNOWN
+from pelagia.shell import command_line
+from pelagia.survey.additions import image_flags, sample_flags
 from pelagia.survey.journal import Survey
-from pelagia_inference.counts.samples import Sample, sample_columns, sample_name
+from pelagia_inference.counts.biovolume import carbon_kinds
+from pelagia_inference.counts.cells import CellTable
+from pelagia_inference.counts.estimate import (
+    CLASS,
+    Estimate,
+    Matter,
+    Numbers,
+    Rows,
+    Water,
+    corrector_of,
+    numbers_of,
+    waters_of,
+)
+from pelagia_inference.counts.samples import Sample, grouping, sample_name
+from pelagia_inference.counts.tally import (
+    ACCEPTED_ONLY,
+    COUNT_AS,
+    LIKELIEST,
+    NOT_NAMED,
+    Choices,
+    Part,
+    Probabilities,
+    Progress,
+    Tally,
+    tally,
+)
+from pelagia_inference.counts.taxa import card_of_survey, names_of
+from pelagia_inference.counts.words import warnings
 
 
 @dataclass(frozen=True)
 class Count:
     """The number of organisms of one class or taxon in one sample.
+
+    Intervals are 90% intervals. `docs/reference/counts.md` says how each number is computed.
 
     Attributes:
         sample: the name of the sample.
@@ -27,6 +63,15 @@ class Count:
         corrected: estimate of the true number of images of the class, the confirmed ones included; None: no correction.
         low, high: the ends of its interval (90%); None: not known.
         per_liter, per_liter_low, per_liter_high: organisms in a liter of water; None: the volume is not known.
+        kind: ``class``, ``taxon``, or ``not_named`` for images that count apart if only accepted names count.
+        counted_low, counted_high: interval of the mean of ``raw + confirmed`` in such samples (Poisson), without
+            the errors of the machine.
+        organisms: organisms in the whole sample, with sub-sampling and dilution; None: not known.
+        cells, cells_low, cells_high: cells on the images; None: not known how many an image shows.
+        cells_per_liter, cells_per_liter_low, cells_per_liter_high: cells in a liter of water.
+        measured: images of the class whose volume was measured.
+        biovolume_um3, carbon_pg: of all images of the class: the number of images times the mean of the measured ones.
+        biovolume_mm3_per_m3, carbon_ug_per_liter: the same in the water.
     """
 
     sample: str
@@ -40,6 +85,21 @@ class Count:
     per_liter: float | None = None
     per_liter_low: float | None = None
     per_liter_high: float | None = None
+    kind: str = CLASS
+    counted_low: float = 0.0
+    counted_high: float = 0.0
+    organisms: float | None = None
+    cells: float | None = None
+    cells_low: float | None = None
+    cells_high: float | None = None
+    cells_per_liter: float | None = None
+    cells_per_liter_low: float | None = None
+    cells_per_liter_high: float | None = None
+    measured: int = 0
+    biovolume_um3: float | None = None
+    carbon_pg: float | None = None
+    biovolume_mm3_per_m3: float | None = None
+    carbon_ug_per_liter: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,38 +121,131 @@ class Counts:
     warnings: tuple[str, ...] = field(default=())
 
 
-def count_survey(survey: Survey, by: Sequence[str] = ()) -> Counts:
-    """Counts the images of a survey by sample and class.
+def count_survey(
+    survey: Survey,
+    by: Sequence[str] = (),
+    *,
+    depth_bins: Sequence[float] = (),
+    count_as: str = LIKELIEST,
+    exclude_flags: Sequence[str] = (),
+    cells: CellTable | None = None,
+    card: ModelCard | None = None,
+    correct: bool = True,
+    progress: Progress | None = None,
+) -> Counts:
+    """Counts the images of a survey by sample, class and taxon.
 
     Args:
         survey: the open survey.
         by: the columns that name the samples; by default the first of `SAMPLE_COLUMNS` that the survey has.
+        depth_bins: ends of depth intervals in meters, by which samples are put together as well.
+        count_as: ``likeliest``: each classified image counts as its likeliest class, whatever the verdict;
+            ``accepted``: only accepted names count, the other images count apart, and nothing is corrected.
+        exclude_flags: flags of `pelagia check`; images with one of them are left out.
+        cells: the cells of images and classes; None: only the column ``cells`` of the input.
+        card: the card of the model; None: that of the survey.
+        correct: correct the counts if the model has statistics for it.
+        progress: called with the rows done and their number.
 
     Raises:
-        InputError: the survey lacks a named column.
+        InputError: the survey lacks a named column, flag or verdict.
         SurveyError: the journal cannot be read.
     """
-    columns = sample_columns(survey.columns().own, by)
-    confirmed = confirmed_of(survey)
-    raw: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    people: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    failed: Counter[tuple[str, ...]] = Counter()
-    same: dict[tuple[str, ...], dict[str, str]] = {}
-    for row in survey:
-        key = tuple(row.columns.get(name, "") for name in columns)
-        same[key] = {
-            name: text for name, text in same.get(key, dict(row.columns)).items() if row.columns.get(name) == text
-        }
-        if row.probabilities is None:
-            failed[key] += 1
-        elif label := confirmed.get(row.path):
-            people[key][label.class_name] += 1
-        else:
-            raw[key][survey.classes[int(row.probabilities.argmax())]] += 1
+    card = card or card_of_survey(survey)
+    table = cells or CellTable()
+    taxonomy = card.taxonomy if card else None
+    _require(survey, count_as, exclude_flags)
+    choices = Choices(
+        grouping(survey.columns().own, by, depth_bins),
+        count_as,
+        frozenset(exclude_flags),
+        table,
+        carbon_kinds(survey.classes, taxonomy, table),
+    )
+    corrector = corrector_of(card) if correct and count_as == LIKELIEST else None
+    with closing(Probabilities(len(survey.classes))) as probabilities:
+        found = tally(survey, choices, probabilities if corrector else None, progress)
+        names = names_of(survey.classes, {name for part in found.parts for name in part.confirmed}, taxonomy)
+        rows = Rows(names, taxonomy, NOT_NAMED if count_as == ACCEPTED_ONLY else ())
+        numbers = [numbers_of(part, rows, corrector, probabilities) for part in found.parts]
+    samples, counts = _assemble(survey, found, rows, numbers, choices)
+    method = next((one.method for one in numbers if one.method), "")
+    said = warnings(found, samples, choices, names, card, method)
+    return Counts(choices.grouping.columns, tuple(samples), tuple(counts), method, tuple(said))
+
+
+def _require(survey: Survey, count_as: str, flags: Sequence[str]) -> None:
+    if count_as not in COUNT_AS:
+        raise InputError(f"there is no way '{count_as}' to count{did_you_mean(count_as, COUNT_AS)}: choose {COUNT_AS}")
+    if count_as == ACCEPTED_ONLY and not survey.decides:
+        raise InputError(
+            "only accepted names cannot be counted: the model of this survey has no thresholds, and accepts every "
+            f"image; count with '{LIKELIEST}'"
+        )
+    if flags:
+        known = {flag.flag for flag in image_flags(survey)}
+        check = command_line("pelagia", "check", survey.folder)
+        has = ", ".join(sorted(known)) or f"none; set them with `{check}`"
+        for name in flags:
+            if name not in known:
+                raise InputError(f"no image has the flag '{name}'{did_you_mean(name, known)}; flags of images: {has}")
+
+
+def _assemble(
+    survey: Survey, found: Tally, rows: Rows, numbers: Sequence[Numbers], choices: Choices
+) -> tuple[list[Sample], list[Count]]:
+    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for index, part in enumerate(found.parts):
+        groups[part.key].append(index)
+    waters = waters_of(found.parts, choices.grouping)
+    matter = Matter(found.parts, rows.names, choices.cells)
+    flags: dict[str, list[str]] = defaultdict(list)
+    for flag in sample_flags(survey):
+        flags[flag.on].append(flag.flag)
     samples, counts = [], []
-    for key in sorted(same):
-        name, images = sample_name(key), raw[key].total() + people[key].total()
-        samples.append(Sample(name, key, same[key], images, failed[key]))
-        names = dict.fromkeys((*survey.classes, *sorted(people[key])))
-        counts += [Count(name, one, raw=raw[key][one], confirmed=people[key][one]) for one in names]
-    return Counts(columns, tuple(samples), tuple(counts))
+    for key in sorted(groups):
+        parts = [found.parts[index] for index in groups[key]]
+        sample = _sample(key, parts, found.same[key], waters[key], flags)
+        samples.append(sample)
+        if sample.images:
+            values = Estimate(rows, parts, [numbers[index] for index in groups[key]], waters[key], matter)
+            counts += _counts(sample.name, rows, values)
+    return samples, counts
+
+
+def _sample(
+    key: tuple[str, ...],
+    parts: Sequence[Part],
+    columns: Mapping[str, str],
+    water: Water,
+    flags: Mapping[str, Sequence[str]],
+) -> Sample:
+    images, name = sum(part.images for part in parts), sample_name(key)
+    stands_for = sum(part.images * (part_of or 1.0) for part, part_of in zip(parts, water.per_image, strict=True))
+    return Sample(
+        name,
+        key,
+        columns,
+        images,
+        failed=sum(part.failed for part in parts),
+        volume_l=water.liters,
+        fraction=images / stands_for if stands_for else 1.0,
+        excluded=sum(part.excluded for part in parts),
+        abstained=sum(part.verdicts[ABSTAINED] for part in parts),
+        unknown=sum(part.verdicts[UNKNOWN] for part in parts),
+        pooled=len({part.own for part in parts}),
+        flags=tuple(flags.get(name, ())),
+        no_volume=water.fault,
+        assumed=water.assumed,
+    )
+
+
+def _counts(sample: str, rows: Rows, values: Estimate) -> list[Count]:
+    """The counts of one sample, from arrays with one value for each row; not-a-number is None."""
+    columns: dict[str, list[Any]] = {name: whole.tolist() for name, whole in values.whole().items()}
+    for field_name, numbers in values.columns().items():
+        columns[field_name] = [None if math.isnan(number) else number for number in numbers.tolist()]
+    return [
+        Count(sample, name, rank, kind=kind, **{field_name: column[index] for field_name, column in columns.items()})
+        for index, (kind, name, rank) in enumerate(rows.labels)
+    ]

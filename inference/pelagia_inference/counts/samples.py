@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from pelagia.errors import InputError, did_you_mean
+from pelagia.tables.values import is_missing, number
 
 SAMPLE_COLUMNS = ("sample", "eventID", "station", "locationID")
 """The columns that may name a sample. The first that a survey has is used if no columns are named."""
+
+DEPTH = "depth"
+"""A name for the two columns of `DEPTHS`, or for the intervals of ``--depth-bins``."""
+DEPTHS = ("minimumDepthInMeters", "maximumDepthInMeters")
+NO_VALUE = "(none)"
+"""What the name of a sample has where an image has no value."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +31,18 @@ class Sample:
         name: the values of the columns that name it, joined by ``/``; "all images" if no column names samples.
         key: these values.
         columns: the columns of the input that have one value in all images of the sample, with this value.
-        images: number of images that were classified.
+        images: number of images that were classified or confirmed, and are counted.
         failed: number of images that could not be classified.
-        volume_l: the analyzed volume in liters; None: unknown.
-        fraction: the part of the sample that was analyzed, above 0 and at most 1; 1 if nothing says otherwise.
+        volume_l: the volume of water in liters that the sample stands for; None: unknown.
+        fraction: the part of the sample that was analyzed, above 0 and at most 1; 1 if nothing says otherwise. If its
+            sub-samples have different fractions: images divided by the organisms that they stand for.
+        excluded: number of images that are left out because of their flags.
+        abstained: number of images that the model did not name.
+        unknown: number of images that the model took for none of its classes.
+        pooled: number of the survey's own samples in it; above 1 if ``--by`` puts several together.
+        flags: the flags of `pelagia check` on the sample.
+        no_volume: why there is no concentration, in words; empty if there is one.
+        assumed: what was assumed of its volume, in words.
     """
 
     name: str
@@ -36,6 +52,76 @@ class Sample:
     failed: int = 0
     volume_l: float | None = None
     fraction: float = 1.0
+    excluded: int = 0
+    abstained: int = 0
+    unknown: int = 0
+    pooled: int = 1
+    flags: tuple[str, ...] = ()
+    no_volume: str = ""
+    assumed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How images are put into samples.
+
+    Attributes:
+        columns: the columns that name a sample; `DEPTH` may be one, with ``edges``.
+        own: the column with the survey's own samples, whose volumes are known; empty if it has none.
+        edges: the ends of the depth intervals in meters, increasing; empty: none.
+    """
+
+    columns: tuple[str, ...]
+    own: str = ""
+    edges: tuple[float, ...] = ()
+
+    def key(self, columns: Mapping[str, str]) -> tuple[str, ...]:
+        """The values that name the sample of an image with these columns; empty where there is none."""
+        return tuple(
+            self._depth(columns) if name == DEPTH and self.edges else _value(columns, name) for name in self.columns
+        )
+
+    def own_sample(self, columns: Mapping[str, str]) -> str:
+        """The survey's own sample of an image; empty if it has none."""
+        return _value(columns, self.own) if self.own else ""
+
+    def _depth(self, columns: Mapping[str, str]) -> str:
+        """The interval with the middle of the depth range; the last interval includes its end."""
+        found = [depth for name in DEPTHS if (depth := number(columns.get(name, ""))) is not None]
+        if not found:
+            return ""
+        middle = sum(found) / len(found)
+        for top, bottom in pairwise(self.edges):
+            if top <= middle < bottom or middle == bottom == self.edges[-1]:
+                return f"{top:g}-{bottom:g}"
+        return ""
+
+
+def grouping(own: Sequence[str], by: Sequence[str] = (), edges: Sequence[float] = ()) -> Grouping:
+    """How the images of a survey are put into samples.
+
+    Args:
+        own: the columns of the survey's input.
+        by: the columns that the user named; `DEPTH` stands for the columns of depth.
+        edges: the ends of depth intervals in meters.
+
+    Raises:
+        InputError: the survey lacks a named column, or the ends do not increase.
+    """
+    if edges and (len(edges) < 2 or any(top >= bottom for top, bottom in pairwise(edges))):
+        raise InputError("--depth-bins: give two or more depths in meters that increase, such as 0,50,100,200")
+    if edges and not any(name in own for name in DEPTHS):
+        raise InputError(f"--depth-bins: the survey has neither of the columns {' and '.join(DEPTHS)}")
+    names = list(by)
+    if edges and DEPTH not in names:
+        names = [*(names or sample_columns(own)), DEPTH]
+    if DEPTH in names and DEPTH not in own and not edges:
+        at = names.index(DEPTH)
+        names[at : at + 1] = [name for name in DEPTHS if name in own] or [DEPTH]
+    sample_columns(own, [name for name in names if not edges or name != DEPTH])  # refuses a name that is not there
+    columns = tuple(dict.fromkeys(names)) or sample_columns(own)
+    base = next((name for name in SAMPLE_COLUMNS if name in own), "")
+    return Grouping(columns, base, tuple(edges))
 
 
 def sample_columns(own: Sequence[str], by: Sequence[str] = ()) -> tuple[str, ...]:
@@ -52,9 +138,14 @@ def sample_columns(own: Sequence[str], by: Sequence[str] = ()) -> tuple[str, ...
         if name not in own:
             has = ", ".join(own) or "none"
             raise InputError(f"--by: the survey has no column '{name}'{did_you_mean(name, own)}; its columns: {has}")
-    return tuple(by) or next(((name,) for name in SAMPLE_COLUMNS if name in own), ())
+    return tuple(dict.fromkeys(by)) or next(((name,) for name in SAMPLE_COLUMNS if name in own), ())
 
 
 def sample_name(key: Sequence[str]) -> str:
     """The name of a sample with these values."""
-    return "/".join(key) or "all images"
+    return "/".join(value or NO_VALUE for value in key) or "all images"
+
+
+def _value(columns: Mapping[str, str], name: str) -> str:
+    text = columns.get(name, "").strip()
+    return "" if is_missing(text) else text

@@ -1,0 +1,152 @@
+"""How many cells an image shows, so that chains and colonies become cells.
+
+Invariant: an image without a number of cells is never taken for one cell. Its class gets no cells unless a table says
+how many an image of it shows.
+
+A number comes, in this order, from people who counted the cells of the image (a table with ``path`` and ``cells``),
+from the column ``cells`` of the input, from the mean of the other images of the class, or from a table by class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pelagia.errors import InputError
+from pelagia.tables.reader import open_table
+from pelagia.tables.values import is_missing, number
+
+CELLS = "cells"
+"""The column of the input with the number of cells that an image shows."""
+_Z = 1.6448536269514722  # 90% of a normal distribution are within this many standard deviations
+CARBON = {"diatom": True, "protist": False}
+"""Value of the column ``carbon`` -> whether the formula for diatoms is used. ``none``: no carbon."""
+
+
+@dataclass
+class Moments:
+    """Number, sum and sum of squares of values."""
+
+    count: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+
+    def add(self, value: float) -> None:
+        """Adds a value."""
+        self.count += 1
+        self.total += value
+        self.squares += value * value
+
+    @property
+    def mean(self) -> float:
+        """The mean; there must be a value."""
+        return self.total / self.count
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation of a sample; 0 for a single value."""
+        if self.count < 2:
+            return 0.0
+        return math.sqrt(max(0.0, (self.squares - self.total * self.mean) / (self.count - 1)))
+
+
+def joined(parts: Iterable[Moments]) -> Moments:
+    """The moments of all values together."""
+    found = list(parts)
+    return Moments(sum(one.count for one in found), sum(one.total for one in found), sum(one.squares for one in found))
+
+
+@dataclass(frozen=True)
+class CellsPerImage:
+    """The cells that an image of a class shows.
+
+    Attributes:
+        mean: the mean number.
+        deviation: the standard deviation between images; 0 if it is not stated.
+        images: number of images that it was counted on; 0 if it is not stated.
+    """
+
+    mean: float
+    deviation: float = 0.0
+    images: int = 0
+
+    def error(self, counted: float) -> float:
+        """Half the width of the 90% interval of the mean cells of ``counted`` images, above 0.
+
+        It adds the error of the mean that is used, and the chance of which images are in the sample.
+        """
+        of_mean = self.deviation**2 / self.images if self.images else 0.0
+        return _Z * math.sqrt(of_mean + self.deviation**2 / max(counted, 1.0))
+
+
+@dataclass(frozen=True)
+class CellTable:
+    """A table of cells.
+
+    Attributes:
+        classes: class -> cells of an image.
+        images: path of an image -> cells that people counted.
+        carbon: class -> a key of `CARBON` or "none", where the table says it.
+    """
+
+    classes: Mapping[str, CellsPerImage] = field(default_factory=dict)
+    images: Mapping[str, float] = field(default_factory=dict)
+    carbon: Mapping[str, str] = field(default_factory=dict)
+
+    def of_image(self, path: str, columns: Mapping[str, str]) -> float | None:
+        """The cells of an image that were counted; None if nobody counted them."""
+        if (found := self.images.get(path)) is not None:
+            return found
+        value = number(columns.get(CELLS, ""))
+        return value if value is not None and value >= 0 else None
+
+
+def read_cells(path: Path) -> CellTable:
+    """Reads a table with ``class,cells`` and perhaps ``sd,images,carbon``, or with ``path,cells``.
+
+    Raises:
+        InputError: the table has other columns, or a value that is no number; the message has its line.
+    """
+    table = open_table(path, what="table of cells", known=("class", "path", CELLS))
+    if ("class" in table.columns) == ("path" in table.columns) or (
+        CELLS not in table.columns and "carbon" not in table.columns
+    ):
+        raise InputError(
+            f"{path}: a table of cells has the columns class, cells (and sd, images, carbon), or the columns path, "
+            f"cells; this one has {', '.join(table.columns)}"
+        )
+    by_class, by_image, carbon = {}, {}, {}
+    for line, row in table.rows():
+        where = f"{path}, {table.place} {line}"
+        if "path" in row:
+            if (cells := _number(row, CELLS, where)) is not None:
+                by_image[row["path"]] = cells
+            continue
+        name = row["class"].strip()
+        if name in by_class or name in carbon:
+            raise InputError(f"{where}: the class '{name}' is in the table twice")
+        if (cells := _number(row, CELLS, where)) is not None:
+            images = int(_number(row, "images", where) or 0)
+            by_class[name] = CellsPerImage(cells, _number(row, "sd", where) or 0.0, images)
+        if not is_missing(kind := row.get("carbon", "")):
+            carbon[name] = _kind(kind, where)
+    return CellTable(by_class, by_image, carbon)
+
+
+def _number(row: Mapping[str, str], name: str, where: str) -> float | None:
+    text = row.get(name, "")
+    if is_missing(text):
+        return None
+    value = number(text)
+    if value is None or value < 0:
+        raise InputError(f"{where}: {name} '{text}' is not a number of 0 or more")
+    return value
+
+
+def _kind(text: str, where: str) -> str:
+    kind = text.strip().lower()
+    if kind not in (*CARBON, "none"):
+        raise InputError(f"{where}: carbon '{text}' is not one of {', '.join(CARBON)}, none")
+    return kind

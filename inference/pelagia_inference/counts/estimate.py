@@ -1,0 +1,338 @@
+"""From the images of a sample to organisms, cells and biovolume in its water, with intervals.
+
+Arrays have one value for each row of a sample's counts: the classes, then the taxa, then the verdicts that count apart
+(`Rows`). float64; not-a-number where a value is not known.
+
+Two errors make the interval of a concentration: the errors of the machine (`pelagia_inference.counts.correction`, if
+the model has statistics for it) and the chance of which organisms are in the sample (`poisson`). Their half-widths are
+added in quadrature, because they are independent. The errors of the machine are the same in all sub-samples of a
+sample, so their ends are added; the sub-samples are independent in which organisms they hold, so those errors are
+added in quadrature.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.model.card import ModelCard
+from pelagia.taxonomy import Taxonomy
+from pelagia_inference.counts import poisson
+from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined
+from pelagia_inference.counts.samples import Grouping
+from pelagia_inference.counts.tally import Part, Probabilities
+from pelagia_inference.counts.taxa import Names, lineage_of
+from pelagia_inference.counts.volumes import UNIT, VALUE, Effort, effort_of
+
+Values = NDArray[np.float64]
+Corrector = Callable[[NDArray[np.float32]], Any]
+CLASS, TAXON, APART = "class", "taxon", "not_named"
+_LEAST = 0.5  # a class with fewer images does not make the sum of its taxon unknown
+
+
+def corrector_of(card: ModelCard | None) -> Corrector | None:
+    """The function that corrects the counts of one sample; None if the model has no statistics for it."""
+    counting = getattr(card, "counting", None)
+    if counting is None:
+        return None
+    correct = import_module("pelagia_inference.counts.correction").correct
+    return lambda probabilities: correct(counting, probabilities)
+
+
+class Rows:
+    """The rows of a sample's counts.
+
+    Args:
+        names: the classes and taxa.
+        taxonomy: the taxonomy of the model; None: there are no taxa.
+        apart: verdicts that count apart.
+
+    Attributes:
+        labels: kind, name and rank of each row.
+    """
+
+    def __init__(self, names: Names, taxonomy: Taxonomy | None, apart: Sequence[str]) -> None:
+        self.names, self._apart = names, tuple(apart)
+        self.labels = [
+            *((CLASS, name, "") for name in names.classes),
+            *((TAXON, taxon.name, taxon.rank) for taxon in names.taxa),
+            *((APART, name, "") for name in self._apart),
+        ]
+        order = [taxon.name for taxon in names.taxa]
+        above = {name: lineage_of(taxonomy, name) for name in order} if taxonomy else {}
+        self._above = {name: [order.index(one) for one in lineage] for name, lineage in above.items()}
+
+    def of_classes(self, classes: Values) -> Values:
+        """Values of classes, and their sums for the taxa; nothing counts apart."""
+        return np.concatenate([classes, self.names.members @ classes, np.zeros(len(self._apart))])
+
+    def of_counts(self, counts: Mapping[str, int], rolled: Mapping[str, int], apart: Mapping[str, int]) -> Values:
+        """Counts by class, by taxon alone, and by verdict."""
+        found = self.of_classes(np.array([counts.get(name, 0) for name in self.names.classes], np.float64))
+        for name, images in rolled.items():
+            for index in self._above.get(name, ()):
+                found[len(self.names.classes) + index] += images
+        if self._apart:
+            found[-len(self._apart) :] = [apart.get(name, 0) for name in self._apart]
+        return found
+
+    def sums(self, classes: Values, images: Values) -> Values:
+        """Values of classes that may be unknown, and their sums: unknown if one of the classes is and has images."""
+        empty = np.isnan(classes) & (images[: len(classes)] < _LEAST)
+        filled = np.where(empty, 0.0, classes)
+        unknown = self.names.members @ np.isnan(filled) > 0
+        taxa = np.where(unknown, np.nan, self.names.members @ np.nan_to_num(filled))
+        return np.concatenate([classes, taxa, np.full(len(self._apart), np.nan)])
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """The images of a sub-sample by row.
+
+    Attributes:
+        raw, confirmed: counts of the machine and of people.
+        value: the best estimate of the true number.
+        low, high: its interval with the errors of the machine alone; not-a-number: not known.
+        method: how it was corrected, in words; empty: it was not.
+    """
+
+    raw: Values
+    confirmed: Values
+    value: Values
+    low: Values
+    high: Values
+    method: str = ""
+
+
+def numbers_of(part: Part, rows: Rows, corrector: Corrector | None, probabilities: Probabilities) -> Numbers:
+    """Counts of a sub-sample, corrected if there is a corrector. A part that people reviewed wholly has no error."""
+    raw = rows.of_counts(part.raw, part.rolled, part.verdicts)
+    confirmed = rows.of_counts(part.confirmed, {}, {})
+    if not part.machine:
+        return Numbers(raw, confirmed, confirmed, confirmed, confirmed)
+    if corrector is None:
+        unknown = np.full(len(raw), np.nan)
+        return Numbers(raw, confirmed, raw + confirmed, unknown, unknown)
+    found = corrector(probabilities.read(part.rows))
+    others = np.zeros(len(rows.names.classes) - len(found.estimate))
+    value, low, high = (
+        rows.of_classes(np.concatenate([np.asarray(one, np.float64), others]))
+        for one in (found.estimate, found.low, found.high)
+    )
+    high = np.minimum(high, part.machine)
+    return Numbers(raw, confirmed, value + confirmed, low + confirmed, high + confirmed, found.method)
+
+
+@dataclass(frozen=True)
+class Water:
+    """The water of a sample.
+
+    Attributes:
+        liters: None: unknown.
+        per_image: for each of its parts, the organisms that an image stands for; None: unknown.
+        fault: why the volume is not known, in words; empty if it is.
+        assumed: what was assumed, in words.
+    """
+
+    liters: float | None
+    per_image: tuple[float | None, ...]
+    fault: str = ""
+    assumed: tuple[str, ...] = ()
+
+
+def waters_of(parts: Sequence[Part], by: Grouping) -> dict[tuple[str, ...], Water]:
+    """The water of each sample, by its key. The volumes of the survey's own samples are added up."""
+    groups: dict[tuple[str, ...], list[Part]] = defaultdict(list)
+    keys: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for part in parts:
+        groups[part.key].append(part)
+        if part.images:
+            keys[part.own].add(part.key)
+    split = {own for own, found in keys.items() if by.own and len(found) > 1}
+    return {key: _water(group, by, split) for key, group in groups.items()}
+
+
+def _water(parts: Sequence[Part], by: Grouping, split: set[str]) -> Water:
+    efforts = [effort_of(part.effort) for part in parts]
+    own: dict[str, list[Effort]] = defaultdict(list)
+    for part, effort in zip(parts, efforts, strict=True):
+        if part.images:  # a row that failed may have no columns at all
+            own[part.own].append(effort)
+    faults = [fault for name, group in own.items() if (fault := _fault(name, group, by, split))]
+    per_image = tuple(effort.per_image for effort in efforts)
+    if faults or not own:
+        return Water(None, per_image, faults[0] if faults else "no images")
+    liters = sum(group[0].liters or 0.0 for group in own.values())
+    return Water(liters, per_image, "", tuple({effort.assumed for effort in efforts if effort.assumed}))
+
+
+def _fault(own: str, efforts: Sequence[Effort], by: Grouping, split: set[str]) -> str:
+    """Why the water of one of the survey's own samples is not known; empty if it is."""
+    if fault := next((effort.fault for effort in efforts if effort.fault), ""):
+        return fault
+    if by.own and not own:
+        return f"it has images without a name in the column {by.own}, whose volumes may be those of several samples"
+    if own in split:
+        return f"the images of '{own}' are in several samples, and its volume is that of all: add {by.own} to --by"
+    volumes = dict.fromkeys(effort.volume for effort in efforts if effort.volume)
+    if len({unit for _, unit in volumes}) > 1:
+        return f"its images have volumes in different units ({_listed(volumes)}; column {UNIT})"
+    if len(volumes) > 1:
+        return f"its images have different volumes ({_listed(volumes)}; column {VALUE})"
+    return ""
+
+
+def _listed(volumes: Iterable[tuple[float, str]]) -> str:
+    return ", ".join(f"{value:g} {unit}" for value, unit in volumes)
+
+
+class Matter:
+    """Cells, volume and carbon of an image of each class: of the sample, else of the whole survey.
+
+    Args:
+        parts: all sub-samples of the survey.
+        names: its classes.
+        table: the cells that the user gave.
+    """
+
+    def __init__(self, parts: Sequence[Part], names: Names, table: CellTable) -> None:
+        self.classes, self._table = names.classes, table
+        self._survey = {kind: self._joined(parts, kind) for kind in ("cells", "volumes", "carbon")}
+
+    def _joined(self, parts: Sequence[Part], kind: str) -> dict[str, Moments]:
+        found: dict[str, list[Moments]] = defaultdict(list)
+        for part in parts:
+            for name, moments in getattr(part, kind).items():
+                found[name].append(moments)
+        return {name: joined(moments) for name, moments in found.items()}
+
+    def cells(self, parts: Sequence[Part]) -> list[CellsPerImage | None]:
+        """The cells of an image of each class; None: not known."""
+        own = self._joined(parts, "cells")
+        found: list[CellsPerImage | None] = []
+        for name in self.classes:
+            moments = own.get(name) or self._survey["cells"].get(name)
+            stated = self._table.classes.get(name)
+            found.append(CellsPerImage(moments.mean, moments.deviation, moments.count) if moments else stated)
+        return found
+
+    def means(self, parts: Sequence[Part], kind: str) -> Values:
+        """The mean of ``volumes`` or ``carbon`` of an image of each class; not-a-number: not known."""
+        own = self._joined(parts, kind)
+        found = [own.get(name) or self._survey[kind].get(name) for name in self.classes]
+        return np.array([moments.mean if moments else np.nan for moments in found], np.float64)
+
+    def measured(self, parts: Sequence[Part]) -> Values:
+        """Number of images of each class whose volume was measured."""
+        own = self._joined(parts, "volumes")
+        return np.array([own[name].count if name in own else 0 for name in self.classes], np.float64)
+
+
+class Estimate:
+    """The values of one sample, by row.
+
+    Args:
+        rows: the rows.
+        parts: its sub-samples.
+        numbers: their counts.
+        water: its water.
+        matter: cells and volumes.
+    """
+
+    def __init__(
+        self, rows: Rows, parts: Sequence[Part], numbers: Sequence[Numbers], water: Water, matter: Matter
+    ) -> None:
+        self._rows, self._parts, self._numbers, self._water, self._matter = rows, parts, numbers, water, matter
+
+    def whole(self) -> dict[str, NDArray[np.int64]]:
+        """The whole numbers of `Count`, by field."""
+        measured = self._rows.of_classes(self._matter.measured(self._parts))
+        found = {"raw": self._sum("raw"), "confirmed": self._sum("confirmed"), "measured": measured}
+        return {name: np.rint(values).astype(np.int64) for name, values in found.items()}
+
+    def columns(self) -> dict[str, Values]:
+        """The other numbers of `Count`, by field."""
+        counted_low, counted_high = poisson.intervals(self._sum("raw") + self._sum("confirmed"))
+        low, high = self._sum("low"), self._sum("high")
+        corrected = np.where(np.isnan(low), np.nan, self._value)
+        found = {"corrected": corrected, "low": low, "high": high}
+        found |= {"counted_low": counted_low, "counted_high": counted_high}
+        return found | self._in_water() | self._cells() | self._biovolume()
+
+    def _sum(self, name: str) -> Values:
+        return np.asarray(np.sum([getattr(one, name) for one in self._numbers], axis=0), np.float64)
+
+    @cached_property
+    def _value(self) -> Values:
+        return self._sum("value")
+
+    @cached_property
+    def _organisms(self) -> tuple[Values, Values, Values]:
+        """Organisms in the whole sample, and the ends of the interval; not-a-number: not known."""
+        value, machine_low, machine_high, chance_low, chance_high = np.zeros((5, len(self._value)))
+        for per_image, part, one in zip(self._water.per_image, self._parts, self._numbers, strict=True):
+            if not part.images:  # a row that failed may have no columns
+                continue
+            factor = np.nan if per_image is None else per_image
+            low, high = poisson.intervals(one.value)
+            value += factor * one.value
+            chance_low += (factor * (one.value - low)) ** 2
+            chance_high += (factor * (high - one.value)) ** 2
+            machine_low += factor * np.maximum(np.nan_to_num(one.value - one.low), 0)
+            machine_high += factor * np.maximum(np.nan_to_num(one.high - one.value), 0)
+        low = value - np.sqrt(chance_low + machine_low**2)
+        return value, np.maximum(low, 0.0), value + np.sqrt(chance_high + machine_high**2)
+
+    @cached_property
+    def _concentration(self) -> tuple[Values, Values, Values]:
+        """Organisms in a liter, and the ends of the interval."""
+        liters = np.nan if self._water.liters is None else self._water.liters
+        value, low, high = self._organisms
+        return value / liters, low / liters, high / liters
+
+    def _in_water(self) -> dict[str, Values]:
+        value, low, high = self._concentration
+        organisms = self._organisms[0]
+        return {"organisms": organisms, "per_liter": value, "per_liter_low": low, "per_liter_high": high}
+
+    def _cells(self) -> dict[str, Values]:
+        known, size = self._matter.cells(self._parts), len(self._matter.classes)
+        means = np.array([np.nan if one is None else one.mean for one in known], np.float64)
+        value = self._value[:size]
+        errors = np.array(
+            [np.nan if one is None else one.error(count) for one, count in zip(known, value.tolist(), strict=True)]
+        )
+        low = np.where(np.isnan(self._sum("low")), self._value, self._sum("low"))[:size]
+        high = np.where(np.isnan(self._sum("high")), self._value, self._sum("high"))[:size]
+        found = self._times(means, errors, value, low, high, "cells{}")
+        per_liter, per_liter_low, per_liter_high = (one[:size] for one in self._concentration)
+        return found | self._times(means, errors, per_liter, per_liter_low, per_liter_high, "cells_per_liter{}")
+
+    def _times(
+        self, means: Values, errors: Values, value: Values, low: Values, high: Values, name: str
+    ) -> dict[str, Values]:
+        """Images times cells per image, with the errors of both in quadrature."""
+        product = value * means
+        below = np.sqrt(((value - low) * means) ** 2 + (value * errors) ** 2)
+        above = np.sqrt(((high - value) * means) ** 2 + (value * errors) ** 2)
+        columns = {"": product, "_low": np.maximum(product - below, 0.0), "_high": product + above}
+        return {name.format(end): self._rows.sums(values, self._value) for end, values in columns.items()}
+
+    def _biovolume(self) -> dict[str, Values]:
+        size = len(self._matter.classes)
+        volumes, carbon = (self._matter.means(self._parts, kind) for kind in ("volumes", "carbon"))
+        images, per_liter = self._value[:size], self._concentration[0][:size]
+        found = {
+            "biovolume_um3": images * volumes,
+            "carbon_pg": images * carbon,
+            "biovolume_mm3_per_m3": per_liter * volumes * 1e-6,  # 1 um3 in a liter is 1e-9 mm3 in 1e-3 m3
+            "carbon_ug_per_liter": per_liter * carbon * 1e-6,
+        }
+        return {name: self._rows.sums(values, self._value) for name, values in found.items()}

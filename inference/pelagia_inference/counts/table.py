@@ -1,0 +1,221 @@
+"""The counts of a survey as a tidy table, as JSON, and as a short table on the terminal.
+
+Invariant: one row for each sample and class or taxon, with the columns of `header`; `docs/reference/counts.md`
+describes them. A value that is not known is an empty cell, and never 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from pelagia.errors import InputError, MissingExtra
+from pelagia.system.files import new_file, refuse_existing
+from pelagia.system.tables import Cell, plain, write_table
+from pelagia_inference.counts.counts import Count, Counts
+from pelagia_inference.counts.samples import Sample
+
+CONTEXT = ("eventDate", "decimalLatitude", "decimalLongitude", "minimumDepthInMeters", "maximumDepthInMeters")
+"""Columns of the input that the table has, where all images of a sample have one value."""
+ENDINGS = (".csv", ".xlsx", ".parquet")
+_DIGITS = 6
+_COUNTS: Mapping[str, str] = {
+    "kind": "kind",
+    "name": "name",
+    "rank": "rank",
+    "raw": "raw",
+    "confirmed": "confirmed",
+    "counted_low": "counted_low",
+    "counted_high": "counted_high",
+    "corrected": "corrected",
+    "corrected_low": "low",
+    "corrected_high": "high",
+    "organisms": "organisms",
+    "per_liter": "per_liter",
+    "per_liter_low": "per_liter_low",
+    "per_liter_high": "per_liter_high",
+    "per_cubic_meter": "per_liter",
+    "per_cubic_meter_low": "per_liter_low",
+    "per_cubic_meter_high": "per_liter_high",
+    "cells": "cells",
+    "cells_low": "cells_low",
+    "cells_high": "cells_high",
+    "cells_per_liter": "cells_per_liter",
+    "cells_per_liter_low": "cells_per_liter_low",
+    "cells_per_liter_high": "cells_per_liter_high",
+    "measured": "measured",
+    "biovolume_um3": "biovolume_um3",
+    "biovolume_mm3_per_m3": "biovolume_mm3_per_m3",
+    "carbon_pg": "carbon_pg",
+    "carbon_ug_per_liter": "carbon_ug_per_liter",
+}
+"""Column -> field of `Count`."""
+_SAMPLES: Mapping[str, str] = {
+    "sample_images": "images",
+    "sample_failed": "failed",
+    "sample_excluded": "excluded",
+    "sample_abstained": "abstained",
+    "sample_unknown": "unknown",
+    "sample_liters": "volume_l",
+    "sample_fraction": "fraction",
+    "no_volume": "no_volume",
+    "sample_flags": "flags",
+}
+"""Column -> field of `Sample`."""
+_WHOLE = frozenset({"raw", "confirmed", "measured", "images", "failed", "excluded", "abstained", "unknown"})
+_TEXT = frozenset({"kind", "name", "rank", "no_volume", "flags"})
+
+
+def header(counts: Counts) -> list[str]:
+    """The columns of the table, from left to right."""
+    context = [name for name in CONTEXT if name not in counts.by]
+    return ["sample", *(name for name in counts.by if name != "sample"), *context, *_COUNTS, *_SAMPLES]
+
+
+def rows(counts: Counts) -> Iterator[list[Cell]]:
+    """The cells of each row, in the order of `header`. Numbers that are not whole have six digits."""
+    samples = {sample.name: sample for sample in counts.samples}
+    for count in counts.counts:
+        sample = samples[count.sample]
+        key = dict(zip(counts.by, sample.key, strict=True))
+        named = [key[name] or None for name in counts.by if name != "sample"]
+        context = [sample.columns.get(name) or None for name in CONTEXT if name not in counts.by]
+        yield [sample.name, *named, *context, *_of_count(count), *_of_sample(sample)]
+
+
+def _of_count(count: Count) -> Iterator[Cell]:
+    for column, field in _COUNTS.items():
+        value = getattr(count, field)
+        if value is not None and column.startswith("per_cubic_meter"):
+            value *= 1000
+        yield _cell(value)
+
+
+def _of_sample(sample: Sample) -> Iterator[Cell]:
+    for field in _SAMPLES.values():
+        value = getattr(sample, field)
+        yield _cell("|".join(value) if isinstance(value, tuple) else value)
+
+
+def _cell(value: Any) -> Cell:
+    if isinstance(value, float):
+        return float(f"{value:.{_DIGITS}g}")
+    return value if value != "" else None
+
+
+def require_writable(out: Path) -> None:
+    """Refuses a file that the table cannot be written to, before the counting begins.
+
+    Raises:
+        InputError: it exists, or has another ending than `ENDINGS`.
+        MissingExtra: the package that writes it is not installed.
+    """
+    if out.suffix.lower() not in ENDINGS:
+        raise InputError(f"--out {out}: name a file that ends in {', '.join(ENDINGS[:-1])} or {ENDINGS[-1]}")
+    refuse_existing(out, "table")
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder: name a file in it, such as {out / 'counts.csv'}")
+    for ending, extra, module in ((".xlsx", "excel", "openpyxl"), (".parquet", "parquet", "pyarrow")):
+        if out.suffix.lower() == ending and find_spec(module) is None:
+            raise MissingExtra(f"writing {out.name}", extra, module)
+
+
+def write_counts(counts: Counts, out: Path) -> None:
+    """Writes the table as CSV, Excel or Parquet, by the ending of the file. It is complete or absent.
+
+    Raises:
+        OSError: the disk is full or failing.
+    """
+    ending = out.suffix.lower()
+    if ending == ".csv":
+        write_table(out, header(counts), rows(counts), mark=True)
+    elif ending == ".xlsx":
+        _write_excel(counts, out)
+    else:
+        _write_parquet(counts, out)
+
+
+def _write_excel(counts: Counts, out: Path) -> None:
+    """One sheet. Text that begins like a formula stays text."""
+    from openpyxl import Workbook
+    from openpyxl.cell import WriteOnlyCell
+
+    book = Workbook(write_only=True)
+    sheet = book.create_sheet("counts")
+
+    def cell(value: Cell) -> Any:
+        if not isinstance(value, str):
+            return value
+        text = WriteOnlyCell(sheet, value=plain(value))
+        text.data_type = "s"
+        return text
+
+    sheet.append(header(counts))
+    for row in rows(counts):
+        sheet.append([cell(value) for value in row])
+    with new_file(out) as file:
+        book.save(file)
+
+
+def _write_parquet(counts: Counts, out: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    names = header(counts)
+    fields = [_COUNTS.get(name) or _SAMPLES.get(name) or "name" for name in names]
+    kinds = [
+        pyarrow.int64() if field in _WHOLE else pyarrow.string() if field in _TEXT else pyarrow.float64()
+        for field in fields
+    ]
+    table = list(rows(counts))
+    arrays = [pyarrow.array([row[index] for row in table], type=kind) for index, kind in enumerate(kinds)]
+    with new_file(out) as file:
+        parquet.write_table(pyarrow.Table.from_arrays(arrays, names=names), file, compression="zstd")
+
+
+def as_json(counts: Counts) -> dict[str, Any]:
+    """The counts as values of JSON; null where a value is not known."""
+    return {
+        "by": list(counts.by),
+        "method": counts.method,
+        "warnings": list(counts.warnings),
+        "samples": [{**asdict(sample), "columns": dict(sample.columns)} for sample in counts.samples],
+        "counts": [asdict(count) for count in counts.counts],
+    }
+
+
+SUMMARY = ("class", "machine", "confirmed", "corrected", "90% interval", "samples", "per liter")
+
+
+def summary(counts: Counts) -> list[tuple[object, ...]]:
+    """A row for each class, in the columns of `SUMMARY`: sums over all samples; concentrations from lowest to highest.
+
+    The ends of the intervals are added up, which makes the interval of a sum wider than need be.
+    """
+    by_class: dict[str, list[Count]] = {}
+    for count in counts.counts:
+        if count.kind != "taxon":
+            by_class.setdefault(count.name, []).append(count)
+    found = [
+        _summary_of(name, group) for name, group in by_class.items() if any(one.raw + one.confirmed for one in group)
+    ]
+    return sorted(found, key=lambda row: -int(str(row[1])) - int(str(row[2])))
+
+
+def _summary_of(name: str, group: Sequence[Count]) -> tuple[object, ...]:
+    raw, confirmed = sum(one.raw for one in group), sum(one.confirmed for one in group)
+    corrected, interval = "", ""
+    if all(one.corrected is not None for one in group):
+        corrected = f"{sum(one.corrected or 0 for one in group):.1f}"
+    if corrected and all(one.low is not None and one.high is not None for one in group):
+        interval = f"{sum(one.low or 0 for one in group):.1f} to {sum(one.high or 0 for one in group):.1f}"
+    found = [one.per_liter for one in group if one.per_liter is not None]
+    one = group[0]
+    if len(group) == 1 and one.per_liter is not None:
+        water = f"{one.per_liter:.4g} ({one.per_liter_low:.4g} to {one.per_liter_high:.4g})"
+    else:
+        water = f"{min(found):.4g} to {max(found):.4g}" if found else ""
+    return name, raw, confirmed, corrected, interval, sum(1 for one in group if one.raw + one.confirmed), water

@@ -1,0 +1,283 @@
+"""One pass over the rows of a survey: what is counted, by sample and sub-sample.
+
+Invariant: memory grows with the samples, not with the images: of an image only its number in the file of probabilities
+is kept (8 bytes), and that only if the counts are corrected.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from tempfile import TemporaryFile
+from typing import IO, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
+from pelagia.survey.additions import Confirmed, Flag, Measured, confirmed_rows, image_flags, measures_of
+from pelagia.survey.journal import Prediction, Survey
+from pelagia_inference.counts.biovolume import carbon_of
+from pelagia_inference.counts.cells import CELLS, CellTable, Moments
+from pelagia_inference.counts.samples import DEPTHS, Grouping
+from pelagia_inference.counts.volumes import EFFORT_COLUMNS
+
+LIKELIEST, ACCEPTED_ONLY = "likeliest", "accepted"
+COUNT_AS = (LIKELIEST, ACCEPTED_ONLY)
+"""What an image counts as: its likeliest class whatever the verdict, or only what the model accepted."""
+
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a user chooses about the counts.
+
+    Attributes:
+        grouping: how images are put into samples.
+        count_as: one of `COUNT_AS`.
+        exclude: flags of images that are left out.
+        cells: the cells of images and classes.
+        carbon: class -> formula of its carbon; see `pelagia_inference.counts.biovolume`.
+    """
+
+    grouping: Grouping
+    count_as: str = LIKELIEST
+    exclude: frozenset[str] = frozenset()
+    cells: CellTable = field(default_factory=CellTable)
+    carbon: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Part:
+    """A sub-sample: images of one sample with the same volume and sub-sampling.
+
+    Attributes:
+        key: the values that name its sample.
+        own: the survey's own sample that it belongs to.
+        effort: its values of `EFFORT_COLUMNS`.
+        raw: class -> images that the machine gave it.
+        rolled: taxon -> images that are counted as it alone, if only accepted names count.
+        confirmed: name -> images that people gave it.
+        verdicts: decision of the model -> images that nobody confirmed.
+        cells, volumes, carbon: class -> cells, cubic micrometers and picograms of its images.
+        rows: numbers of its unconfirmed images in the file of probabilities.
+    """
+
+    key: tuple[str, ...]
+    own: str
+    effort: dict[str, str]
+    failed: int = 0
+    excluded: int = 0
+    raw: Counter[str] = field(default_factory=Counter)
+    rolled: Counter[str] = field(default_factory=Counter)
+    confirmed: Counter[str] = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
+    cells: dict[str, Moments] = field(default_factory=lambda: defaultdict(Moments))
+    volumes: dict[str, Moments] = field(default_factory=lambda: defaultdict(Moments))
+    carbon: dict[str, Moments] = field(default_factory=lambda: defaultdict(Moments))
+    rows: array[int] = field(default_factory=lambda: array("q"))
+
+    @property
+    def machine(self) -> int:
+        """Number of images that nobody confirmed."""
+        return self.verdicts.total()
+
+    @property
+    def images(self) -> int:
+        """Number of images that are counted."""
+        return self.machine + self.confirmed.total()
+
+
+@dataclass
+class Tally:
+    """All sub-samples of a survey, and what was noticed on the way.
+
+    Attributes:
+        parts: the sub-samples, in the order of their first image.
+        same: key of a sample -> the columns that have one value in all its images.
+        excluded: flag -> images that were left out because of it.
+        no_time: images without a time.
+        no_cells: images whose column `CELLS` holds no number.
+    """
+
+    parts: list[Part] = field(default_factory=list)
+    same: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
+    excluded: Counter[str] = field(default_factory=Counter)
+    no_time: int = 0
+    no_cells: int = 0
+
+
+class Probabilities:
+    """The probabilities of the images of a survey in a temporary file, so that those of one sample can be read."""
+
+    def __init__(self, classes: int) -> None:
+        self._file: IO[bytes] = TemporaryFile()  # noqa: SIM115 - `close` closes it
+        self._row = 4 * classes
+        self._classes = classes
+        self._rows = 0
+
+    def add(self, probabilities: NDArray[np.float32]) -> int:
+        """Appends the probabilities of an image, float32, K. Returns its number."""
+        self._file.write(probabilities.astype("<f4").tobytes())
+        self._rows += 1
+        return self._rows - 1
+
+    def read(self, rows: Sequence[int]) -> NDArray[np.float32]:
+        """The probabilities of some images, float32, N x K."""
+        numbers = np.asarray(rows, np.int64)
+        found = np.empty((len(numbers), self._classes), np.float32)
+        starts = np.flatnonzero(np.diff(numbers, prepend=-2) != 1).tolist()  # of runs of neighbors in the file
+        for start, end in pairwise([*starts, len(numbers)]):
+            self._file.seek(int(numbers[start]) * self._row)
+            data = self._file.read((end - start) * self._row)
+            found[start:end] = np.frombuffer(data, "<f4").reshape(end - start, self._classes)
+        return found
+
+    def close(self) -> None:
+        """Deletes the file."""
+        self._file.close()
+
+
+class _Beside(Generic[T]):
+    """Rows of another table that is sorted by path, read along with those of the survey."""
+
+    def __init__(self, rows: Iterator[T], path: Callable[[T], str]) -> None:
+        self._rows, self._path = rows, path
+        self._next = next(rows, None)
+
+    def of(self, path: str) -> list[T]:
+        """The rows of a path; it must not be before that of the last call."""
+        found = []
+        while self._next is not None and (at := self._path(self._next)) <= path:
+            if at == path:
+                found.append(self._next)
+            self._next = next(self._rows, None)
+        return found
+
+
+def tally(
+    survey: Survey, choices: Choices, probabilities: Probabilities | None = None, progress: Progress | None = None
+) -> Tally:
+    """Counts the rows of a survey.
+
+    Args:
+        survey: the open survey.
+        choices: what the user chose.
+        probabilities: gets those of the images that nobody confirmed; None: they are not needed.
+        progress: called with the rows done and their number.
+    """
+    found, total = Tally(), len(survey) if progress else 0
+    part_of = _Parts(found, choices.grouping)
+    count = _Counter(survey, choices, probabilities)
+    flags: _Beside[Flag] = _Beside(image_flags(survey), lambda flag: flag.on)
+    labels: _Beside[Confirmed] = _Beside(confirmed_rows(survey), lambda label: label.path)
+    measures: _Beside[Measured] = _Beside(measures_of(survey), lambda measured: measured.path)
+    for done, row in enumerate(survey):
+        if progress and done % 1000 == 0:
+            progress(done, total)
+        part = part_of(row.columns)
+        own, label, measured = flags.of(row.path), labels.of(row.path), measures.of(row.path)
+        if choices.exclude and (bad := {flag.flag for flag in own} & choices.exclude):
+            part.excluded += 1
+            found.excluded.update(bad)
+            continue
+        if not row.columns.get("eventDate"):
+            found.no_time += 1
+        if row.columns.get(CELLS) and choices.cells.of_image(row.path, row.columns) is None:
+            found.no_cells += 1
+        count(part, row, label[0].class_name if label else "", measured[0] if measured else None)
+    return found
+
+
+class _Parts:
+    """Finds the sub-sample of a row; the values of its columns are looked at once for each combination."""
+
+    def __init__(self, found: Tally, grouping: Grouping) -> None:
+        self._found, self._grouping = found, grouping
+        names = dict.fromkeys((*grouping.columns, grouping.own, *DEPTHS, *EFFORT_COLUMNS))
+        if not grouping.edges:
+            names = dict.fromkeys((*grouping.columns, grouping.own, *EFFORT_COLUMNS))
+        self._names = tuple(name for name in names if name)
+        self._seen: dict[tuple[str | None, ...], Part] = {}
+        self._parts: dict[tuple[object, ...], Part] = {}
+
+    def __call__(self, columns: Mapping[str, str]) -> Part:
+        values = tuple(map(columns.get, self._names))
+        part = self._seen.get(values)
+        if part is None:
+            part = self._seen[values] = self._part(columns)
+        same = self._found.same.get(part.key)
+        if same is None:
+            self._found.same[part.key] = dict(columns)
+        elif differs := [name for name, text in same.items() if columns.get(name) != text]:
+            for name in differs:
+                del same[name]
+        return part
+
+    def _part(self, columns: Mapping[str, str]) -> Part:
+        key, own = self._grouping.key(columns), self._grouping.own_sample(columns)
+        effort = {name: text for name in EFFORT_COLUMNS if (text := columns.get(name, "").strip())}
+        identity = (key, own, *effort.items())
+        if identity not in self._parts:
+            self._parts[identity] = Part(key, own, effort)
+            self._found.parts.append(self._parts[identity])
+        return self._parts[identity]
+
+
+class _Counter:
+    """Counts one row."""
+
+    def __init__(self, survey: Survey, choices: Choices, probabilities: Probabilities | None) -> None:
+        self._classes, self._choices, self._probabilities = survey.classes, choices, probabilities
+        self._carbon = carbon_of(choices.carbon)
+
+    def __call__(self, part: Part, row: Prediction, label: str, measured: Measured | None) -> None:
+        if label:
+            part.confirmed[label] += 1
+            name = label
+        elif row.probabilities is None:
+            part.failed += 1
+            return
+        else:
+            part.verdicts[row.verdict.decision] += 1
+            name = self._named(part, row, row.probabilities)
+            if self._probabilities is not None:
+                part.rows.append(self._probabilities.add(row.probabilities))
+        if name:
+            self._measure(part, row, name, measured)
+
+    def _named(self, part: Part, row: Prediction, probabilities: NDArray[np.float32]) -> str:
+        """The class that the image counts as; empty if it counts as none."""
+        if self._choices.count_as == LIKELIEST:
+            name = self._classes[int(probabilities.argmax())]
+        elif row.verdict.decision == ACCEPTED:
+            name = row.verdict.name
+        else:
+            if row.verdict.decision == ROLLED_UP:
+                part.rolled[row.verdict.name] += 1
+            return ""
+        part.raw[name] += 1
+        return name
+
+    def _measure(self, part: Part, row: Prediction, name: str, measured: Measured | None) -> None:
+        cells = self._choices.cells.of_image(row.path, row.columns)
+        if cells is not None:
+            part.cells[name].add(cells)
+        volume = None if measured is None else measured.values.get("biovolume_um3")
+        if volume is None:
+            return
+        part.volumes[name].add(volume)
+        if cells is None:
+            known = self._choices.cells.classes.get(name)
+            cells = 1.0 if known is None else known.mean
+        if (carbon := self._carbon(name, volume, cells)) is not None:
+            part.carbon[name].add(carbon)
+
+
+NOT_NAMED = (ROLLED_UP, ABSTAINED, UNKNOWN)
+"""Verdicts that count apart if only accepted names count."""

@@ -1,0 +1,102 @@
+"""The classes and the taxa of a survey, and which classes belong to which taxon.
+
+Invariant: a taxon counts all images of the classes below it. Counts of nested taxa overlap, and are never added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.errors import InputError, SurveyError, first_line
+from pelagia.model.card import ModelCard, card_of
+from pelagia.model.metadata import ModelFile
+from pelagia.survey.journal import Survey
+from pelagia.taxonomy import Taxon, Taxonomy
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a survey counts.
+
+    Attributes:
+        classes: the classes of the model, then other names that people gave, sorted.
+        taxa: the taxa with a class below, those with more classes first.
+        members: float64, taxa x classes: 1 if the class belongs to the taxon.
+    """
+
+    classes: tuple[str, ...]
+    taxa: tuple[Taxon, ...]
+    members: NDArray[np.float64]
+
+
+def names_of(classes: Sequence[str], given: Iterable[str], taxonomy: Taxonomy | None) -> Names:
+    """The classes and taxa of a survey.
+
+    Args:
+        classes: the classes of the model.
+        given: the names that people gave. One that is no class but the name of a taxon belongs to the taxon.
+        taxonomy: the taxonomy of the model; None: not known, and there are no taxa.
+    """
+    everything = (*classes, *sorted(set(given) - set(classes)))
+    if taxonomy is None:
+        return Names(everything, (), np.zeros((0, len(everything))))
+    above = [lineage_of(taxonomy, name) for name in everything]
+    below = {taxon.name: sum(taxon.name in names for names in above) for taxon in taxonomy.taxa}
+    depth = {taxon.name: len(lineage_of(taxonomy, taxon.name)) for taxon in taxonomy.taxa}
+    taxa = sorted(
+        (taxon for taxon in taxonomy.taxa if below[taxon.name]),
+        key=lambda taxon: (-below[taxon.name], depth[taxon.name], taxon.name),
+    )
+    members = np.array([[taxon.name in names for names in above] for taxon in taxa], np.float64)
+    return Names(everything, tuple(taxa), members.reshape(len(taxa), len(everything)))
+
+
+def lineage_of(taxonomy: Taxonomy, name: str) -> tuple[str, ...]:
+    """The names of the taxa above a class, or of a taxon and those above it; empty for a name of neither."""
+    parents = {taxon.name: taxon.parent for taxon in taxonomy.taxa}
+    classes = {entry.name: entry.taxon for entry in taxonomy.classes}
+    node = classes.get(name, name if name in parents else None)
+    found: list[str] = []
+    while node is not None:
+        found.append(node)
+        node = parents[node]
+    return tuple(found)
+
+
+def card_of_survey(survey: Survey) -> ModelCard | None:
+    """The card of the model that a survey keeps; None if it is older.
+
+    Raises:
+        SurveyError: the card cannot be read.
+    """
+    text = survey.meta.get("model", "")
+    if not text:
+        return None
+    try:
+        return ModelCard.model_validate_json(text)
+    except ValueError as error:
+        raise SurveyError(
+            f"the survey {survey.folder} keeps a card of its model that cannot be read ({first_line(error)}): it is "
+            "damaged, or was made by a newer Pelagia; name the model with --model MODEL.onnx"
+        ) from None
+
+
+def card_of_file(survey: Survey, model: Path) -> ModelCard:
+    """The card of a model file.
+
+    Raises:
+        ModelError: the file is not a model.
+        InputError: the survey was made with another model.
+    """
+    file = ModelFile.read(model)
+    if file.sha256 != (wanted := survey.meta.get("model_sha256", "")):
+        raise InputError(
+            f"--model: {model} is not the model of the survey {survey.folder}: its SHA-256 begins with "
+            f"{file.sha256[:12]}, that of the survey's model with {wanted[:12]}"
+        )
+    return card_of(file.metadata)

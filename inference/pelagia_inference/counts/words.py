@@ -1,0 +1,98 @@
+"""What a user must know about the counts of a survey, in words: one sentence each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from pelagia.errors import first_few
+from pelagia.model.card import ModelCard
+from pelagia_inference.counts.cells import CELLS
+from pelagia_inference.counts.samples import NO_VALUE, Sample
+from pelagia_inference.counts.tally import LIKELIEST, Choices, Tally
+from pelagia_inference.counts.taxa import Names
+
+
+def warnings(
+    found: Tally, samples: Sequence[Sample], choices: Choices, names: Names, card: ModelCard | None, method: str
+) -> Iterator[str]:
+    """The warnings on the counts of a survey, the most important first."""
+    yield from _about_correction(found, choices, card, method)
+    yield from _about_samples(samples, choices)
+    yield from _about_water(samples)
+    yield from _about_images(found, samples, choices)
+    yield from _about_names(names, choices, card)
+
+
+def _about_correction(found: Tally, choices: Choices, card: ModelCard | None, method: str) -> Iterator[str]:
+    if choices.count_as != LIKELIEST:
+        yield (
+            "only accepted names are counted: the images of which the model is unsure are missing from the classes, "
+            f"which changes the composition; `--count {LIKELIEST}` counts every image"
+        )
+    if not method and any(part.machine for part in found.parts):
+        has = getattr(card, "counting", None) is not None
+        why = "as it was asked for" if has else "the model has no statistics for it"
+        yield (
+            f"the counts are not corrected for the errors of the model ({why}): the intervals hold only the chance of "
+            "which organisms are in a sample"
+        )
+    if card is None:
+        yield (
+            "the survey was made by an older Pelagia and does not keep the taxonomy of its model: there are no counts "
+            "of taxa; name the model with --model MODEL.onnx"
+        )
+
+
+def _about_samples(samples: Sequence[Sample], choices: Choices) -> Iterator[str]:
+    columns = choices.grouping.columns
+    for index, name in enumerate(columns):
+        missing = sum(sample.images + sample.failed for sample in samples if not sample.key[index])
+        if missing and choices.grouping.edges and name == "depth":
+            yield f"{missing} images have no depth, or one outside the bins: they count as '{NO_VALUE}'"
+        elif missing:
+            yield f"{missing} images have no value in the column {name}: they count as '{NO_VALUE}'"
+    if not columns:
+        yield (
+            "the survey has no column that names samples (sample, eventID, station, locationID): all its images are "
+            "one sample; name columns with --by"
+        )
+    if pooled := [sample.name for sample in samples if sample.pooled > 1]:
+        yield f"several samples are put together, and their volumes added up, in {first_few(pooled)}"
+    if flagged := [f"{sample.name} ({', '.join(sample.flags)})" for sample in samples if sample.flags]:
+        yield f"samples with flags of `pelagia check`: {first_few(flagged)}"
+
+
+def _about_water(samples: Sequence[Sample]) -> Iterator[str]:
+    faults: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        if sample.images and sample.no_volume:
+            faults[sample.no_volume].append(sample.name)
+    for fault, names in faults.items():
+        yield f"{len(names)} of {len(samples)} samples have no concentration: {fault}: {first_few(names, 3)}"
+    assumed: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        for text in sample.assumed:
+            assumed[text].append(sample.name)
+    for text, names in assumed.items():
+        yield f"{len(names)} of {len(samples)} samples: {text}: {first_few(names, 3)}"
+
+
+def _about_images(found: Tally, samples: Sequence[Sample], choices: Choices) -> Iterator[str]:
+    total = sum(sample.images for sample in samples)
+    if excluded := sum(sample.excluded for sample in samples):
+        by_flag = ", ".join(f"{flag} {count}" for flag, count in sorted(found.excluded.items()))
+        yield f"{excluded} images are left out because of their flags ({by_flag}): organisms on them are not counted"
+    if failed := sum(sample.failed for sample in samples):
+        yield f"{failed} images could not be classified: organisms on them are not counted"
+    if found.no_time:
+        yield f"{found.no_time} of {total + failed} images have no time (column eventDate)"
+    if found.no_cells:
+        yield f"{found.no_cells} images have a value in the column {CELLS} that is not a number of 0 or more"
+
+
+def _about_names(names: Names, choices: Choices, card: ModelCard | None) -> Iterator[str]:
+    if card is not None and (others := names.classes[len(card.taxonomy.names) :]):
+        yield f"people gave names that are no classes of the model: {first_few(others)}"
+    if unknown := sorted({*choices.cells.classes, *choices.cells.carbon} - set(names.classes)):
+        yield f"--cells: the table has classes that the survey does not have: {first_few(unknown)}"

@@ -1,0 +1,159 @@
+"""Labels of people for the images of a survey: from a dataset or a table, matched by SHA-256, else by path.
+
+Invariant: a label is for the bytes that a person saw. A label with a SHA-256 is used only for images with the same
+bytes; one without is used for the image with its path. Labels that contradict each other are not used, and counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pelagia.dataset.schema import Dataset
+from pelagia.errors import InputError
+from pelagia.survey.additions import Confirmed, add_confirmed
+from pelagia.survey.journal import Survey
+from pelagia.tables.reader import open_table
+from pelagia.tables.values import find_column, is_missing
+
+_CLASS = ("class", "label", "taxon")
+_PEOPLE = ("people", "annotators", "annotator", "identifiedBy")
+_TIME = ("made_at", "dateIdentified")
+_AT_ONCE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label that people gave: the class, who gave it and when; empty where it is not known."""
+
+    class_name: str
+    people: str = ""
+    made_at: str = ""
+
+
+@dataclass
+class Labels:
+    """Labels to confirm.
+
+    Attributes:
+        source: where they come from.
+        by_sha256, by_path: the labels of images, by their bytes and by their names. None: labels that contradict.
+        rows: number of labels that were read.
+        no_class: rows without a class.
+    """
+
+    source: str
+    by_sha256: dict[str, Label | None] = field(default_factory=dict)
+    by_path: dict[str, Label | None] = field(default_factory=dict)
+    rows: int = 0
+    no_class: int = 0
+
+    def add(self, sha256: str, path: str, label: Label) -> None:
+        """Adds a label. A second one of another class for the same image makes both unusable."""
+        self.rows += 1
+        table, key = (self.by_sha256, sha256.lower()) if sha256 else (self.by_path, path)
+        before = table.setdefault(key, label)
+        if before is None or before.class_name != label.class_name:
+            table[key] = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was confirmed: class -> images; and numbers of labels and images, in words by `lines`."""
+
+    by_class: Counter[str]
+    labels: Labels
+    images: int
+    used: int
+    contradicting: int
+    replaced: int
+
+    def lines(self) -> Iterator[str]:
+        """What was done, and what was left out, one sentence each."""
+        confirmed = self.by_class.total()
+        yield f"{confirmed} of {self.images} images of the survey have a label of people from {self.labels.source}"
+        if self.replaced:
+            yield f"{self.replaced} of them had another class from people before; it was replaced"
+        if self.contradicting:
+            yield f"{self.contradicting} images have labels of several classes in it: none of them was used"
+        known = len(self.labels.by_sha256) + len(self.labels.by_path)
+        if unused := known - self.used:
+            yield f"{unused} of its {known} labeled images are not in the survey (by SHA-256, else by path)"
+        if self.labels.no_class:
+            yield f"{self.labels.no_class} of its rows have no class"
+
+
+def read_labels(source: Path, people: str = "") -> Labels:
+    """Reads labels from a dataset folder, or from a table with a class, and a path or a SHA-256.
+
+    Args:
+        source: the folder or the table.
+        people: who gave the labels, where the source does not say it.
+
+    Raises:
+        DatasetError: the folder is not a dataset.
+        InputError: the table is missing, or lacks one of these columns.
+    """
+    labels = Labels(str(source))
+    if source.is_dir():
+        dataset = Dataset.read(source)
+        labels.source = f"{dataset.meta.name} {dataset.meta.fingerprint[:12]}"
+        for record in dataset.records:
+            named = Label(record.class_name, record.annotators or people, dataset.meta.created)
+            labels.add(record.sha256, record.path, named)
+        return labels
+    table = open_table(source, what="table of labels", known=("path", "sha256", "class"))
+    columns = {name: find_column(table.columns, names, str(source), "") for name, names in _NAMES.items()}
+    if columns["class"] is None or not (columns["path"] or columns["sha256"]):
+        raise InputError(
+            f"{source}: labels need a column class, and a column path or sha256; it has {', '.join(table.columns)}"
+        )
+    for _, row in table.rows():
+        cells = {name: row[column].strip() if column else "" for name, column in columns.items()}
+        if is_missing(cells["class"]):
+            labels.no_class += 1
+        else:
+            named = Label(cells["class"], cells["people"] or people, cells["made_at"])
+            labels.add(cells["sha256"], cells["path"], named)
+    return labels
+
+
+_NAMES = {"class": _CLASS, "path": ("path",), "sha256": ("sha256",), "people": _PEOPLE, "made_at": _TIME}
+
+
+def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
+    """Writes labels of people into a survey; a later label replaces an earlier one.
+
+    Args:
+        survey: a survey that is open to add.
+        labels: the labels.
+        dry_run: write nothing.
+
+    Raises:
+        SurveyError: the journal cannot be read or written.
+    """
+    by_class: Counter[str] = Counter()
+    used: set[tuple[str, str]] = set()
+    images = contradicting = replaced = 0
+    before = dict(survey.read("SELECT path, class FROM confirmed")) if survey.has_table("confirmed") else {}
+    found: list[Confirmed] = []
+    for row in survey:
+        images += 1
+        kind, key = ("sha256", row.sha256) if row.sha256 in labels.by_sha256 else ("path", row.path)
+        table = labels.by_sha256 if kind == "sha256" else labels.by_path
+        if key not in table:
+            continue
+        used.add((kind, key))
+        label = table[key]
+        if label is None:
+            contradicting += 1
+            continue
+        by_class[label.class_name] += 1
+        replaced += before.get(row.path, label.class_name) != label.class_name
+        found.append(Confirmed(row.path, label.class_name, label.people, label.made_at, labels.source))
+    if not dry_run:
+        for start in range(0, len(found), _AT_ONCE):
+            add_confirmed(survey, found[start : start + _AT_ONCE])
+    return Result(by_class, labels, images, len(used), contradicting, replaced)

@@ -1,0 +1,88 @@
+"""Cells, volume and carbon of images whose numbers were worked out by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from counting import LITER, image, images, write_survey
+from pelagia.errors import InputError
+from pelagia.survey.additions import Measured, add_measures
+from pelagia.survey.journal import Survey
+from pelagia_inference.counts.cells import CellTable, read_cells
+from pelagia_inference.counts.counts import Count, count_survey
+
+A = {**LITER, "sample": "A"}
+
+
+def counted(folder: Path, cells: CellTable | None = None) -> dict[str, Count]:
+    with Survey.open(folder) as survey:
+        return {count.name: count for count in count_survey(survey, cells=cells).counts}
+
+
+def table(path: Path, text: str) -> CellTable:
+    path.write_text(text)
+    return read_cells(path)
+
+
+def test_cells_that_were_counted_on_each_image_are_added_up(tmp_path: Path) -> None:
+    rows = [image(f"{cells}.png", "chaetoceros", {**A, "cells": str(cells)}) for cells in (2, 4, 12)]
+    found = counted(write_survey(tmp_path / "s", rows))
+    assert (found["chaetoceros"].cells, found["chaetoceros"].cells_per_liter) == (18.0, 9.0)  # in 2 liters
+    assert found["Bacillariophyceae"].cells == 18.0
+    assert found["calanus"].cells is None  # no image of it was counted
+
+
+def test_an_image_without_cells_has_the_mean_of_the_others_of_its_class(tmp_path: Path) -> None:
+    texts = enumerate(("2", "4", "", ""))
+    rows = [image(f"{number}.png", "chaetoceros", {**A, "cells": cells}) for number, cells in texts]
+    assert counted(write_survey(tmp_path / "s", rows))["chaetoceros"].cells == 4 * 3.0
+
+
+def test_a_table_gives_the_cells_of_a_class_with_their_spread(tmp_path: Path) -> None:
+    cells = table(tmp_path / "cells.csv", "class,cells,sd,images\nchaetoceros,5,2,16\ncalanus,1,,\n")
+    found = counted(write_survey(tmp_path / "s", images("a", {"chaetoceros": 10, "calanus": 4}, A)), cells)
+    diatom = found["chaetoceros"]
+    assert diatom.cells == 50.0
+    half = 10 * 1.644854 * (2**2 / 16 + 2**2 / 10) ** 0.5  # no error of the machine: that of the cells alone
+    assert diatom.cells_low == pytest.approx(50 - half, rel=1e-5)
+    assert diatom.cells_high == pytest.approx(50 + half, rel=1e-5)
+    assert diatom.cells_per_liter == 25.0
+    up = ((16.9622 - 10) / 2 * 5) ** 2 + (half / 2) ** 2  # the chance of the sample, and the cells
+    assert diatom.cells_per_liter_high == pytest.approx(25 + up**0.5, rel=1e-4)
+    assert (found["calanus"].cells, found["Animalia"].cells) == (4.0, 4.0)
+
+
+def test_a_taxon_has_no_cells_if_a_class_of_it_has_none(tmp_path: Path) -> None:
+    cells = table(tmp_path / "cells.csv", "class,cells\ncalanus,1\n")
+    found = counted(write_survey(tmp_path / "s", images("a", {"acartia": 1, "calanus": 4}, A)), cells)
+    assert (found["calanus"].cells, found["acartia"].cells, found["Copepoda"].cells) == (4.0, None, None)
+
+
+def test_people_who_counted_the_cells_of_an_image_come_first(tmp_path: Path) -> None:
+    cells = table(tmp_path / "cells.csv", "path,cells\n1.png,7\n")
+    rows = [image("1.png", "chaetoceros", {**A, "cells": "2"}), image("2.png", "chaetoceros", {**A, "cells": "3"})]
+    assert counted(write_survey(tmp_path / "s", rows), cells)["chaetoceros"].cells == 10.0
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("class,number\nx,1\n", "has the columns class, cells"),
+        ("class,cells\nx,many\n", "line 2: cells 'many' is not a number of 0 or more"),
+        ("class,cells\nx,1\nx,2\n", "line 3: the class 'x' is in the table twice"),
+        ("class,cells,carbon\nx,1,tree\n", "line 2: carbon 'tree' is not one of diatom, protist, none"),
+    ],
+)
+def test_a_wrong_table_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(InputError, match=why):
+        table(tmp_path / "cells.csv", text)
+
+
+def test_the_volume_of_a_class_is_the_mean_of_its_measured_images_times_their_number(tmp_path: Path) -> None:
+    folder = write_survey(tmp_path / "s", images("a", {"chaetoceros": 4}, A))
+    with Survey.open(folder, to_add=True) as survey:
+        measured = {"a_chaetoceros_0.png": 1000.0, "a_chaetoceros_1.png": 3000.0}
+        add_measures(survey, [Measured(path, {"biovolume_um3": volume}) for path, volume in measured.items()])
+    found = counted(folder)["Bacillariophyceae"]
+    assert (found.measured, found.biovolume_um3) == (2, 8000.0)
+    assert found.biovolume_mm3_per_m3 == pytest.approx(4000 * 1e-9 / 1e-3)  # 8,000 um3 in 2 liters

@@ -1,0 +1,65 @@
+"""Labels of people in a survey: found by their bytes, else by their names."""
+
+from pathlib import Path
+
+import pytest
+
+from cli_fixtures import Pelagia
+from counting import images, write_survey
+from pelagia.errors import InputError
+from pelagia.survey.additions import Confirmed, confirmed_of
+from pelagia.survey.journal import Survey
+from pelagia_inference.survey.confirm import Result, confirm, read_labels
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_survey(tmp_path / "s", images("a", {"calanus": 4}))
+
+
+def confirmed(folder: Path, table: Path, text: str) -> tuple[Result, dict[str, Confirmed]]:
+    table.write_text(text)
+    with Survey.open(folder, to_add=True) as survey:
+        result = confirm(survey, read_labels(table, "somebody"))
+        return result, confirmed_of(survey)
+
+
+def test_labels_are_matched_by_path(folder: Path, tmp_path: Path) -> None:
+    text = "path,class,annotator\na_calanus_0.png,acartia,Ann\na_calanus_1.png,calanus,\nelse.png,calanus,Ann\n"
+    result, found = confirmed(folder, tmp_path / "labels.csv", text)
+    assert {path: (row.class_name, row.people) for path, row in found.items()} == {
+        "a_calanus_0.png": ("acartia", "Ann"),
+        "a_calanus_1.png": ("calanus", "somebody"),
+    }
+    assert list(result.lines())[1] == "1 of its 3 labeled images are not in the survey (by SHA-256, else by path)"
+
+
+def test_other_bytes_with_the_same_name_are_another_image(folder: Path, tmp_path: Path) -> None:
+    sha256 = b"a_calanus_1.png".hex().ljust(64, "0")
+    text = f"path,sha256,class\na_calanus_0.png,{'f' * 64},acartia\nrenamed.png,{sha256},acartia\n"
+    _, found = confirmed(folder, tmp_path / "labels.csv", text)
+    assert list(found) == ["a_calanus_1.png"]
+
+
+def test_labels_that_contradict_each_other_are_not_used(folder: Path, tmp_path: Path) -> None:
+    text = "path,class\na_calanus_0.png,acartia\na_calanus_0.png,calanus\na_calanus_1.png,\n"
+    result, found = confirmed(folder, tmp_path / "labels.csv", text)
+    assert found == {}
+    assert (result.contradicting, result.labels.no_class) == (1, 1)
+
+
+def test_a_table_without_a_class_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,sample\na,b\n")
+    with pytest.raises(
+        InputError, match="labels need a column class, and a column path or sha256; it has path, sample"
+    ):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_the_command_says_what_it_would_confirm(folder: Path, tmp_path: Path, pelagia: Pelagia) -> None:
+    (tmp_path / "labels.csv").write_text("path,class\na_calanus_0.png,acartia\n")
+    ended = pelagia("survey", "confirm", folder, tmp_path / "labels.csv", "--dry-run")
+    assert ended.returncode == 0, ended.stderr
+    assert "1 of 4 images of the survey have a label of people" in ended.stdout
+    with Survey.open(folder) as survey:
+        assert confirmed_of(survey) == {}

@@ -1,0 +1,69 @@
+"""The table of counts in its formats, and the command."""
+
+import csv
+import json
+from pathlib import Path
+
+import openpyxl
+import pytest
+from pyarrow import parquet
+
+from cli_fixtures import Pelagia
+from counting import CLASSES, LITER, images, write_survey
+
+ST = {**LITER, "sample": "A", "station": "=ST1", "minimumDepthInMeters": "0", "maximumDepthInMeters": "5"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    rows = images("a", {"calanus": 6, "detritus": 2}, ST) + images("b", {"acartia": 1}, {**ST, "sample": "B"})
+    return write_survey(tmp_path / "s", rows)
+
+
+def test_a_row_is_a_sample_and_a_class_or_taxon(folder: Path, tmp_path: Path, pelagia: Pelagia) -> None:
+    ended = pelagia("counts", folder, "--out", tmp_path / "counts.csv")
+    assert ended.returncode == 0, ended.stderr
+    assert "9 images in 2 samples (by sample)" in ended.stdout
+    assert "warning: the counts are not corrected" in ended.stderr
+    with (tmp_path / "counts.csv").open(encoding="utf-8-sig", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * (len(CLASSES) + 6)
+    row = next(row for row in rows if (row["sample"], row["name"]) == ("A", "calanus"))
+    wanted = {
+        "kind": "class", "raw": "6", "confirmed": "0", "corrected": "", "per_liter": "3.0", "per_cubic_meter": "3000.0",
+        "organisms": "6.0", "cells": "", "eventDate": "2024-05-01", "minimumDepthInMeters": "0", "sample_liters": "2.0",
+        "sample_images": "8", "sample_fraction": "1.0", "no_volume": "",
+    }  # fmt: skip
+    assert {name: row[name] for name in wanted} == wanted
+
+
+def test_excel_and_parquet_have_the_same_values(folder: Path, tmp_path: Path, pelagia: Pelagia) -> None:
+    tables = []
+    for name in ("counts.xlsx", "counts.parquet"):
+        ended = pelagia("counts", folder, "--by", "station,sample", "--out", tmp_path / name)
+        assert ended.returncode == 0, ended.stderr
+    sheet = openpyxl.load_workbook(tmp_path / "counts.xlsx").active
+    assert sheet is not None
+    header, *rows = sheet.iter_rows(values_only=True)
+    tables = [dict(zip(header, row, strict=True)) for row in rows]
+    assert tables == parquet.read_table(tmp_path / "counts.parquet").to_pylist()
+    assert (tables[0]["sample"], tables[0]["station"], tables[0]["raw"]) == ("=ST1/A", "=ST1", 6)
+
+
+def test_json_has_samples_and_counts(folder: Path, pelagia: Pelagia) -> None:
+    found = json.loads(pelagia("counts", folder, "--json").stdout)
+    assert [sample["name"] for sample in found["samples"]] == ["A", "B"]
+    assert found["counts"][0]["per_liter"] == 3.0
+    assert found["counts"][0]["corrected"] is None
+
+
+@pytest.mark.parametrize(
+    ("out", "why"),
+    [("counts.doc", "name a file that ends in .csv, .xlsx or .parquet"), ("there.csv", "exists already")],
+)
+def test_nothing_is_overwritten(folder: Path, tmp_path: Path, pelagia: Pelagia, out: str, why: str) -> None:
+    (tmp_path / "there.csv").write_text("mine")
+    ended = pelagia("counts", folder, "--out", tmp_path / out)
+    assert ended.returncode == 2
+    assert why in ended.stderr
+    assert (tmp_path / "there.csv").read_text() == "mine"
