@@ -51,10 +51,15 @@ pelagia dataset import "$demo/new_survey" --manifest "$demo/new_survey/truth.csv
     --taxonomy "$demo/new_survey/taxonomy.yaml" --out "$demo/new_dataset" >/dev/null
 pelagia evaluate "$demo/model.onnx" "$demo/new_dataset" --split all --out "$demo/evaluation"
 
+step "Count the organisms of these stations, beside what was drawn"
+pelagia counts "$demo/predictions" --by station --out "$demo/counts.csv"
+"$(dirname "$(command -v pelagia)")/python" scripts/counts_beside_truth.py "$demo/counts.csv" "$demo/new_survey/truth.csv"
+
 step "Done"
 cat <<END
 model          $demo/model.onnx           (pelagia model show $demo/model.onnx)
 predictions    $demo/predictions/predictions.csv
+counts         $demo/counts.csv           (per liter, by station, class and taxon)
 metrics        $demo/evaluation/report.html (open it in a browser), per_class.csv, metrics.json
 training       $demo/run                  (tensorboard --logdir $demo/run)
 labels         $address, after you have started Label Studio again:

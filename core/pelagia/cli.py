@@ -69,7 +69,7 @@ COMMANDS = {
     "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
     "counts": (
         "pelagia_inference.counts.commands:counts",
-        "Count the organisms of a survey by sample, class and taxon, with intervals, per liter.",
+        "Count organisms by sample, class and taxon, with intervals, per liter where the volume is known.",
     ),
     "doctor": ("pelagia_inference.commands:doctor", "Check that this machine is ready for the field."),
     "dataset": {
@@ -176,10 +176,7 @@ COMMANDS = {
     "survey": {
         "": "Use a survey: a folder of results that `pelagia classify` made.",
         "export": ("pelagia_inference.commands:survey_export", "Write a survey's results again, or in another format."),
-        "confirm": (
-            "pelagia_inference.counts.commands:confirm",
-            "Add labels of people to a survey, which are counted apart.",
-        ),
+        "confirm": ("pelagia_inference.counts.commands:confirm", "Add labels of people to a survey."),
     },
 }
 """Command -> (``module:function``, one line of help). Group -> its commands; the empty name holds the group's help."""

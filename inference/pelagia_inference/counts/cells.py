@@ -1,28 +1,43 @@
-"""How many cells an image shows, so that chains and colonies become cells.
+"""Cells and carbon of an image, so that chains and colonies become cells.
 
 Invariant: an image without a number of cells is never taken for one cell. Its class gets no cells unless a table says
 how many an image of it shows.
 
 A number comes, in this order, from people who counted the cells of the image (a table with ``path`` and ``cells``),
 from the column ``cells`` of the input, from the mean of the other images of the class, or from a table by class.
+
+Carbon is given only where a published formula holds: for diatoms and for other single-celled plankton. The taxonomy of
+the model decides which it is, or the column ``carbon`` of the table. Animals, radiolarians and foraminifers get none.
+The formulas are those of Menden-Deuer and Lessard (2000); `pelagia_inference.checks.shape` has them.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 from pelagia.errors import InputError
 from pelagia.tables.reader import open_table
 from pelagia.tables.values import is_missing, number
+from pelagia.taxonomy import Taxonomy
+from pelagia_inference.counts.taxa import lineage_of
 
 CELLS = "cells"
 """The column of the input with the number of cells that an image shows."""
 _Z = 1.6448536269514722  # 90% of a normal distribution are within this many standard deviations
 CARBON = {"diatom": True, "protist": False}
 """Value of the column ``carbon`` -> whether the formula for diatoms is used. ``none``: no carbon."""
+_DIATOMS = frozenset(
+    {"bacillariophyta", "bacillariophyceae", "bacillariophytina", "coscinodiscophyceae", "mediophyceae"}
+)
+_PROTISTS = frozenset(
+    {"ciliophora", "dinoflagellata", "dinophyceae", "haptophyta", "cryptophyta", "euglenozoa", "chlorophyta"}
+)
+_OTHER = frozenset({"animalia", "metazoa", "rhizaria", "radiozoa", "radiolaria", "foraminifera"})
 
 
 @dataclass
@@ -150,3 +165,33 @@ def _kind(text: str, where: str) -> str:
     if kind not in (*CARBON, "none"):
         raise InputError(f"{where}: carbon '{text}' is not one of {', '.join(CARBON)}, none")
     return kind
+
+
+def carbon_kinds(classes: Sequence[str], taxonomy: Taxonomy | None, table: CellTable) -> dict[str, str]:
+    """Class -> the formula of its carbon, a key of `CARBON`; a class without a formula is missing."""
+    found = {}
+    for name in classes:
+        lineage = {taxon.lower() for taxon in lineage_of(taxonomy, name)} if taxonomy else set()
+        kind = table.carbon.get(name)
+        if kind is None and not lineage & _OTHER:
+            kind = "diatom" if lineage & _DIATOMS else "protist" if lineage & _PROTISTS else None
+        if kind in CARBON:
+            found[name] = kind
+    return found
+
+
+def carbon_of(kinds: Mapping[str, str]) -> Callable[[str, float, float], float | None]:
+    """A function that gives the carbon of an image in picograms, from its class, volume and cells; None: no formula.
+
+    The formulas are for cells: the volume of a chain is divided among its cells.
+    """
+    if not kinds or find_spec("pelagia_inference.checks") is None:
+        return lambda name, volume, cells: None
+    carbon_pg = import_module("pelagia_inference.checks.shape").carbon_pg
+
+    def carbon(name: str, volume: float, cells: float) -> float | None:
+        if name not in kinds or cells <= 0:
+            return None
+        return float(cells * carbon_pg(volume / cells, is_diatom=CARBON[kinds[name]]))
+
+    return carbon

@@ -99,18 +99,15 @@ def _show(result: Counts, as_json: bool, out: Path | None) -> None:
     if as_json:
         console.say(json.dumps(table.as_json(result), ensure_ascii=False, allow_nan=False))
         return
-    console.table(table.SUMMARY, table.summary(result))
-    images = sum(sample.images for sample in result.samples)
-    by = ", ".join(result.by) or "no column"
-    console.say(f"{images} images in {len(result.samples)} samples (by {by}); sums over all samples")
-    if result.method:
-        console.say(f"correction: {result.method}")
+    console.table(*table.summary(result))
+    for text in table.about(result):
+        console.say(text)
     for text in result.warnings:
         console.note(f"warning: {text}")
     if out is not None:
         console.say(f"{len(result.counts)} rows in {out}")
     else:
-        console.say("each sample, class and taxon: add --out counts.csv")
+        console.say("for each sample, class and taxon: add --out counts.csv")
 
 
 def _names(text: str) -> list[str]:

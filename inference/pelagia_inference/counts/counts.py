@@ -18,8 +18,7 @@ from pelagia.model.decision import ABSTAINED, UNKNOWN
 from pelagia.shell import command_line
 from pelagia.survey.additions import image_flags, sample_flags
 from pelagia.survey.journal import Survey
-from pelagia_inference.counts.biovolume import carbon_kinds
-from pelagia_inference.counts.cells import CellTable
+from pelagia_inference.counts.cells import CellTable, carbon_kinds
 from pelagia_inference.counts.estimate import (
     CLASS,
     Estimate,
@@ -169,8 +168,10 @@ def count_survey(
         rows = Rows(names, taxonomy, NOT_NAMED if count_as == ACCEPTED_ONLY else ())
         numbers = [numbers_of(part, rows, corrector, probabilities) for part in found.parts]
     samples, counts = _assemble(survey, found, rows, numbers, choices)
+    pairs = zip(found.parts, numbers, strict=True)
     method = next((one.method for one in numbers if one.method), "")
-    said = warnings(found, samples, choices, names, card, method)
+    drift = [(sample_name(part.key), text) for part, one in pairs for text in one.warnings]
+    said = warnings(found, samples, choices, names, card, method, drift)
     return Counts(choices.grouping.columns, tuple(samples), tuple(counts), method, tuple(said))
 
 
@@ -234,7 +235,7 @@ def _sample(
         abstained=sum(part.verdicts[ABSTAINED] for part in parts),
         unknown=sum(part.verdicts[UNKNOWN] for part in parts),
         pooled=len({part.own for part in parts}),
-        flags=tuple(flags.get(name, ())),
+        flags="|".join(flags.get(name, ())),
         no_volume=water.fault,
         assumed=water.assumed,
     )

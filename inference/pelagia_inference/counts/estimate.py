@@ -6,12 +6,13 @@ Arrays have one value for each row of a sample's counts: the classes, then the t
 Two errors make the interval of a concentration: the errors of the machine (`pelagia_inference.counts.correction`, if
 the model has statistics for it) and the chance of which organisms are in the sample (`poisson`). Their half-widths are
 added in quadrature, because they are independent. The errors of the machine are the same in all sub-samples of a
-sample, so their ends are added; the sub-samples are independent in which organisms they hold, so those errors are
-added in quadrature.
+sample, so their ends are added. Sub-samples are independent in which organisms they hold: those of one fraction are one
+Poisson count together, and the errors of different fractions are added in quadrature.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ from pelagia_inference.counts.taxa import Names, lineage_of
 from pelagia_inference.counts.volumes import UNIT, VALUE, Effort, effort_of
 
 Values = NDArray[np.float64]
-Corrector = Callable[[NDArray[np.float32]], Any]
+Corrector = Callable[[NDArray[np.float32]], tuple[Any, Sequence[str]]]
+"""From the probabilities of a sample to its corrected counts, and warnings on them."""
 CLASS, TAXON, APART = "class", "taxon", "not_named"
 _LEAST = 0.5  # a class with fewer images does not make the sum of its taxon unknown
 
@@ -43,7 +45,13 @@ def corrector_of(card: ModelCard | None) -> Corrector | None:
     if counting is None:
         return None
     correct = import_module("pelagia_inference.counts.correction").correct
-    return lambda probabilities: correct(counting, probabilities)
+    drift = import_module("pelagia_inference.counts.drift").drift_warnings
+
+    def corrector(probabilities: NDArray[np.float32]) -> tuple[Any, Sequence[str]]:
+        found = correct(counting, probabilities)
+        return found, drift(counting, probabilities, found)
+
+    return corrector
 
 
 class Rows:
@@ -101,6 +109,7 @@ class Numbers:
         value: the best estimate of the true number.
         low, high: its interval with the errors of the machine alone; not-a-number: not known.
         method: how it was corrected, in words; empty: it was not.
+        warnings: why the correction may be wrong, in words.
     """
 
     raw: Values
@@ -109,6 +118,7 @@ class Numbers:
     low: Values
     high: Values
     method: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 def numbers_of(part: Part, rows: Rows, corrector: Corrector | None, probabilities: Probabilities) -> Numbers:
@@ -120,14 +130,15 @@ def numbers_of(part: Part, rows: Rows, corrector: Corrector | None, probabilitie
     if corrector is None:
         unknown = np.full(len(raw), np.nan)
         return Numbers(raw, confirmed, raw + confirmed, unknown, unknown)
-    found = corrector(probabilities.read(part.rows))
+    found, said = corrector(probabilities.read(part.rows))
     others = np.zeros(len(rows.names.classes) - len(found.estimate))
     value, low, high = (
         rows.of_classes(np.concatenate([np.asarray(one, np.float64), others]))
         for one in (found.estimate, found.low, found.high)
     )
     high = np.minimum(high, part.machine)
-    return Numbers(raw, confirmed, value + confirmed, low + confirmed, high + confirmed, found.method)
+    low, value, high = low + confirmed, value + confirmed, high + confirmed
+    return Numbers(raw, confirmed, value, low, high, found.method, tuple(said))
 
 
 @dataclass(frozen=True)
@@ -144,7 +155,7 @@ class Water:
     liters: float | None
     per_image: tuple[float | None, ...]
     fault: str = ""
-    assumed: tuple[str, ...] = ()
+    assumed: str = ""
 
 
 def waters_of(parts: Sequence[Part], by: Grouping) -> dict[tuple[str, ...], Water]:
@@ -170,7 +181,7 @@ def _water(parts: Sequence[Part], by: Grouping, split: set[str]) -> Water:
     if faults or not own:
         return Water(None, per_image, faults[0] if faults else "no images")
     liters = sum(group[0].liters or 0.0 for group in own.values())
-    return Water(liters, per_image, "", tuple({effort.assumed for effort in efforts if effort.assumed}))
+    return Water(liters, per_image, "", next((effort.assumed for effort in efforts if effort.assumed), ""))
 
 
 def _fault(own: str, efforts: Sequence[Effort], by: Grouping, split: set[str]) -> str:
@@ -277,16 +288,19 @@ class Estimate:
     def _organisms(self) -> tuple[Values, Values, Values]:
         """Organisms in the whole sample, and the ends of the interval; not-a-number: not known."""
         value, machine_low, machine_high, chance_low, chance_high = np.zeros((5, len(self._value)))
+        alike: dict[float, Values] = defaultdict(lambda: np.zeros(len(self._value)))  # a sum of Poisson counts is one
         for per_image, part, one in zip(self._water.per_image, self._parts, self._numbers, strict=True):
             if not part.images:  # a row that failed may have no columns
                 continue
-            factor = np.nan if per_image is None else per_image
-            low, high = poisson.intervals(one.value)
-            value += factor * one.value
-            chance_low += (factor * (one.value - low)) ** 2
-            chance_high += (factor * (high - one.value)) ** 2
+            factor = math.nan if per_image is None else per_image
+            alike[factor] += one.value
             machine_low += factor * np.maximum(np.nan_to_num(one.value - one.low), 0)
             machine_high += factor * np.maximum(np.nan_to_num(one.high - one.value), 0)
+        for factor, counted in alike.items():
+            low, high = poisson.intervals(counted)
+            value += factor * counted
+            chance_low += (factor * (counted - low)) ** 2
+            chance_high += (factor * (high - counted)) ** 2
         low = value - np.sqrt(chance_low + machine_low**2)
         return value, np.maximum(low, 0.0), value + np.sqrt(chance_high + machine_high**2)
 

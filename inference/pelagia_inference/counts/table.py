@@ -96,8 +96,7 @@ def _of_count(count: Count) -> Iterator[Cell]:
 
 def _of_sample(sample: Sample) -> Iterator[Cell]:
     for field in _SAMPLES.values():
-        value = getattr(sample, field)
-        yield _cell("|".join(value) if isinstance(value, tuple) else value)
+        yield _cell(getattr(sample, field))
 
 
 def _cell(value: Any) -> Cell:
@@ -190,32 +189,46 @@ def as_json(counts: Counts) -> dict[str, Any]:
 SUMMARY = ("class", "machine", "confirmed", "corrected", "90% interval", "samples", "per liter")
 
 
-def summary(counts: Counts) -> list[tuple[object, ...]]:
-    """A row for each class, in the columns of `SUMMARY`: sums over all samples; concentrations from lowest to highest.
+def summary(counts: Counts) -> tuple[list[str], list[list[object]]]:
+    """The columns and rows of a short table: each class with images, as sums over all samples, the commonest first.
 
-    The ends of the intervals are added up, which makes the interval of a sum wider than need be.
+    Columns without a value are left out. Concentrations are the lowest and the highest of the samples. The ends of the
+    intervals are added up, which makes the interval of a sum wider than need be.
     """
     by_class: dict[str, list[Count]] = {}
     for count in counts.counts:
         if count.kind != "taxon":
             by_class.setdefault(count.name, []).append(count)
-    found = [
-        _summary_of(name, group) for name, group in by_class.items() if any(one.raw + one.confirmed for one in group)
-    ]
-    return sorted(found, key=lambda row: -int(str(row[1])) - int(str(row[2])))
+    found = [_summary_of(name, group) for name, group in by_class.items()]
+    seen = sorted((row for row in found if row[1] or row[2]), key=lambda row: -int(str(row[1])) - int(str(row[2])))
+    used = [index for index, name in enumerate(SUMMARY) if index < 2 or any(row[index] for row in seen)]
+    return [SUMMARY[index] for index in used], [[row[index] for index in used] for row in seen]
 
 
-def _summary_of(name: str, group: Sequence[Count]) -> tuple[object, ...]:
+def _summary_of(name: str, group: Sequence[Count]) -> list[object]:
     raw, confirmed = sum(one.raw for one in group), sum(one.confirmed for one in group)
-    corrected, interval = "", ""
+    corrected = interval = water = ""
     if all(one.corrected is not None for one in group):
         corrected = f"{sum(one.corrected or 0 for one in group):.1f}"
-    if corrected and all(one.low is not None and one.high is not None for one in group):
         interval = f"{sum(one.low or 0 for one in group):.1f} to {sum(one.high or 0 for one in group):.1f}"
     found = [one.per_liter for one in group if one.per_liter is not None]
-    one = group[0]
-    if len(group) == 1 and one.per_liter is not None:
-        water = f"{one.per_liter:.4g} ({one.per_liter_low:.4g} to {one.per_liter_high:.4g})"
-    else:
-        water = f"{min(found):.4g} to {max(found):.4g}" if found else ""
-    return name, raw, confirmed, corrected, interval, sum(1 for one in group if one.raw + one.confirmed), water
+    if len(group) == 1 and found:
+        water = f"{found[0]:.4g} ({group[0].per_liter_low:.4g} to {group[0].per_liter_high:.4g})"
+    elif found:
+        water = f"{min(found):.4g} to {max(found):.4g}"
+    return [name, raw, confirmed, corrected, interval, sum(1 for one in group if one.raw + one.confirmed), water]
+
+
+def about(counts: Counts) -> Iterator[str]:
+    """What the short table shows, one sentence each."""
+    images, by = sum(sample.images for sample in counts.samples), ", ".join(counts.by) or "no column"
+    yield f"{images} images in {len(counts.samples)} samples (by {by}); the table adds up all samples"
+    apart = any(count.kind == "not_named" for count in counts.counts)
+    unsure = [sum(getattr(sample, name) for sample in counts.samples) for name in ("abstained", "unknown")]
+    if any(unsure) and not apart:
+        yield (
+            f"the model abstained from {unsure[0]} of them, and took {unsure[1]} for none of its classes: they count "
+            "as their likeliest class (--count accepted counts them apart)"
+        )
+    if counts.method:
+        yield f"correction: {counts.method}"

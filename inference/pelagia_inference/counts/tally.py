@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
 from pelagia.survey.additions import Confirmed, Flag, Measured, confirmed_rows, image_flags, measures_of
 from pelagia.survey.journal import Prediction, Survey
-from pelagia_inference.counts.biovolume import carbon_of
-from pelagia_inference.counts.cells import CELLS, CellTable, Moments
+from pelagia_inference.counts.cells import CELLS, CellTable, Moments, carbon_of
 from pelagia_inference.counts.samples import DEPTHS, Grouping
 from pelagia_inference.counts.volumes import EFFORT_COLUMNS
 
@@ -42,7 +41,7 @@ class Choices:
         count_as: one of `COUNT_AS`.
         exclude: flags of images that are left out.
         cells: the cells of images and classes.
-        carbon: class -> formula of its carbon; see `pelagia_inference.counts.biovolume`.
+        carbon: class -> formula of its carbon; see `pelagia_inference.counts.cells`.
     """
 
     grouping: Grouping

@@ -14,10 +14,22 @@ from pelagia_inference.counts.taxa import Names
 
 
 def warnings(
-    found: Tally, samples: Sequence[Sample], choices: Choices, names: Names, card: ModelCard | None, method: str
+    found: Tally,
+    samples: Sequence[Sample],
+    choices: Choices,
+    names: Names,
+    card: ModelCard | None,
+    method: str,
+    drift: Sequence[tuple[str, str]],
 ) -> Iterator[str]:
-    """The warnings on the counts of a survey, the most important first."""
+    """The warnings on the counts of a survey, the most important first.
+
+    Args:
+        method: how the counts were corrected; empty: they were not.
+        drift: names of samples, and why their correction may be wrong.
+    """
     yield from _about_correction(found, choices, card, method)
+    yield from _about_drift(samples, drift)
     yield from _about_samples(samples, choices)
     yield from _about_water(samples)
     yield from _about_images(found, samples, choices)
@@ -44,6 +56,15 @@ def _about_correction(found: Tally, choices: Choices, card: ModelCard | None, me
         )
 
 
+def _about_drift(samples: Sequence[Sample], drift: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """One warning for each kind: warnings of one kind differ only in the numbers in brackets."""
+    kinds: dict[str, dict[str, str]] = defaultdict(dict)
+    for name, text in drift:
+        kinds[text.partition("(")[0]].setdefault(name, text)
+    for texts in kinds.values():
+        yield f"{len(texts)} of {len(samples)} samples ({first_few(texts, 3)}): {next(iter(texts.values()))}"
+
+
 def _about_samples(samples: Sequence[Sample], choices: Choices) -> Iterator[str]:
     columns = choices.grouping.columns
     for index, name in enumerate(columns):
@@ -59,7 +80,7 @@ def _about_samples(samples: Sequence[Sample], choices: Choices) -> Iterator[str]
         )
     if pooled := [sample.name for sample in samples if sample.pooled > 1]:
         yield f"several samples are put together, and their volumes added up, in {first_few(pooled)}"
-    if flagged := [f"{sample.name} ({', '.join(sample.flags)})" for sample in samples if sample.flags]:
+    if flagged := [f"{sample.name} ({sample.flags.replace('|', ', ')})" for sample in samples if sample.flags]:
         yield f"samples with flags of `pelagia check`: {first_few(flagged)}"
 
 
@@ -72,8 +93,8 @@ def _about_water(samples: Sequence[Sample]) -> Iterator[str]:
         yield f"{len(names)} of {len(samples)} samples have no concentration: {fault}: {first_few(names, 3)}"
     assumed: dict[str, list[str]] = defaultdict(list)
     for sample in samples:
-        for text in sample.assumed:
-            assumed[text].append(sample.name)
+        if sample.assumed:
+            assumed[sample.assumed].append(sample.name)
     for text, names in assumed.items():
         yield f"{len(names)} of {len(samples)} samples: {text}: {first_few(names, 3)}"
 
