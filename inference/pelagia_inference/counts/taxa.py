@@ -99,4 +99,5 @@ def card_of_file(survey: Survey, model: Path) -> ModelCard:
             f"--model: {model} is not the model of the survey {survey.folder}: its SHA-256 begins with "
             f"{file.sha256[:12]}, that of the survey's model with {wanted[:12]}"
         )
-    return card_of(file.metadata)
+    card, counting = card_of(file.metadata), getattr(file, "counting", None)
+    return card.model_copy(update={"counting": counting}) if counting is not None else card

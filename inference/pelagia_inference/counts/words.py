@@ -42,9 +42,12 @@ def _about_correction(found: Tally, choices: Choices, card: ModelCard | None, me
             "only accepted names are counted: the images of which the model is unsure are missing from the classes, "
             f"which changes the composition; `--count {LIKELIEST}` counts every image"
         )
-    if not method and any(part.machine for part in found.parts):
-        has = getattr(card, "counting", None) is not None
-        why = "as it was asked for" if has else "the model has no statistics for it"
+    counting = getattr(card, "counting", None)
+    by_machine = any(part.machine for part in found.parts)
+    if by_machine and method and (reason := getattr(counting, "reason", "")):
+        yield f"the counts are those of the machine, not corrected, because {reason}; the intervals hold its errors"
+    elif by_machine and not method:
+        why = "the model has no statistics for it" if counting is None else "as it was asked for"
         yield (
             f"the counts are not corrected for the errors of the model ({why}): the intervals hold only the chance of "
             "which organisms are in a sample"
