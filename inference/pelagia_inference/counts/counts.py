@@ -6,7 +6,7 @@ Invariant: labels that people confirmed are counted apart from those of the mach
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -203,6 +203,8 @@ def _assemble(
     flags: dict[str, list[str]] = defaultdict(list)
     for flag in sample_flags(survey):
         flags[flag.on].append(flag.flag)
+    if twice := [name for name, count in Counter(map(sample_name, groups)).items() if count > 1]:
+        raise InputError(f"--by: two samples would both have the name '{twice[0]}': name the columns in another order")
     samples, counts = [], []
     for key in sorted(groups):
         parts = [found.parts[index] for index in groups[key]]

@@ -85,9 +85,14 @@ class Grouping:
         """The survey's own sample of an image; empty if it has none."""
         return _value(columns, self.own) if self.own else ""
 
+    def spans(self, columns: Mapping[str, str]) -> bool:
+        """Whether the depth range of an image goes beyond one interval."""
+        found = _depths(columns)
+        return len(found) == 2 and any(min(found) < edge < max(found) for edge in self.edges)
+
     def _depth(self, columns: Mapping[str, str]) -> str:
         """The interval with the middle of the depth range; the last interval includes its end."""
-        found = [depth for name in DEPTHS if (depth := number(columns.get(name, ""))) is not None]
+        found = _depths(columns)
         if not found:
             return ""
         middle = sum(found) / len(found)
@@ -144,6 +149,10 @@ def sample_columns(own: Sequence[str], by: Sequence[str] = ()) -> tuple[str, ...
 def sample_name(key: Sequence[str]) -> str:
     """The name of a sample with these values."""
     return "/".join(value or NO_VALUE for value in key) or "all images"
+
+
+def _depths(columns: Mapping[str, str]) -> list[float]:
+    return [depth for name in DEPTHS if (depth := number(columns.get(name, ""))) is not None]
 
 
 def _value(columns: Mapping[str, str], name: str) -> str:

@@ -101,6 +101,7 @@ class Tally:
         same: key of a sample -> the columns that have one value in all its images.
         excluded: flag -> images that were left out because of it.
         no_time: images without a time.
+        spanning: images whose depth range goes beyond one interval of depth.
         no_cells: images whose column `CELLS` holds no number.
     """
 
@@ -108,6 +109,7 @@ class Tally:
     same: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     excluded: Counter[str] = field(default_factory=Counter)
     no_time: int = 0
+    spanning: int = 0
     no_cells: int = 0
 
 
@@ -202,14 +204,16 @@ class _Parts:
         if not grouping.edges:
             names = dict.fromkeys((*grouping.columns, grouping.own, *EFFORT_COLUMNS))
         self._names = tuple(name for name in names if name)
-        self._seen: dict[tuple[str | None, ...], Part] = {}
+        self._seen: dict[tuple[str | None, ...], tuple[Part, bool]] = {}
         self._parts: dict[tuple[object, ...], Part] = {}
 
     def __call__(self, columns: Mapping[str, str]) -> Part:
         values = tuple(map(columns.get, self._names))
-        part = self._seen.get(values)
-        if part is None:
-            part = self._seen[values] = self._part(columns)
+        known = self._seen.get(values)
+        if known is None:
+            known = self._seen[values] = self._part(columns), self._grouping.spans(columns)
+        part, spans = known
+        self._found.spanning += spans
         same = self._found.same.get(part.key)
         if same is None:
             self._found.same[part.key] = dict(columns)

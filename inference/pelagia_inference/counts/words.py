@@ -109,6 +109,8 @@ def _about_images(found: Tally, samples: Sequence[Sample], choices: Choices) -> 
         yield f"{excluded} images are left out because of their flags ({by_flag}): organisms on them are not counted"
     if failed := sum(sample.failed for sample in samples):
         yield f"{failed} images could not be classified: organisms on them are not counted"
+    if found.spanning:
+        yield f"{found.spanning} images have a depth range that goes beyond one bin: they count in that of its middle"
     if found.no_time:
         yield f"{found.no_time} of {total + failed} images have no time (column eventDate)"
     if found.no_cells:

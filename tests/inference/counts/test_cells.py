@@ -86,3 +86,17 @@ def test_the_volume_of_a_class_is_the_mean_of_its_measured_images_times_their_nu
     found = counted(folder)["Bacillariophyceae"]
     assert (found.measured, found.biovolume_um3) == (2, 8000.0)
     assert found.biovolume_mm3_per_m3 == pytest.approx(4000 * 1e-9 / 1e-3)  # 8,000 um3 in 2 liters
+
+
+def test_the_carbon_of_a_chain_is_that_of_its_cells(tmp_path: Path) -> None:
+    pytest.importorskip("pelagia_inference.checks.shape")
+    folder = write_survey(tmp_path / "s", images("a", {"chaetoceros": 2, "calanus": 1}, A))
+    with Survey.open(folder, to_add=True) as survey:
+        measured = {"a_chaetoceros_0.png": 4000.0, "a_chaetoceros_1.png": 4000.0, "a_calanus_0.png": 1e9}
+        add_measures(survey, [Measured(path, {"biovolume_um3": volume}) for path, volume in measured.items()])
+    cells = table(tmp_path / "cells.csv", "class,cells\nchaetoceros,4\ncalanus,1\n")
+    found = counted(folder, cells)
+    carbon = 2 * 4 * 0.288 * 1000**0.811  # two chains of four cells of 1,000 um3 (Menden-Deuer and Lessard 2000)
+    assert found["chaetoceros"].carbon_pg == pytest.approx(carbon)
+    assert found["chaetoceros"].carbon_ug_per_liter == pytest.approx(carbon / 2 * 1e-6)
+    assert found["calanus"].carbon_pg is None  # no formula for animals

@@ -197,6 +197,7 @@ def test_depth_is_put_into_bins_by_its_middle(tmp_path: Path) -> None:
     found = {count.sample: (count.raw, count.per_liter) for count in counts.counts if count.name == "calanus"}
     assert found == {"ST1/0-50": (10, 2.5), "ST1/50-100": (2, 1.0), "ST1/(none)": (1, 0.5)}
     assert any("1 images have no depth" in text for text in counts.warnings)
+    assert any("2 images have a depth range that goes beyond one bin" in text for text in counts.warnings)
     without = counted(tmp_path / "s", "station", "depth")
     assert without.by == ("station", "minimumDepthInMeters", "maximumDepthInMeters")
 
@@ -265,3 +266,16 @@ def test_a_column_that_is_not_there_is_refused(tmp_path: Path) -> None:
     folder = write_survey(tmp_path / "s", images("a", {"calanus": 3}, at("A")))
     with pytest.raises(InputError, match=r"the survey has no column 'sampel' \(did you mean 'sample'\?\)"):
         counted(folder, "sampel")
+
+
+def test_samples_whose_names_would_be_the_same_are_refused(tmp_path: Path) -> None:
+    rows = images("a", {"calanus": 1}, at("A", station="x/y", haul="z"))
+    rows += images("b", {"calanus": 1}, at("A", station="x", haul="y/z"))
+    with pytest.raises(InputError, match="two samples would both have the name 'x/y/z'"):
+        counted(write_survey(tmp_path / "s", rows), "station", "haul")
+
+
+def test_a_volume_in_cubic_metres_without_a_fraction_is_warned_of(tmp_path: Path) -> None:
+    counts = counted(write_survey(tmp_path / "s", images("a", {"calanus": 2}, at("A", sampleSizeUnit="m3"))))
+    assert one(counts, "calanus").per_liter == 0.001
+    assert any("all of it, it was assumed: A" in text for text in counts.warnings)

@@ -53,7 +53,7 @@ def test_the_bins_of_an_ifcb_have_concentrations(data_root: Path, model: ModelFi
     counts = counted(tmp_path / "s")
     assert sorted(sample.images for sample in counts.samples) == [17, 19]
     bin_of_whoi = next(sample for sample in counts.samples if sample.images == 19)
-    assert bin_of_whoi.volume_l == pytest.approx(0.00488507, rel=1e-5)  # ml_analyzed of pyifcb is 4.88507
+    assert bin_of_whoi.volume_l == pytest.approx(0.00488507, rel=1e-5)  # worked out in tests/core/sources/ifcb
     assert per_liter(counts, bin_of_whoi.name) == pytest.approx(19 / 0.00488507, rel=1e-5)
 
 
