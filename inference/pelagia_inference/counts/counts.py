@@ -237,7 +237,7 @@ def _sample(
         abstained=sum(part.verdicts[ABSTAINED] for part in parts),
         unknown=sum(part.verdicts[UNKNOWN] for part in parts),
         pooled=len({part.own for part in parts}),
-        flags="|".join(flags.get(name, ())),
+        flags="|".join(sorted({flag for one in {name, *(part.own for part in parts)} for flag in flags.get(one, ())})),
         no_volume=water.fault,
         assumed=water.assumed,
     )

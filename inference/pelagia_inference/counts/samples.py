@@ -40,7 +40,7 @@ class Sample:
         abstained: number of images that the model did not name.
         unknown: number of images that the model took for none of its classes.
         pooled: number of the survey's own samples in it; above 1 if ``--by`` puts several together.
-        flags: the flags of `pelagia check` on the sample, joined by ``|``.
+        flags: the flags of `pelagia check` on it or on one of the survey's own samples in it, joined by ``|``.
         no_volume: why there is no concentration, in words; empty if there is one.
         assumed: what was assumed of its volume, in words.
     """

@@ -102,12 +102,14 @@ class Tally:
         excluded: flag -> images that were left out because of it.
         no_time: images without a time.
         spanning: images whose depth range goes beyond one interval of depth.
+        one_cell: class -> images whose carbon was computed as that of one cell, because their cells are not known.
         no_cells: images whose column `CELLS` holds no number.
     """
 
     parts: list[Part] = field(default_factory=list)
     same: dict[tuple[str, ...], dict[str, str]] = field(default_factory=dict)
     excluded: Counter[str] = field(default_factory=Counter)
+    one_cell: Counter[str] = field(default_factory=Counter)
     no_time: int = 0
     spanning: int = 0
     no_cells: int = 0
@@ -174,7 +176,7 @@ def tally(
     """
     found, total = Tally(), len(survey) if progress else 0
     part_of = _Parts(found, choices.grouping)
-    count = _Counter(survey, choices, probabilities)
+    count = _Counter(survey, choices, probabilities, found.one_cell)
     flags: _Beside[Flag] = _Beside(image_flags(survey), lambda flag: flag.on)
     labels: _Beside[Confirmed] = _Beside(confirmed_rows(survey), lambda label: label.path)
     measures: _Beside[Measured] = _Beside(measures_of(survey), lambda measured: measured.path)
@@ -235,8 +237,11 @@ class _Parts:
 class _Counter:
     """Counts one row."""
 
-    def __init__(self, survey: Survey, choices: Choices, probabilities: Probabilities | None) -> None:
+    def __init__(
+        self, survey: Survey, choices: Choices, probabilities: Probabilities | None, one_cell: Counter[str]
+    ) -> None:
         self._classes, self._choices, self._probabilities = survey.classes, choices, probabilities
+        self._one_cell = one_cell
         self._carbon = carbon_of(choices.carbon)
 
     def __call__(self, part: Part, row: Prediction, label: str, measured: Measured | None) -> None:
@@ -275,11 +280,11 @@ class _Counter:
         if volume is None:
             return
         part.volumes[name].add(volume)
-        if cells is None:
-            known = self._choices.cells.classes.get(name)
-            cells = 1.0 if known is None else known.mean
-        if (carbon := self._carbon(name, volume, cells)) is not None:
+        if cells is None and (stated := self._choices.cells.classes.get(name)):
+            cells = stated.mean
+        if (carbon := self._carbon(name, volume, 1.0 if cells is None else cells)) is not None:
             part.carbon[name].add(carbon)
+            self._one_cell[name] += cells is None
 
 
 NOT_NAMED = (ROLLED_UP, ABSTAINED, UNKNOWN)

@@ -113,6 +113,11 @@ def _about_images(found: Tally, samples: Sequence[Sample], choices: Choices) -> 
         yield f"{found.spanning} images have a depth range that goes beyond one bin: they count in that of its middle"
     if found.no_time:
         yield f"{found.no_time} of {total + failed} images have no time (column eventDate)"
+    if taken := [name for name, count in sorted(found.one_cell.items()) if count]:
+        yield (
+            f"the carbon of {first_few(taken)} is that of one cell an image, because their cells are not known: give "
+            "them with --cells (1 for single cells)"
+        )
     if found.no_cells:
         yield f"{found.no_cells} images have a value in the column {CELLS} that is not a number of 0 or more"
 

@@ -100,3 +100,7 @@ def test_the_carbon_of_a_chain_is_that_of_its_cells(tmp_path: Path) -> None:
     assert found["chaetoceros"].carbon_pg == pytest.approx(carbon)
     assert found["chaetoceros"].carbon_ug_per_liter == pytest.approx(carbon / 2 * 1e-6)
     assert found["calanus"].carbon_pg is None  # no formula for animals
+    with Survey.open(folder) as survey:
+        said = [text for text in count_survey(survey).warnings if "is that of one cell" in text]
+    assert len(said) == 1
+    assert "the carbon of chaetoceros is" in said[0]

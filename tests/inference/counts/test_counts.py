@@ -247,6 +247,7 @@ def test_flagged_images_are_left_out_and_counted(tmp_path: Path) -> None:
     assert (counts.samples[0].images, counts.samples[0].excluded, counts.samples[0].flags) == (2, 1, "clogged")
     assert any("1 images are left out because of their flags (blurred 1)" in text for text in counts.warnings)
     assert any("A (clogged)" in text for text in counts.warnings)
+    assert counted(folder, "eventDate").samples[0].flags == "clogged"  # it is that of a sample inside
 
 
 def test_failed_images_are_said_and_not_counted(tmp_path: Path) -> None:
