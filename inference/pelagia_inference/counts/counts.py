@@ -46,6 +46,8 @@ from pelagia_inference.counts.tally import (
 from pelagia_inference.counts.taxa import card_of_survey, names_of
 from pelagia_inference.counts.words import warnings
 
+Key = tuple[str, ...]
+
 
 @dataclass(frozen=True)
 class Count:
@@ -166,11 +168,15 @@ def count_survey(
         found = tally(survey, choices, probabilities if corrector else None, progress)
         names = names_of(survey.classes, {name for part in found.parts for name in part.confirmed}, taxonomy)
         rows = Rows(names, taxonomy, NOT_NAMED if count_as == ACCEPTED_ONLY else ())
-        numbers = [numbers_of(part, rows, corrector, probabilities) for part in found.parts]
-    samples, counts = _assemble(survey, found, rows, numbers, choices)
-    pairs = zip(found.parts, numbers, strict=True)
-    method = next((one.method for one in numbers if one.method), "")
-    drift = [(sample_name(part.key), text) for part, one in pairs for text in one.warnings]
+        waters = waters_of(found.parts, choices.grouping)
+        numbers = {
+            key: [numbers_of(part, rows, corrector, probabilities) for _, part in water.fractions]
+            for key, water in waters.items()
+        }
+    samples, counts = _assemble(survey, found, rows, waters, numbers, choices)
+    every = [(sample_name(key), one) for key, group in numbers.items() for one in group]
+    method = next((one.method for _, one in every if one.method), "")
+    drift = [(name, text) for name, one in every for text in one.warnings]
     said = warnings(found, samples, choices, names, card, method, drift)
     return Counts(choices.grouping.columns, tuple(samples), tuple(counts), method, tuple(said))
 
@@ -193,12 +199,16 @@ def _require(survey: Survey, count_as: str, flags: Sequence[str]) -> None:
 
 
 def _assemble(
-    survey: Survey, found: Tally, rows: Rows, numbers: Sequence[Numbers], choices: Choices
+    survey: Survey,
+    found: Tally,
+    rows: Rows,
+    waters: Mapping[Key, Water],
+    numbers: Mapping[Key, Sequence[Numbers]],
+    choices: Choices,
 ) -> tuple[list[Sample], list[Count]]:
-    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for index, part in enumerate(found.parts):
-        groups[part.key].append(index)
-    waters = waters_of(found.parts, choices.grouping)
+    groups: dict[Key, list[Part]] = defaultdict(list)
+    for part in found.parts:
+        groups[part.key].append(part)
     matter = Matter(found.parts, rows.names, choices.cells)
     flags: dict[str, list[str]] = defaultdict(list)
     for flag in sample_flags(survey):
@@ -207,24 +217,22 @@ def _assemble(
         raise InputError(f"--by: two samples would both have the name '{twice[0]}': name the columns in another order")
     samples, counts = [], []
     for key in sorted(groups):
-        parts = [found.parts[index] for index in groups[key]]
-        sample = _sample(key, parts, found.same[key], waters[key], flags)
+        sample = _sample(key, groups[key], found.same[key], waters[key], flags)
         samples.append(sample)
         if sample.images:
-            values = Estimate(rows, parts, [numbers[index] for index in groups[key]], waters[key], matter)
-            counts += _counts(sample.name, rows, values)
+            counts += _counts(sample.name, rows, Estimate(rows, waters[key], numbers[key], matter))
     return samples, counts
 
 
 def _sample(
-    key: tuple[str, ...],
+    key: Key,
     parts: Sequence[Part],
     columns: Mapping[str, str],
     water: Water,
     flags: Mapping[str, Sequence[str]],
 ) -> Sample:
     images, name = sum(part.images for part in parts), sample_name(key)
-    stands_for = sum(part.images * (part_of or 1.0) for part, part_of in zip(parts, water.per_image, strict=True))
+    stands_for = sum(part.images * (per_image or 1.0) for per_image, part in water.fractions)
     return Sample(
         name,
         key,

@@ -5,9 +5,9 @@ Arrays have one value for each row of a sample's counts: the classes, then the t
 
 Two errors make the interval of a concentration: the errors of the machine (`pelagia_inference.counts.correction`, if
 the model has statistics for it) and the chance of which organisms are in the sample (`poisson`). Their half-widths are
-added in quadrature, because they are independent. The errors of the machine are the same in all sub-samples of a
-sample, so their ends are added. Sub-samples are independent in which organisms they hold: those of one fraction are one
-Poisson count together, and the errors of different fractions are added in quadrature.
+added in quadrature, because they are independent. All images of a sample that stand for as many organisms (a fraction)
+are counted and corrected together. The errors of the machine are the same in all fractions, so their ends are added;
+the chance is independent, so its half-widths are added in quadrature.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pelagia.taxonomy import Taxonomy
 from pelagia_inference.counts import poisson
 from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined
 from pelagia_inference.counts.samples import Grouping
-from pelagia_inference.counts.tally import Part, Probabilities
+from pelagia_inference.counts.tally import Part, Probabilities, merged
 from pelagia_inference.counts.taxa import Names, lineage_of
 from pelagia_inference.counts.volumes import UNIT, VALUE, Effort, effort_of
 
@@ -147,13 +147,13 @@ class Water:
 
     Attributes:
         liters: None: unknown.
-        per_image: for each of its parts, the organisms that an image stands for; None: unknown.
+        fractions: organisms that an image stands for (None: unknown), and all its images that stand for so many.
         fault: why the volume is not known, in words; empty if it is.
         assumed: what was assumed, in words.
     """
 
     liters: float | None
-    per_image: tuple[float | None, ...]
+    fractions: tuple[tuple[float | None, Part], ...]
     fault: str = ""
     assumed: str = ""
 
@@ -177,11 +177,15 @@ def _water(parts: Sequence[Part], by: Grouping, split: set[str]) -> Water:
         if part.images:  # a row that failed may have no columns at all
             own[part.own].append(effort)
     faults = [fault for name, group in own.items() if (fault := _fault(name, group, by, split))]
-    per_image = tuple(effort.per_image for effort in efforts)
+    alike: dict[float | None, list[Part]] = defaultdict(list)
+    for part, effort in zip(parts, efforts, strict=True):
+        if part.images:
+            alike[effort.per_image].append(part)
+    fractions = tuple((per_image, merged(group)) for per_image, group in alike.items())
     if faults or not own:
-        return Water(None, per_image, faults[0] if faults else "no images")
+        return Water(None, fractions, faults[0] if faults else "no images")
     liters = sum(group[0].liters or 0.0 for group in own.values())
-    return Water(liters, per_image, "", next((effort.assumed for effort in efforts if effort.assumed), ""))
+    return Water(liters, fractions, "", next((effort.assumed for effort in efforts if effort.assumed), ""))
 
 
 def _fault(own: str, efforts: Sequence[Effort], by: Grouping, split: set[str]) -> str:
@@ -251,16 +255,14 @@ class Estimate:
 
     Args:
         rows: the rows.
-        parts: its sub-samples.
-        numbers: their counts.
-        water: its water.
+        water: its water, with its images.
+        numbers: the counts of its fractions.
         matter: cells and volumes.
     """
 
-    def __init__(
-        self, rows: Rows, parts: Sequence[Part], numbers: Sequence[Numbers], water: Water, matter: Matter
-    ) -> None:
-        self._rows, self._parts, self._numbers, self._water, self._matter = rows, parts, numbers, water, matter
+    def __init__(self, rows: Rows, water: Water, numbers: Sequence[Numbers], matter: Matter) -> None:
+        self._rows, self._water, self._numbers, self._matter = rows, water, numbers, matter
+        self._parts = [part for _, part in water.fractions]
 
     def whole(self) -> dict[str, NDArray[np.int64]]:
         """The whole numbers of `Count`, by field."""
@@ -288,19 +290,14 @@ class Estimate:
     def _organisms(self) -> tuple[Values, Values, Values]:
         """Organisms in the whole sample, and the ends of the interval; not-a-number: not known."""
         value, machine_low, machine_high, chance_low, chance_high = np.zeros((5, len(self._value)))
-        alike: dict[float, Values] = defaultdict(lambda: np.zeros(len(self._value)))  # a sum of Poisson counts is one
-        for per_image, part, one in zip(self._water.per_image, self._parts, self._numbers, strict=True):
-            if not part.images:  # a row that failed may have no columns
-                continue
+        for (per_image, _), one in zip(self._water.fractions, self._numbers, strict=True):
             factor = math.nan if per_image is None else per_image
-            alike[factor] += one.value
+            low, high = poisson.intervals(one.value)
+            value += factor * one.value
+            chance_low += (factor * (one.value - low)) ** 2
+            chance_high += (factor * (high - one.value)) ** 2
             machine_low += factor * np.maximum(np.nan_to_num(one.value - one.low), 0)
             machine_high += factor * np.maximum(np.nan_to_num(one.high - one.value), 0)
-        for factor, counted in alike.items():
-            low, high = poisson.intervals(counted)
-            value += factor * counted
-            chance_low += (factor * (counted - low)) ** 2
-            chance_high += (factor * (high - counted)) ** 2
         low = value - np.sqrt(chance_low + machine_low**2)
         return value, np.maximum(low, 0.0), value + np.sqrt(chance_high + machine_high**2)
 

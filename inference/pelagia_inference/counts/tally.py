@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
 from pelagia.survey.additions import Confirmed, Flag, Measured, confirmed_rows, image_flags, measures_of
 from pelagia.survey.journal import Prediction, Survey
-from pelagia_inference.counts.cells import CELLS, CellTable, Moments, carbon_of
+from pelagia_inference.counts.cells import CELLS, CellTable, Moments, carbon_of, joined
 from pelagia_inference.counts.samples import DEPTHS, Grouping
 from pelagia_inference.counts.volumes import EFFORT_COLUMNS
 
@@ -90,6 +90,21 @@ class Part:
     def images(self) -> int:
         """Number of images that are counted."""
         return self.machine + self.confirmed.total()
+
+
+def merged(parts: Sequence[Part]) -> Part:
+    """The images of several sub-samples of one sample as one, with the name and the effort of the first."""
+    found = Part(parts[0].key, parts[0].own, parts[0].effort)
+    for part in parts:
+        found.failed += part.failed
+        found.excluded += part.excluded
+        for name in ("raw", "rolled", "confirmed", "verdicts"):
+            getattr(found, name).update(getattr(part, name))
+        for name in ("cells", "volumes", "carbon"):
+            for key, moments in getattr(part, name).items():
+                getattr(found, name)[key] = joined([getattr(found, name)[key], moments])
+        found.rows.extend(part.rows)
+    return found
 
 
 @dataclass

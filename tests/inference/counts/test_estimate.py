@@ -70,7 +70,7 @@ def test_the_interval_of_a_taxon_adds_up_those_of_its_classes_and_stays_below_th
 def test_the_interval_of_a_concentration_has_both_errors_in_quadrature(part: Part) -> None:
     numbers = corrected(part)
     water = waters_of([part], Grouping(("sample",), "sample"))[("A",)]
-    columns = Estimate(ROWS, [part], [numbers], water, Matter([part], ROWS.names, CellTable())).columns()
+    columns = Estimate(ROWS, water, [numbers], Matter([part], ROWS.names, CellTable())).columns()
     at = NAMES.index("calanus")
     assert columns["per_liter"][at] == 3.5
     low, high = interval(7)
