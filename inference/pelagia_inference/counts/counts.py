@@ -49,7 +49,7 @@ from pelagia_inference.counts.words import warnings
 Key = tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Count:
     """The number of organisms of one class or taxon in one sample.
 

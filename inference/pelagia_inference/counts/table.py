@@ -22,6 +22,7 @@ CONTEXT = ("eventDate", "decimalLatitude", "decimalLongitude", "minimumDepthInMe
 """Columns of the input that the table has, where all images of a sample have one value."""
 ENDINGS = (".csv", ".xlsx", ".parquet")
 _DIGITS = 6
+_MOST_EXCEL_ROWS = 1_048_576
 _COUNTS: Mapping[str, str] = {
     "kind": "kind",
     "name": "name",
@@ -126,9 +127,15 @@ def write_counts(counts: Counts, out: Path) -> None:
     """Writes the table as CSV, Excel or Parquet, by the ending of the file. It is complete or absent.
 
     Raises:
+        InputError: the table is too long for Excel.
         OSError: the disk is full or failing.
     """
     ending = out.suffix.lower()
+    if ending == ".xlsx" and len(counts.counts) >= _MOST_EXCEL_ROWS:
+        raise InputError(
+            f"the table has {len(counts.counts)} rows, and a sheet of Excel holds {_MOST_EXCEL_ROWS}: name a file that "
+            "ends in .csv or .parquet"
+        )
     if ending == ".csv":
         write_table(out, header(counts), rows(counts), mark=True)
     elif ending == ".xlsx":

@@ -10,6 +10,8 @@ from pyarrow import parquet
 
 from cli_fixtures import Pelagia
 from counting import CLASSES, LITER, images, write_survey
+from pelagia.model.metadata import ModelFile
+from pelagia.survey.journal import Prediction
 
 ST = {**LITER, "sample": "A", "station": "=ST1", "minimumDepthInMeters": "0", "maximumDepthInMeters": "5"}
 
@@ -67,3 +69,18 @@ def test_nothing_is_overwritten(folder: Path, tmp_path: Path, pelagia: Pelagia, 
     assert ended.returncode == 2
     assert why in ended.stderr
     assert (tmp_path / "there.csv").read_text() == "mine"
+
+
+def test_a_survey_of_failed_images_has_an_empty_table(tmp_path: Path, pelagia: Pelagia) -> None:
+    write_survey(tmp_path / "s", [Prediction("a.png", "/a.png", reason="damaged", columns=ST)])
+    ended = pelagia("counts", tmp_path / "s", "--out", tmp_path / "counts.parquet")
+    assert ended.returncode == 0, ended.stderr
+    assert "0 images in 1 samples" in ended.stdout
+    assert "1 images could not be classified" in ended.stderr
+    assert parquet.read_table(tmp_path / "counts.parquet").num_rows == 0
+
+
+def test_the_model_must_be_that_of_the_survey(folder: Path, model: ModelFile, pelagia: Pelagia) -> None:
+    ended = pelagia("counts", folder, "--model", model.path)
+    assert ended.returncode == 2
+    assert "is not the model of the survey" in ended.stderr
