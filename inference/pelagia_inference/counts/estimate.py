@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.model.card import ModelCard
+from pelagia.model.decision import UNKNOWN
 from pelagia.taxonomy import Taxonomy
 from pelagia_inference.counts import poisson
 from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined
@@ -33,8 +34,8 @@ from pelagia_inference.counts.taxa import Names, lineage_of
 from pelagia_inference.counts.volumes import UNIT, VALUE, Effort, effort_of
 
 Values = NDArray[np.float64]
-Corrector = Callable[[NDArray[np.float32]], tuple[Any, Sequence[str]]]
-"""From the probabilities of a sample to its corrected counts, and warnings on them."""
+Corrector = Callable[[NDArray[np.float32], float | None], tuple[Any, Sequence[str]]]
+"""From the probabilities of a sample, and its share of unknown images, to its corrected counts and warnings on them."""
 CLASS, TAXON, APART = "class", "taxon", "not_named"
 _LEAST = 0.5  # a class with fewer images does not make the sum of its taxon unknown
 
@@ -47,9 +48,9 @@ def corrector_of(card: ModelCard | None) -> Corrector | None:
     correct = import_module("pelagia_inference.counts.correction").correct
     drift = import_module("pelagia_inference.counts.drift").drift_warnings
 
-    def corrector(probabilities: NDArray[np.float32]) -> tuple[Any, Sequence[str]]:
+    def corrector(probabilities: NDArray[np.float32], unknown_share: float | None) -> tuple[Any, Sequence[str]]:
         found = correct(counting, probabilities)
-        return found, drift(counting, probabilities, found)
+        return found, drift(counting, probabilities, found, unknown_share)
 
     return corrector
 
@@ -130,7 +131,8 @@ def numbers_of(part: Part, rows: Rows, corrector: Corrector | None, probabilitie
     if corrector is None:
         unknown = np.full(len(raw), np.nan)
         return Numbers(raw, confirmed, raw + confirmed, unknown, unknown)
-    found, said = corrector(probabilities.read(part.rows))
+    unknown_share = part.verdicts[UNKNOWN] / part.machine if any(part.verdicts) else None  # it may have no verdicts
+    found, said = corrector(probabilities.read(part.rows), unknown_share)
     others = np.zeros(len(rows.names.classes) - len(found.estimate))
     value, low, high = (
         rows.of_classes(np.concatenate([np.asarray(one, np.float64), others]))

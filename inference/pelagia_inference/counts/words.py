@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
@@ -11,6 +12,8 @@ from pelagia_inference.counts.cells import CELLS
 from pelagia_inference.counts.samples import NO_VALUE, Sample
 from pelagia_inference.counts.tally import LIKELIEST, Choices, Tally
 from pelagia_inference.counts.taxa import Names
+
+_NUMBER = re.compile(r"[0-9.]+")
 
 
 def warnings(
@@ -60,10 +63,10 @@ def _about_correction(found: Tally, choices: Choices, card: ModelCard | None, me
 
 
 def _about_drift(samples: Sequence[Sample], drift: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """One warning for each kind: warnings of one kind differ only in the numbers in brackets."""
+    """One warning for each kind: warnings of one kind differ only in their numbers."""
     kinds: dict[str, dict[str, str]] = defaultdict(dict)
     for name, text in drift:
-        kinds[text.partition("(")[0]].setdefault(name, text)
+        kinds[_NUMBER.sub("", text)].setdefault(name, text)
     for texts in kinds.values():
         yield f"{len(texts)} of {len(samples)} samples ({first_few(texts, 3)}): {next(iter(texts.values()))}"
 
