@@ -183,7 +183,8 @@ def count_survey(
 
 def _require(survey: Survey, count_as: str, flags: Sequence[str]) -> None:
     if count_as not in COUNT_AS:
-        raise InputError(f"there is no way '{count_as}' to count{did_you_mean(count_as, COUNT_AS)}: choose {COUNT_AS}")
+        choices = " or ".join(COUNT_AS)
+        raise InputError(f"--count: there is no '{count_as}'{did_you_mean(count_as, COUNT_AS)}: choose {choices}")
     if count_as == ACCEPTED_ONLY and not survey.decides:
         raise InputError(
             "only accepted names cannot be counted: the model of this survey has no thresholds, and accepts every "

@@ -49,7 +49,7 @@ def _about_correction(found: Tally, choices: Choices, card: ModelCard | None, me
     by_machine = any(part.machine for part in found.parts)
     if by_machine and method and (reason := getattr(counting, "reason", "")):
         yield f"the counts are those of the machine, not corrected, because {reason}; the intervals hold its errors"
-    elif by_machine and not method:
+    elif by_machine and not method and choices.count_as == LIKELIEST:
         why = "the model has no statistics for it" if counting is None else "as it was asked for"
         yield (
             f"the counts are not corrected for the errors of the model ({why}): the intervals hold only the chance of "
