@@ -1,6 +1,7 @@
 pytest_plugins = [
     "archive_fixtures",
     "browser_fixtures",
+    "check_fixtures",
     "cli_fixtures",
     "core_fixtures",
     "data_fixtures",

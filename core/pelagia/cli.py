@@ -66,6 +66,10 @@ COMMANDS = {
         "pelagia_inference.embed_commands:embed",
         "Compute the embeddings of images: numbers that are similar for similar images.",
     ),
+    "check": (
+        "pelagia_inference.checks.commands:check",
+        "Check whether images and samples of a survey are fit for counting.",
+    ),
     "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
     "counts": (
         "pelagia_inference.counts.commands:counts",

@@ -4,6 +4,7 @@
     flags(path, flag, detail, PK (path, flag))            what is wrong with an image; see `pelagia check`
     sample_flags(sample, flag, detail, PK (sample, flag)) what is wrong with a sample
     measures(path PK, ...)                                one column, REAL, for each of `MEASURES`; null: not known
+    signatures(path PK, signature)                        bytes that are alike for alike pictures
 
 Invariant: the rows of the run stay as they are. A program that does not know these tables leaves them alone. Rows are
 replaced by a later row of the same key.
@@ -11,11 +12,11 @@ replaced by a later row of the same key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pelagia.survey.journal import Survey
+from pelagia.survey.journal import Prediction, Survey
 
 MEASURES = (
     "sharpness",
@@ -24,9 +25,11 @@ MEASURES = (
     "width_px",
     "esd_um",
     "biovolume_um3",
+    "volume_px3",
+    "contact",
 )
 """Measures of an object, float64: its sharpness (no unit), area and size in pixels, equivalent spherical diameter in
-micrometers, and volume in cubic micrometers."""
+micrometers, volume in cubic micrometers and in cubic pixels, and how much it looks cut off by the edge (0..1)."""
 
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS confirmed (path TEXT PRIMARY KEY, class TEXT NOT NULL, people TEXT NOT NULL,"
@@ -35,6 +38,7 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS sample_flags (sample TEXT, flag TEXT, detail TEXT NOT NULL,"
     " PRIMARY KEY (sample, flag))",
     f"CREATE TABLE IF NOT EXISTS measures (path TEXT PRIMARY KEY, {', '.join(f'{name} REAL' for name in MEASURES)})",
+    "CREATE TABLE IF NOT EXISTS signatures (path TEXT PRIMARY KEY, signature BLOB NOT NULL)",
 )
 
 
@@ -129,5 +133,37 @@ def measures_of(survey: Survey) -> Iterator[Measured]:
         yield Measured(path, {name: value for name, value in zip(MEASURES, values, strict=True) if value is not None})
 
 
-def _read(survey: Survey, table: str, query: str) -> Iterator[tuple[Any, ...]]:
-    return survey.read(query) if survey.has_table(table) else iter(())
+def unmeasured(survey: Survey, after: str, limit: int) -> list[Prediction]:
+    """Classified images without measures whose path sorts after ``after``, at most ``limit``, sorted by path.
+
+    Of each row only path, file and SHA-256 are read, so that many fit into the memory.
+    """
+    missing = " AND path NOT IN (SELECT path FROM measures)" if survey.has_table("measures") else ""
+    query = (
+        f"SELECT path, file, sha256 FROM images WHERE status = 'ok' AND path > ?{missing} ORDER BY path LIMIT {limit}"
+    )
+    return [Prediction(*row) for row in survey.read(query, (after,))]
+
+
+def measured_count(survey: Survey) -> int:
+    """Number of images that have measures."""
+    return next((int(row[0]) for row in _read(survey, "measures", "SELECT COUNT(*) FROM measures")), 0)
+
+
+def add_signatures(survey: Survey, rows: Iterable[tuple[str, bytes]]) -> None:
+    """Adds signatures of pictures to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
+    survey.write(_TABLES, "INSERT OR REPLACE INTO signatures VALUES (?, ?)", list(rows))
+
+
+def signatures_of(survey: Survey, paths: Sequence[str]) -> dict[str, bytes]:
+    """Path -> signature, for the paths that have one."""
+    found: dict[str, bytes] = {}
+    for start in range(0, len(paths), 500):
+        part = paths[start : start + 500]
+        query = f"SELECT path, signature FROM signatures WHERE path IN ({','.join('?' * len(part))})"
+        found.update(_read(survey, "signatures", query, part))
+    return found
+
+
+def _read(survey: Survey, table: str, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
+    return survey.read(query, values) if survey.has_table(table) else iter(())

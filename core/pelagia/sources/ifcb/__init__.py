@@ -45,6 +45,7 @@ __all__ = [
     "Stream",
     "bin_of",
     "bin_of_extracted",
+    "files_at",
     "files_of",
     "has_bin_suffix",
     "images",
@@ -198,6 +199,12 @@ def _columns(bin_id: BinId, adc: Adc, header: dict[str, str]) -> dict[str, str]:
 def bin_of(path: Path) -> Path | None:
     """The bin that ``path`` belongs to: its path without an ending; None if ``path`` belongs to no bin."""
     return _base(path) if _claims(path) else None
+
+
+def files_at(base: Path) -> BinFiles | None:
+    """A bin on the disk, from its path without an ending; None if that is not the name of a bin."""
+    bin_id = parse_bin_id(base.name)
+    return None if bin_id is None else _on_disk(base, bin_id)
 
 
 def files_of(path: Path) -> Iterator[Path]:

@@ -19,7 +19,8 @@ from pelagia.sources.ifcb.adc import Adc
 from pelagia.sources.ifcb.bin_id import BinId
 from pelagia.sources.ifcb.hdr import number
 
-_ML_PER_MINUTE = 0.25
+ML_PER_MINUTE = 0.25
+"""What the syringe delivers."""
 _STYLE_I_ML_PER_SECOND = 40 * 5 / 48000  # steps per second x milliliters per step
 _DAY = 24 * 60 * 60
 _IFCB5_CHANGED = datetime(2015, 6, 1, tzinfo=UTC)
@@ -82,9 +83,9 @@ def _style_d(adc_time: Column, run_time: Column, inhibit: Column) -> float | Non
     estimate = adc_time[-1] + np.median(run_time[:50] - adc_time[:50]) - run_offset
     if abs(run - estimate) > 0.2:
         run = estimate
-    return float(_ML_PER_MINUTE / 60 * (run - inhibited))
+    return float(ML_PER_MINUTE / 60 * (run - inhibited))
 
 
 def _from_header(header: Mapping[str, str]) -> float | None:
     run, inhibited = number(header, "runtime"), number(header, "inhibittime")
-    return None if run is None or inhibited is None else _ML_PER_MINUTE / 60 * (run - inhibited)
+    return None if run is None or inhibited is None else ML_PER_MINUTE / 60 * (run - inhibited)

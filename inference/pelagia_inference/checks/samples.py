@@ -1,0 +1,175 @@
+"""Which samples are not fit for counting, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.sources.ifcb.run import BinRun
+from pelagia.survey.additions import Flag
+from pelagia.tables.values import is_missing, number
+from pelagia_inference.checks.gather import SampleState
+from pelagia_inference.checks.rules import MANY, NO_PIXEL_SIZE, clearly_above
+
+_BUBBLES = ("bubble", "air_bubble", "airbubble")
+_NEIGHBORS, _LEAST_NEIGHBORS = 10, 4
+_LEAST_RATIO = math.log2(1.5)
+_FLOW_TOLERANCE = 0.1
+_CHANCE = 1e-4
+_LEAST_GAP_S = 30.0
+_LEAST_BINS, _LEAST_SHIFT = 5, 100.0
+_ALARM_HUMIDITY, _HOT = 75.0, 50.0
+
+
+def share_flags(sample: SampleState, counts: dict[str, int]) -> Iterator[Flag]:
+    """Flags for shares of images that are too large.
+
+    Args:
+        counts: flag of images -> number of the sample's images that have it.
+    """
+    wanted = {
+        "many_blurred": ("blurred", counts.get("blurred", 0)),
+        "many_clipped": ("clipped", counts.get("clipped", 0)),
+        "many_duplicates": ("duplicate", counts.get("duplicate", 0)),
+        "many_unknown": ("unknown", sample.unknown),
+        "bubbles": ("bubbles", sum(n for name, n in sample.classes.items() if _is_bubble(name))),
+    }
+    for flag, (what, count) in wanted.items():
+        if clearly_above(count, sample.images, MANY[what]):
+            yield Flag(sample.name, flag, f"{count} of {sample.images} images ({count / sample.images:.0%})")
+
+
+def _is_bubble(name: str) -> bool:
+    plain = name.lower().replace(" ", "_").rstrip("s")
+    return any(plain == word or plain.endswith(f"_{word}") or plain.startswith(f"{word}_") for word in _BUBBLES)
+
+
+def pixel_flags(sample: SampleState) -> Iterator[Flag]:
+    """Flags for pixel sizes that are missing from all images, or differ."""
+    sizes = [size for size in sample.pixel_sizes if size]
+    if sample.images and not sizes:
+        yield Flag(sample.name, NO_PIXEL_SIZE, "give it with --pixel-size, or in a column pixel_size_um of the input")
+    elif sizes and max(sizes) > 1.01 * min(sizes):
+        yield Flag(sample.name, "different_pixel_sizes", f"from {min(sizes):g} to {max(sizes):g} micrometers")
+
+
+def volume_flags(samples: Sequence[SampleState]) -> Iterator[Flag]:
+    """Flags for volumes that are missing, or that do not fit to the flow or to the samples around them.
+
+    A volume does not fit if it is more than 1.5 times larger or smaller than the median of the (up to) ten samples of
+    the same instrument and unit that are nearest in time, and more than three standard deviations of these away. At
+    least four such samples are needed.
+    """
+    groups: dict[tuple[str, str], list[tuple[str, int, float]]] = {}
+    for index, sample in enumerate(samples):
+        text = sample.columns.get("sampleSizeValue", "")
+        value = number(text)
+        if is_missing(text):
+            yield Flag(sample.name, "no_volume", "no column sampleSizeValue with one value for the sample")
+        elif value is None or value <= 0:
+            yield Flag(sample.name, "implausible_volume", f"'{text}' is not a number above 0")
+        elif fault := _against_flow(value, sample):
+            yield Flag(sample.name, "implausible_volume", fault)
+        else:
+            key = sample.columns.get("instrument", ""), sample.columns.get("sampleSizeUnit", "")
+            when = sample.columns.get("eventDate", "")
+            groups.setdefault(key, []).append((when, index, value))
+    for (_, unit), members in groups.items():
+        for index, value, middle in _outliers(sorted(members)):
+            detail = f"{value:g} {unit}, the samples around it have {middle:g} ({value / middle:.2f} of it)"
+            yield Flag(samples[index].name, "implausible_volume", detail)
+
+
+def _against_flow(value: float, sample: SampleState) -> str:
+    """Why the volume of an IFCB bin contradicts its header; empty if it does not."""
+    run = sample.run
+    if run is None or sample.columns.get("sampleSizeUnit", "") != "millilitre":
+        return ""
+    expected = run.header_volume_ml
+    if expected and abs(value - expected) > _FLOW_TOLERANCE * expected:
+        return f"{value:g} ml, but run time and inhibit time of the header give {expected:.3f} ml"
+    if run.volume_ml and abs(value - run.volume_ml) > _FLOW_TOLERANCE * run.volume_ml:
+        return f"{value:g} ml, but run time and inhibit time of the .adc give {run.volume_ml:.3f} ml"
+    if run.syringe_ml and value > (1 + _FLOW_TOLERANCE) * run.syringe_ml:
+        return f"{value:g} ml, but the syringe drew {run.syringe_ml:g} ml"
+    return ""
+
+
+def _outliers(members: Sequence[tuple[str, int, float]]) -> Iterator[tuple[int, float, float]]:
+    """Index, volume and the median around it, of the volumes that do not fit. ``members`` are in order of time."""
+    logs = [math.log2(value) for _, _, value in members]
+    for at, (_, index, value) in enumerate(members):
+        start = max(0, min(at - _NEIGHBORS // 2, len(members) - _NEIGHBORS - 1))
+        around = [logs[i] for i in range(start, min(len(members), start + _NEIGHBORS + 1)) if i != at]
+        if len(around) < _LEAST_NEIGHBORS:
+            continue
+        middle = median(around)
+        spread = 1.4826 * median(abs(log - middle) for log in around)
+        if abs(logs[at] - middle) > max(_LEAST_RATIO, 3 * spread):
+            yield index, value, 2**middle
+
+
+def run_flags(sample: SampleState) -> Iterator[Flag]:
+    """Flags for the run of an IFCB bin."""
+    run = sample.run
+    if run is None:
+        return
+    if run.is_beads:
+        yield Flag(sample.name, "beads_run", "the header names beads as the sample")
+    limit = run.humidity_limit or _ALARM_HUMIDITY
+    if run.humidity is not None and run.humidity > limit:
+        yield Flag(sample.name, "humid", f"{run.humidity:.0f}%, the limit is {limit:.0f}%")
+    if run.temperature is not None and run.temperature > _HOT:
+        yield Flag(sample.name, "hot", f"{run.temperature:.0f} degrees Celsius")
+    yield from _time_flags(sample.name, run)
+
+
+def _time_flags(name: str, run: BinRun) -> Iterator[Flag]:
+    """Flags for the times of a run."""
+    if not run.run_time:
+        return
+    if run.inhibit_time is not None and run.inhibit_time > 0.5 * run.run_time:
+        yield Flag(name, "high_inhibit", f"{run.inhibit_time:.0f} of {run.run_time:.0f} s")
+    if run.syringe_ml and run.run_time < 0.5 * run.syringe_ml / 0.25 * 60:
+        yield Flag(name, "short_run", f"{run.run_time:.0f} s for a syringe of {run.syringe_ml:g} ml")
+    gap, at = longest_gap(run.trigger_times, run.run_time)
+    triggers = len(run.trigger_times)
+    if triggers and gap >= _LEAST_GAP_S and triggers * (1 - gap / run.run_time) ** triggers < _CHANCE:
+        yield Flag(name, "clogged_run", f"no trigger for {gap:.0f} s from {at:.0f} s on, {triggers} triggers in all")
+
+
+def longest_gap(times: NDArray[np.float64], run_time: float) -> tuple[float, float]:
+    """The longest time without a trigger, from the start to the end of the run, and when it begins; in seconds.
+
+    The chance of such a gap: if N triggers come at random in the time T, one of the gaps is longer than g with a
+    probability of at most N (1 - g / T)^N.
+    """
+    edges = np.concatenate(([0.0], np.clip(times, 0, run_time), [run_time]))
+    gaps = np.diff(edges)
+    longest = int(gaps.argmax())
+    return float(gaps[longest]), float(edges[longest])
+
+
+def flow_flags(samples: Sequence[SampleState]) -> Iterator[Flag]:
+    """Flags for IFCB bins whose images lie elsewhere in the view of the camera than those of the instrument's others.
+
+    The median of the horizontal centers is compared with its median over the bins of the instrument: it may differ by
+    100 pixels, or by five robust standard deviations of the bins if that is more. At least five bins are needed.
+    """
+    groups: dict[str, list[tuple[str, float]]] = {}
+    for sample in samples:
+        if sample.run is not None and sample.run.rois:
+            center = median(roi.x + roi.width / 2 for roi in sample.run.rois.values())
+            groups.setdefault(sample.columns.get("instrument", ""), []).append((sample.name, center))
+    for bins in groups.values():
+        if len(bins) < _LEAST_BINS:
+            continue
+        middle = median(center for _, center in bins)
+        spread = 1.4826 * median(abs(center - middle) for _, center in bins)
+        for name, center in bins:
+            if abs(center - middle) > max(_LEAST_SHIFT, 5 * spread):
+                yield Flag(name, "flow_shifted", f"median position {center:.0f}, that of the other bins {middle:.0f}")
