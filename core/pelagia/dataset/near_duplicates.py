@@ -84,7 +84,12 @@ def signature_of(image: Image) -> bytes:
     return np.packbits(waves > np.median(waves)).tobytes() + small.tobytes() + content_of(image)
 
 
-def find_near_duplicates(signatures: Sequence[bytes], groups: Sequence[object]) -> list[NearDuplicates]:
+def find_near_duplicates(
+    signatures: Sequence[bytes],
+    groups: Sequence[object],
+    most_bits: int = MOST_BITS,
+    least_correlation: float = LEAST_CORRELATION,
+) -> list[NearDuplicates]:
     """Near-duplicates in two different groups, sorted by their indices.
 
     If more than `_NEIGHBORS` images share two bands of the hash, each is compared only with the next ones in order of
@@ -93,22 +98,25 @@ def find_near_duplicates(signatures: Sequence[bytes], groups: Sequence[object]) 
     Args:
         signatures: one for each image, from `signature_of`.
         groups: one value for each image, such as its group or split. Pairs within one group are not searched.
+        most_bits: the two checks, for other pictures than crops of two samples. All pairs that differ in at most
+            `MOST_BITS` are found, and most of those with more.
+        least_correlation: the other one.
     """
     if len(signatures) < 2:
         return []
     together = b"".join(signature[:SIGNATURE_BYTES] for signature in signatures)
     table = np.frombuffer(together, np.uint8).reshape(len(signatures), SIGNATURE_BYTES)
-    contents = _Contents(signatures)
+    contents = _Contents(signatures, least_correlation)
     hashes = table[:, :8].copy().view(np.uint64)[:, 0]
     textures = table[:, 8:].view(np.int8)
     group_numbers = np.unique(np.asarray([str(group) for group in groups]), return_inverse=True)[1]
     found: dict[tuple[int, int], NearDuplicates] = {}
     for first, second in _candidates(hashes, group_numbers):
         bits = _BITS[(hashes[first] ^ hashes[second]).view(np.uint8).reshape(-1, 8)].sum(axis=1)
-        near = bits <= MOST_BITS
+        near = bits <= most_bits
         first, second, bits = first[near], second[near], bits[near]
         alike = _correlation(textures[first], textures[second])
-        for index in np.flatnonzero(alike >= min(LEAST_CORRELATION, LEAST_WITH_CONTENT)):
+        for index in np.flatnonzero(alike >= min(least_correlation, LEAST_WITH_CONTENT)):
             pair = int(min(first[index], second[index])), int(max(first[index], second[index]))
             if pair not in found and contents.confirm(pair, float(alike[index])):
                 found[pair] = NearDuplicates(*pair, int(bits[index]), float(alike[index]))
@@ -118,7 +126,8 @@ def find_near_duplicates(signatures: Sequence[bytes], groups: Sequence[object]) 
 class _Contents:
     """Decides about pairs whose hashes and textures are alike. The answers are kept, as pairs are found repeatedly."""
 
-    def __init__(self, signatures: Sequence[bytes]) -> None:
+    def __init__(self, signatures: Sequence[bytes], least: float) -> None:
+        self._least = least
         self._contents = {
             index: signature[SIGNATURE_BYTES:]
             for index, signature in enumerate(signatures)
@@ -129,7 +138,7 @@ class _Contents:
     def confirm(self, pair: tuple[int, int], correlation: float) -> bool:
         """Whether two images are near-duplicates, given the correlation of their textures."""
         if pair[0] not in self._contents or pair[1] not in self._contents:
-            return correlation >= LEAST_CORRELATION
+            return correlation >= self._least
         if correlation < LEAST_WITH_CONTENT:
             return False
         if pair not in self._answers:

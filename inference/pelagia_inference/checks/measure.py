@@ -21,6 +21,7 @@ from pelagia.system.console import ProgressCallback
 from pelagia.system.cores import thread_pool, usable_cores
 from pelagia_inference.checks.clipping import contact_of
 from pelagia_inference.checks.outline import gray_of, outline_of, without_legend
+from pelagia_inference.checks.repeats import centered
 from pelagia_inference.checks.shape import feret, volume_of
 from pelagia_inference.checks.sharpness import sharpness_of
 
@@ -46,14 +47,15 @@ class Measuring:
     first_left_out: dict[str, str] = field(default_factory=dict)
 
 
-def measure(image: Image) -> dict[str, float]:
+def measure(image: Image) -> tuple[dict[str, float], bytes]:
     """The measures of the object in an image: those of `pelagia.survey.additions.MEASURES` that need no pixel size.
 
     Args:
         image: uint8, H x W x 3, RGB, 0..255.
 
     Returns:
-        name -> value; without an outline there is only the sharpness of the whole image.
+        name -> value; without an outline there is only the sharpness of the whole image. And the signature of the
+        object's picture (`pelagia.dataset.near_duplicates.signature_of`).
     """
     gray = without_legend(gray_of(image))
     outline = outline_of(gray)
@@ -63,7 +65,7 @@ def measure(image: Image) -> dict[str, float]:
         length, width = feret(outline.points)
         found |= {"area_px": float(outline.area), "length_px": length, "width_px": width}
         found |= {"volume_px3": volume_of(outline), "contact": contact_of(outline)}
-    return found
+    return found, signature_of(centered(image[: len(gray)], outline))
 
 
 def measure_survey(survey: Survey, progress: ProgressCallback | None = None) -> Measuring:
@@ -120,7 +122,7 @@ def _measured(data: bytes | str) -> _Found:
         image = decode(data)
     except ImageError:
         return "cannot be decoded"
-    return measure(image), signature_of(image)
+    return measure(image)
 
 
 def _batches(results: Iterator[tuple[str, _Found]]) -> Iterator[list[tuple[str, _Found]]]:

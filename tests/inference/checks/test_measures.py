@@ -40,7 +40,7 @@ def test_a_ring_is_measured_with_what_it_encloses():
 def test_without_an_object_there_is_no_outline():
     plain = np.full((50, 60), 170, np.float32) + np.random.default_rng(0).normal(0, 1, (50, 60)).astype(np.float32)
     assert outline_of(plain) is None
-    assert set(measure(cv2.cvtColor(plain.astype(np.uint8), cv2.COLOR_GRAY2RGB))) == {"sharpness"}
+    assert set(measure(cv2.cvtColor(plain.astype(np.uint8), cv2.COLOR_GRAY2RGB))[0]) == {"sharpness"}
 
 
 @pytest.mark.parametrize("blur", [1.5, 2.0, 3.0])
@@ -93,6 +93,6 @@ def test_the_organisms_that_the_camera_cut_off_are_found_in_a_real_bin(data_root
     clipped = [
         image.columns["target"]
         for image in list_images([data_root / "ifcb" / "smhi"], Listing())
-        if measure(decode(image.read()))["contact"] >= CLIPPED
+        if measure(decode(image.read()))[0]["contact"] >= CLIPPED
     ]
     assert clipped == ["7", "8", "12"]
