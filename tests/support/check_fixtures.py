@@ -10,11 +10,24 @@ import cv2
 import numpy as np
 import pytest
 
+from pelagia.model.card import ModelCard
 from pelagia.sources import Listing, list_images
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of
+from pelagia.taxonomy import LabelClass, Taxon, Taxonomy
 
 CLASSES = ("copepod", "diatom", "bubble")
+CARD = ModelCard(
+    name="drawn",
+    created="2024-01-01",
+    pelagia_version="0",
+    taxonomy=Taxonomy(
+        name="drawn",
+        taxa=(Taxon(name="Copepoda", rank="class"),),
+        classes=tuple(LabelClass(name=name, taxon="Copepoda" if name == "copepod" else None) for name in CLASSES),
+    ),
+    validation_confusion=(),
+)
 
 
 def _drawn(seed: int = 0, side: int = 90) -> np.ndarray:
@@ -31,7 +44,9 @@ def _drawn(seed: int = 0, side: int = 90) -> np.ndarray:
 def _survey(folder: Path, inputs: list[Path], name_of: Callable[..., str], classes: tuple[str, ...]) -> Path:
     images = list(list_images(inputs, Listing()))
     origin = json.dumps([str(path.absolute()) for path in inputs])
-    with Survey.open_for_writing(folder, model_sha256="f" * 64, classes=classes, settings={}, origin=origin) as survey:
+    with Survey.open_for_writing(
+        folder, model_sha256="f" * 64, classes=classes, settings={}, origin=origin, model=CARD.model_dump_json()
+    ) as survey:
         survey.add(
             Prediction(
                 image.path,

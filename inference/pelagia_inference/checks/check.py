@@ -7,6 +7,7 @@ the one before.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pelagia.config import validate
 from pelagia.errors import InputError
 from pelagia.model.card import ModelCard
 from pelagia.survey.additions import Flag, add_flags, forget_flags
@@ -99,7 +101,7 @@ def check_survey(
     data = gather(survey, by, pixel_size)
     judge = Judge(data)
     counts = judge.counts()
-    lineages = _lineages(survey)
+    lineages = {} if expected is None else _lineages(survey)
     flags = list(_sample_flags(data, counts, expected, lineages))
     forget_flags(survey)
     add_flags(survey, (), flags)
@@ -136,7 +138,7 @@ def _lineages(survey: Survey) -> dict[str, tuple[str, ...]]:
     card = survey.meta.get("model")
     if not card:
         return {}
-    taxonomy = ModelCard.model_validate_json(card).taxonomy
+    taxonomy = validate(json.loads(card), ModelCard, f"the card of the model in {survey.folder}").taxonomy
     return {name: tuple(taxon.name for taxon in taxonomy.lineage(name)) for name in taxonomy.names}
 
 
@@ -235,6 +237,11 @@ def _about_expected(
         yield (
             f"{without} of {len(samples)} samples have no position or date (decimalLatitude, decimalLongitude, "
             "eventDate), so their classes were not compared with the list of expected taxa"
+        )
+    if not lineages:
+        yield (
+            "the survey does not hold the taxonomy of its model, as it was made by an older Pelagia: the list of "
+            "expected taxa was compared with the names of classes only"
         )
     classes = {name for sample in samples for name in sample.classes}
     known = {name for name in classes if {name, *lineages.get(name, ())} & expected.keys()}

@@ -171,3 +171,16 @@ def test_a_fault_of_the_user_is_one_line(pelagia, planted, tmp_path):
     nothing = pelagia("check", tmp_path / "none")
     assert nothing.returncode == 5
     assert "there is no survey" in nothing.stderr
+
+
+def test_expected_taxa_are_compared_with_the_taxonomy_that_the_survey_holds(drawn, drawn_survey, pelagia, tmp_path):
+    here = {"decimalLatitude": "54.2", "decimalLongitude": "3.1", "eventDate": "2024-07-01", "sample": "A"}
+    folder = drawn_survey({"a.png": drawn(1), "b.png": drawn(2)}, {"a.png": here, "b.png": here})
+    listed = tmp_path / "expected.csv"
+    listed.write_text(
+        "taxon,min_latitude,max_latitude,min_longitude,max_longitude,months\nCopepoda,-80,-70,,,\n", encoding="utf-8"
+    )
+    done = pelagia("check", folder, "--expected", listed, "--json")
+    assert done.returncode == 0, done.stderr
+    (sample,) = json.loads(done.stdout)["samples"]
+    assert sample["flags"]["unexpected_class"] == "copepod (2 images) at 54.20, 3.10 in month 7"
