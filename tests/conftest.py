@@ -1,7 +1,6 @@
 pytest_plugins = [
     "archive_fixtures",
     "browser_fixtures",
-    "check_fixtures",
     "cli_fixtures",
     "core_fixtures",
     "data_fixtures",

@@ -28,6 +28,7 @@ LONG_FUNCTIONS = {
     "core/pelagia/dataset/write.py:write_dataset": _DOCUMENTED,
     "core/pelagia/survey/journal.py:open_for_writing": _DOCUMENTED,
     "desk/pelagia_desk/desk.py:open_desk": _DOCUMENTED,
+    "inference/pelagia_inference/checks/commands.py:check": "half of it is the description of its options",
     "inference/pelagia_inference/commands.py:classify": "it names each of its twelve options twice",
     "inference/pelagia_inference/survey/runner.py:classify": _DOCUMENTED,
     "inference/pelagia_inference/counts/commands.py:counts": "it names each of its options twice",
