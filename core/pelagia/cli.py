@@ -58,6 +58,22 @@ COMMANDS = {
         "pelagia_inference.commands:classify",
         "Classify images into a survey folder. The same command resumes an interrupted run.",
     ),
+    "decide": (
+        "pelagia_inference.decisions.commands:decide",
+        "Decide again what each image of a survey shows, with another rule and without the network.",
+    ),
+    "explain": (
+        "pelagia_inference.decisions.commands:explain",
+        "Print why a survey says what it says of one image.",
+    ),
+    "compare": (
+        "pelagia_inference.decisions.commands:compare",
+        "Compare two surveys of the same images.",
+    ),
+    "tracks": (
+        "pelagia_inference.decisions.commands:tracks",
+        "Answer once for each animal: combine the images of a track, an event or another sequence.",
+    ),
     "embedder": (
         "pelagia_training.embedder_commands:embedder",
         "Make a file for `pelagia embed` from a network of timm, before there is a model of your own.",

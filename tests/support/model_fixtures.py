@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
-from pelagia.model.metadata import ModelFile
+from pelagia.model.decision import Decision
+from pelagia.model.metadata import ModelFile, write_model
+from pelagia.model.policies import Policies
+from pelagia.sources import list_images
 from pelagia.synthetic.survey import SimulatedSurvey, simulate_survey
 from pelagia.taxonomy import load_taxonomy
 from pelagia_labeling.importers.dataset import import_dataset
@@ -71,3 +75,35 @@ def sized(sized_run: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFil
     from pelagia_training.export.export import export
 
     return export(sized_run, tmp_path_factory.mktemp("models") / "sized.onnx")
+
+
+def with_metadata_of(model: ModelFile, path: Path, policies: Policies | None = None, **changes: object) -> ModelFile:
+    """The same graph, other metadata."""
+    import onnx
+
+    graph = onnx.load_from_string(model.data)
+    del graph.metadata_props[:]
+    write_model(path, graph.SerializeToString(), model.metadata.model_copy(update=changes), policies=policies)
+    return ModelFile.read(path)
+
+
+@pytest.fixture
+def sure(model: ModelFile, survey: SimulatedSurvey, tmp_path: Path) -> ModelFile:
+    """A model that makes every decision: the tiny network may never reach its own thresholds."""
+    from pelagia_inference.survey.pipeline import predict
+
+    found = [one for batch in predict(list_images([survey.root]), model) for one in batch]
+    rows = np.stack([one.probabilities for one in found if one.probabilities is not None])
+    middle = np.median(rows.max(axis=1))
+    sums = rows @ model.metadata.decider.membership.T
+    taxa = model.metadata.taxonomy.shared_taxa()
+    decision = Decision(
+        rule="thresholds",
+        target_precision=0.95,
+        classes=dict.fromkeys(model.metadata.classes, float(middle)),
+        taxa={taxon.name: float(np.quantile(sums[:, at], 0.7)) for at, (taxon, _) in enumerate(taxa)},
+    )
+    assert model.metadata.unknown is not None
+    limit = float(np.quantile([one.unknown for one in found], 0.8))
+    unknown = model.metadata.unknown.model_copy(update={"threshold": limit})
+    return with_metadata_of(model, tmp_path / "sure.onnx", decision=decision, unknown=unknown)

@@ -9,6 +9,7 @@ from pydantic import Field
 from pelagia.config import Strict
 from pelagia.model.decision import Decider, Decision
 from pelagia.model.metadata import ModelMetadata
+from pelagia.model.policies import Policies
 from pelagia.taxonomy import Taxonomy
 
 
@@ -28,6 +29,7 @@ class ModelCard(Strict):
     validation_confusion: tuple[tuple[int, ...], ...]
     metrics: dict[str, float] = {}
     dataset: dict[str, Any] = {}
+    policies: Policies | None = Field(default=None, description="null: the model has no such document")
 
     @property
     def decider(self) -> Decider:
@@ -35,8 +37,8 @@ class ModelCard(Strict):
         return Decider(self.taxonomy, self.decision, self.unknown_threshold)
 
 
-def card_of(metadata: ModelMetadata) -> ModelCard:
-    """The card of a model."""
+def card_of(metadata: ModelMetadata, policies: Policies | None = None) -> ModelCard:
+    """The card of a model; ``policies``: that of its file."""
     return ModelCard(
         name=metadata.name,
         created=metadata.created,
@@ -48,4 +50,5 @@ def card_of(metadata: ModelMetadata) -> ModelCard:
         validation_confusion=metadata.validation_confusion,
         metrics=metadata.metrics,
         dataset=metadata.dataset,
+        policies=policies,
     )

@@ -86,6 +86,9 @@ class Decider:
 
     Attributes:
         decides: whether the rule gives verdicts.
+        class_thresholds: float64, classes: the lowest probability that is accepted; inf: never.
+        taxon_thresholds: float64, taxa: the lowest sum that is accepted; inf: never.
+        unknown_above: the argument.
         membership: float64, taxa x classes, 1 if the class belongs to the taxon; the taxa are those of
             `Taxonomy.shared_taxa`.
         verdicts: every verdict that the rule can give.
@@ -93,14 +96,14 @@ class Decider:
 
     def __init__(self, taxonomy: Taxonomy, decision: Decision, unknown_above: float | None = None) -> None:
         self.decides = decision.rule == "thresholds"
-        self._unknown_above = unknown_above
+        self.unknown_above = unknown_above
         names = taxonomy.names
-        self._classes = np.array([_bound(decision.classes.get(name)) for name in names])
+        self.class_thresholds = np.array([_bound(decision.classes.get(name)) for name in names])
         shared = taxonomy.shared_taxa()
         self.membership = np.array([[name in below for name in names] for _, below in shared], np.float64).reshape(
             len(shared), len(names)
         )
-        self._taxa = np.array([_bound(decision.taxa.get(taxon.name)) for taxon, _ in shared])
+        self.taxon_thresholds = np.array([_bound(decision.taxa.get(taxon.name)) for taxon, _ in shared])
         lineages = [taxonomy.lineage(name) for name in names]
         self.verdicts = (
             *(
@@ -123,14 +126,14 @@ class Decider:
         """
         images, classes = probabilities.shape
         best = probabilities.argmax(axis=1)
-        found = np.where(probabilities[np.arange(images), best] >= self._classes[best], best, -1)
-        if len(self._taxa):
+        found = np.where(probabilities[np.arange(images), best] >= self.class_thresholds[best], best, -1)
+        if len(self.taxon_thresholds):
             sums = np.round(probabilities.astype(np.float64) @ self.membership.T, 9)
-            sure = sums >= self._taxa
+            sure = sums >= self.taxon_thresholds
             found = np.where((found < 0) & sure.any(axis=1), classes + sure.argmax(axis=1), found)
         found = np.where(found < 0, len(self.verdicts) - 2, found)
-        if unknown is not None and self._unknown_above is not None:
-            found = np.where(unknown > self._unknown_above, len(self.verdicts) - 1, found)
+        if unknown is not None and self.unknown_above is not None:
+            found = np.where(unknown > self.unknown_above, len(self.verdicts) - 1, found)
         return found
 
     def __call__(self, probabilities: NDArray[np.float32], unknown: NDArray[np.float32] | None) -> list[Verdict]:

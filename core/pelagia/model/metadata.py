@@ -15,6 +15,7 @@ Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`. Afte
 `DIGEST_KEY`, is the SHA-256 of all bytes before that entry. A file that was changed or damaged after its export is
 refused, and so is a file whose weights are in a second file. What is known of the output ``embedding`` is a second
 document, `EmbeddingOutput`, under `EMBEDDING_KEY`: programs that do not know the output read the model as before.
+A third one is `pelagia.model.policies.Policies`.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -37,6 +38,7 @@ from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.decision import Decider, Decision
 from pelagia.model.graph import Graph
 from pelagia.model.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
+from pelagia.model.policies import POLICIES_KEY, Policies
 from pelagia.shell import command_line
 from pelagia.system.files import new_file, refuse_existing_file, sha256_of
 from pelagia.system.paths import StrPath
@@ -47,6 +49,7 @@ DIGEST_KEY = "pelagia_sha256"
 EMBEDDING_KEY = "pelagia_embedding"
 EMBEDDER_KEY = "pelagia_embedder"
 """The document of a file that computes embeddings but no classes: `pelagia.model.embedder`."""
+Document = TypeVar("Document", bound=Strict)
 TOLERANCE = 1e-4
 """Largest allowed difference of a probability, if the metadata of the model has no tolerance."""
 
@@ -244,6 +247,7 @@ class ModelFile:
         sha256: SHA-256 of the file, 64 hex digits.
         metadata: what the file says about itself; the ``repr`` shows only its name and the number of classes.
         embedding: what is known of the output ``embedding``; None if the model has no such output.
+        policies: a stricter rule and the exponent for tracks; None in models of older versions.
     """
 
     path: Path
@@ -251,6 +255,7 @@ class ModelFile:
     sha256: str
     metadata: ModelMetadata
     embedding: EmbeddingOutput | None = None
+    policies: Policies | None = None
 
     def __repr__(self) -> str:
         name, classes = self.metadata.name, len(self.metadata.classes)
@@ -273,7 +278,9 @@ class ModelFile:
         path = Path(path)
         data, entries = read_sealed(path)
         if METADATA_KEY in entries:
-            return cls(path, data, sha256_of(data), _parse(entries[METADATA_KEY], path), _embedding(entries, path))
+            embedding = _document(entries, EMBEDDING_KEY, EmbeddingOutput, path)
+            policies = _document(entries, POLICIES_KEY, Policies, path)
+            return cls(path, data, sha256_of(data), _parse(entries[METADATA_KEY], path), embedding, policies)
         if EMBEDDER_KEY in entries:
             raise ModelError(
                 f"{path} computes embeddings but knows no classes, so it is for `pelagia embed`: name a model that "
@@ -325,14 +332,16 @@ def _parse(text: str, path: Path) -> ModelMetadata:
         raise ModelError(f"the metadata of {path} are damaged ({place}: {first['msg']}): copy the file again") from None
 
 
-def _embedding(entries: Mapping[str, str], path: Path) -> EmbeddingOutput | None:
-    if (text := entries.get(EMBEDDING_KEY)) is None:
+def _document(entries: Mapping[str, str], key: str, kind: type[Document], path: Path) -> Document | None:
+    """A further document of a model; None if it has none."""
+    if (text := entries.get(key)) is None:
         return None
     try:
-        return EmbeddingOutput.model_validate_json(text)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        raise ModelError(f"what {path} says of its embedding cannot be read ({reason}): update Pelagia") from None
+        what = key.removeprefix(f"{METADATA_KEY}_")
+        raise ModelError(f"what {path} says of its {what} cannot be read ({reason}): update Pelagia") from None
 
 
 def _schema_of(text: str) -> object:
@@ -343,16 +352,25 @@ def _schema_of(text: str) -> object:
     return found
 
 
-def write_model(path: Path, graph: bytes, metadata: ModelMetadata, embedding: EmbeddingOutput | None = None) -> None:
+def write_model(
+    path: Path,
+    graph: bytes,
+    metadata: ModelMetadata,
+    embedding: EmbeddingOutput | None = None,
+    policies: Policies | None = None,
+) -> None:
     """Writes the .onnx file ``path``. The file is complete or absent.
 
     Args:
         graph: a serialized ModelProto without Pelagia's metadata.
         embedding: what is known of the output ``embedding``; None if the graph has no such output.
+        policies: a stricter rule and the exponent for tracks, if they were chosen.
     """
     content = with_metadata(graph, METADATA_KEY, metadata.model_dump_json())
     if embedding is not None:
         content = with_metadata(content, EMBEDDING_KEY, embedding.model_dump_json())
+    if policies is not None:
+        content = with_metadata(content, POLICIES_KEY, policies.model_dump_json())
     with new_file(path) as file:
         file.write(sealed(content))
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 VERDICT = ("decision", "accepted_as", "accepted_rank", "unknown_score")
 """The fields of `pelagia.model.decision.Verdict`, and the out-of-distribution score."""
+RULE = "rule"
+"""The rule that gave the verdict, and the numbers that it compared: `pelagia.model.rules`."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +21,13 @@ class ResultColumns:
         ranks: how many classes a row names, the likeliest first.
         own: the keys of `Prediction.columns`, in the order of the input.
         decides: whether there is a verdict, in the columns `VERDICT`.
+        rules: whether the column `RULE` follows the verdict. Surveys that keep no card of their model have none.
     """
 
     ranks: int
     own: tuple[str, ...]
     decides: bool = False
+    rules: bool = False
 
     @property
     def ranked(self) -> list[tuple[str, str]]:
@@ -34,7 +38,7 @@ class ResultColumns:
     @property
     def header(self) -> list[str]:
         """Every column name, each once. A column of the input whose name is taken gets ``survey_`` before it."""
-        verdict = VERDICT if self.decides else ()
+        verdict = (*(VERDICT if self.decides else ()), *([RULE] if self.rules else []))
         names = ["path", "status", *(name for pair in self.ranked for name in pair), *verdict, "reason", "message"]
         taken = set(names) | set(self.own)
         for name in self.own:

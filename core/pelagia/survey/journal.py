@@ -279,10 +279,10 @@ class Survey:
             make_vectors(self._db)
         self.keeps_embeddings = True
 
-    def embeddings(self) -> Iterator[tuple[str, str, NDArray[np.float16]]]:
-        """Path, SHA-256 and embedding (float16, D) of each classified image that has one, sorted by path."""
+    def embeddings(self, path: str | None = None) -> Iterator[tuple[str, str, NDArray[np.float16]]]:
+        """Path, SHA-256 and embedding (float16, D) of each classified image that has one, or only of ``path``."""
         with self._explained():
-            yield from vectors_of(self._db)
+            yield from vectors_of(self._db, path)
 
     def done(self, paths: Sequence[str], *, ok_only: bool = False) -> set[str]:
         """The paths that no run needs to try again; with ``ok_only``, only the paths that are classified."""
@@ -313,10 +313,14 @@ class Survey:
 
     def __iter__(self) -> Iterator[Prediction]:
         """All rows, sorted by path."""
+        return self.rows("TRUE")
+
+    def rows(self, condition: str, values: Sequence[str] = ()) -> Iterator[Prediction]:
+        """The rows for which an SQL condition holds, sorted by path."""
         names = "path, file, sha256, reason, message, probabilities, columns"
         names += ", unknown, decision, accepted_as, accepted_rank" if self.decides else ""
-        query = f"SELECT {names} FROM images ORDER BY path"
-        for path, file, sha256, reason, message, blob, columns, *decided in self.read(query):
+        query = f"SELECT {names} FROM images WHERE {condition} ORDER BY path"
+        for path, file, sha256, reason, message, blob, columns, *decided in self.read(query, values):
             probabilities = None if blob is None else np.frombuffer(blob, "<f4")
             unknown, verdict = (decided[0], Verdict(*decided[1:])) if decided else (None, NO_VERDICT)
             own = json.loads(columns)
@@ -387,7 +391,8 @@ class Survey:
 
     def columns(self) -> ResultColumns:
         """The columns of its results, the same in every format."""
-        return ResultColumns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()), self.decides)
+        rules = self.decides and bool(self.meta.get("model"))
+        return ResultColumns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()), self.decides, rules)
 
     def _own_columns(self) -> list[str]:
         """The columns of the input, in its order."""

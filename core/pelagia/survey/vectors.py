@@ -34,8 +34,9 @@ def add_vectors(db: sqlite3.Connection, rows: Sequence[tuple[str, NDArray[np.flo
     db.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?)", encoded)
 
 
-def vectors_of(db: sqlite3.Connection) -> Iterator[tuple[str, str, NDArray[np.float16]]]:
-    """Path, SHA-256 and vector (float16, D) of each classified image that has one, sorted by path."""
-    query = "SELECT path, sha256, vector FROM images JOIN vectors USING (path) WHERE status = 'ok' ORDER BY path"
-    for path, sha256, blob in db.execute(query):
-        yield path, sha256, np.frombuffer(blob, "<f2").astype(np.float16, copy=False)
+def vectors_of(db: sqlite3.Connection, path: str | None = None) -> Iterator[tuple[str, str, NDArray[np.float16]]]:
+    """Path, SHA-256 and vector (float16, D) of each classified image that has one, or only of ``path``; sorted."""
+    query = "SELECT path, sha256, vector FROM images JOIN vectors USING (path) WHERE status = 'ok'"
+    only = ("", ()) if path is None else (" AND path = ?", (path,))
+    for name, sha256, blob in db.execute(f"{query}{only[0]} ORDER BY path", only[1]):
+        yield name, sha256, np.frombuffer(blob, "<f2").astype(np.float16, copy=False)

@@ -10,14 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from pelagia.errors import InputError, MissingExtra, did_you_mean
+from pelagia.model.decision import Decider
+from pelagia.model.rules import rules_of
 from pelagia.shell import command_line
 from pelagia.survey.columns import VERDICT, ResultColumns
 from pelagia.survey.journal import Prediction, Survey
+from pelagia.survey.model_card import card_of_survey
 from pelagia.system.files import new_file
 from pelagia.system.tables import Cell, write_table
 
@@ -89,18 +92,50 @@ def _write(survey: Survey, name: str) -> Path:
     return target
 
 
-def write_csv(survey: Survey, target: Path) -> None:
+class ResultRows(Protocol):
+    """Rows to write: those of a survey, or the same rows with other verdicts.
+
+    Attributes:
+        classes: the class names, in the order of the probabilities.
+        decider: the rule that gave the verdicts; None if the columns have no `RULE`.
+    """
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def decider(self) -> Decider | None: ...
+    def columns(self) -> ResultColumns: ...
+    def __iter__(self) -> Iterator[Prediction]: ...
+
+
+class _Stored:
+    """The rows of a survey as they are."""
+
+    def __init__(self, survey: Survey) -> None:
+        self._survey, self.classes, self._columns = survey, survey.classes, survey.columns()
+        card = card_of_survey(survey) if self._columns.rules else None
+        self.decider = None if card is None else card.decider
+
+    def columns(self) -> ResultColumns:
+        return self._columns
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return iter(self._survey)
+
+
+def write_csv(survey: Survey | ResultRows, target: Path) -> None:
     """Writes ``predictions.csv``, one row for each image, sorted by path. The same rows always give the same bytes.
 
     `pelagia.system.tables` says how the file is written; it begins with a mark, so that Excel reads letters with
     accents. Probabilities and scores have six decimals.
     """
-    columns = survey.columns()
-    rows = (row for values in _groups(survey, columns) for row in zip(*map(_cells, values), strict=True))
-    write_table(target, columns.header, rows, mark=True)
+    rows = _Stored(survey) if isinstance(survey, Survey) else survey
+    columns = rows.columns()
+    cells = (row for values in _groups(rows, columns) for row in zip(*map(_cells, values), strict=True))
+    write_table(target, columns.header, cells, mark=True)
 
 
-def write_parquet(survey: Survey, target: Path) -> None:
+def write_parquet(survey: Survey | ResultRows, target: Path) -> None:
     """Writes ``predictions.parquet``, in groups of rows. Probabilities and scores are float32, all else is text.
 
     A cell that is empty in the CSV is null here. Text is exactly as in the survey, with no apostrophe before a formula.
@@ -108,31 +143,35 @@ def write_parquet(survey: Survey, target: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    columns = survey.columns()
+    rows = _Stored(survey) if isinstance(survey, Survey) else survey
+    columns = rows.columns()
     floats = {name for _, name in columns.ranked} | ({VERDICT[-1]} if columns.decides else set())
     schema = pyarrow.schema(
         [(name, pyarrow.float32() if name in floats else pyarrow.string()) for name in columns.header]
     )
     with new_file(target) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        for values in _groups(survey, columns):
+        for values in _groups(rows, columns):
             arrays = [pyarrow.array(cells, type=kind) for cells, kind in zip(values, schema.types, strict=True)]
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=_ROWS_AT_ONCE)
 
 
-def _groups(survey: Survey, columns: ResultColumns) -> Iterator[list[list[Any]]]:
-    """Yields the rows of the survey in groups, in the form that `_values` returns."""
-    rows = iter(survey)
-    while group := list(islice(rows, _ROWS_AT_ONCE)):
-        yield _values(group, columns, survey.classes)
+def _groups(rows: ResultRows, columns: ResultColumns) -> Iterator[list[list[Any]]]:
+    """Yields the rows in groups, in the form that `_values` returns."""
+    left = iter(rows)
+    while group := list(islice(left, _ROWS_AT_ONCE)):
+        yield _values(group, columns, rows.classes, rows.decider)
 
 
-def _values(rows: Sequence[Prediction], columns: ResultColumns, classes: Sequence[str]) -> list[list[Any]]:
+def _values(
+    rows: Sequence[Prediction], columns: ResultColumns, classes: Sequence[str], decider: Decider | None
+) -> list[list[Any]]:
     """The values of each column for some rows, in the order of the header. None is an empty cell."""
     return [
         [row.path for row in rows],
         ["ok" if row.ok else "failed" for row in rows],
         *_ranked(rows, columns.ranks, classes),
         *(_verdicts(rows) if columns.decides else []),
+        *([] if decider is None else [_rules(rows, classes, decider)]),
         [row.reason or None for row in rows],
         [row.message or None for row in rows],
         *([row.columns.get(name) or None for row in rows] for name in columns.own),
@@ -158,6 +197,19 @@ def _verdicts(rows: Sequence[Prediction]) -> list[list[Any]]:
     """The columns `VERDICT`."""
     names = ("decision", "name", "rank")
     return [*([getattr(row.verdict, name) or None for row in rows] for name in names), [row.unknown for row in rows]]
+
+
+def _rules(rows: Sequence[Prediction], classes: Sequence[str], decider: Decider) -> list[str | None]:
+    """The column `RULE`."""
+    cells: list[str | None] = [None] * len(rows)
+    decided = [(number, row) for number, row in enumerate(rows) if row.probabilities is not None]
+    if not decided:
+        return cells
+    probabilities = np.stack([row.probabilities for _, row in decided if row.probabilities is not None])
+    verdicts, scores = [row.verdict for _, row in decided], [row.unknown for _, row in decided]
+    for (number, _), rule in zip(decided, rules_of(decider, classes, verdicts, probabilities, scores), strict=True):
+        cells[number] = None if rule is None else rule.text
+    return cells
 
 
 def _cells(values: Sequence[Any]) -> list[Cell]:

@@ -6,47 +6,17 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
 from cli_fixtures import Pelagia
+from model_fixtures import with_metadata_of
 from pelagia.errors import ModelError
 from pelagia.model.decision import Decision
-from pelagia.model.metadata import ModelFile, write_model
-from pelagia.sources import list_images
+from pelagia.model.metadata import ModelFile
 from pelagia.survey.journal import Survey
 from pelagia.synthetic.survey import SimulatedSurvey
 from pelagia_inference.machine.verify import verify
-from pelagia_inference.survey.pipeline import predict
 from pelagia_inference.survey.runner import classify
-
-
-def with_metadata_of(model: ModelFile, path: Path, **changes: object) -> ModelFile:
-    """The same graph, other metadata."""
-    graph = onnx.load_from_string(model.data)
-    del graph.metadata_props[:]
-    write_model(path, graph.SerializeToString(), model.metadata.model_copy(update=changes))
-    return ModelFile.read(path)
-
-
-@pytest.fixture
-def sure(model: ModelFile, survey: SimulatedSurvey, tmp_path: Path) -> ModelFile:
-    """A model that makes every decision: the tiny network may never reach its own thresholds."""
-    found = [one for batch in predict(list_images([survey.root]), model) for one in batch]
-    rows = np.stack([one.probabilities for one in found if one.probabilities is not None])
-    middle = np.median(rows.max(axis=1))
-    sums = rows @ model.metadata.decider.membership.T
-    taxa = model.metadata.taxonomy.shared_taxa()
-    decision = Decision(
-        rule="thresholds",
-        target_precision=0.95,
-        classes=dict.fromkeys(model.metadata.classes, float(middle)),
-        taxa={taxon.name: float(np.quantile(sums[:, at], 0.7)) for at, (taxon, _) in enumerate(taxa)},
-    )
-    assert model.metadata.unknown is not None
-    limit = float(np.quantile([one.unknown for one in found], 0.8))
-    unknown = model.metadata.unknown.model_copy(update={"threshold": limit})
-    return with_metadata_of(model, tmp_path / "sure.onnx", decision=decision, unknown=unknown)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ from pelagia.model.metadata import (
     refuse_model,
     write_model,
 )
+from pelagia.model.policies import Policies
 from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Answers
 from pelagia_inference.machine.verify import verify
@@ -92,7 +93,8 @@ def export(
     gate = _GateImages(records, _read(images, records))
     report(f"parity gate over {len(records)} validation images")
     expected = _trainer_answers(calibrated, config, gate, load_for_training)
-    return _write_checked(out, graph, _metadata(config, state, calibrated, _references(gate, expected)), gate, expected)
+    metadata = _metadata(config, state, calibrated, _references(gate, expected))
+    return _write_checked(out, graph, metadata, calibrated.policies, gate, expected)
 
 
 def _calibrate(
@@ -124,7 +126,9 @@ def _trainer_answers(
         return trained_answers(calibrated.network, gate.encoded, load_image, sizes)
 
 
-def _write_checked(out: Path, graph: bytes, metadata: ModelMetadata, gate: _GateImages, expected: Answers) -> ModelFile:
+def _write_checked(
+    out: Path, graph: bytes, metadata: ModelMetadata, policies: Policies, gate: _GateImages, expected: Answers
+) -> ModelFile:
     """Writes the model ``out`` if it passes the parity gate and its self-test. Raises ParityError if it does not."""
     pixel_sizes = [pixel_size_um(record.extra) for record in gate.records]
     embedding = None
@@ -132,11 +136,11 @@ def _write_checked(out: Path, graph: bytes, metadata: ModelMetadata, gate: _Gate
         orientations = metadata.training["model"]["orientations"]
         embedding = EmbeddingOutput(dimensions=expected.embedding.shape[1], orientations=orientations)
     with new_model(out) as candidate:
-        write_model(candidate, graph, metadata, embedding)
+        write_model(candidate, graph, metadata, embedding, policies)
         parity, difference = check_parity(ModelFile.read(candidate), gate.encoded, expected, pixel_sizes)
         if embedding is not None:
             embedding = embedding.model_copy(update={"max_difference": difference})
-        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}), embedding)
+        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}), embedding, policies)
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 

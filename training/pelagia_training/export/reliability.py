@@ -17,6 +17,8 @@ from pelagia.dataset.schema import Dataset, Record
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.decision import Decision
 from pelagia.model.metadata import Calibration, Unknown
+from pelagia.model.policies import Policies, conservative_target
+from pelagia.model.tracks import fit_evidence
 from pelagia.taxonomy import Taxonomy
 from pelagia_training.config import DecisionConfig
 from pelagia_training.data.batches import load_fitted, sizes_of, spread, targets_of
@@ -64,6 +66,7 @@ class CalibratedNetwork:
         network: the network with temperatures, softmax and, if possible, the out-of-distribution score.
         calibration: the temperatures, and the calibration error before and after.
         decision: the thresholds.
+        policies: the thresholds of the conservative policy, and the exponent for tracks.
         unknown: metadata of the out-of-distribution score; None if the model has no such score.
         no_unknown: why the model has no such score; empty if it has one, or if the config turns it off.
         confusion: int64, classes x classes, the confusion matrix of the validation split.
@@ -72,6 +75,7 @@ class CalibratedNetwork:
     network: Deployed
     calibration: Calibration
     decision: Decision
+    policies: Policies
     unknown: Unknown | None
     no_unknown: str
     confusion: Matrix
@@ -102,7 +106,7 @@ def calibrate_network(
     logits, features = outputs(classifier, dataset, val, spec)
     targets = targets_of(val, taxonomy.names)
     calibration, held_out = calibrate(logits, targets, [record.group for record in val])
-    decision = choose_thresholds(held_out.astype(np.float32), targets, taxonomy, config.target_precision)
+    rules = _rules(dataset, val, held_out.astype(np.float32), targets, taxonomy, config.target_precision)
     vim, why = None, ""
     if config.unknown and features is None:
         why = "the network does not end in one linear layer"
@@ -115,7 +119,26 @@ def calibrate_network(
     network = Deployed(classifier, calibration.temperatures, virtual).eval()
     predicted = calibrated(logits, calibration.temperatures).argmax(axis=1)
     confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
-    return CalibratedNetwork(network, calibration, decision, unknown, why, confusion)
+    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion)
+
+
+def _rules(
+    dataset: Dataset,
+    val: Sequence[Record],
+    probabilities: NDArray[np.float32],
+    targets: NDArray[np.int64],
+    taxonomy: Taxonomy,
+    target: float,
+) -> tuple[Decision, Policies]:
+    """The thresholds for the target precision, those of the conservative policy, and the exponent for tracks."""
+    decision = choose_thresholds(probabilities, targets, taxonomy, target)
+    strict = choose_thresholds(probabilities, targets, taxonomy, conservative_target(target))
+    evidence = None
+    if (column := dataset.meta.split.group_column) is not None:
+        tracks = np.array([record.extra.get(column, "") for record in val])
+        named = tracks != ""
+        evidence = fit_evidence(probabilities[named], targets[named], tracks[named], column)
+    return decision, Policies(conservative=strict, tracks=evidence)
 
 
 def with_embedding(calibrated: CalibratedNetwork, size: int, backbone: str) -> CalibratedNetwork:
