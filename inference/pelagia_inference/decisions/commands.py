@@ -73,7 +73,10 @@ def explain(
         typer.Option(metavar="FILE.parquet", help="Embeddings of labeled images, made with the model of the survey."),
     ] = None,
     dataset: Annotated[
-        Path | None, typer.Option(metavar="DATASET", help="Their dataset, which has their labels and pictures.")
+        Path | None,
+        typer.Option(
+            metavar="DATASET", help="Their dataset, which has their labels and pictures; its train split is used."
+        ),
     ] = None,
     model: Model = None,
 ) -> None:

@@ -104,7 +104,7 @@ def explain(
         image: its path in the survey, its file, or the end of its path.
         card: the card of the model; None: there is neither a rule nor a tree of taxa.
         references: embeddings of images with a known class, of the survey's model.
-        dataset: the dataset of ``references``, which has their labels and pictures.
+        dataset: the dataset of ``references``, which has their labels and pictures. Only its train split is used.
         most: how many reference images to find.
 
     Raises:
@@ -229,8 +229,12 @@ def _similar(
     if len(vector) != references.vectors.shape[1]:
         raise SurveyError("--references: these embeddings have another length than those of the survey")
     similarity = _cosines(references.vectors, vector)
-    order = [place for place in np.argsort(-similarity, kind="stable") if references.sha256[place] != row.sha256]
-    records = {} if dataset is None else {record.sha256: record for record in dataset.records}
+    records = {} if dataset is None else {record.sha256: record for record in dataset.split("train")}
+    hashes = references.sha256
+    wanted = [place for place, one in enumerate(hashes) if one != row.sha256 and (dataset is None or one in records)]
+    if not wanted:
+        return (), "no image of the train split of the dataset has an embedding among them (--references)"
+    order = sorted(wanted, key=lambda place: -similarity[place])
     return tuple(_reference(references, int(place), similarity, dataset, records) for place in order[:most]), ""
 
 

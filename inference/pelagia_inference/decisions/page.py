@@ -18,6 +18,8 @@ _LONGEST, _LONGEST_REFERENCE = 640, 200
 _SMALL = 200
 """Images with a shorter longest side are enlarged on the page, each pixel as a square."""
 _LEAST = 0.005
+MODEL_CLASS = "class of the model"
+"""What a class of the model is called beside the ranks of taxa, one of which is class."""
 _CLASSES = 10
 
 _STYLE = """
@@ -26,9 +28,11 @@ body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1r
 h1{font-size:1.3rem}h2{font-size:1.1rem;margin-top:2rem}
 .picture img{max-width:100%;border:1px solid #888}
 .small img{width:min(100%,400px);image-rendering:pixelated}
-table{border-collapse:collapse;width:100%}
+table{border-collapse:collapse;min-width:min(100%,32rem)}
 th,td{text-align:left;padding:.2rem .6rem .2rem 0;border-bottom:1px solid #8884;font-weight:normal}
 thead th{font-weight:bold}
+th.number{text-align:right}
+.values th{white-space:nowrap}
 td.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 meter{width:8rem;max-width:25vw}
 .verdict{font-size:1.2rem;font-weight:bold}
@@ -126,8 +130,8 @@ def _row(name: str, probability: float, threshold: float | None = None, shows: b
     return f'<tr><th scope="row">{name}</th><td>{meter}</td><td class="number">{probability:.3f}</td>{limit}</tr>'
 
 
-def _table(head: str, rows: str) -> str:
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+def _table(head: str, rows: str, kind: str = "") -> str:
+    return f"<table{kind}><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 def _classes(found: Explanation) -> str:
@@ -136,7 +140,7 @@ def _classes(found: Explanation) -> str:
     rows = "".join(_row(_text(name), value) for name, value in found.classes[:_CLASSES])
     more = len(found.classes) - _CLASSES
     said = f"<p>{more} more classes are less likely.</p>" if more > 0 else ""
-    head = "<th>class</th><th></th><th>probability</th>"
+    head = '<th>class</th><th></th><th class="number">probability</th>'
     return f"<h2>Probabilities of the classes</h2>{_table(head, rows)}{said}"
 
 
@@ -153,14 +157,14 @@ def _tree(found: Explanation) -> str:
     rows = "".join(
         _row(
             f'<span style="padding-left:{1.2 * level.depth}rem">{_text(level.name)} '
-            f"{_rank(level.rank or 'class')}</span>",
+            f"{_rank(level.rank or MODEL_CLASS)}</span>",
             level.probability,
             level.threshold,
             shows,
         )
         for level in levels
     )
-    head = "<th>taxon</th><th></th><th>sum</th>" + ("<th>threshold</th>" if shows else "")
+    head = '<th>taxon</th><th></th><th class="number">sum</th>' + ('<th class="number">threshold</th>' if shows else "")
     said = f"<p>Taxa and classes below {_LEAST:.1%} are not shown.</p>"
     return f"<h2>Sums by taxon</h2>{_table(head, rows)}{said}"
 
@@ -195,4 +199,5 @@ def _columns(found: Explanation) -> str:
     )
     if not cells:
         return ""
-    return f"<h2>Columns of the input</h2>{_table('<th>column</th><th>value</th>', cells)}"
+    table = _table("<th>column</th><th>value</th>", cells, ' class="values"')
+    return f"<h2>Columns of the input</h2>{table}"

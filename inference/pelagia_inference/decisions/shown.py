@@ -178,7 +178,8 @@ def _changes(found: Comparison) -> None:
 
 def tracks_as_json(found: Tracks, out: Path | None) -> dict[str, object]:
     """The answers to the tracks, as plain values."""
-    return {**asdict(found), "out": None if out is None else str(out)}
+    counts = {"classes": dict(found.classes), "decisions": dict(found.decisions)}
+    return {**vars(found), **counts, "out": None if out is None else str(out)}
 
 
 def tracks(found: Tracks, out: Path | None) -> None:
