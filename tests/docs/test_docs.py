@@ -38,7 +38,8 @@ CONTINUED = {"bash": "\\\n", "powershell": "`\n"}
 FOR_WINDOWS = ["tutorials/label", "tutorials/classify", "how-to/institute-label-studio", "how-to/review-labels"]
 FOR_WINDOWS += ["how-to/enough-labels", "how-to/close-the-loop"]
 FOR_WINDOWS += ["how-to/label-sheets"]
-FOR_WINDOWS += ["how-to/back-up-labels", "how-to/inputs", "how-to/gpu", "how-to/exports", "how-to/counts"]
+FOR_WINDOWS += ["how-to/back-up-labels", "how-to/inputs", "how-to/gpu", "how-to/exports"]
+FOR_WINDOWS += ["how-to/counts", "how-to/check", "how-to/decide", "how-to/compare-surveys", "how-to/tracks"]
 """The pages for biologists and field teams."""
 
 
@@ -231,7 +232,8 @@ HOW_TO = ["recipes", "evaluate", "faster-training", "search", "cross-validate", 
 HOW_TO += ["choose-what-to-label"]
 """How-to pages that start in the folder in which the tutorial of training ends."""
 
-ON_A_LAPTOP = ["gpu", "exports", "inputs", "counts"]
+ON_A_LAPTOP = ["gpu", "exports", "inputs"]
+ON_A_LAPTOP += ["counts", "check", "decide", "compare-surveys"]
 """How-to pages that start in the folder in which the tutorial of classifying ends."""
 
 
