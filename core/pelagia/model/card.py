@@ -37,7 +37,7 @@ class ModelCard(Strict):
         return Decider(self.taxonomy, self.decision, self.unknown_threshold)
 
 
-def card_of(metadata: ModelMetadata, policies: Policies | None = None) -> ModelCard:
+def card_of(metadata: ModelMetadata, *, policies: Policies | None = None) -> ModelCard:
     """The card of a model; ``policies``: that of its file."""
     return ModelCard(
         name=metadata.name,

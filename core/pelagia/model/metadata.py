@@ -28,11 +28,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from pelagia.config import Strict
+from pelagia.config import Schema, Strict
 from pelagia.errors import ModelError, newer_schema
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.decision import Decider, Decision
@@ -49,7 +49,6 @@ DIGEST_KEY = "pelagia_sha256"
 EMBEDDING_KEY = "pelagia_embedding"
 EMBEDDER_KEY = "pelagia_embedder"
 """The document of a file that computes embeddings but no classes: `pelagia.model.embedder`."""
-Document = TypeVar("Document", bound=Strict)
 TOLERANCE = 1e-4
 """Largest allowed difference of a probability, if the metadata of the model has no tolerance."""
 
@@ -278,9 +277,10 @@ class ModelFile:
         path = Path(path)
         data, entries = read_sealed(path)
         if METADATA_KEY in entries:
-            embedding = _document(entries, EMBEDDING_KEY, EmbeddingOutput, path)
-            policies = _document(entries, POLICIES_KEY, Policies, path)
-            return cls(path, data, sha256_of(data), _parse(entries[METADATA_KEY], path), embedding, policies)
+            embedding = _document(entries, EMBEDDING_KEY, EmbeddingOutput, "its embedding", path)
+            policies = _document(entries, POLICIES_KEY, Policies, "its policies", path)
+            parsed = _parse(entries[METADATA_KEY], path)
+            return cls(path, data, sha256_of(data), parsed, embedding, policies=policies)
         if EMBEDDER_KEY in entries:
             raise ModelError(
                 f"{path} computes embeddings but knows no classes, so it is for `pelagia embed`: name a model that "
@@ -332,16 +332,14 @@ def _parse(text: str, path: Path) -> ModelMetadata:
         raise ModelError(f"the metadata of {path} are damaged ({place}: {first['msg']}): copy the file again") from None
 
 
-def _document(entries: Mapping[str, str], key: str, kind: type[Document], path: Path) -> Document | None:
-    """A further document of a model; None if it has none."""
+def _document(entries: Mapping[str, str], key: str, schema: type[Schema], what: str, path: Path) -> Schema | None:
     if (text := entries.get(key)) is None:
         return None
     try:
-        return kind.model_validate_json(text)
+        return schema.model_validate_json(text)
     except ValidationError as error:
         reason = error.errors()[0]["msg"]
-        what = key.removeprefix(f"{METADATA_KEY}_")
-        raise ModelError(f"what {path} says of its {what} cannot be read ({reason}): update Pelagia") from None
+        raise ModelError(f"what {path} says of {what} cannot be read ({reason}): update Pelagia") from None
 
 
 def _schema_of(text: str) -> object:

@@ -75,7 +75,7 @@ def test_conservative_uses_the_thresholds_that_the_export_chose(sure: ModelFile)
     strict = Decision(
         rule="thresholds", target_precision=0.99, classes=dict.fromkeys(sure.metadata.classes, 0.97), images=40
     )
-    chosen = policy_of(card_of(sure.metadata, Policies(conservative=strict)), "conservative")
+    chosen = policy_of(card_of(sure.metadata, policies=Policies(conservative=strict)), "conservative")
     assert (chosen.decision, chosen.target, chosen.images) == (strict, 0.99, 40)
     fallback = policy_of(card_of(sure.metadata), "conservative")
     assert set(fallback.decision.classes.values()) == {0.99}

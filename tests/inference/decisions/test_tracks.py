@@ -110,7 +110,7 @@ def test_a_model_that_knows_the_column_uses_its_exponent_and_decides(
     evidence = TrackEvidence(
         column="station", exponent=0.5, tracks=30, images=90, likelihood_before=1.0, likelihood=0.9
     )
-    card = card_of(sure.metadata, Policies(tracks=evidence))
+    card = card_of(sure.metadata, policies=Policies(tracks=evidence))
     with Survey.open(folder) as survey:
         found = write_tracks(survey, "station", tmp_path / "t.csv", card)
         sharp = {track.name: track.probabilities.max() for track in tracks_of(survey, "station", card)}

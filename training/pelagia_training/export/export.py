@@ -136,11 +136,11 @@ def _write_checked(
         orientations = metadata.training["model"]["orientations"]
         embedding = EmbeddingOutput(dimensions=expected.embedding.shape[1], orientations=orientations)
     with new_model(out) as candidate:
-        write_model(candidate, graph, metadata, embedding, policies)
+        write_model(candidate, graph, metadata, embedding, policies=policies)
         parity, difference = check_parity(ModelFile.read(candidate), gate.encoded, expected, pixel_sizes)
         if embedding is not None:
             embedding = embedding.model_copy(update={"max_difference": difference})
-        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}), embedding, policies)
+        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}), embedding, policies=policies)
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 

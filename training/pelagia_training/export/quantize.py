@@ -116,10 +116,10 @@ def quantize(
     graph = _convert(model, dataset, calibration, kind, report)
     with new_model(out) as candidate:
         embedding = _embedding(model)
-        write_model(candidate, graph, model.metadata, embedding, model.policies)
+        write_model(candidate, graph, model.metadata, embedding, policies=model.policies)
         report(f"{kind} gate over {len(checked)} validation images")
         changes = _checked_metadata(model, ModelFile.read(candidate), dataset, checked, kind, len(calibration))
-        write_model(candidate, graph, model.metadata.model_copy(update=changes), embedding, model.policies)
+        write_model(candidate, graph, model.metadata.model_copy(update=changes), embedding, policies=model.policies)
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 
