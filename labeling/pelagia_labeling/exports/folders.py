@@ -11,9 +11,9 @@ from pathlib import PurePosixPath
 
 from pelagia.dataset.schema import MANIFEST_COLUMNS, MANIFEST_FILE
 from pelagia.shell import command_line
+from pelagia.system.names import safe_name, safe_names
 from pelagia.system.tables import write_table
 from pelagia_labeling.exports.exporting import Exporting, extra_columns
-from pelagia_labeling.exports.names import safe_name, safe_names
 
 
 def write(work: Exporting) -> list[str]:

@@ -16,9 +16,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from pelagia.errors import StudioError, first_few
+from pelagia.label_studio import FROM_CLASS as FROM_CLASS
+from pelagia.label_studio import TO_IMAGE as TO_IMAGE
+from pelagia.label_studio import class_result as class_result
+from pelagia.label_studio import region
 from pelagia.taxonomy import UNSURE_HOTKEY, LabelClass, Taxonomy, taxonomy_of_names
 
-FROM_CLASS, FROM_UNSURE, TO_IMAGE = "class", "unsure", "image"
+FROM_UNSURE = "unsure"
 UNSURE = "unsure"
 MARK = "renamed"
 """Attribute of a choice: the new name of a class that was renamed, whose old name stays stored (the alias)."""
@@ -324,26 +328,17 @@ def with_classes(taxonomy: Taxonomy, classes: Iterable[LabelClass]) -> Taxonomy:
     return Taxonomy(name=taxonomy.name, taxa=taxonomy.taxa, classes=(*taxonomy.classes, *added))
 
 
-def class_result(class_name: str) -> list[dict[str, Any]]:
-    """The ``result`` of an annotation or a prediction that names one class."""
-    return [_region(FROM_CLASS, class_name)]
-
-
 def unsure_result() -> list[dict[str, Any]]:
     """The ``result`` of an annotation with the box "Unsure" ticked."""
-    return [_region(FROM_UNSURE, UNSURE)]
-
-
-def _region(control: str, choice: str) -> dict[str, Any]:
-    return {"from_name": control, "to_name": TO_IMAGE, "type": "choices", "value": {"choices": [choice]}}
+    return [region(FROM_UNSURE, UNSURE)]
 
 
 def read_result(result: Any) -> tuple[str, bool]:
     """(class name, whether "Unsure" is ticked) of an annotation's ``result``; the name is empty if it has no class."""
     chosen: dict[str, str] = {}
-    for region in result if isinstance(result, list) else ():
-        choices = (region.get("value") or {}).get("choices") or [] if isinstance(region, dict) else []
+    for one in result if isinstance(result, list) else ():
+        choices = (one.get("value") or {}).get("choices") or [] if isinstance(one, dict) else []
         if choices:
             last = choices[-1]
-            chosen[str(region.get("from_name"))] = str(last[-1] if isinstance(last, list) and last else last)
+            chosen[str(one.get("from_name"))] = str(last[-1] if isinstance(last, list) and last else last)
     return chosen.get(FROM_CLASS, ""), FROM_UNSURE in chosen

@@ -14,12 +14,12 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pelagia.errors import InputError, first_few
+from pelagia.label_studio import prediction
 from pelagia.model.decision import ACCEPTED
 from pelagia.survey.journal import Survey
 from pelagia.system.files import printable
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.interface import class_result
 from pelagia_labeling.tasks.project import PREDICTIONS, VERSIONS, Part, Project, Task
 
 CHUNK = 20_000
@@ -79,11 +79,8 @@ def read_prelabels(survey: Path, taxonomy: Taxonomy, stored: Mapping[str, str] =
 
 def prediction_of(prelabel: Prelabel, model_version: str) -> dict[str, Any]:
     """The prediction of a task, as the server's API takes it."""
-    return {
-        "result": class_result(prelabel.class_name) if prelabel.accepted else [],
-        "score": round(prelabel.probability, 6),
-        "model_version": model_version,
-    }
+    name = prelabel.class_name if prelabel.accepted else ""
+    return prediction(name, prelabel.probability, model_version)
 
 
 def part_to_list(prelabels: Prelabels) -> tuple[Part, ...]:

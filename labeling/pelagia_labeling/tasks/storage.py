@@ -22,6 +22,7 @@ import cv2
 from pelagia.config import dump_yaml, load_config, validate
 from pelagia.errors import PelagiaError, StudioError
 from pelagia.images.preprocess import Decoded, ImageError, decode_with_remark
+from pelagia.label_studio import LOCAL_FILES as LOCAL_FILES
 from pelagia.sources import IMAGE_SUFFIXES, SourceImage
 from pelagia.system.files import sha256_of, slug, write_text
 from pelagia.system.yaml_text import parse_yaml
@@ -32,8 +33,6 @@ from pelagia_labeling.tasks.interface import CAPTION
 from pelagia_labeling.tasks.project import Project
 
 TAXONOMY_FILE = "taxonomy.yaml"
-LOCAL_FILES = "/data/local-files/"
-"""Path on the server under which it serves the files of the document root."""
 
 RESERVED = ("image", "original_file", "sha256", "file", "path", "source", CAPTION)
 """Keys of a task's data that push sets. A column of a manifest with such a name is stored as ``survey_...``."""

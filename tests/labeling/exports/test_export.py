@@ -13,9 +13,9 @@ from cli_fixtures import Pelagia
 from pelagia.dataset.schema import Dataset, SplitMeta
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError
+from pelagia.system.names import safe_name, safe_names
 from pelagia.system.yaml_text import parse_yaml
 from pelagia_labeling.exports.export import FORMATS, export_dataset
-from pelagia_labeling.exports.names import safe_name, safe_names
 from pelagia_labeling.importers.dataset import import_dataset
 from pelagia_labeling.importers.published_split import PublishedSplit
 
@@ -145,7 +145,8 @@ def test_ecotaxas_zips_are_small_and_come_back_together(nasty: Dataset, tmp_path
 def test_an_ecotaxa_table_has_types_and_no_more_columns_than_ecotaxa_takes(nasty: Dataset, tmp_path: Path) -> None:
     export_dataset(nasty, tmp_path / "out", "ecotaxa", status="predicted")
     with zipfile.ZipFile(tmp_path / "out" / "out_part1.zip") as archive:
-        table = archive.read("ecotaxa_out_part1.tsv").decode()
+        table = archive.read("ecotaxa_out_part1.tsv").decode("utf-8-sig")
+        assert archive.read("ecotaxa_out_part1.tsv").startswith(b"\xef\xbb\xbf")  # without it, EcoTaxa reads Latin-1
         names = set(archive.namelist())
     header, types, *rows = (line.split("\t") for line in table.splitlines())
     kinds = dict(zip(header, types, strict=True))
