@@ -7,4 +7,5 @@ pytest_plugins = [
     "disk_fixtures",
     "model_fixtures",
     "studio_fixtures",
+    "survey_fixtures",
 ]

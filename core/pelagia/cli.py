@@ -195,7 +195,10 @@ COMMANDS = {
     },
     "survey": {
         "": "Use a survey: a folder of results that `pelagia classify` made.",
-        "export": ("pelagia_inference.commands:survey_export", "Write a survey's results again, or in another format."),
+        "export": (
+            "pelagia_inference.exports.commands:survey_export",
+            "Write a survey's results again, or in another format.",
+        ),
         "confirm": ("pelagia_inference.counts.commands:confirm", "Add labels of people to a survey."),
     },
 }

@@ -110,26 +110,6 @@ def classify(
         raise typer.Exit(_SOME_FAILED)
 
 
-def survey_export(
-    survey: Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")],
-    formats: Formats = ["csv"],  # noqa: B006 - typer copies it
-) -> None:
-    """Write a survey's results again, or in another format. Needs neither the images nor the model.
-
-    \b
-    pelagia survey export survey --format parquet
-    """
-    from pelagia.survey.journal import Survey
-    from pelagia_inference.exports.results import formats_of, formats_to_write, held_open, write_results
-
-    wanted = formats_to_write(survey, formats_of(formats))
-    with Survey.open(survey) as opened:
-        files = write_results(opened, wanted)
-        console.say(f"{len(opened)} images: {', '.join(map(str, files.values()))}")
-    for text in held_open(files):
-        console.note(f"warning: {text}")
-
-
 def bench(
     model: ModelPath,
     inputs: Annotated[

@@ -95,6 +95,12 @@ def confirmed_of(survey: Survey) -> dict[str, Confirmed]:
     return {row.path: row for row in confirmed_rows(survey)}
 
 
+def confirmed_label(survey: Survey, path: str) -> Confirmed | None:
+    """The label that people gave one image; None if there is none."""
+    query = "SELECT path, class, people, made_at, source FROM confirmed WHERE path = ?"
+    return next((Confirmed(*row) for row in _read(survey, "confirmed", query, (path,))), None)
+
+
 def add_flags(survey: Survey, images: Iterable[Flag], samples: Iterable[Flag] = ()) -> None:
     """Adds flags of images and samples to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
     for table, flags in (("flags", images), ("sample_flags", samples)):
@@ -163,6 +169,19 @@ def signatures_of(survey: Survey, paths: Sequence[str]) -> dict[str, bytes]:
         query = f"SELECT path, signature FROM signatures WHERE path IN ({','.join('?' * len(part))})"
         found.update(_read(survey, "signatures", query, part))
     return found
+
+
+def measures_of_image(survey: Survey, path: str) -> dict[str, float]:
+    """Name -> value of the measures of one object; empty if it was not measured."""
+    query = f"SELECT {', '.join(MEASURES)} FROM measures WHERE path = ?"
+    values = next(_read(survey, "measures", query, (path,)), ())
+    return {name: value for name, value in zip(MEASURES, values, strict=False) if value is not None}
+
+
+def flags_of_image(survey: Survey, path: str) -> list[str]:
+    """The names of the flags of one image, sorted."""
+    query = "SELECT flag FROM flags WHERE path = ? ORDER BY flag"
+    return [flag for (flag,) in _read(survey, "flags", query, (path,))]
 
 
 def _read(survey: Survey, table: str, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:

@@ -131,7 +131,7 @@ def write_csv(survey: Survey | ResultRows, target: Path) -> None:
     """
     rows = _Stored(survey) if isinstance(survey, Survey) else survey
     columns = rows.columns()
-    cells = (row for values in _groups(rows, columns) for row in zip(*map(_cells, values), strict=True))
+    cells = (row for values in groups_of_values(rows, columns) for row in zip(*map(_cells, values), strict=True))
     write_table(target, columns.header, cells, mark=True)
 
 
@@ -150,13 +150,14 @@ def write_parquet(survey: Survey | ResultRows, target: Path) -> None:
         [(name, pyarrow.float32() if name in floats else pyarrow.string()) for name in columns.header]
     )
     with new_file(target) as file, parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        for values in _groups(rows, columns):
+        for values in groups_of_values(rows, columns):
             arrays = [pyarrow.array(cells, type=kind) for cells, kind in zip(values, schema.types, strict=True)]
             writer.write_table(pyarrow.Table.from_arrays(arrays, schema=schema), row_group_size=_ROWS_AT_ONCE)
 
 
-def _groups(rows: ResultRows, columns: ResultColumns) -> Iterator[list[list[Any]]]:
-    """Yields the rows in groups, in the form that `_values` returns."""
+def groups_of_values(survey: Survey | ResultRows, columns: ResultColumns) -> Iterator[list[list[Any]]]:
+    """Yields the rows of a survey in groups, in the form that `_values` returns."""
+    rows = _Stored(survey) if isinstance(survey, Survey) else survey
     left = iter(rows)
     while group := list(islice(left, _ROWS_AT_ONCE)):
         yield _values(group, columns, rows.classes, rows.decider)

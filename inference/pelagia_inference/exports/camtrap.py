@@ -1,0 +1,259 @@
+"""Camtrap DP 1.0: a data package of deployments, media and observations, for animals on cameras, also under water.
+
+https://camtrap-dp.tdwg.org describes the format. A deployment is a sample of the survey; each classified image is one
+medium with one observation. `pelagia dataset import IMAGES --manifest PACKAGE` reads the package again. The images stay
+where they are: ``filePath`` is the path in the survey's input, or an address below ``--media-url``.
+"""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pelagia.config import Strict
+from pelagia.system.files import write_text
+from pelagia.system.tables import Cell, write_table
+from pelagia.taxonomy import Taxon
+from pelagia_inference.counts.samples import sample_columns, sample_name
+from pelagia_inference.exports.exporting import Exporting, Named, require
+from pelagia_inference.exports.extents import Extent, extents_of, interval_of, iso, zone_of
+
+NAME = "camtrap-dp"
+VERSION = "1.0.2"
+_ROOT = f"https://raw.githubusercontent.com/tdwg/camtrap-dp/{VERSION}"
+_DEPLOYMENT = "deploymentID"
+_RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "subspecies")
+_FILE_PATH = re.compile(r"[^./~]((?!\.{2}).)*")
+"""What the format allows as ``filePath``: no path from the root, and no two dots in a row."""
+
+DEPLOYMENTS = ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd", "cameraID")
+MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "filePublic", "fileName", "fileMediatype")
+OBSERVATIONS = (
+    *("observationID", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd", "observationLevel"),
+    *("observationType", "scientificName", "count", "classificationMethod", "classifiedBy"),
+    *("classificationTimestamp", "classificationProbability", "observationComments"),
+)
+
+
+class Contributor(Strict):
+    """A person or an organization that contributed to the package."""
+
+    title: str
+    email: str | None = None
+    organization: str | None = None
+    path: str | None = None
+    role: Literal["contact", "principalInvestigator", "rightsHolder", "publisher", "contributor"] = "contributor"
+
+
+class Place(Strict):
+    """What the survey does not know of a deployment. Times are ISO 8601."""
+
+    latitude: float | None = Field(default=None, ge=-90, le=90)
+    longitude: float | None = Field(default=None, ge=-180, le=180)
+    start: str = ""
+    end: str = ""
+
+
+class CamtrapMetadata(Strict):
+    """What the survey cannot know: the key ``camtrap-dp`` of a YAML file, or the whole file."""
+
+    title: str = ""
+    description: str = ""
+    contributors: tuple[Contributor, ...] = ()
+    project_title: str = ""
+    sampling_design: (
+        Literal["simpleRandom", "systematicRandom", "clusteredRandom", "experimental", "targeted", "opportunistic"]
+        | None
+    ) = None
+    capture_method: tuple[Literal["activityDetection", "timeLapse"], ...] = ()
+    individual_animals: bool | None = None
+    time_zone: str = ""
+    files_are_public: bool = False
+    deployments: dict[str, Place] = {}
+
+
+def write(work: Exporting) -> list[str]:
+    """Writes ``datapackage.json`` and the three tables. Raises ConfigError, which lists all that is missing."""
+    said = work.metadata(CamtrapMetadata, NAME)
+    zone = zone_of(said.time_zone)
+    own = work.survey.columns().own
+    by = (_DEPLOYMENT,) if _DEPLOYMENT in own and not work.options.by else sample_columns(own, work.options.by)
+    extents = {sample_name(key): extent for key, extent in extents_of(work, by, zone).items()}
+    require(NAME, _missing(said, extents))
+    package = _Package(work, by, said, zone)
+    write_table(work.folder / "media.csv", MEDIA, package.media(), guard_formulas=False)
+    write_table(work.folder / "observations.csv", OBSERVATIONS, package.observations(), guard_formulas=False)
+    deployments = [_deployment(name, extents[name], said) for name in extents if name in package.used]
+    write_table(work.folder / "deployments.csv", DEPLOYMENTS, deployments, guard_formulas=False)
+    descriptor = _descriptor(said, package, deployments)
+    write_text(work.folder / "datapackage.json", json.dumps(descriptor, ensure_ascii=False, indent=1) + "\n")
+    return _notes(work, package, said)
+
+
+def _missing(said: CamtrapMetadata, extents: Mapping[str, Extent]) -> Iterator[str]:
+    for key in ("contributors", "project_title", "sampling_design", "capture_method", "individual_animals"):
+        if getattr(said, key) in ("", (), None):
+            yield f"{key} is missing"
+    for name, extent in extents.items():
+        place = said.deployments.get(name, Place())
+        if not extent.has_one_position and (place.latitude is None or place.longitude is None):
+            what = "several positions" if extent.latitudes else "no position"
+            yield (
+                f"deployment '{name}' has {what}: give latitude and longitude under deployments, or name the columns "
+                "of the deployments with --by"
+            )
+        if extent.first is None:
+            yield (
+                f"deployment '{name}' has no time with a time zone: the images need a column eventDate, and times "
+                "without a zone need time_zone, such as UTC or +01:00"
+            )
+
+
+def _deployment(name: str, extent: Extent, said: CamtrapMetadata) -> list[Cell]:
+    assert extent.first is not None and extent.last is not None  # noqa: S101, PT018 - `_missing` checked it
+    place = said.deployments.get(name, Place())
+    latitude = extent.latitudes[0] if place.latitude is None else place.latitude
+    longitude = extent.longitudes[0] if place.longitude is None else place.longitude
+    return [name, latitude, longitude, place.start or iso(extent.first), place.end or iso(extent.last), None]
+
+
+class _Package:
+    """The rows of media and observations. ``used`` and ``taxa`` are known after they were read."""
+
+    def __init__(self, work: Exporting, by: Sequence[str], said: CamtrapMetadata, zone: tzinfo | None) -> None:
+        self._work, self._by, self._said, self._zone = work, by, said, zone
+        self._taxa = {} if work.card is None else _taxa_of(work)
+        self._made = interval_of(work.survey.meta.get("created", ""), UTC)
+        self.used: set[str] = set()
+        self.taxa: dict[str, str] = {}
+        self.unidentified = 0
+
+    @property
+    def has_taxa(self) -> bool:
+        """Whether the model says to which taxon a class belongs."""
+        return bool(self._taxa)
+
+    def media(self) -> Iterator[list[Cell]]:
+        """The rows of ``media.csv``; what the format cannot hold is counted as left out."""
+        for named in self._work.classified():
+            path, columns = named.row.path, named.row.columns
+            times = interval_of(columns.get("eventDate", ""), self._zone)
+            if reason := _why_not(self._work.media(path), times is not None):
+                self._work.left_out[reason] += 1
+                continue
+            assert times is not None  # noqa: S101 - `_why_not` checked it
+            deployment = self._deployment(named)
+            self.used.add(deployment)
+            public = "true" if self._said.files_are_public else "false"
+            kind = mimetypes.guess_type(path)[0] or "image/x-unknown"
+            name = path.rpartition("/")[2]
+            yield [path, deployment, iso(times[0]), self._work.media(path), public, name, kind]
+
+    def observations(self) -> Iterator[list[Cell]]:
+        """The rows of ``observations.csv``, for the same images."""
+        for row in self._work.survey:
+            times = interval_of(row.columns.get("eventDate", ""), self._zone)
+            if row.ok and not _why_not(self._work.media(row.path), times is not None):
+                assert times is not None  # noqa: S101 - `_why_not` checked it
+                yield self._observation(self._work.named(row), times)
+
+    def _observation(self, named: Named, times: tuple[datetime, datetime]) -> list[Cell]:
+        taxon, path = self._taxon(named.name), named.row.path
+        if taxon is None:
+            self.unidentified += 1
+        else:
+            self.taxa[taxon.name] = taxon.rank
+        label = named.confirmed
+        made = interval_of(label.made_at, self._zone) if label else self._made
+        return [
+            *(path, self._deployment(named), path, named.row.columns.get("eventID")),
+            *(iso(times[0]), iso(times[1]), "media"),
+            *(("unknown", None, None) if taxon is None else ("animal", taxon.name, 1)),
+            "human" if label else "machine",
+            (self._work.people(label) or None) if label else self._work.model_text,
+            iso(made[0]) if made else None,
+            None if label else round(named.probability, 6),
+            named.name if named.name and (taxon is None or taxon.name != named.name) else None,
+        ]
+
+    def _deployment(self, named: Named) -> str:
+        return sample_name([named.row.columns.get(name, "") for name in self._by])
+
+    def _taxon(self, name: str) -> Taxon | None:
+        """The taxon of a class or a taxon; None if it is not an organism, or not known."""
+        if not self._taxa and name:
+            return Taxon(name=name, rank="unranked")
+        return self._taxa.get(name)
+
+
+def _taxa_of(work: Exporting) -> dict[str, Taxon]:
+    """Class or taxon -> its taxon; empty if the model has no taxa."""
+    assert work.card is not None  # noqa: S101 - the caller checked it
+    taxonomy = work.card.taxonomy
+    taxa = {taxon.name: taxon for taxon in taxonomy.taxa}
+    return taxa | {entry.name: taxa[entry.taxon] for entry in taxonomy.classes if entry.taxon}
+
+
+def _why_not(address: str, has_time: bool) -> str:
+    if not has_time:
+        return "images without a time that has a time zone"
+    plain = address.startswith(("http://", "https://")) or _FILE_PATH.fullmatch(address)
+    return "" if plain and ".." not in address else "images whose path the format does not allow (two dots in a row)"
+
+
+def _descriptor(said: CamtrapMetadata, package: _Package, deployments: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    start, end = (pick(row[at] for row in deployments)[:10] for pick, at in ((min, 3), (max, 4)))
+    return {
+        "profile": f"{_ROOT}/camtrap-dp-profile.json",
+        "resources": [_resource(name) for name in ("deployments", "media", "observations")],
+        "created": iso(datetime.now(UTC)),
+        **({"title": said.title} if said.title else {}),
+        **({"description": said.description} if said.description else {}),
+        "contributors": [one.model_dump(exclude_none=True) for one in said.contributors],
+        "project": {
+            "title": said.project_title,
+            "samplingDesign": said.sampling_design,
+            "captureMethod": list(said.capture_method),
+            "individualAnimals": said.individual_animals,
+            "observationLevel": ["media"],
+        },
+        "spatial": _box([row[1] for row in deployments], [row[2] for row in deployments]),
+        "temporal": {"start": start, "end": end},
+        "taxonomic": [
+            {"scientificName": name, **({"taxonRank": rank} if rank in _RANKS else {})}
+            for name, rank in sorted(package.taxa.items())
+        ],
+    }
+
+
+def _resource(name: str) -> dict[str, str]:
+    table = {"name": name, "path": f"{name}.csv", "profile": "tabular-data-resource", "format": "csv"}
+    return table | {"mediatype": "text/csv", "encoding": "utf-8", "schema": f"{_ROOT}/{name}-table-schema.json"}
+
+
+def _box(latitudes: Sequence[float], longitudes: Sequence[float]) -> dict[str, Any]:
+    """The area of the deployments as GeoJSON: a point, or a box."""
+    south, north, west, east = min(latitudes), max(latitudes), min(longitudes), max(longitudes)
+    if (south, west) == (north, east):
+        return {"type": "Point", "coordinates": [west, south]}
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def _notes(work: Exporting, package: _Package, said: CamtrapMetadata) -> list[str]:
+    notes = [f"{len(package.used)} deployments, {len(package.taxa)} taxa"]
+    if any(not said.deployments.get(name, Place()).start for name in package.used):
+        notes.append("a deployment without start and end in the metadata lasts from its first image to its last")
+    if not package.has_taxa:
+        notes.append("the model has no taxa: the names of its classes are written as scientific names")
+    if package.unidentified:
+        notes.append(f"{package.unidentified} observations are 'unknown': no class was accepted, or it has no taxon")
+    if not work.options.media_url:
+        notes.append("filePath is the path in the survey's input: put the package there, or give --media-url")
+    return notes

@@ -1,0 +1,98 @@
+"""`pelagia survey export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pelagia.errors import InputError
+from pelagia.system import console
+
+
+def survey_export(
+    survey: Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")],
+    formats: Annotated[
+        list[str] | None,
+        typer.Option("--format", metavar="csv|parquet", help="Write predictions.csv or predictions.parquet again."),
+    ] = None,
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="NAME[,NAME]", help="Export in the formats listed above."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The folder to make; with several formats, the folder for their folders. Default: SURVEY/exports/NAME."
+        ),
+    ] = None,
+    by: Annotated[
+        list[str] | None, typer.Option("--by", help="Columns that name the samples, such as station,depth.")
+    ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(help="A YAML file with what the survey cannot know, such as the names of the investigators."),
+    ] = None,
+    media_url: Annotated[
+        str, typer.Option("--media-url", help="Address below which the images are on the web or on a server.")
+    ] = "",
+    people: Annotated[
+        bool, typer.Option("--people", help="Export the names of the people who confirmed labels.")
+    ] = False,
+) -> None:
+    """Write a survey's results again, or in another format. Needs neither the network nor the model.
+
+    \b
+    pelagia survey export survey --format parquet
+    pelagia survey export survey --to csv,geojson
+    pelagia survey export survey --to ecotaxa --out for_ecotaxa
+    pelagia survey export survey --to seabass --metadata seabass.yaml
+
+    \b
+    Formats of --to:
+    csv             tables of counts, samples and images as CSV
+    xlsx            the same tables as sheets of an Excel workbook
+    parquet         the same tables as Parquet
+    geojson         a map layer: one point for each sample, with its counts
+    ecotaxa         zips of images and tables that EcoTaxa imports as new objects
+    ecotaxa-update  a table that updates the objects which came from EcoTaxa
+    ifcb            class scores of each IFCB bin, version 3 (.h5)
+    ifcb-csv        class scores of each IFCB bin as CSV
+    seabass         SeaBASS files of plankton imagery, one for each sample
+    camtrap-dp      a Camtrap DP package, for fish and other animals on cameras
+    label-studio    tasks with predictions, which Label Studio imports
+    """
+    if formats and to:
+        raise InputError("--format writes predictions.csv again and --to exports in other formats: give one of the two")
+    if not to:
+        _write_again(survey, formats or ["csv"])
+        return
+    from pelagia.survey.journal import Survey
+    from pelagia_inference.exports.export import ExportOptions, export_survey, folders_of, formats_to_export
+
+    options = ExportOptions(
+        tuple(name.strip() for one in by or () for name in one.split(",")), metadata, people, media_url
+    )
+    with Survey.open(survey) as opened:
+        for name, folder in folders_of(survey, formats_to_export(to), out).items():
+            with console.progress_bar(name) as update:
+                done = export_survey(opened, folder, name, options, update)
+            console.say(f"{name}: {done.out}")
+            for text in done.notes:
+                console.note(text)
+            for reason, count in done.left_out.items():
+                console.note(f"left out: {count} {reason}")
+
+
+def _write_again(survey: Path, formats: list[str]) -> None:
+    """Writes ``predictions.csv`` or ``predictions.parquet``."""
+    from pelagia.survey.journal import Survey
+    from pelagia_inference.exports.results import formats_of, formats_to_write, held_open, write_results
+
+    wanted = formats_to_write(survey, formats_of(formats))
+    with Survey.open(survey) as opened:
+        files = write_results(opened, wanted)
+        console.say(f"{len(opened)} images: {', '.join(map(str, files.values()))}")
+    for text in held_open(files):
+        console.note(f"warning: {text}")

@@ -1,0 +1,177 @@
+"""Zips that EcoTaxa imports as new objects: each holds a table and its images, and is small enough to be uploaded.
+
+`pelagia.sources.ecotaxa.import_table` has the rules of EcoTaxa. A label that people confirmed is ``validated``; what
+the model accepted, a class or a higher taxon, is ``predicted``; an image without either has no category and no status.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import PurePosixPath
+from typing import IO
+
+from pelagia.images.preprocess import ImageError
+from pelagia.sources.ecotaxa.import_table import (
+    BYTES_OF_ROW,
+    ENCODING,
+    MOST_BYTES,
+    MOST_CHARACTERS,
+    PREDICTED,
+    VALIDATED,
+    FreeColumns,
+    TableWriter,
+    entry,
+    person_column,
+    places_and_times,
+)
+from pelagia.sources.image import is_image_name
+from pelagia.survey.additions import Confirmed
+from pelagia.system.names import safe_name
+from pelagia_inference.counts.samples import sample_columns, sample_name
+from pelagia_inference.exports.exporting import Exporting, Named
+
+HEADER = (
+    *("object_id", "img_file_name", "img_rank", "object_annotation_category", "object_annotation_status"),
+    *("object_annotation_date", "object_annotation_time", "object_annotation_person_name"),
+    *("object_annotation_person_email", "object_probability", "object_sha256", "object_source"),
+    *("object_date", "object_time", "object_lat", "object_lon", "object_depth_min", "object_depth_max"),
+    *("sample_id", "sample_stationid", "acq_id", "acq_instrument", "process_id"),
+)
+NO_NAME = "images have no category, because the model accepted none"
+_SIGNATURES = {b"\x89PNG\r\n": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif"}
+"""First bytes of the formats that EcoTaxa's page shows -> their ending."""
+
+
+def write(work: Exporting) -> list[str]:
+    """Writes the zips."""
+    free = FreeColumns()
+    for row in work.survey:
+        if row.ok:
+            free.add(row.columns)
+    columns, notes = free.chosen()
+    zips = _Zips(work, columns)
+    try:
+        for named, data in work.pictures():
+            zips.add(named, data)
+    finally:
+        zips.close()
+    if zips.unnamed:
+        notes.append(f"{zips.unnamed} {NO_NAME}")
+    if zips.converted:
+        notes.append(f"{zips.converted} images were written as PNG, because EcoTaxa does not show their format")
+    if zips.confirmed and not work.options.people:
+        notes.append("the names of the people who confirmed labels are left out; --people exports them")
+    return [f"{zips.parts} zips for EcoTaxa, at most {zips.most_bytes // 1_000_000} MB each", *notes]
+
+
+class _Zips:
+    """The zips of an export. The table of the zip that is being written is a file beside it."""
+
+    def __init__(self, work: Exporting, columns: Mapping[str, tuple[str, str]]) -> None:
+        self._work, self._columns = work, columns
+        self._by = sample_columns(work.survey.columns().own, work.options.by)
+        self.most_bytes = work.options.part_bytes or MOST_BYTES
+        self.parts = self.unnamed = self.converted = self.confirmed = 0
+        self._size = 0
+        self._zip: zipfile.ZipFile | None = None
+        self._file: IO[str] | None = None
+
+    def add(self, named: Named, data: bytes) -> None:
+        """Writes an image and its row, in a new zip if the last one is full."""
+        ending = next((ending for start, ending in _SIGNATURES.items() if data.startswith(start)), "")
+        if not ending:
+            data, ending = _as_png(data), ".png"
+            self.converted += 1
+        if self._zip is None or self._size + len(data) + BYTES_OF_ROW > self.most_bytes:
+            self.close()
+            self._begin()
+        assert self._zip is not None  # noqa: S101 - it was begun
+        name = file_name(named.row.path, ending)
+        self._zip.writestr(entry(name), data)
+        self._table.add([self._row(named, name)])
+        self._size += len(data) + BYTES_OF_ROW
+        self.unnamed += not named.name
+        self.confirmed += named.confirmed is not None and bool(named.confirmed.people)
+
+    def _begin(self) -> None:
+        self.parts += 1
+        self._size = 0
+        self._stem = f"{safe_name(self._work.name)}_part{self.parts}"
+        self._zip = zipfile.ZipFile(self._work.folder / f"{self._stem}.zip", "x", zipfile.ZIP_STORED)
+        self._path = self._work.folder / f"ecotaxa_{self._stem}.tsv"
+        self._file = self._path.open("x", encoding=ENCODING, newline="")
+        self._table = TableWriter(self._file, [*HEADER, *self._columns], self._columns)
+
+    def close(self) -> None:
+        """Puts the table into the zip."""
+        if self._zip is None or self._file is None:
+            return
+        self._file.close()
+        with self._zip.open(entry(self._path.name), "w", force_zip64=True) as inside, self._path.open("rb") as table:
+            while piece := table.read(1 << 20):
+                inside.write(piece)
+        self._zip.close()
+        self._path.unlink()
+        self._zip = self._file = None
+
+    def _row(self, named: Named, name: str) -> dict[str, str]:
+        columns = named.row.columns
+        sample = sample_name([columns.get(column, "") for column in self._by])
+        return {
+            "object_id": PurePosixPath(name).stem,
+            "img_file_name": name,
+            "img_rank": "0",
+            **annotation_of(named, self._work.people(named.confirmed)),
+            "object_probability": f"{named.probability:.6f}",
+            "object_sha256": named.row.sha256,
+            "object_source": named.row.path[-MOST_CHARACTERS:],
+            "sample_id": sample,
+            "acq_id": sample,
+            "process_id": sample,
+            **places_and_times(columns),
+            **{key: columns.get(column, "") for key, (_, column) in self._columns.items()},
+        }
+
+
+def annotation_of(named: Named, people: str) -> dict[str, str]:
+    """EcoTaxa's columns for the label of an image: category, status, and for a validated one when and by whom."""
+    if not named.name:
+        return {}
+    row = {
+        "object_annotation_category": named.name,
+        "object_annotation_status": PREDICTED if named.confirmed is None else VALIDATED,
+    }
+    return row if named.confirmed is None else row | _made_by(named.confirmed, people.split("|")[0])
+
+
+def _made_by(confirmed: Confirmed, person: str) -> dict[str, str]:
+    row = {person_column(person): person} if person else {}
+    if made := places_and_times({"eventDate": confirmed.made_at}).get("object_date"):
+        row["object_annotation_date"] = made
+        row["object_annotation_time"] = places_and_times({"eventDate": confirmed.made_at})["object_time"]
+    return row
+
+
+def file_name(path: str, ending: str) -> str:
+    """A name that no other image of the survey has, from its path in the survey; every system can hold it."""
+    pure = PurePosixPath(path)
+    stem = pure.stem if is_image_name(pure.name) else pure.name
+    digest = sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{safe_name(stem)[:120]}-{digest}{ending}"
+
+
+def _as_png(data: bytes) -> bytes:
+    """An image of any format as PNG with 8 bits; gray if all its pixels are."""
+    import cv2
+
+    from pelagia.images.preprocess import decode
+
+    pixels = decode(data)
+    gray = pixels[:, :, 0]
+    plain = bool((pixels == gray[:, :, None]).all())
+    done, encoded = cv2.imencode(".png", gray if plain else pixels[:, :, ::-1])
+    if not done:
+        raise ImageError("damaged", "the image cannot be written as PNG")
+    return encoded.tobytes()

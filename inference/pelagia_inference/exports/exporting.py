@@ -1,0 +1,195 @@
+"""What a format gets to write: the rows of a survey with their names, the folder, and counts of what is left out.
+
+Invariant: every format takes the name of an image from `Exporting.named`: the label that people confirmed, else what
+the model accepted, else none. Rows are read one by one, so memory does not grow with the number of images.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from pelagia.config import load_config, validate
+from pelagia.errors import ConfigError
+from pelagia.model.card import ModelCard
+from pelagia.shell import command_line
+from pelagia.survey.additions import Confirmed, confirmed_label
+from pelagia.survey.journal import Prediction, Survey
+from pelagia.survey.pictures import read_pictures
+from pelagia.system.console import ProgressCallback
+from pelagia.system.version import __version__
+from pelagia_inference.counts.counts import Counts, count_survey
+
+Metadata = TypeVar("Metadata", bound=BaseModel)
+
+FAILED = "images that could not be classified"
+NO_PICTURE = "images whose file is missing or was changed"
+"""Keys of `Exporting.left_out` that several formats use."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What a user chooses for an export.
+
+    Attributes:
+        by: the columns that name the samples, as in `count_survey`.
+        metadata: a YAML file with what the survey cannot know; None if there is none.
+        people: whether the names of those who confirmed labels are exported.
+        media_url: the address below which the images are, on the web or on a server; empty if they are not.
+        part_bytes: the largest size of a zip; 0: the limit of the format.
+    """
+
+    by: tuple[str, ...] = ()
+    metadata: Path | None = None
+    people: bool = False
+    media_url: str = ""
+    part_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A classified image, with the name that is exported.
+
+    Attributes:
+        row: its row in the survey.
+        likeliest: the likeliest class.
+        probability: its probability, 0..1.
+        accepted: the class or taxon that the model accepted; empty if it accepted none.
+        confirmed: the label of people; None if there is none.
+    """
+
+    row: Prediction
+    likeliest: str
+    probability: float
+    accepted: str
+    confirmed: Confirmed | None
+
+    @property
+    def name(self) -> str:
+        """The class that people confirmed, else what the model accepted; empty if neither is there."""
+        return self.accepted if self.confirmed is None else self.confirmed.class_name
+
+
+@dataclass
+class Exporting:
+    """One export in one format.
+
+    Attributes:
+        survey: the open survey.
+        folder: the folder to write into; it gets its name when everything is written.
+        name: the name that the folder will have.
+        options: what the user chose.
+        progress: called with (rows done, total rows).
+        left_out: what is left out, in words -> number.
+    """
+
+    survey: Survey
+    folder: Path
+    name: str
+    options: ExportOptions = field(default_factory=ExportOptions)
+    progress: ProgressCallback = lambda done, total: None
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def rows(self) -> Iterator[Prediction]:
+        """All rows, sorted by path."""
+        total = len(self.survey)
+        for done, row in enumerate(self.survey, 1):
+            if done % 256 == 0 or done == total:
+                self.progress(done, total)
+            yield row
+
+    def classified(self) -> Iterator[Named]:
+        """The classified images with their names, sorted by path. Failed images are counted as left out."""
+        for row in self.rows():
+            if row.ok:
+                yield self.named(row)
+            else:
+                self.left_out[FAILED] += 1
+
+    def named(self, row: Prediction) -> Named:
+        """The name of a classified image."""
+        assert row.probabilities is not None  # noqa: S101 - the callers leave out failed images
+        best = int(row.probabilities.argmax())
+        likeliest, probability = self.survey.classes[best], float(row.probabilities[best])
+        accepted = row.verdict.name if row.verdict.decision else likeliest
+        return Named(row, likeliest, probability, accepted, confirmed_label(self.survey, row.path))
+
+    def pictures(self) -> Iterator[tuple[Named, bytes]]:
+        """The classified images with their encoded bytes, in any order. Those that cannot be read are counted."""
+        total = len(self.survey)
+        for done, (row, data) in enumerate(read_pictures(self.survey, self._ok()), 1):
+            self.progress(done, total)
+            if isinstance(data, bytes):
+                yield self.named(row), data
+            else:
+                self.left_out[NO_PICTURE] += 1
+        self.progress(total, total)
+
+    def _ok(self) -> Iterator[Prediction]:
+        for row in self.survey:
+            if row.ok:
+                yield row
+            else:
+                self.left_out[FAILED] += 1
+
+    @cached_property
+    def counts(self) -> Counts:
+        """The counts of the survey by sample."""
+        return count_survey(self.survey, self.options.by)
+
+    @cached_property
+    def card(self) -> ModelCard | None:
+        """The card of the model; None if the survey is older than such cards."""
+        text = self.survey.meta.get("model")
+        return validate(json.loads(text), ModelCard, "the model's card in the survey") if text else None
+
+    @property
+    def model_text(self) -> str:
+        """The model for people: its name, if it is known, and the first digits of its SHA-256."""
+        digest = self.survey.meta.get("model_sha256", "")[:12]
+        return f"{self.card.name} ({digest})" if self.card else digest
+
+    @property
+    def program(self) -> str:
+        """This program with its version."""
+        return f"Pelagia {__version__}"
+
+    def people(self, confirmed: Confirmed | None) -> str:
+        """Who confirmed a label, joined by ``|``; empty unless the user wants names to be exported."""
+        return confirmed.people if confirmed and self.options.people else ""
+
+    def media(self, path: str) -> str:
+        """The address of an image, or its path in the survey if no address was given."""
+        base = self.options.media_url
+        return base + ("" if base.endswith(("/", "=")) else "/") + quote(path) if base else path
+
+    def metadata(self, schema: type[Metadata], format_name: str) -> Metadata:
+        """What the user's YAML file says for a format: the value of the key ``format_name``, else the whole file.
+
+        Raises:
+            ConfigError: the file is wrong; the message lists all its faults.
+        """
+        if self.options.metadata is None:
+            return schema()
+        return load_config(self.options.metadata, schema, within=format_name)
+
+
+def require(format_name: str, missing: Iterable[str]) -> None:
+    """Raises ConfigError, which lists what is missing, unless nothing is."""
+    faults = list(dict.fromkeys(missing))
+    if faults:
+        example = command_line("pelagia", "survey", "export", "SURVEY", "--to", format_name, "--metadata", "FILE.yaml")
+        raise ConfigError(f"nothing was written, because {format_name} needs more ({example})", faults)
+
+
+def as_text(value: object) -> str:
+    """A value as text: empty for None, at most ten significant digits of a number."""
+    return "" if value is None else f"{value:.10g}" if isinstance(value, float) else str(value)

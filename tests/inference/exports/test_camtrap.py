@@ -1,0 +1,180 @@
+"""Camtrap DP packages: validated by `frictionless` with the published fields, and imported again as a dataset."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+
+import pytest
+from frictionless import Package, Resource, Schema
+
+from pelagia.errors import ConfigError
+from pelagia.tables.reader import open_table
+from pelagia_inference.exports.camtrap import _FILE_PATH
+from pelagia_inference.exports.export import ExportOptions, export_survey
+from pelagia_labeling.importers.dataset import import_dataset
+from survey_fixtures import NAMES, write_survey
+
+METADATA = """
+camtrap-dp:
+  contributors: [{title: Ann}]
+  project_title: Fish of the harbor
+  sampling_design: opportunistic
+  capture_method: [activityDetection]
+  individual_animals: false
+  time_zone: UTC
+"""
+TIME = {"type": "datetime", "format": "%Y-%m-%dT%H:%M:%S%z"}
+YES = {"constraints": {"required": True}}
+KEY = {"constraints": {"required": True, "unique": True}}
+TABLES = {
+    "deployments": {
+        "deploymentID": KEY,
+        "latitude": {"type": "number", "constraints": {"required": True, "minimum": -90, "maximum": 90}},
+        "longitude": {"type": "number", "constraints": {"required": True, "minimum": -180, "maximum": 180}},
+        "deploymentStart": TIME | YES,
+        "deploymentEnd": TIME | YES,
+        "cameraID": {},
+    },
+    "media": {
+        "mediaID": KEY,
+        "deploymentID": YES,
+        "timestamp": TIME | YES,
+        "filePath": {"constraints": {"required": True, "pattern": r"^(?=^[^./~])(^((?!\.{2}).)*$).*$"}},
+        "filePublic": {"type": "boolean"} | YES,
+        "fileName": {},
+        "fileMediatype": {"constraints": {"required": True, "pattern": "^(image|video|audio)/.*$"}},
+    },
+    "observations": {
+        "observationID": KEY,
+        "deploymentID": YES,
+        "mediaID": {},
+        "eventID": {},
+        "eventStart": TIME | YES,
+        "eventEnd": TIME | YES,
+        "observationLevel": {"constraints": {"required": True, "enum": ["media", "event"]}},
+        "observationType": {
+            "constraints": {
+                "required": True,
+                "enum": ["animal", "human", "vehicle", "blank", "unknown", "unclassified"],
+            }
+        },
+        "scientificName": {},
+        "count": {"type": "integer", "constraints": {"minimum": 1}},
+        "classificationMethod": {"constraints": {"enum": ["human", "machine"]}},
+        "classifiedBy": {},
+        "classificationTimestamp": TIME,
+        "classificationProbability": {"type": "number", "constraints": {"minimum": 0, "maximum": 1}},
+        "observationComments": {},
+    },
+}
+"""The fields of Camtrap DP 1.0 that the export writes, as the published table schemas have them."""
+
+
+def reference(field, resource):
+    return {"fields": field, "reference": {"resource": resource, "fields": field}}
+
+
+KEYS = {
+    "media": [reference("deploymentID", "deployments")],
+    "observations": [reference("deploymentID", "deployments"), reference("mediaID", "media")],
+}
+
+
+def faults(folder):
+    """What `frictionless` finds wrong in a package."""
+    resources = []
+    for name, table in TABLES.items():
+        fields = [{"name": field, "type": "string", **rule} for field, rule in table.items()]
+        schema = {"fields": fields, "missingValues": ["", "NA", "NaN", "nan"], "foreignKeys": KEYS.get(name, [])}
+        resources.append(Resource(name=name, path=f"{name}.csv", schema=Schema.from_descriptor(schema)))
+    report = Package(resources=resources, basepath=str(folder)).validate()
+    return [*report.errors, *(error for task in report.tasks for error in task.errors)]
+
+
+@pytest.fixture
+def options(tmp_path):
+    (tmp_path / "camtrap.yaml").write_text(METADATA, encoding="utf-8")
+    return ExportOptions(by=("station",), metadata=tmp_path / "camtrap.yaml")
+
+
+def rows_of(path):
+    return {next(iter(row.values())): row for _, row in open_table(path, what="table").rows()}
+
+
+def test_the_package_has_valid_tables_that_refer_to_each_other(sea, tmp_path, options):
+    done = export_survey(sea, tmp_path / "out", "camtrap-dp", options)
+    assert faults(tmp_path / "out") == []
+    assert set(rows_of(tmp_path / "out" / "media.csv")) == set(NAMES)
+    seen = rows_of(tmp_path / "out" / "observations.csv")
+    assert (seen[NAMES[0]]["scientificName"], seen[NAMES[0]]["classificationMethod"]) == ("Copepoda", "machine")
+    assert (seen[NAMES[1]]["observationType"], seen[NAMES[1]]["observationComments"]) == ("unknown", "detritus")
+    assert seen[NAMES[3]]["observationType"] == "unknown"
+    assert (seen[NAMES[5]]["classificationMethod"], seen[NAMES[5]]["classifiedBy"]) == ("human", "")
+    assert done.left_out == {"images that could not be classified": 1}
+    assert "2 deployments, 3 taxa" in done.notes
+
+
+def test_a_fault_would_be_found(sea, tmp_path, options):
+    export_survey(sea, tmp_path / "out", "camtrap-dp", options)
+    path = tmp_path / "out" / "observations.csv"
+    path.write_text(path.read_text("utf-8").replace("media,animal", "media,beast").replace("St 1", "St 9"), "utf-8")
+    assert {error.type for error in faults(tmp_path / "out")} == {"constraint-error", "foreign-key"}
+
+
+def test_the_descriptor_has_what_the_profile_requires(sea, tmp_path, options):
+    export_survey(sea, tmp_path / "out", "camtrap-dp", options)
+    package = json.loads((tmp_path / "out" / "datapackage.json").read_text("utf-8"))
+    required = {"resources", "profile", "created", "contributors", "project", "spatial", "temporal", "taxonomic"}
+    assert required <= set(package)
+    assert {"title", "samplingDesign", "captureMethod", "individualAnimals", "observationLevel"} == set(
+        package["project"]
+    )
+    assert package["temporal"] == {"start": "2024-05-01", "end": "2024-05-02"}
+    assert {"scientificName": "Copepoda", "taxonRank": "class"} in package["taxonomic"]
+    assert all("/1.0.2/" in one["schema"] for one in package["resources"])
+    assert datetime.fromisoformat(package["created"]).tzinfo is not None
+
+
+def test_a_dataset_can_be_made_of_the_package(sea, tmp_path, options, put):
+    for at, name in enumerate(NAMES):
+        put(tmp_path / "images" / name, seed=at)
+    export_survey(sea, tmp_path / "out", "camtrap-dp", options)
+    made = import_dataset(
+        tmp_path / "images", tmp_path / "ds", manifest=tmp_path / "out" / "media.csv", join_near_duplicates=False
+    )
+    assert {(one.source, one.class_name) for one in made.records} == {
+        (NAMES[0], "Copepoda"),
+        (NAMES[2], "Animalia"),
+        (NAMES[4], "Hydrozoa"),
+        (NAMES[5], "Copepoda"),
+    }
+    assert {one.group for one in made.records} == {"=St 0", "=St 1"}
+
+
+def test_all_that_is_missing_is_listed_before_anything_is_written(sea, tmp_path):
+    with pytest.raises(ConfigError) as refused:
+        export_survey(sea, tmp_path / "out", "camtrap-dp", ExportOptions(by=("pixel_size_um",)))
+    text = str(refused.value)
+    for word in ("contributors", "project_title", "sampling_design", "several positions", "time_zone"):
+        assert word in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_images_that_the_format_does_not_allow_are_counted(tmp_path, options):
+    names = ["a..b.png", "no time.png", "good.png"]
+    with write_survey(tmp_path / "survey", names) as survey:
+        rows = {row.path: row for row in survey}
+        survey.add([replace(rows[names[1]], columns=rows[names[1]].columns | {"eventDate": "2024-05-01"})])
+        done = export_survey(survey, tmp_path / "out", "camtrap-dp", options)
+    assert faults(tmp_path / "out") == []
+    assert done.left_out == {
+        "images that could not be classified": 1,
+        "images whose path the format does not allow (two dots in a row)": 1,
+        "images without a time that has a time zone": 1,
+    }
+
+
+def test_a_path_from_the_root_is_not_allowed():
+    assert _FILE_PATH.fullmatch("a/b.png")
+    assert not _FILE_PATH.fullmatch("/a.png")
+    assert not _FILE_PATH.fullmatch("../a.png")
