@@ -80,9 +80,9 @@ def survey_export(
                 done = export_survey(opened, folder, name, options, update)
             console.say(f"{name}: {done.out}")
             for text in done.notes:
-                console.note(text)
+                console.note(f"{name}: {text}")
             for reason, count in done.left_out.items():
-                console.note(f"left out: {count} {reason}")
+                console.note(f"{name}: left out: {count} {reason}")
 
 
 def _write_again(survey: Path, formats: list[str]) -> None:

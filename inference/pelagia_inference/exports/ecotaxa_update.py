@@ -9,6 +9,7 @@ of people.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 
 from pelagia.errors import InputError
 from pelagia.shell import command_line
@@ -19,7 +20,14 @@ from pelagia_inference.exports.exporting import Exporting, Named
 
 TABLE, FILE = "ecotaxa_update.tsv", "ecotaxa_update.zip"
 HEADER = (
-    *("object_id", "object_annotation_category", "object_annotation_status", "object_annotation_date"),
+    *(
+        "object_id",
+        "sample_id",
+        "acq_id",
+        "object_annotation_category",
+        "object_annotation_status",
+        "object_annotation_date",
+    ),
     *("object_annotation_time", "object_annotation_person_name", "object_annotation_person_email"),
 )
 _STATUS = "object_annotation_status"
@@ -46,8 +54,7 @@ def write(work: Exporting) -> list[str]:
                 work.left_out[reason] += 1
                 continue
             people |= named.confirmed is not None and bool(named.confirmed.people)
-            row = {"object_id": named.row.columns["object_id"], **annotation_of(named, work.people(named.confirmed))}
-            table.add([row])
+            table.add([_ids(named.row.columns) | annotation_of(named, work.people(named.confirmed))])
             rows += 1
     with zipfile.ZipFile(work.folder / FILE, "x", zipfile.ZIP_DEFLATED) as archive:
         archive.write(path, entry(TABLE).filename)
@@ -55,6 +62,15 @@ def write(work: Exporting) -> list[str]:
     if people and not work.options.people:
         notes.append("the names of the people who confirmed labels are left out; --people exports them")
     return notes
+
+
+def _ids(columns: Mapping[str, str]) -> dict[str, str]:
+    """The identifiers of an object: EcoTaxa looks for its sample and acquisition, too."""
+    return {
+        "object_id": columns["object_id"],
+        "sample_id": columns.get("sample", ""),
+        "acq_id": columns.get("acq_id", ""),
+    }
 
 
 def _why_not(named: Named, seen: Seen) -> str:

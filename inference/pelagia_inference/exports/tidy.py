@@ -118,7 +118,8 @@ def _images(work: Exporting) -> TidyTable:
         for values in groups_of_values(survey, result):
             for row in zip(*values, strict=True):
                 extra = _additions(work, row[0])
-                yield [*row, *(extra.get(name) for name in added)]
+                cells = (round(cell, 6) if isinstance(cell, float) else cell for cell in row)  # from float32
+                yield [*cells, *(extra.get(name) for name in added)]
             done += len(values[0])
             work.progress(done, total)
 
