@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import mimetypes
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 
@@ -32,13 +32,76 @@ _RANKS = ("kingdom", "phylum", "class", "order", "family", "genus", "species", "
 _FILE_PATH = re.compile(r"[^./~]((?!\.{2}).)*")
 """What the format allows as ``filePath``: no path from the root, and no two dots in a row."""
 
-DEPLOYMENTS = ("deploymentID", "latitude", "longitude", "deploymentStart", "deploymentEnd", "cameraID")
-MEDIA = ("mediaID", "deploymentID", "timestamp", "filePath", "filePublic", "fileName", "fileMediatype")
-OBSERVATIONS = (
-    *("observationID", "deploymentID", "mediaID", "eventID", "eventStart", "eventEnd", "observationLevel"),
-    *("observationType", "scientificName", "count", "classificationMethod", "classifiedBy"),
-    *("classificationTimestamp", "classificationProbability", "observationComments"),
-)
+DEPLOYMENTS = [
+    "deploymentID",
+    "locationID",
+    "locationName",
+    "latitude",
+    "longitude",
+    "coordinateUncertainty",
+    "deploymentStart",
+    "deploymentEnd",
+    "setupBy",
+    "cameraID",
+    "cameraModel",
+    "cameraDelay",
+    "cameraHeight",
+    "cameraDepth",
+    "cameraTilt",
+    "cameraHeading",
+    "detectionDistance",
+    "timestampIssues",
+    "baitUse",
+    "featureType",
+    "habitat",
+    "deploymentGroups",
+    "deploymentTags",
+    "deploymentComments",
+]
+MEDIA = [
+    "mediaID",
+    "deploymentID",
+    "captureMethod",
+    "timestamp",
+    "filePath",
+    "filePublic",
+    "fileName",
+    "fileMediatype",
+    "exifData",
+    "favorite",
+    "mediaComments",
+]
+OBSERVATIONS = [
+    "observationID",
+    "deploymentID",
+    "mediaID",
+    "eventID",
+    "eventStart",
+    "eventEnd",
+    "observationLevel",
+    "observationType",
+    "cameraSetupType",
+    "scientificName",
+    "count",
+    "lifeStage",
+    "sex",
+    "behavior",
+    "individualID",
+    "individualPositionRadius",
+    "individualPositionAngle",
+    "individualSpeed",
+    "bboxX",
+    "bboxY",
+    "bboxWidth",
+    "bboxHeight",
+    "classificationMethod",
+    "classifiedBy",
+    "classificationTimestamp",
+    "classificationProbability",
+    "observationTags",
+    "observationComments",
+]
+"""All columns of the published table schemas, in their order: readers such as `frictionless` refuse a table without some."""
 
 
 class Contributor(Strict):
@@ -87,13 +150,18 @@ def write(work: Exporting) -> list[str]:
     extents = {sample_name(key): extent for key, extent in extents_of(work, by, zone).items()}
     require(NAME, _missing(said, extents))
     package = _Package(work, by, said, zone)
-    write_table(work.folder / "media.csv", MEDIA, package.media(), guard_formulas=False)
-    write_table(work.folder / "observations.csv", OBSERVATIONS, package.observations(), guard_formulas=False)
+    _write_table(work, "media", MEDIA, package.media())
+    _write_table(work, "observations", OBSERVATIONS, package.observations())
     deployments = [_deployment(name, extents[name], said) for name in extents if name in package.used]
-    write_table(work.folder / "deployments.csv", DEPLOYMENTS, deployments, guard_formulas=False)
+    _write_table(work, "deployments", DEPLOYMENTS, deployments)
     descriptor = _descriptor(said, package, deployments)
     write_text(work.folder / "datapackage.json", json.dumps(descriptor, ensure_ascii=False, indent=1) + "\n")
     return _notes(work, package, said)
+
+
+def _write_table(work: Exporting, name: str, header: Sequence[str], rows: Iterable[Mapping[str, Cell]]) -> None:
+    cells = ([row.get(column) for column in header] for row in rows)
+    write_table(work.folder / f"{name}.csv", header, cells, guard_formulas=False)
 
 
 def _missing(said: CamtrapMetadata, extents: Mapping[str, Extent]) -> Iterator[str]:
@@ -115,12 +183,18 @@ def _missing(said: CamtrapMetadata, extents: Mapping[str, Extent]) -> Iterator[s
             )
 
 
-def _deployment(name: str, extent: Extent, said: CamtrapMetadata) -> list[Cell]:
+def _deployment(name: str, extent: Extent, said: CamtrapMetadata) -> dict[str, Any]:
     assert extent.first is not None and extent.last is not None  # noqa: S101, PT018 - `_missing` checked it
     place = said.deployments.get(name, Place())
     latitude = extent.latitudes[0] if place.latitude is None else place.latitude
     longitude = extent.longitudes[0] if place.longitude is None else place.longitude
-    return [name, latitude, longitude, place.start or iso(extent.first), place.end or iso(extent.last), None]
+    return {
+        "deploymentID": name,
+        "latitude": latitude,
+        "longitude": longitude,
+        "deploymentStart": place.start or iso(extent.first),
+        "deploymentEnd": place.end or iso(extent.last),
+    }
 
 
 class _Package:
@@ -139,7 +213,7 @@ class _Package:
         """Whether the model says to which taxon a class belongs."""
         return bool(self._taxa)
 
-    def media(self) -> Iterator[list[Cell]]:
+    def media(self) -> Iterator[dict[str, Cell]]:
         """The rows of ``media.csv``; what the format cannot hold is counted as left out."""
         for named in self._work.classified():
             path, columns = named.row.path, named.row.columns
@@ -150,12 +224,17 @@ class _Package:
             assert times is not None  # noqa: S101 - `_why_not` checked it
             deployment = self._deployment(named)
             self.used.add(deployment)
-            public = "true" if self._said.files_are_public else "false"
-            kind = mimetypes.guess_type(path)[0] or "image/x-unknown"
-            name = path.rpartition("/")[2]
-            yield [path, deployment, iso(times[0]), self._work.media(path), public, name, kind]
+            yield {
+                "mediaID": path,
+                "deploymentID": deployment,
+                "timestamp": iso(times[0]),
+                "filePath": self._work.media(path),
+                "filePublic": "true" if self._said.files_are_public else "false",
+                "fileName": path.rpartition("/")[2],
+                "fileMediatype": mimetypes.guess_type(path)[0] or "image/x-unknown",
+            }
 
-    def observations(self) -> Iterator[list[Cell]]:
+    def observations(self) -> Iterator[dict[str, Cell]]:
         """The rows of ``observations.csv``, for the same images."""
         for row in self._work.survey:
             times = interval_of(row.columns.get("eventDate", ""), self._zone)
@@ -163,7 +242,7 @@ class _Package:
                 assert times is not None  # noqa: S101 - `_why_not` checked it
                 yield self._observation(self._work.named(row), times)
 
-    def _observation(self, named: Named, times: tuple[datetime, datetime]) -> list[Cell]:
+    def _observation(self, named: Named, times: tuple[datetime, datetime]) -> dict[str, Cell]:
         taxon, path = self._taxon(named.name), named.row.path
         if taxon is None:
             self.unidentified += 1
@@ -171,16 +250,24 @@ class _Package:
             self.taxa[taxon.name] = taxon.rank
         label = named.confirmed
         made = interval_of(label.made_at, self._zone) if label else self._made
-        return [
-            *(path, self._deployment(named), path, named.row.columns.get("eventID")),
-            *(iso(times[0]), iso(times[1]), "media"),
-            *(("unknown", None, None) if taxon is None else ("animal", taxon.name, 1)),
-            "human" if label else "machine",
-            (self._work.people(label) or None) if label else self._work.model_text,
-            iso(made[0]) if made else None,
-            None if label else round(named.probability, 6),
-            named.name if named.name and (taxon is None or taxon.name != named.name) else None,
-        ]
+        found: dict[str, Cell] = {"observationType": "unknown"}
+        if taxon is not None:
+            found = {"observationType": "animal", "scientificName": taxon.name, "count": 1}
+        if taxon is None or taxon.name != named.name:
+            found["observationComments"] = named.name or None
+        return found | {
+            "observationID": path,
+            "deploymentID": self._deployment(named),
+            "mediaID": path,
+            "eventID": named.row.columns.get("eventID"),
+            "eventStart": iso(times[0]),
+            "eventEnd": iso(times[1]),
+            "observationLevel": "media",
+            "classificationMethod": "human" if label else "machine",
+            "classifiedBy": (self._work.people(label) or None) if label else self._work.model_text,
+            "classificationTimestamp": iso(made[0]) if made else None,
+            "classificationProbability": None if label else round(named.probability, 6),
+        }
 
     def _deployment(self, named: Named) -> str:
         return sample_name([named.row.columns.get(name, "") for name in self._by])
@@ -207,8 +294,9 @@ def _why_not(address: str, has_time: bool) -> str:
     return "" if plain and ".." not in address else "images whose path the format does not allow (two dots in a row)"
 
 
-def _descriptor(said: CamtrapMetadata, package: _Package, deployments: Sequence[Sequence[Any]]) -> dict[str, Any]:
-    start, end = (pick(row[at] for row in deployments)[:10] for pick, at in ((min, 3), (max, 4)))
+def _descriptor(said: CamtrapMetadata, package: _Package, deployments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    start = min(row["deploymentStart"] for row in deployments)[:10]
+    end = max(row["deploymentEnd"] for row in deployments)[:10]
     return {
         "profile": f"{_ROOT}/camtrap-dp-profile.json",
         "resources": [_resource(name) for name in ("deployments", "media", "observations")],
@@ -223,7 +311,7 @@ def _descriptor(said: CamtrapMetadata, package: _Package, deployments: Sequence[
             "individualAnimals": said.individual_animals,
             "observationLevel": ["media"],
         },
-        "spatial": _box([row[1] for row in deployments], [row[2] for row in deployments]),
+        "spatial": _box([row["latitude"] for row in deployments], [row["longitude"] for row in deployments]),
         "temporal": {"start": start, "end": end},
         "taxonomic": [
             {"scientificName": name, **({"taxonRank": rank} if rank in _RANKS else {})}

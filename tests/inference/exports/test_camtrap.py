@@ -26,14 +26,13 @@ camtrap-dp:
 TIME = {"type": "datetime", "format": "%Y-%m-%dT%H:%M:%S%z"}
 YES = {"constraints": {"required": True}}
 KEY = {"constraints": {"required": True, "unique": True}}
-TABLES = {
+RULES = {
     "deployments": {
         "deploymentID": KEY,
         "latitude": {"type": "number", "constraints": {"required": True, "minimum": -90, "maximum": 90}},
         "longitude": {"type": "number", "constraints": {"required": True, "minimum": -180, "maximum": 180}},
         "deploymentStart": TIME | YES,
         "deploymentEnd": TIME | YES,
-        "cameraID": {},
     },
     "media": {
         "mediaID": KEY,
@@ -41,14 +40,11 @@ TABLES = {
         "timestamp": TIME | YES,
         "filePath": {"constraints": {"required": True, "pattern": r"^(?=^[^./~])(^((?!\.{2}).)*$).*$"}},
         "filePublic": {"type": "boolean"} | YES,
-        "fileName": {},
         "fileMediatype": {"constraints": {"required": True, "pattern": "^(image|video|audio)/.*$"}},
     },
     "observations": {
         "observationID": KEY,
         "deploymentID": YES,
-        "mediaID": {},
-        "eventID": {},
         "eventStart": TIME | YES,
         "eventEnd": TIME | YES,
         "observationLevel": {"constraints": {"required": True, "enum": ["media", "event"]}},
@@ -58,16 +54,85 @@ TABLES = {
                 "enum": ["animal", "human", "vehicle", "blank", "unknown", "unclassified"],
             }
         },
-        "scientificName": {},
         "count": {"type": "integer", "constraints": {"minimum": 1}},
         "classificationMethod": {"constraints": {"enum": ["human", "machine"]}},
-        "classifiedBy": {},
         "classificationTimestamp": TIME,
         "classificationProbability": {"type": "number", "constraints": {"minimum": 0, "maximum": 1}},
-        "observationComments": {},
     },
 }
-"""The fields of Camtrap DP 1.0 that the export writes, as the published table schemas have them."""
+"""The rules of Camtrap DP 1.0.2 for the fields that the export fills, as the published table schemas have them."""
+
+DEPLOYMENTS = [
+    "deploymentID",
+    "locationID",
+    "locationName",
+    "latitude",
+    "longitude",
+    "coordinateUncertainty",
+    "deploymentStart",
+    "deploymentEnd",
+    "setupBy",
+    "cameraID",
+    "cameraModel",
+    "cameraDelay",
+    "cameraHeight",
+    "cameraDepth",
+    "cameraTilt",
+    "cameraHeading",
+    "detectionDistance",
+    "timestampIssues",
+    "baitUse",
+    "featureType",
+    "habitat",
+    "deploymentGroups",
+    "deploymentTags",
+    "deploymentComments",
+]
+MEDIA = [
+    "mediaID",
+    "deploymentID",
+    "captureMethod",
+    "timestamp",
+    "filePath",
+    "filePublic",
+    "fileName",
+    "fileMediatype",
+    "exifData",
+    "favorite",
+    "mediaComments",
+]
+OBSERVATIONS = [
+    "observationID",
+    "deploymentID",
+    "mediaID",
+    "eventID",
+    "eventStart",
+    "eventEnd",
+    "observationLevel",
+    "observationType",
+    "cameraSetupType",
+    "scientificName",
+    "count",
+    "lifeStage",
+    "sex",
+    "behavior",
+    "individualID",
+    "individualPositionRadius",
+    "individualPositionAngle",
+    "individualSpeed",
+    "bboxX",
+    "bboxY",
+    "bboxWidth",
+    "bboxHeight",
+    "classificationMethod",
+    "classifiedBy",
+    "classificationTimestamp",
+    "classificationProbability",
+    "observationTags",
+    "observationComments",
+]
+TABLES = {"deployments": DEPLOYMENTS, "media": MEDIA, "observations": OBSERVATIONS}
+"""All fields of the table schemas, in their order."""
 
 
 def reference(field, resource):
@@ -84,7 +149,7 @@ def faults(folder):
     """What `frictionless` finds wrong in a package."""
     resources = []
     for name, table in TABLES.items():
-        fields = [{"name": field, "type": "string", **rule} for field, rule in table.items()]
+        fields = [{"name": field, "type": "string", **RULES[name].get(field, {})} for field in table]
         schema = {"fields": fields, "missingValues": ["", "NA", "NaN", "nan"], "foreignKeys": KEYS.get(name, [])}
         resources.append(Resource(name=name, path=f"{name}.csv", schema=Schema.from_descriptor(schema)))
     report = Package(resources=resources, basepath=str(folder)).validate()
