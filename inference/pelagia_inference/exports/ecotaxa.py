@@ -27,6 +27,7 @@ from pelagia.sources.ecotaxa.import_table import (
     places_and_times,
 )
 from pelagia.sources.image import is_image_name
+from pelagia.sources.seen import Seen
 from pelagia.survey.additions import Confirmed
 from pelagia.system.names import safe_name
 from pelagia_inference.counts.samples import sample_columns, sample_name
@@ -74,6 +75,7 @@ class _Zips:
         self._by = sample_columns(work.survey.columns().own, work.options.by)
         self.most_bytes = work.options.part_bytes or MOST_BYTES
         self.parts = self.unnamed = self.converted = self.confirmed = 0
+        self._names = Seen()
         self._size = 0
         self._zip: zipfile.ZipFile | None = None
         self._file: IO[str] | None = None
@@ -88,7 +90,7 @@ class _Zips:
             self.close()
             self._begin()
         assert self._zip is not None  # noqa: S101 - it was begun
-        name = file_name(named.row.path, ending)
+        name = self._file_name(named.row.path) + ending
         self._zip.writestr(entry(name), data)
         self._table.add([self._row(named, name)])
         self._size += len(data) + BYTES_OF_ROW
@@ -115,6 +117,14 @@ class _Zips:
         self._zip.close()
         self._path.unlink()
         self._zip = self._file = None
+
+    def _file_name(self, path: str) -> str:
+        """A name without its ending that no other image of the export has, also where capitals do not count."""
+        last = PurePosixPath(path)
+        name = safe_name(last.stem if is_image_name(last.name) else last.name)[:120]
+        if self._names.add(name.casefold()):
+            name += f"-{sha256(path.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+        return name
 
     def _row(self, named: Named, name: str) -> dict[str, str]:
         columns = named.row.columns
@@ -152,14 +162,6 @@ def _made_by(confirmed: Confirmed, person: str) -> dict[str, str]:
         row["object_annotation_date"] = made
         row["object_annotation_time"] = places_and_times({"eventDate": confirmed.made_at})["object_time"]
     return row
-
-
-def file_name(path: str, ending: str) -> str:
-    """A name that no other image of the survey has, from its path in the survey; every system can hold it."""
-    pure = PurePosixPath(path)
-    stem = pure.stem if is_image_name(pure.name) else pure.name
-    digest = sha256(path.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-    return f"{safe_name(stem)[:120]}-{digest}{ending}"
 
 
 def _as_png(data: bytes) -> bytes:

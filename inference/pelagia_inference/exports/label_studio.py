@@ -23,12 +23,13 @@ _OWN = ("image", "sha256", "path")
 def write(work: Exporting) -> list[str]:
     """Writes the tasks, one on a line, and the page."""
     version = f"{work.survey.folder.absolute().name} {work.model_text}"
-    tasks = empty = 0
+    tasks = empty = inside = 0
     with new_file(work.folder / TASKS_FILE, "w", encoding="utf-8", newline="\n") as file:
         file.write("[\n")
         for named in work.classified():
             class_name = named.accepted if named.accepted in work.survey.classes else ""  # the page has no higher taxon
             empty += not class_name
+            inside += "!/" in named.row.file
             task = {
                 "data": _data(work, named),
                 "predictions": [prediction(class_name, named.probability, version)],
@@ -39,7 +40,14 @@ def write(work: Exporting) -> list[str]:
             tasks += 1
         file.write("\n]\n")
     write_text(work.folder / INTERFACE_FILE, _interface(work.survey.classes) + "\n")
-    return [*_notes(work, tasks), *([f"{empty} tasks show a score and no class: none was accepted"] if empty else [])]
+    notes = _notes(work, tasks)
+    if empty:
+        notes.append(f"{empty} tasks show a score and no class: none was accepted")
+    if inside and not work.options.media_url:
+        notes.append(
+            f"{inside} images are inside archives or bins: put them there as files, or use `pelagia label push`"
+        )
+    return notes
 
 
 def _notes(work: Exporting, tasks: int) -> list[str]:

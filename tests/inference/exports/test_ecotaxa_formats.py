@@ -54,6 +54,9 @@ def test_new_objects_have_types_statuses_and_images(sea, tmp_path):
     assert done.left_out == {FAILED: 1}
     found = {row["object_source"]: row for row in judge.rows}
     assert set(found) == set(NAMES)
+    assert found[NAMES[2]]["object_id"] == "動物 1"
+    assert found["x/same.png"]["object_id"] == "same"
+    assert found["y/same.png"]["object_id"].startswith("same-")
     assert (found[NAMES[0]]["object_annotation_category"], found[NAMES[0]]["object_annotation_status"]) == (
         CLASSES[0],
         "predicted",
