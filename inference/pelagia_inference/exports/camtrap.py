@@ -17,6 +17,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pelagia.config import Strict
+from pelagia.errors import first_few
 from pelagia.system.files import write_text
 from pelagia.system.tables import Cell, write_table
 from pelagia.taxonomy import Taxon
@@ -118,19 +119,24 @@ def _missing(said: CamtrapMetadata, extents: Mapping[str, Extent]) -> Iterator[s
     for key in ("contributors", "project_title", "sampling_design", "capture_method", "individual_animals"):
         if getattr(said, key) in ("", (), None):
             yield f"{key} is missing"
-    for name, extent in extents.items():
-        place = said.deployments.get(name, Place())
-        if not extent.has_one_position and (place.latitude is None or place.longitude is None):
-            what = "several positions" if extent.latitudes else "no position"
-            yield (
-                f"deployment '{name}' has {what}: give latitude and longitude under deployments, or name the columns "
-                "of the deployments with --by"
-            )
-        if extent.first is None:
-            yield (
-                f"deployment '{name}' has no time with a time zone: the images need a column eventDate, and times "
-                "without a zone need time_zone, such as UTC or +01:00"
-            )
+    places = [
+        name for name, extent in extents.items() if not _has_position(extent, said.deployments.get(name, Place()))
+    ]
+    if places:
+        yield (
+            f"deployments without one position: {first_few(places)}; give latitude and longitude under deployments, or "
+            "name the columns of the deployments with --by"
+        )
+    times = [name for name, extent in extents.items() if extent.first is None]
+    if times:
+        yield (
+            f"deployments without a time that has a time zone: {first_few(times)}; the images need a column eventDate, "
+            "and times without a zone need time_zone, such as UTC or +01:00"
+        )
+
+
+def _has_position(extent: Extent, place: Place) -> bool:
+    return extent.has_one_position or (place.latitude is not None and place.longitude is not None)
 
 
 def _deployment(name: str, extent: Extent, said: CamtrapMetadata) -> dict[str, Any]:
@@ -276,10 +282,12 @@ def _resource(name: str) -> dict[str, str]:
 
 
 def _box(latitudes: Sequence[float], longitudes: Sequence[float]) -> dict[str, Any]:
-    """The area of the deployments as GeoJSON: a point, or a box."""
+    """The area of the deployments as GeoJSON: a point, a line or a box."""
     south, north, west, east = min(latitudes), max(latitudes), min(longitudes), max(longitudes)
     if (south, west) == (north, east):
         return {"type": "Point", "coordinates": [west, south]}
+    if south == north or west == east:
+        return {"type": "LineString", "coordinates": [[west, south], [east, north]]}
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {"type": "Polygon", "coordinates": [ring]}
 

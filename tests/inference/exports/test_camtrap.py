@@ -170,7 +170,7 @@ def test_all_that_is_missing_is_listed_before_anything_is_written(sea, tmp_path)
     with pytest.raises(ConfigError) as refused:
         export_survey(sea, tmp_path / "out", "camtrap-dp", ExportOptions(by=("pixel_size_um",)))
     text = str(refused.value)
-    for word in ("contributors", "project_title", "sampling_design", "several positions", "time_zone"):
+    for word in ("contributors", "project_title", "sampling_design", "without one position", "time_zone"):
         assert word in text
     assert not (tmp_path / "out").exists()
 
