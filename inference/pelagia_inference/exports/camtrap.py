@@ -293,7 +293,7 @@ def _box(latitudes: Sequence[float], longitudes: Sequence[float]) -> dict[str, A
 
 
 def _notes(work: Exporting, package: _Package, said: CamtrapMetadata) -> list[str]:
-    notes = [f"{len(package.used)} deployments, {len(package.taxa)} taxa"]
+    notes = [f"deployments: {len(package.used)}; taxa: {len(package.taxa)}"]
     if any(not said.deployments.get(name, Place()).start for name in package.used):
         notes.append("a deployment without start and end in the metadata lasts from its first image to its last")
     if not package.has_taxa:

@@ -64,7 +64,7 @@ def write(work: Exporting) -> list[str]:
         notes.append(f"{zips.converted} images were written as PNG, because EcoTaxa does not show their format")
     if zips.confirmed and not work.options.people:
         notes.append("the names of the people who confirmed labels are left out; --people exports them")
-    return [f"{zips.parts} zips for EcoTaxa, at most {zips.most_bytes // 1_000_000} MB each", *notes]
+    return [f"zips for EcoTaxa: {zips.parts}, of at most {zips.most_bytes // 1_000_000} MB", *notes]
 
 
 class _Zips:

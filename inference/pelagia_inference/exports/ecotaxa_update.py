@@ -58,7 +58,7 @@ def write(work: Exporting) -> list[str]:
             rows += 1
     with zipfile.ZipFile(work.folder / FILE, "x", zipfile.ZIP_DEFLATED) as archive:
         archive.write(path, entry(TABLE).filename)
-    notes = [f"{rows} objects: in EcoTaxa, import {FILE} as an update with the classification"]
+    notes = [f"objects: {rows}; in EcoTaxa, import {FILE} as an update with the classification"]
     if people and not work.options.people:
         notes.append("the names of the people who confirmed labels are left out; --people exports them")
     return notes

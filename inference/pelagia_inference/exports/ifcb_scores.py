@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import PurePosixPath
 
@@ -25,9 +26,8 @@ from numpy.typing import NDArray
 from pelagia.errors import InputError, first_few
 from pelagia.sources.ifcb import bin_of_extracted
 from pelagia.sources.ifcb.bin_id import parse_bin_id
-from pelagia.survey.journal import Prediction
 from pelagia.system.tables import write_table
-from pelagia_inference.exports.exporting import Exporting, Named
+from pelagia_inference.exports.exporting import Exporting
 
 _NO_BIN = "images that are not of an IFCB bin"
 _AGAIN = "images of a bin that the survey has a second time: its first folder, by path, is exported"
@@ -43,9 +43,7 @@ def write(work: Exporting) -> list[str]:
 
     labels, notes = _ascii(work.survey.classes)
     bins = 0
-    for name, rows in _bins(work, "_class.h5"):
-        numbers = np.array([number for number, _ in rows])
-        scores = _scores([named.row for _, named in rows])
+    for name, numbers, scores in _bins(work, "_class.h5"):
         with h5py.File(work.folder / f"{name}_class.h5", "x") as file:
             metadata = file.create_dataset("metadata", data=h5py.Empty("f"))
             metadata.attrs["version"] = "v3"
@@ -68,13 +66,12 @@ def write_csv(work: Exporting) -> list[str]:
         InputError: the survey has no image of a bin.
     """
     bins = 0
-    for name, rows in _bins(work, "_class_scores.csv"):
+    for name, numbers, scores in _bins(work, "_class_scores.csv"):
         id_of = parse_bin_id(name)
         assert id_of is not None  # noqa: S101 - `_bin_of` parsed it
-        scores = _scores([named.row for _, named in rows])
         lines = (
             [id_of.target(number), *(f"{value:.6f}" for value in values)]
-            for (number, _), values in zip(rows, scores.tolist(), strict=True)
+            for number, values in zip(numbers.tolist(), scores.tolist(), strict=True)
         )
         write_table(work.folder / f"{name}_class_scores.csv", ["pid", *work.survey.classes], lines)
         bins += 1
@@ -86,20 +83,22 @@ def _said(bins: int) -> list[str]:
         raise InputError(
             "the survey has no image of an IFCB bin: the names of such images end like D20220519T124533_IFCB134_00012"
         )
-    return [f"{bins} bins; the scores are those of the model, also where people confirmed another label"]
+    return [f"bins: {bins}; the scores are those of the model, also where people confirmed another label"]
 
 
-def _scores(rows: Sequence[Prediction]) -> NDArray[np.float32]:
-    return np.stack([row.probabilities for row in rows if row.probabilities is not None]).astype(np.float32)
+def _bins(work: Exporting, ending: str) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float32]]]:
+    """Name, numbers of the images and scores (images x classes) of each bin, sorted by number.
 
-
-def _bins(work: Exporting, ending: str) -> Iterator[tuple[str, list[tuple[int, Named]]]]:
-    """Name, and number and row of each image, of each bin; the images of one bin follow each other in the survey."""
+    The images of one bin follow each other in the survey.
+    """
     for (_, name), group in groupby(work.classified(), lambda named: _place_of(named.row.path)):
         if not name or (work.folder / f"{name}{ending}").exists():
             work.left_out[_AGAIN if name else _NO_BIN] += sum(1 for _ in group)
-        else:
-            yield name, sorted(((_bin_of(named.row.path)[1], named) for named in group), key=lambda pair: pair[0])
+            continue
+        rows = [(_bin_of(named.row.path)[1], named.row.probabilities) for named in group]
+        rows.sort(key=lambda row: row[0])
+        scores = np.stack([found for _, found in rows if found is not None]).astype(np.float32)
+        yield name, np.array([number for number, _ in rows]), scores
 
 
 def _place_of(path: str) -> tuple[str, str]:
@@ -111,11 +110,16 @@ def _bin_of(path: str) -> tuple[str, int]:
     """The bin of an image and the number of the image in it; an empty name if it is not of a bin."""
     last = PurePosixPath(path).name
     name, _, number = last.rpartition("_")
-    if name and number.isdecimal() and parse_bin_id(name) is not None:
+    if number.isdecimal() and _is_bin(name):
         return name, int(number)
     if name := bin_of_extracted(last):
         return name, int(PurePosixPath(last).stem.rpartition("_")[2])
     return "", 0
+
+
+@lru_cache(1 << 10)
+def _is_bin(name: str) -> bool:
+    return parse_bin_id(name) is not None
 
 
 def _ascii(classes: Sequence[str]) -> tuple[list[str], list[str]]:

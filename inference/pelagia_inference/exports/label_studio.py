@@ -53,8 +53,8 @@ def write(work: Exporting) -> list[str]:
 def _notes(work: Exporting, tasks: int) -> list[str]:
     where = "under --media-url" if work.options.media_url else f"in its document root ({LOCAL_FILES})"
     return [
-        f"{tasks} tasks; make a project with {INTERFACE_FILE} as its labeling interface and import {TASKS_FILE}; Label "
-        f"Studio looks for the images {where}"
+        f"tasks: {tasks}; make a project with {INTERFACE_FILE} as its labeling interface and import {TASKS_FILE}; "
+        f"Label Studio looks for the images {where}"
     ]
 
 

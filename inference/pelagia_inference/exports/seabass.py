@@ -259,7 +259,7 @@ class _Rows:
 
     def notes(self, samples: int) -> list[str]:
         """What a person should know."""
-        notes = [f"{samples} files, one for each sample"]
+        notes = [f"files, one for each sample: {samples}"]
         if self._unmeasured:
             notes.append(f"{self._unmeasured} images have no measures: their sizes are {MISSING}")
         if self._without_id:

@@ -126,7 +126,7 @@ def test_the_package_has_valid_tables_that_refer_to_each_other(sea, tmp_path, op
     assert seen[NAMES[3]]["observationType"] == "unknown"
     assert (seen[NAMES[5]]["classificationMethod"], seen[NAMES[5]]["classifiedBy"]) == ("human", "")
     assert done.left_out == {"images that could not be classified": 1}
-    assert "2 deployments, 3 taxa" in done.notes
+    assert "deployments: 2; taxa: 3" in done.notes
 
 
 def test_a_fault_would_be_found(sea, tmp_path, options):

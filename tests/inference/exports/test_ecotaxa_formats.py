@@ -87,7 +87,7 @@ def test_zips_stay_below_the_limit_and_hold_all_images_together(sea, tmp_path):
     assert all(path.stat().st_size <= limit for path in zips)
     rows = [row for path in zips for row in Judge(zipfile.ZipFile(path)).rows]
     assert {row["object_source"] for row in rows} == set(NAMES)
-    assert done.notes[0].startswith(f"{len(zips)} zips")
+    assert done.notes[0].startswith(f"zips for EcoTaxa: {len(zips)},")
     assert not list((tmp_path / "out").glob("*.tsv"))
 
 

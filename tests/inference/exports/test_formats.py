@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from pelagia.errors import InputError
+from pelagia.errors import InputError, MissingExtra
 from pelagia.survey.journal import Survey
+from pelagia_inference.exports import export
 from pelagia_inference.exports.commands import survey_export
 from pelagia_inference.exports.export import (
     FORMATS,
@@ -21,6 +22,13 @@ def test_formats_are_named_with_commas_and_a_wrong_name_gets_a_hint():
     assert formats_to_export(["csv,GeoJSON", "csv"]) == ("csv", "geojson")
     with pytest.raises(InputError, match="did you mean 'ecotaxa'"):
         formats_to_export(["ecotaxxa"])
+
+
+def test_a_format_whose_package_is_missing_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(export, "find_spec", lambda name: None)
+    assert formats_to_export(["csv", "ecotaxa", "ifcb-csv"])
+    with pytest.raises(MissingExtra, match=r"'h5py'.*hdf5"):
+        formats_to_export(["ifcb"])
 
 
 def test_each_of_several_formats_gets_its_folder_and_none_may_exist(tmp_path):
