@@ -11,6 +11,7 @@ import json
 import mimetypes
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 
@@ -21,7 +22,6 @@ from pelagia.errors import first_few
 from pelagia.system.files import write_text
 from pelagia.system.tables import Cell, write_table
 from pelagia.taxonomy import Taxon
-from pelagia_inference.counts.samples import sample_columns, sample_name
 from pelagia_inference.exports.exporting import Exporting, Named, require
 from pelagia_inference.exports.extents import Extent, extents_of, interval_of, iso, zone_of
 
@@ -96,11 +96,11 @@ def write(work: Exporting) -> list[str]:
     """Writes ``datapackage.json`` and the three tables. Raises ConfigError, which lists all that is missing."""
     said = work.metadata(CamtrapMetadata, NAME)
     zone = zone_of(said.time_zone)
-    own = work.survey.columns().own
-    by = (_DEPLOYMENT,) if _DEPLOYMENT in own and not work.options.by else sample_columns(own, work.options.by)
-    extents = {sample_name(key): extent for key, extent in extents_of(work, by, zone).items()}
+    if not work.options.by and _DEPLOYMENT in work.survey.columns().own:
+        work.options = replace(work.options, by=(_DEPLOYMENT,))
+    extents = extents_of(work, zone)
     require(NAME, _missing(said, extents))
-    package = _Package(work, by, said, zone)
+    package = _Package(work, said, zone)
     _write_table(work, "media", MEDIA, package.media())
     _write_table(work, "observations", OBSERVATIONS, package.observations())
     deployments = [_deployment(name, extents[name], said) for name in extents if name in package.used]
@@ -156,8 +156,8 @@ def _deployment(name: str, extent: Extent, said: CamtrapMetadata) -> dict[str, A
 class _Package:
     """The rows of media and observations. ``used`` and ``taxa`` are known after they were read."""
 
-    def __init__(self, work: Exporting, by: Sequence[str], said: CamtrapMetadata, zone: tzinfo | None) -> None:
-        self._work, self._by, self._said, self._zone = work, by, said, zone
+    def __init__(self, work: Exporting, said: CamtrapMetadata, zone: tzinfo | None) -> None:
+        self._work, self._said, self._zone = work, said, zone
         self._taxa = {} if work.card is None else _taxa_of(work)
         self._made = interval_of(work.survey.meta.get("created", ""), UTC)
         self.used: set[str] = set()
@@ -178,7 +178,7 @@ class _Package:
                 self._work.left_out[reason] += 1
                 continue
             assert times is not None  # noqa: S101 - `_why_not` checked it
-            deployment = self._deployment(named)
+            deployment = self._work.sample_of(columns)
             self.used.add(deployment)
             yield {
                 "mediaID": path,
@@ -213,7 +213,7 @@ class _Package:
             found["observationComments"] = named.name or None
         return found | {
             "observationID": path,
-            "deploymentID": self._deployment(named),
+            "deploymentID": self._work.sample_of(named.row.columns),
             "mediaID": path,
             "eventID": named.row.columns.get("eventID"),
             "eventStart": iso(times[0]),
@@ -224,9 +224,6 @@ class _Package:
             "classificationTimestamp": iso(made[0]) if made else None,
             "classificationProbability": None if label else round(named.probability, 6),
         }
-
-    def _deployment(self, named: Named) -> str:
-        return sample_name([named.row.columns.get(name, "") for name in self._by])
 
     def _taxon(self, name: str) -> Taxon | None:
         """The taxon of a class or a taxon; None if it is not an organism, or not known."""

@@ -30,7 +30,6 @@ from pelagia.sources.image import is_image_name
 from pelagia.sources.seen import Seen
 from pelagia.survey.additions import Confirmed
 from pelagia.system.names import safe_name
-from pelagia_inference.counts.samples import sample_columns, sample_name
 from pelagia_inference.exports.exporting import Exporting, Named
 
 HEADER = (
@@ -72,7 +71,6 @@ class _Zips:
 
     def __init__(self, work: Exporting, columns: Mapping[str, tuple[str, str]]) -> None:
         self._work, self._columns = work, columns
-        self._by = sample_columns(work.survey.columns().own, work.options.by)
         self.most_bytes = work.options.part_bytes or MOST_BYTES
         self.parts = self.unnamed = self.converted = self.confirmed = 0
         self._names = Seen()
@@ -128,7 +126,7 @@ class _Zips:
 
     def _row(self, named: Named, name: str) -> dict[str, str]:
         columns = named.row.columns
-        sample = sample_name([columns.get(column, "") for column in self._by])
+        sample = self._work.sample_of(columns)
         return {
             "object_id": PurePosixPath(name).stem,
             "img_file_name": name,

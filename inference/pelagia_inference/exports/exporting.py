@@ -6,9 +6,8 @@ the model accepted, else none. Rows are read one by one, so memory does not grow
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +16,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from pelagia.config import load_config, validate
+from pelagia.config import load_config
 from pelagia.errors import ConfigError
 from pelagia.model.card import ModelCard
 from pelagia.shell import command_line
@@ -27,6 +26,8 @@ from pelagia.survey.pictures import read_pictures
 from pelagia.system.console import ProgressCallback
 from pelagia.system.version import __version__
 from pelagia_inference.counts.counts import Counts, count_survey
+from pelagia_inference.counts.samples import Grouping, grouping, sample_name
+from pelagia_inference.counts.taxa import card_of_survey
 
 Metadata = TypeVar("Metadata", bound=BaseModel)
 
@@ -143,13 +144,21 @@ class Exporting:
     @cached_property
     def counts(self) -> Counts:
         """The counts of the survey by sample."""
-        return count_survey(self.survey, self.options.by)
+        return count_survey(self.survey, self.options.by, progress=self.progress)
+
+    @cached_property
+    def grouping(self) -> Grouping:
+        """How the images are put into samples, which is that of the counts."""
+        return grouping(self.survey.columns().own, self.options.by)
+
+    def sample_of(self, columns: Mapping[str, str]) -> str:
+        """The name of the sample of an image with these columns."""
+        return sample_name(self.grouping.key(columns))
 
     @cached_property
     def card(self) -> ModelCard | None:
         """The card of the model; None if the survey is older than such cards."""
-        text = self.survey.meta.get("model")
-        return validate(json.loads(text), ModelCard, "the model's card in the survey") if text else None
+        return card_of_survey(self.survey)
 
     @property
     def model_text(self) -> str:

@@ -124,10 +124,10 @@ def _range(values: Sequence[float]) -> list[float]:
     return [min(values), max(values)]
 
 
-def extents_of(work: Exporting, by: Sequence[str], zone: tzinfo | None) -> dict[tuple[str, ...], Extent]:
-    """Values of the columns ``by`` -> extent of the classified images that have them, sorted."""
-    found: dict[tuple[str, ...], Extent] = {}
+def extents_of(work: Exporting, zone: tzinfo | None) -> dict[str, Extent]:
+    """Name of a sample -> extent of its classified images, sorted."""
+    found: dict[str, Extent] = {}
     for row in work.survey:
         if row.ok:
-            found.setdefault(tuple(row.columns.get(name, "") for name in by), Extent()).add(row.columns, zone)
+            found.setdefault(work.sample_of(row.columns), Extent()).add(row.columns, zone)
     return dict(sorted(found.items()))

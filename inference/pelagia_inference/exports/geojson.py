@@ -18,7 +18,11 @@ from pelagia_inference.exports.exporting import Exporting
 from pelagia_inference.exports.tidy import notes_of
 
 FILE = "samples.geojson"
-_NUMBERS = ("raw", "confirmed", "corrected", "low", "high", "per_liter", "per_liter_low", "per_liter_high")
+_NUMBERS = (
+    *("raw", "confirmed", "corrected", "low", "high", "per_liter", "per_liter_low", "per_liter_high"),
+    *("cells_per_liter", "biovolume_mm3_per_m3", "carbon_ug_per_liter"),
+)
+"""Fields of a count that are properties of a sample."""
 
 
 def write(work: Exporting) -> list[str]:

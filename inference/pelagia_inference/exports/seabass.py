@@ -20,7 +20,7 @@ from pelagia.config import Strict
 from pelagia.errors import first_few
 from pelagia.survey.additions import measures_of_image
 from pelagia.system.files import slug
-from pelagia_inference.counts.samples import Sample, sample_columns, sample_name
+from pelagia_inference.counts.samples import Sample
 from pelagia_inference.exports.exporting import Exporting, Named, as_text, require
 from pelagia_inference.exports.extents import Extent, degrees, extents_of, zone_of
 
@@ -82,8 +82,7 @@ def write(work: Exporting) -> list[str]:
     """Writes the files. Raises ConfigError, which lists all that is missing, before anything is written."""
     said = work.metadata(SeabassMetadata, NAME)
     zone = zone_of(said.time_zone)
-    by = sample_columns(work.survey.columns().own, work.options.by)
-    extents = {sample_name(key): extent for key, extent in extents_of(work, by, zone).items()}
+    extents = extents_of(work, zone)
     samples = {sample.name: sample for sample in work.counts.samples if sample.name in extents}
     require(NAME, _missing(work, said, extents, samples))
     names = _file_names(said, extents)
@@ -92,7 +91,7 @@ def write(work: Exporting) -> list[str]:
         lines.add(name, _header(work, said, sample, extents[name], names[name]))
     rows = _Rows(work, said, {name: _pixel_per_um(said, sample) for name, sample in samples.items()})
     for named in work.classified():
-        of_sample = sample_name([named.row.columns.get(column, "") for column in by])
+        of_sample = work.sample_of(named.row.columns)
         lines.add(of_sample, rows.line(named, of_sample))
     lines.flush()
     return rows.notes(len(samples))
@@ -122,7 +121,7 @@ def _missing(
 
 
 def _imaged_ml(said: SeabassMetadata, sample: Sample) -> float | None:
-    return said.volume_imaged_ml or (None if sample.volume_l is None else sample.volume_l * 1000)
+    return said.volume_imaged_ml or (None if sample.volume_l is None else sample.volume_l * sample.fraction * 1000)
 
 
 def _pixel_per_um(said: SeabassMetadata, sample: Sample) -> float | None:

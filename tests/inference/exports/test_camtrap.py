@@ -189,6 +189,15 @@ def test_images_that_the_format_does_not_allow_are_counted(tmp_path, options):
     }
 
 
+def test_the_column_of_deployments_is_used_unless_samples_are_named(tmp_path, options):
+    with write_survey(tmp_path / "survey", NAMES) as survey:
+        rows = list(survey)
+        survey.add([replace(row, columns=row.columns | {"deploymentID": row.columns["station"][-1]}) for row in rows])
+        export_survey(survey, tmp_path / "out", "camtrap-dp", replace(options, by=()))
+    assert set(rows_of(tmp_path / "out" / "deployments.csv")) == {"0", "1"}
+    assert faults(tmp_path / "out") == []
+
+
 def test_a_path_from_the_root_is_not_allowed():
     assert _FILE_PATH.fullmatch("a/b.png")
     assert not _FILE_PATH.fullmatch("/a.png")
