@@ -199,7 +199,7 @@ COMMANDS = {
             "pelagia_inference.exports.commands:survey_export",
             "Write a survey's results again, or in another format.",
         ),
-        "confirm": ("pelagia_inference.counts.commands:confirm", "Add labels of people to a survey."),
+        "confirm": ("pelagia_inference.confirm_commands:confirm", "Add labels of people to a survey."),
     },
 }
 """Command -> (``module:function``, one line of help). Group -> its commands; the empty name holds the group's help."""

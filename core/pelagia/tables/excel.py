@@ -1,4 +1,4 @@
-"""Sheets of Excel, ``.xlsx``, read row by row. They need the extra ``excel``."""
+"""Sheets of Excel, ``.xlsx``, read row by row, and cells to write. They need the extra ``excel``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from typing import Any
 from zipfile import BadZipFile
 
 from pelagia.errors import InputError, MissingExtra, first_line
+from pelagia.system.tables import Cell, plain
 from pelagia.tables.table import Rows, Table, Warn, has_known, refuse_twins
+
+LONGEST_TEXT = 32_767
+"""Characters that a cell can hold."""
 
 _HEADER_ROWS = 100
 _FAULTS = (BadZipFile, KeyError, ValueError, SyntaxError, TypeError, AttributeError, EOFError, IndexError)
@@ -82,6 +86,25 @@ def _rows(path: Path, what: str, title: str, header: int, columns: Sequence[str]
                 raise InputError(f"{path}, row {number}: more values than the header has columns")
             filled = texts + [""] * (len(columns) - len(texts))
             yield number, {name: text for name, text in zip(columns, filled, strict=False) if name}
+
+
+def excel_cell(sheet: Any, value: Cell) -> Any:
+    """A value as a cell of a sheet that is written row by row.
+
+    Text is never a formula or an error value: Excel shows ``=1+2`` and ``#N/A`` as they are. Control characters, which
+    a workbook cannot hold, become escapes. Text of more than `LONGEST_TEXT` characters is cut.
+    """
+    if not isinstance(value, str):
+        return value
+    text = str(plain(value))[:LONGEST_TEXT]
+    if not text.startswith(("=", "#")):
+        return text
+    from openpyxl.cell import WriteOnlyCell
+
+    cell = WriteOnlyCell(sheet, text)
+    cell.data_type = "s"
+    cell.quotePrefix = True
+    return cell
 
 
 def _text(value: Any) -> str:

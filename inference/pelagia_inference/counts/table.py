@@ -14,7 +14,8 @@ from typing import Any
 
 from pelagia.errors import InputError, MissingExtra
 from pelagia.system.files import new_file, refuse_existing
-from pelagia.system.tables import Cell, plain, write_table
+from pelagia.system.tables import Cell, write_table
+from pelagia.tables.excel import excel_cell
 from pelagia_inference.counts.counts import Count, Counts
 from pelagia_inference.counts.samples import Sample
 
@@ -74,6 +75,12 @@ def header(counts: Counts) -> list[str]:
     """The columns of the table, from left to right."""
     context = [name for name in CONTEXT if name not in counts.by]
     return ["sample", *(name for name in counts.by if name != "sample"), *context, *_COUNTS, *_SAMPLES]
+
+
+def kinds(counts: Counts) -> dict[str, type]:
+    """Column of `header` -> the type of its values: `str`, `int` or `float`."""
+    fields = {name: _COUNTS.get(name) or _SAMPLES.get(name) or "name" for name in header(counts)}
+    return {name: int if field in _WHOLE else str if field in _TEXT else float for name, field in fields.items()}
 
 
 def rows(counts: Counts) -> Iterator[list[Cell]]:
@@ -147,21 +154,12 @@ def write_counts(counts: Counts, out: Path) -> None:
 def _write_excel(counts: Counts, out: Path) -> None:
     """One sheet. Text that begins like a formula stays text."""
     from openpyxl import Workbook
-    from openpyxl.cell import WriteOnlyCell
 
     book = Workbook(write_only=True)
     sheet = book.create_sheet("counts")
-
-    def cell(value: Cell) -> Any:
-        if not isinstance(value, str):
-            return value
-        text = WriteOnlyCell(sheet, value=plain(value))
-        text.data_type = "s"
-        return text
-
-    sheet.append(header(counts))
+    sheet.append([excel_cell(sheet, name) for name in header(counts)])
     for row in rows(counts):
-        sheet.append([cell(value) for value in row])
+        sheet.append([excel_cell(sheet, value) for value in row])
     with new_file(out) as file:
         book.save(file)
 
@@ -170,16 +168,12 @@ def _write_parquet(counts: Counts, out: Path) -> None:
     import pyarrow
     from pyarrow import parquet
 
-    names = header(counts)
-    fields = [_COUNTS.get(name) or _SAMPLES.get(name) or "name" for name in names]
-    kinds = [
-        pyarrow.int64() if field in _WHOLE else pyarrow.string() if field in _TEXT else pyarrow.float64()
-        for field in fields
-    ]
+    types = {int: pyarrow.int64(), str: pyarrow.string(), float: pyarrow.float64()}
+    columns = kinds(counts)
     table = list(rows(counts))
-    arrays = [pyarrow.array([row[index] for row in table], type=kind) for index, kind in enumerate(kinds)]
+    arrays = [pyarrow.array([row[index] for row in table], types[kind]) for index, kind in enumerate(columns.values())]
     with new_file(out) as file:
-        parquet.write_table(pyarrow.Table.from_arrays(arrays, names=names), file, compression="zstd")
+        parquet.write_table(pyarrow.Table.from_arrays(arrays, names=list(columns)), file, compression="zstd")
 
 
 def as_json(counts: Counts) -> dict[str, Any]:

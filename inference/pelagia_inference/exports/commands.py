@@ -3,43 +3,57 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pelagia.errors import InputError
 from pelagia.system import console
 
+if TYPE_CHECKING:
+    from pelagia_inference.exports.exporting import ExportOptions
+
+SurveyFolder = Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")]
+Again = Annotated[
+    list[str] | None,
+    typer.Option("--format", metavar="csv|parquet", help="Write predictions.csv or predictions.parquet again."),
+]
+To = Annotated[
+    list[str] | None, typer.Option("--to", metavar="NAME[,NAME]", help="Export in the formats listed above.")
+]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        help="The folder to make; with several formats, the folder for their folders. Default: SURVEY/exports/NAME.",
+    ),
+]
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", metavar="COLUMN,...", help="Columns that name the samples, such as station,depth."),
+]
+Told = Annotated[
+    Path | None,
+    typer.Option(
+        "--metadata", help="A YAML file with what the survey cannot know, such as the names of the investigators."
+    ),
+]
+MediaUrl = Annotated[
+    str,
+    typer.Option("--media-url", metavar="URL", help="Address below which the images are on the web or on a server."),
+]
+People = Annotated[bool, typer.Option("--people", help="Export the names of the people who confirmed labels.")]
+
 
 def survey_export(
-    survey: Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")],
-    formats: Annotated[
-        list[str] | None,
-        typer.Option("--format", metavar="csv|parquet", help="Write predictions.csv or predictions.parquet again."),
-    ] = None,
-    to: Annotated[
-        list[str] | None,
-        typer.Option("--to", metavar="NAME[,NAME]", help="Export in the formats listed above."),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The folder to make; with several formats, the folder for their folders. Default: SURVEY/exports/NAME."
-        ),
-    ] = None,
-    by: Annotated[
-        list[str] | None, typer.Option("--by", help="Columns that name the samples, such as station,depth.")
-    ] = None,
-    metadata: Annotated[
-        Path | None,
-        typer.Option(help="A YAML file with what the survey cannot know, such as the names of the investigators."),
-    ] = None,
-    media_url: Annotated[
-        str, typer.Option("--media-url", help="Address below which the images are on the web or on a server.")
-    ] = "",
-    people: Annotated[
-        bool, typer.Option("--people", help="Export the names of the people who confirmed labels.")
-    ] = False,
+    survey: SurveyFolder,
+    formats: Again = None,
+    to: To = None,
+    out: Folder = None,
+    by: By = None,
+    metadata: Told = None,
+    media_url: MediaUrl = "",
+    people: People = False,
 ) -> None:
     """Write a survey's results again, or in another format. Needs neither the network nor the model.
 
@@ -68,12 +82,17 @@ def survey_export(
     if not to:
         _write_again(survey, formats or ["csv"])
         return
-    from pelagia.survey.journal import Survey
-    from pelagia_inference.exports.export import ExportOptions, export_survey, folders_of, formats_to_export
+    from pelagia_inference.exports.exporting import ExportOptions
 
-    options = ExportOptions(
-        tuple(name.strip() for one in by or () for name in one.split(",")), metadata, people, media_url
-    )
+    columns = tuple(name.strip() for one in by or () for name in one.split(","))
+    _export(survey, to, out, ExportOptions(columns, metadata, people, media_url))
+
+
+def _export(survey: Path, to: list[str], out: Path | None, options: ExportOptions) -> None:
+    """Writes a folder for each format, and prints what was left out."""
+    from pelagia.survey.journal import Survey
+    from pelagia_inference.exports.export import export_survey, folders_of, formats_to_export
+
     with Survey.open(survey) as opened:
         for name, folder in folders_of(survey, formats_to_export(to), out).items():
             with console.progress_bar(name) as update:

@@ -161,14 +161,7 @@ def _header(work: Exporting, said: SeabassMetadata, sample: Sample, extent: Exte
         **_time_and_place(extent),
         "water_depth": said.water_depth,
         "measurement_depth": _depth(said, extent),
-        "volume_sampled_ml": said.volume_sampled_ml,
-        "volume_imaged_ml": _imaged_ml(said, sample),
-        "pixel_per_um": _pixel_per_um(said, sample),
-        "associatedMedia_source": work.options.media_url,
-        "associated_archives": said.associated_archives,
-        "associated_archive_types": said.associated_archive_types,
-        "length_representation_instrument_varname": "length_px",
-        "width_representation_instrument_varname": "width_px",
+        **_of_images(work, said, sample),
         "missing": MISSING,
         "delimiter": "comma",
     }
@@ -184,6 +177,20 @@ def _header(work: Exporting, said: SeabassMetadata, sample: Sample, extent: Exte
             "/end_header",
         ]
     )
+
+
+def _of_images(work: Exporting, said: SeabassMetadata, sample: Sample) -> dict[str, object]:
+    """The headers that files of images have and others do not."""
+    return {
+        "volume_sampled_ml": said.volume_sampled_ml,
+        "volume_imaged_ml": _imaged_ml(said, sample),
+        "pixel_per_um": _pixel_per_um(said, sample),
+        "associatedMedia_source": work.options.media_url,
+        "associated_archives": said.associated_archives,
+        "associated_archive_types": said.associated_archive_types,
+        "length_representation_instrument_varname": "length_px",
+        "width_representation_instrument_varname": "width_px",
+    }
 
 
 def _time_and_place(extent: Extent) -> dict[str, str]:

@@ -16,7 +16,7 @@ from pelagia.survey.additions import MEASURES, confirmed_label, flags_of_image, 
 from pelagia.survey.columns import VERDICT
 from pelagia.system.files import new_file
 from pelagia.system.tables import Cell, write_table
-from pelagia_inference.counts.counts import Count
+from pelagia_inference.counts import table as counts_table
 from pelagia_inference.counts.samples import Sample
 from pelagia_inference.exports.exporting import Exporting
 from pelagia_inference.exports.results import groups_of_values
@@ -76,14 +76,8 @@ def tables_of(work: Exporting) -> list[TidyTable]:
 
 
 def _counts(work: Exporting) -> TidyTable:
-    hints = get_type_hints(Count)
-    columns = {one.name: _kind(hints[one.name]) for one in fields(Count)}
-
-    def rows() -> Iterator[list[Cell]]:
-        for count in work.counts.counts:
-            yield [_cell(getattr(count, name), kind) for name, kind in columns.items()]
-
-    return TidyTable("counts", columns, rows)
+    """The table of `pelagia counts`."""
+    return TidyTable("counts", counts_table.kinds(work.counts), lambda: counts_table.rows(work.counts))
 
 
 def _samples(work: Exporting) -> TidyTable:

@@ -1,7 +1,6 @@
 """The tidy tables as sheets of one Excel workbook, written row by row.
 
-Invariant: no cell is a formula. Text that begins like one is stored as text, and Excel shows it as it is. Control
-characters, which a workbook cannot hold, become escapes.
+Invariant: no cell is a formula; `pelagia.tables.excel.excel_cell` makes every cell.
 """
 
 from __future__ import annotations
@@ -10,7 +9,8 @@ from itertools import chain, islice
 from typing import Any
 
 from pelagia.system.files import new_file
-from pelagia.system.tables import Cell, plain
+from pelagia.system.tables import Cell
+from pelagia.tables.excel import LONGEST_TEXT, excel_cell
 from pelagia_inference.exports.exporting import Exporting
 from pelagia_inference.exports.tidy import TidyTable, notes_of, tables_of
 
@@ -18,7 +18,6 @@ FILE = "survey.xlsx"
 MOST_ROWS = 1_048_575
 """Rows of a sheet, without the header."""
 
-_MOST_CHARACTERS = 32_767
 _CUT = "cells that Excel cannot hold whole: they were cut to 32,767 characters"
 
 
@@ -54,19 +53,6 @@ def _write_table(work: Exporting, book: Any, table: TidyTable) -> int:
 
 
 def _cell(work: Exporting, sheet: Any, value: Cell) -> Any:
-    """A value as a cell: text that begins with ``=`` stays text."""
-    if not isinstance(value, str):
-        return value
-    text = plain(value)
-    assert isinstance(text, str)  # noqa: S101 - text stays text
-    if len(text) > _MOST_CHARACTERS:
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
         work.left_out[_CUT] += 1
-        text = text[:_MOST_CHARACTERS]
-    if not text.startswith("="):
-        return text
-    from openpyxl.cell import WriteOnlyCell
-
-    cell = WriteOnlyCell(sheet, text)
-    cell.data_type = "s"
-    cell.quotePrefix = True
-    return cell
+    return excel_cell(sheet, value)
