@@ -58,7 +58,7 @@ def position_of(sample: Sample) -> list[float] | None:
 
 
 def _properties(sample: Sample, counts: list[Count]) -> Iterator[tuple[str, Any]]:
-    """What a sample is, and its counts: ``raw copepod``, ``per_liter copepod``; only those that are known."""
+    """What a sample is, and its counts: ``raw copepod``, ``per_liter taxon Copepoda``; only those that are known."""
     yield from sample.columns.items()
     yield from {"sample": sample.name, "images": sample.images, "failed": sample.failed}.items()
     yield from {"volume_l": sample.volume_l, "fraction": sample.fraction}.items()
@@ -66,4 +66,4 @@ def _properties(sample: Sample, counts: list[Count]) -> Iterator[tuple[str, Any]
         for name in _NUMBERS:
             value = getattr(count, name)
             if value is not None and math.isfinite(value):
-                yield f"{name} {count.name}", value
+                yield f"{name} {'taxon ' * (count.kind == 'taxon')}{count.name}", value

@@ -81,6 +81,7 @@ def test_the_map_is_valid_geojson_with_a_point_for_each_station(sea, tmp_path):
     assert read.is_valid
     assert [one.geometry.coordinates for one in read.features] == [[-3.25, 54.5], [-4.25, 55.5]]
     assert read.features[1].properties["confirmed Copépode"] == 1
+    assert read.features[1].properties["confirmed taxon Copepoda"] == 1
     assert read.features[1].properties["sample"] == "=St 1"
 
 
