@@ -35,6 +35,7 @@ LONG_FUNCTIONS = {
     "inference/pelagia_inference/decisions/compare.py:compare": _DOCUMENTED,
     "inference/pelagia_inference/decisions/explain.py:explain": _DOCUMENTED,
     "inference/pelagia_inference/exports/commands.py:survey_export": "it names each of its options twice",
+    "inference/pelagia_inference/exports/dwc/export.py:write_dwc": _DOCUMENTED,
     "inference/pelagia_inference/survey/runner.py:classify": _DOCUMENTED,
     "inference/pelagia_inference/counts/commands.py:counts": "it names each of its options twice",
     "inference/pelagia_inference/counts/counts.py:count_survey": _DOCUMENTED,
