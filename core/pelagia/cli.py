@@ -193,6 +193,14 @@ COMMANDS = {
             "Check that this machine gives the same predictions as the trained network.",
         ),
     },
+    "taxonomy": {
+        "": "Make and check a taxonomy: the classes of a model, and the taxa that they belong to.",
+        "check": (
+            "pelagia.worms.commands:taxonomy_check",
+            "Check a taxonomy: its form, and with --worms its names and AphiaIDs.",
+        ),
+        "from": ("pelagia.worms.commands:taxonomy_from", "Make a taxonomy file from a table of classes."),
+    },
     "survey": {
         "": "Use a survey: a folder of results that `pelagia classify` made.",
         "export": (

@@ -16,8 +16,8 @@ after ``error:`` and exits with the code below. So a traceback is always a bug i
     │   └── DiskFullError     7   the disk is full: no other run could continue either
     └── Interrupted         143   a run ended early because of a SIGTERM; its work is saved
 
-Exit code 8: `classify --strict`, and images failed. 9: `doctor` found a problem. 130: interrupted (Ctrl-C). 143:
-SIGTERM. 1: anything else, such as a disk that cannot be written.
+Exit code 8: `classify --strict`, and images failed. 9: `doctor` or `taxonomy check` found a problem. 130: interrupted
+(Ctrl-C). 143: SIGTERM. 1: anything else, such as a disk that cannot be written.
 """
 
 from __future__ import annotations
