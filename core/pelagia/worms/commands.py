@@ -41,11 +41,8 @@ def taxonomy_check(
     pelagia taxonomy check taxonomy.yaml --worms
     pelagia taxonomy check taxonomy.yaml --worms --write checked.yaml
     """
-    from pelagia.config import dump_yaml
     from pelagia.errors import InputError
-    from pelagia.system.files import refuse_existing, write_text
-    from pelagia.worms.check import RIGHT, TO_CHANGE, check_taxa, with_proposals
-    from pelagia.worms.register import Register
+    from pelagia.system.files import refuse_existing
 
     if write is not None:
         if not worms:
@@ -58,8 +55,17 @@ def taxonomy_check(
         f"{file}: {len(taxonomy.classes)} classes, {organisms} of them organisms; {len(taxonomy.taxa)} taxa, {without} "
         "without an AphiaID"
     )
-    if not worms:
-        return
+    if worms and not _compare(taxonomy, write):
+        raise typer.Exit(_PROBLEM)
+
+
+def _compare(taxonomy: Taxonomy, write: Path | None) -> bool:
+    """Compares a taxonomy with WoRMS, prints and writes the result, and returns whether all taxa are right."""
+    from pelagia.config import dump_yaml
+    from pelagia.system.files import write_text
+    from pelagia.worms.check import RIGHT, TO_CHANGE, check_taxa, with_proposals
+    from pelagia.worms.register import Register
+
     register = Register()
     with console.progress_bar("asking WoRMS") as update:
         findings = check_taxa(taxonomy, register, update)
@@ -70,8 +76,7 @@ def taxonomy_check(
     if write is not None:
         write_text(write, dump_yaml(with_proposals(taxonomy, findings)))
         console.say(f"{counts[TO_CHANGE]} taxa changed: {write}")
-    if set(counts) - {RIGHT}:
-        raise typer.Exit(_PROBLEM)
+    return not set(counts) - {RIGHT}
 
 
 def _show(findings: Sequence[Finding]) -> Counter[str]:

@@ -66,38 +66,59 @@ def taxonomy_of_table(path: Path, warn: Callable[[str], None] = lambda text: Non
         InputError: the table cannot be read, or has no column with classes.
         ConfigError: rows contradict each other or hold something wrong; the message lists all faults.
     """
-    ranks, parents, ids = _Found("rank"), _Found("parent"), _Found("AphiaID")
-    taxa: dict[str, None] = {}
-    classes: dict[str, str] = {}
-    faults: list[str] = []
+    found = _Table()
     for line, row in _rows(path, warn):
-        name, taxon = row["class"], row["taxon"]
-        if name in classes:
-            faults.append(f"line {line}: the class '{name}' has two rows: remove one")
-        elif name:
-            classes[name] = taxon
-        if not taxon:
-            faults += [f"line {line}: it has neither a class nor a taxon"] * (not name)
-            continue
-        lineage = [*_above(row, taxon), taxon]
-        taxa |= dict.fromkeys(lineage)
-        for higher, lower in pairwise(lineage):
-            parents.add(lower, higher, line)
-        for found, column in ((ranks, "rank"), (ids, "aphia_id")):
-            if row[column]:
-                found.add(taxon, row[column], line)
-    faults += [*ranks.faults, *parents.faults, *ids.faults, *_wrong_ids(ids)]
-    if not classes:
-        faults.append("no row has a class")
+        found.add(line, row)
+    faults = found.all_faults()
     if faults:
         raise ConfigError(str(path), faults)
-    plain = taxonomy_of_names(path.stem, classes)
+    plain = taxonomy_of_names(path.stem, found.classes)
     document = {
         "name": plain.name,
-        "taxa": [_taxon(name, ranks, parents, ids).model_dump() for name in taxa],
-        "classes": [one.model_dump() | {"taxon": classes[one.name] or None} for one in plain.classes],
+        "taxa": [found.taxon(name).model_dump() for name in found.taxa],
+        "classes": [one.model_dump() | {"taxon": found.classes[one.name] or None} for one in plain.classes],
     }
     return validate(document, Taxonomy, str(path))
+
+
+class _Table:
+    """What the rows of a table say: ``taxa`` in their order, and class -> taxon, empty if it is not an organism."""
+
+    def __init__(self) -> None:
+        self.taxa: dict[str, None] = {}
+        self.classes: dict[str, str] = {}
+        self._ranks, self._parents, self._ids = _Found("rank"), _Found("parent"), _Found("AphiaID")
+        self._faults: list[str] = []
+
+    def add(self, line: int, row: dict[str, str]) -> None:
+        name, taxon = row["class"], row["taxon"]
+        if name in self.classes:
+            self._faults.append(f"line {line}: the class '{name}' has two rows: remove one")
+        elif name:
+            self.classes[name] = taxon
+        if not taxon:
+            self._faults += [f"line {line}: it has neither a class nor a taxon"] * (not name)
+            return
+        lineage = [*_above(row, taxon), taxon]
+        self.taxa |= dict.fromkeys(lineage)
+        for higher, lower in pairwise(lineage):
+            self._parents.add(lower, higher, line)
+        for found, column in ((self._ranks, "rank"), (self._ids, "aphia_id")):
+            if row[column]:
+                found.add(taxon, row[column], line)
+
+    def all_faults(self) -> list[str]:
+        faults = [*self._faults, *self._ranks.faults, *self._parents.faults, *self._ids.faults, *_wrong_ids(self._ids)]
+        return faults if self.classes else [*faults, "no row has a class"]
+
+    def taxon(self, name: str) -> Taxon:
+        ranks, parents, ids = self._ranks.values, self._parents.values, self._ids.values
+        return Taxon(
+            name=name,
+            rank=ranks[name][0] if name in ranks else UNRANKED,
+            parent=parents[name][0] if name in parents else None,
+            aphia_id=_whole(ids[name][0]) if name in ids else None,
+        )
 
 
 def _rows(path: Path, warn: Callable[[str], None]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -138,12 +159,3 @@ def _whole(text: str) -> int:
     """A whole number above 0, which Excel may have written as ``1080.0``; 0 if it is none."""
     digits = text.removesuffix(".0")
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
-
-
-def _taxon(name: str, ranks: _Found, parents: _Found, ids: _Found) -> Taxon:
-    return Taxon(
-        name=name,
-        rank=ranks.values[name][0] if name in ranks.values else UNRANKED,
-        parent=parents.values[name][0] if name in parents.values else None,
-        aphia_id=_whole(ids.values[name][0]) if name in ids.values else None,
-    )
