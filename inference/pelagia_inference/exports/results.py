@@ -123,16 +123,19 @@ class _Stored:
         return iter(self._survey)
 
 
-def write_csv(survey: Survey | ResultRows, target: Path) -> None:
+def write_csv(survey: Survey | ResultRows, target: Path, *, exact: bool = False) -> None:
     """Writes ``predictions.csv``, one row for each image, sorted by path. The same rows always give the same bytes.
 
     `pelagia.system.tables` says how the file is written; it begins with a mark, so that Excel reads letters with
     accents. Probabilities and scores have six decimals.
+
+    Args:
+        exact: for programs and not for Excel: no mark, and no apostrophe before a formula.
     """
     rows = _Stored(survey) if isinstance(survey, Survey) else survey
     columns = rows.columns()
     cells = (row for values in groups_of_values(rows, columns) for row in zip(*map(_cells, values), strict=True))
-    write_table(target, columns.header, cells, mark=True)
+    write_table(target, columns.header, cells, guard_formulas=not exact, mark=not exact)
 
 
 def write_parquet(survey: Survey | ResultRows, target: Path) -> None:
