@@ -9,7 +9,7 @@ import pytest
 
 from pelagia.survey.additions import Confirmed, Flag, Measured, add_flags, add_measures
 from pelagia.survey.journal import Survey
-from pelagia_inference.exports.datapackage import write_datapackage
+from pelagia_inference.exports.datapackage.write import write_datapackage
 from surveys.small_survey import IMAGES, SAMPLES, make_survey
 
 frictionless = pytest.importorskip("frictionless")
