@@ -89,7 +89,7 @@ def write_dwc(
     about = load_metadata(metadata, survey)
     card = card_in(survey)
     names = Names(_taxonomy(survey, card, taxonomy))
-    counts = count_survey(survey, by)
+    counts = count_survey(survey, by, card=card)
     events = sample_events(counts.samples, details_of(survey, counts.by, progress), about)
     rows = event_rows(events, about)
     occurrences = occurrences_of(events, counts.counts, names, absences=absences)

@@ -15,6 +15,11 @@ from pelagia_inference.exports.dwc.events import Row, SampleEvent, number
 from pelagia_inference.exports.dwc.occurrences import Occurrence
 from pelagia_inference.exports.dwc.terms import (
     ABUNDANCE,
+    BIOVOLUME,
+    BIOVOLUME_UNIT,
+    CARBON,
+    CARBON_UNIT,
+    CELLS,
     COUNT,
     CUBIC_METERS,
     HUMAN,
@@ -46,7 +51,7 @@ def of_sample(event: SampleEvent) -> Iterator[Row]:
     if sample.volume_l:
         rows.append(_row(VOLUME, number(sample.volume_l / _LITERS), CUBIC_METERS))
     if sample.fraction != 1:
-        rows.append(_row(SUBSAMPLE, number(1 / sample.fraction), NO_UNIT, "1 / the part of the sample that was imaged"))
+        rows.append(_row(SUBSAMPLE, number(sample.fraction), NO_UNIT, "the part of the sample that was imaged"))
     if mesh := next((text for name in MESH_COLUMNS if (text := sample.columns.get(name, ""))), ""):
         rows.append(_row(MESH, mesh, MICROMETERS))
     name, uri = event.instrument
@@ -56,13 +61,13 @@ def of_sample(event: SampleEvent) -> Iterator[Row]:
 
 
 def of_occurrence(one: Occurrence, method: str, *, first: bool = True) -> Iterator[Row]:
-    """The measurements of an occurrence: count, abundance, and the corrected ones with their interval.
+    """The measurements of an occurrence: count and abundance; corrected ones; biovolume, cells and carbon.
 
     Args:
         one: the occurrence.
         method: how the counts were corrected, in words.
-        first: whether it is the first occurrence of its taxon in the sample. A corrected number is for all images of
-            the taxon, so only one occurrence has it.
+        first: whether it is the first occurrence of its taxon in the sample. A corrected number, a biovolume and so on
+            are for all images of the taxon, so only one occurrence has them.
     """
     unit = unit_of(one.event.sample)
     rows = [_row(COUNT, str(one.images), NO_UNIT, _BY[one.status])]
@@ -70,7 +75,9 @@ def of_occurrence(one: Occurrence, method: str, *, first: bool = True) -> Iterat
     if abundance is not None:
         rows.append(_row(ABUNDANCE, _in(abundance, unit), unit, _BY[one.status]))
     if first and method:
-        rows += list(_corrected(one.counts, unit, method))
+        rows += _corrected(one.counts, unit, method)
+    if first and one.images:
+        rows += _matter(one.counts)
     yield from _numbered(rows, one.event.row["eventID"], one.id)
 
 
@@ -108,6 +115,19 @@ def _corrected(counts: tuple[Count, ...], unit: tuple[str, str], method: str) ->
             if value is not None and len(numbers) == 1:
                 name = f"{kind}, corrected: {end} end of the 90% interval"
                 yield _row((name, ""), number(value * factor), measured_in, how)
+
+
+def _matter(counts: tuple[Count, ...]) -> Iterator[Row]:
+    """Biovolume, cells and carbon of a taxon in the water, if they are known for all its classes."""
+    how = "all images of the taxon, confirmed ones included; an estimate from"
+    for kind, unit, method, values in (
+        (BIOVOLUME, BIOVOLUME_UNIT, f"{how} the outlines of the images", [one.biovolume_mm3_per_m3 for one in counts]),
+        (CELLS, PER_LITER, f"{how} the number of cells on an image", [one.cells_per_liter for one in counts]),
+        (CARBON, CARBON_UNIT, f"{how} the biovolume", [one.carbon_ug_per_liter for one in counts]),
+    ):
+        total = _sum(value for value, one in zip(values, counts, strict=True) if one.raw or one.confirmed)
+        if total is not None:
+            yield _row(kind, number(total), unit, method)
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pelagia.lineages import UNRANKED
 from pelagia.taxonomy import Taxon, Taxonomy
 from pelagia_inference.counts.counts import Count
+from pelagia_inference.counts.estimate import CLASS
 from pelagia_inference.exports.dwc.events import Row, SampleEvent
 from pelagia_inference.exports.dwc.metadata import DatasetMetadata
 from pelagia_inference.exports.dwc.terms import ABSENT, BASIS, HIGHER_RANKS, HUMAN, MACHINE, PRESENT, lsid
@@ -100,14 +101,14 @@ def occurrences_of(
 
     Args:
         events: the samples.
-        counts: the counts by sample and class; those of higher taxa, which have a rank, are passed over.
+        counts: the counts; those of higher taxa, which count the same images again, are passed over.
         names: the taxa of the classes.
         absences: whether taxa of which a sample has no image are occurrences too. A taxon with a lower taxon in the
             sample is not absent.
     """
     by_sample: dict[str, list[Count]] = defaultdict(list)
     for count in counts:
-        if not count.rank:
+        if count.kind == CLASS:
             by_sample[count.sample].append(count)
     found = []
     for event in events:
@@ -138,7 +139,7 @@ def not_organisms(counts: Iterable[Count], names: Names) -> Counter[str]:
     """Class that is not an organism -> number of its images."""
     found: Counter[str] = Counter()
     for count in counts:
-        if not count.rank and names.of(count.name) is None:
+        if count.kind == CLASS and names.of(count.name) is None:
             found[count.name] += count.raw + count.confirmed
     return +found
 

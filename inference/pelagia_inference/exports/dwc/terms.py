@@ -103,13 +103,16 @@ VOLUME = ("Volume sampled of the water body", f"{NERC}P01/current/VOLWBSMP/")
 MESH = ("Mesh size of sample collector", f"{NERC}P01/current/MSHSIZE1/")
 SUBSAMPLE = ("Sub-sampling coefficient", f"{NERC}P01/current/SSAMPC01/")
 INSTRUMENT = ("Analytical instrument name", f"{NERC}P01/current/NMANINST/")
-"""Each is measurementType and measurementTypeID."""
+CELLS = ("Cells per unit volume of the water body", "")
+CARBON = ("Carbon of biological entity specified elsewhere per unit volume of the water body", "")
+"""Each is measurementType and measurementTypeID; the last two have no code that was checked."""
 
 PER_CUBIC_METER = ("Number per cubic metre", f"{NERC}P06/current/UPMM/")
 PER_LITER = ("Number per litre", f"{NERC}P06/current/UCPL/")
 CUBIC_METERS = ("Cubic metres", f"{NERC}P06/current/MCUB/")
 MICROMETERS = ("Micrometres (microns)", f"{NERC}P06/current/UMIC/")
 BIOVOLUME_UNIT = ("Cubic millimetres per cubic metre", f"{NERC}P06/current/CMCM/")
+CARBON_UNIT = ("Micrograms per litre", "")
 NO_UNIT = ("", "")
 """Each is measurementUnit and measurementUnitID."""
 

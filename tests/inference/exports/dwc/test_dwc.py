@@ -11,7 +11,7 @@ from xml.etree import ElementTree as Xml
 import pytest
 
 from pelagia.errors import ConfigError, InputError
-from pelagia.survey.additions import Confirmed
+from pelagia.survey.additions import Confirmed, Measured, add_measures
 from pelagia.survey.journal import Survey
 from pelagia_inference.counts.counts import Counts, count_survey
 from pelagia_inference.exports.dwc import export
@@ -140,7 +140,33 @@ def test_counts_and_the_volume_are_measurements_with_their_codes(tmp_path: Path)
     assert instrument["measurementValueID"] == "http://vocab.nerc.ac.uk/collection/L22/current/TOOL1583/"
 
 
-def corrected(survey: Survey, by: object = ()) -> Counts:
+ABUNDANCE = "Abundance of biological entity specified elsewhere per unit volume of the water body"
+
+
+def test_abundances_are_those_of_the_counts(tmp_path: Path) -> None:
+    archive = publish(tmp_path).target
+    with Survey.open(tmp_path / "survey") as survey:
+        counts = {(one.sample, one.name): one for one in count_survey(survey).counts}
+    both = [measured(archive, f"A:Calanus:{status}") for status in ("PredictedByMachine", "ValidatedByHuman")]
+    values = [float(one[ABUNDANCE]["measurementValue"]) for one in both]
+    assert values == pytest.approx([2 / 0.005, 1 / 0.005])
+    assert sum(values) == pytest.approx(counts["A", "calanus"].per_liter)
+    assert both[0][ABUNDANCE]["measurementTypeID"].endswith("/SDBIOL01/")
+    assert "corrected" not in " ".join(both[0])
+
+
+def test_biovolume_in_the_water_is_a_measurement(tmp_path: Path) -> None:
+    folder = make_survey(tmp_path / "survey")
+    with Survey.open(folder, to_add=True) as survey:
+        add_measures(survey, [Measured(f"A/00{number}.png", {"biovolume_um3": 1000.0}) for number in range(4)])
+    row = measured(publish(tmp_path, survey=folder).target, "A:Calanus:PredictedByMachine")[
+        "Biovolume of biological entity specified elsewhere per unit volume of the water body"
+    ]
+    assert float(row["measurementValue"]) == pytest.approx(4 * 1000e-9 / 5e-6)  # mm3 in m3
+    assert row["measurementUnitID"].endswith("P06/current/CMCM/")
+
+
+def corrected(survey: Survey, by: object = (), **options: object) -> Counts:
     """Counts as the correction gives them: 1.5 times the images of the class, in 5 and 2.5 mL of water."""
     counts = count_survey(survey, ())
     volume = {"A": 0.005, "B": 0.0025}
@@ -163,7 +189,7 @@ def test_corrected_abundances_and_their_interval_are_further_measurements(
 ) -> None:
     monkeypatch.setattr(export, "count_survey", corrected)
     archive = publish(tmp_path).target
-    abundance = "Abundance of biological entity specified elsewhere per unit volume of the water body"
+    abundance = ABUNDANCE
     machine = measured(archive, "A:Calanus:PredictedByMachine")
     assert float(machine[abundance]["measurementValue"]) == pytest.approx(2 / 0.005)
     assert machine[abundance]["measurementUnitID"] == "http://vocab.nerc.ac.uk/collection/P06/current/UCPL/"
@@ -176,7 +202,7 @@ def test_corrected_abundances_and_their_interval_are_further_measurements(
     assert low not in measured(archive, "A:Copepoda:PredictedByMachine")  # two classes: intervals do not add
     of_sample = measured(archive, "sample:A")
     assert float(of_sample["Volume sampled of the water body"]["measurementValue"]) == pytest.approx(5e-6)
-    assert float(of_sample["Sub-sampling coefficient"]["measurementValue"]) == 4
+    assert float(of_sample["Sub-sampling coefficient"]["measurementValue"]) == 0.25
 
 
 def test_a_volume_in_cubic_metres_gives_numbers_per_cubic_metre(
@@ -185,9 +211,7 @@ def test_a_volume_in_cubic_metres_gives_numbers_per_cubic_metre(
     monkeypatch.setattr(export, "count_survey", corrected)
     net = {name: {**columns, "sampleSizeUnit": "cubic metre"} for name, columns in SAMPLES.items()}
     archive = publish(tmp_path, survey=make_survey(tmp_path / "net", net)).target
-    row = measured(archive, "A:Calanus:PredictedByMachine")[
-        "Abundance of biological entity specified elsewhere per unit volume of the water body"
-    ]
+    row = measured(archive, "A:Calanus:PredictedByMachine")[ABUNDANCE]
     assert float(row["measurementValue"]) == pytest.approx(4 / 0.005 * 1000)
     assert row["measurementUnitID"] == "http://vocab.nerc.ac.uk/collection/P06/current/UPMM/"
 
