@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +43,15 @@ MediaUrl = Annotated[
     typer.Option("--media-url", metavar="URL", help="Address below which the images are on the web or on a server."),
 ]
 People = Annotated[bool, typer.Option("--people", help="Export the names of the people who confirmed labels.")]
+OtherTaxonomy = Annotated[
+    Path | None, typer.Option("--taxonomy", help="dwc: a taxonomy file to use instead of that of the model.")
+]
+Absences = Annotated[
+    bool, typer.Option("--absences", help="dwc: also write the taxa of which a sample has no image, as absent.")
+]
+Incomplete = Annotated[
+    bool, typer.Option("--incomplete", help="dwc: write the archive although something required is missing.")
+]
 
 
 def survey_export(
@@ -54,6 +63,9 @@ def survey_export(
     metadata: Told = None,
     media_url: MediaUrl = "",
     people: People = False,
+    taxonomy: OtherTaxonomy = None,
+    absences: Absences = False,
+    incomplete: Incomplete = False,
 ) -> None:
     """Write a survey's results again, or in another format. Needs neither the network nor the model.
 
@@ -62,6 +74,7 @@ def survey_export(
     pelagia survey export survey --to csv,geojson
     pelagia survey export survey --to ecotaxa --out for_ecotaxa
     pelagia survey export survey --to seabass --metadata seabass.yaml
+    pelagia survey export survey --to dwc --metadata dataset.yaml --absences
 
     \b
     Formats of --to:
@@ -75,6 +88,8 @@ def survey_export(
     ifcb-csv        class scores of each IFCB bin as CSV
     seabass         SeaBASS files of plankton imagery, one for each sample
     camtrap-dp      a Camtrap DP package, for fish and other animals on cameras
+    dwc             a Darwin Core Archive for OBIS and GBIF
+    datapackage     a Frictionless data package of the whole survey
     label-studio    tasks with predictions, which Label Studio imports
     """
     if formats and to:
@@ -85,7 +100,8 @@ def survey_export(
     from pelagia_inference.exports.exporting import ExportOptions
 
     columns = tuple(name.strip() for one in by or () for name in one.split(","))
-    _export(survey, to, out, ExportOptions(columns, metadata, people, media_url))
+    chosen: dict[str, Any] = {"taxonomy": taxonomy, "absences": absences, "incomplete": incomplete}
+    _export(survey, to, out, ExportOptions(columns, metadata, people, media_url, **chosen))
 
 
 def _export(survey: Path, to: list[str], out: Path | None, options: ExportOptions) -> None:

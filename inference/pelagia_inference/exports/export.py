@@ -54,6 +54,8 @@ FORMATS = {
     "ifcb-csv": Format(f"{_HERE}.ifcb_scores:write_csv", "class scores of each IFCB bin as CSV"),
     "seabass": Format(f"{_HERE}.seabass:write", "SeaBASS files of plankton imagery, one for each sample"),
     "camtrap-dp": Format(f"{_HERE}.camtrap:write", "a Camtrap DP package, for fish and other animals on cameras"),
+    "dwc": Format(f"{_HERE}.dwc.export:write", "a Darwin Core Archive for OBIS and GBIF"),
+    "datapackage": Format(f"{_HERE}.datapackage.write:write", "a Frictionless data package of the whole survey"),
     "label-studio": Format(f"{_HERE}.label_studio:write", "tasks with predictions, which Label Studio imports"),
 }
 """Name in ``--to`` -> the format."""

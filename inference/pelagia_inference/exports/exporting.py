@@ -46,6 +46,9 @@ class ExportOptions:
         people: whether the names of those who confirmed labels are exported.
         media_url: the address below which the images are, on the web or on a server; empty if they are not.
         part_bytes: the largest size of a zip; 0: the limit of the format.
+        taxonomy: a taxonomy file to use instead of that of the model, in a Darwin Core Archive.
+        absences: whether taxa of which a sample has no image are exported as absent, in a Darwin Core Archive.
+        incomplete: whether to write a Darwin Core Archive although something that is required is missing.
     """
 
     by: tuple[str, ...] = ()
@@ -53,6 +56,9 @@ class ExportOptions:
     people: bool = False
     media_url: str = ""
     part_bytes: int = 0
+    taxonomy: Path | None = None
+    absences: bool = False
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

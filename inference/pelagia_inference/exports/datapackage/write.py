@@ -19,9 +19,16 @@ from pelagia_inference.counts.counts import Counts, count_survey
 from pelagia_inference.exports.datapackage.tables import Table, tables_of
 from pelagia_inference.exports.dwc.export import card_in
 from pelagia_inference.exports.dwc.metadata import LICENSES, DatasetMetadata, load_metadata
+from pelagia_inference.exports.exporting import Exporting
 from pelagia_inference.exports.results import write_csv
 
 PACKAGE_FILE = "datapackage.json"
+
+
+def write(work: Exporting) -> list[str]:
+    """Writes the package of an export, and returns what a person should know, one sentence each."""
+    sizes = write_datapackage(work.survey, work.folder, by=work.options.by, metadata=work.options.metadata)
+    return [f"{len(sizes)} tables: {', '.join(sizes)}"]
 
 
 def write_datapackage(

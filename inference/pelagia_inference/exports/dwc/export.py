@@ -30,6 +30,9 @@ from pelagia_inference.exports.dwc.occurrences import (
     occurrences_of,
 )
 from pelagia_inference.exports.dwc.terms import ABSENT, COLUMNS, HUMAN
+from pelagia_inference.exports.exporting import FAILED, Exporting
+
+ARCHIVE_FILE = "dwca.zip"
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,32 @@ class Published:
     warnings: tuple[str, ...]
 
 
+def write(work: Exporting) -> list[str]:
+    """Writes the archive of an export, and returns what a person should know, one sentence each."""
+    options = work.options
+    done = write_dwc(
+        work.survey,
+        work.folder / ARCHIVE_FILE,
+        by=options.by,
+        metadata=options.metadata,
+        taxonomy=options.taxonomy,
+        absences=options.absences,
+        incomplete=options.incomplete,
+        people=options.people,
+        progress=work.progress,
+    )
+    work.left_out[FAILED] += done.failed
+    for name, images in done.not_organisms.items():
+        work.left_out[f"images of '{name}', which is not an organism"] += images
+    events, occurrences, measured = done.rows.values()
+    said = f"{done.confirmed} of them confirmed by people, {done.absences} absences"
+    return [
+        f"{events} events, {occurrences} occurrences ({said}), {measured} measurements",
+        *(f"{'missing' if one.required else 'recommended, and missing'}: {one.text}" for one in done.missing),
+        *(f"warning: {text}" for text in done.warnings),
+    ]
+
+
 def write_dwc(
     survey: Survey,
     target: Path,
@@ -66,6 +95,7 @@ def write_dwc(
     taxonomy: Path | None = None,
     absences: bool = False,
     incomplete: bool = False,
+    people: bool = False,
     progress: ProgressCallback = lambda done, total: None,
 ) -> Published:
     """Writes a survey as a Darwin Core Archive, if nothing that OBIS requires is missing.
@@ -78,6 +108,7 @@ def write_dwc(
         taxonomy: a taxonomy file to use instead of that of the model.
         absences: whether taxa of which a sample has no image are written as absent.
         incomplete: whether to write the archive although something that OBIS requires is missing.
+        people: whether the names in the survey are published of people who are not in the metadata.
         progress: called with (images done, all images).
 
     Raises:
@@ -94,7 +125,7 @@ def write_dwc(
     rows = event_rows(events, about)
     occurrences = occurrences_of(events, counts.counts, names, absences=absences)
     model = model_reference(survey, card, about)
-    written = [occurrence_row(one, model, about) for one in occurrences]
+    written = [occurrence_row(one, model, about, people) for one in occurrences]
     missing = missing_in(about, events, occurrences, written)
     if not incomplete:
         _refuse(missing, survey.folder)

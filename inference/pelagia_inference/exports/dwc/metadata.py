@@ -60,8 +60,8 @@ geodetic_datum: EPSG:4326
 coordinate_uncertainty_m: null
 # a citation or DOI of the model, if it was published
 model_reference: ""
-# who confirmed labels: the name in the survey, and the name to publish in identifiedBy. An e-mail address is published
-# only under a name that is given here; "" publishes none
+# who confirmed labels: the name in the survey, and the name to publish in identifiedBy; "" publishes none. Nobody
+# else is named, unless the command has --people
 people: {people}
 """
 
@@ -98,15 +98,21 @@ class DatasetMetadata(Strict):
     model_reference: str = ""
     people: dict[str, str] = {}
 
-    def published(self, name: str) -> str:
-        """The name to publish for a person of the survey; empty if none may be published."""
-        return self.people.get(name, "" if "@" in name else name).strip()
+    def published(self, name: str, everyone: bool = False) -> str:
+        """The name to publish for a person of the survey; empty if none may be published.
+
+        Args:
+            name: the name in the survey.
+            everyone: whether a person who is not in the file is published with this name.
+        """
+        return self.people.get(name, name if everyone else "").strip()
 
 
 def load_metadata(path: Path | None, survey: Survey) -> DatasetMetadata:
     """The metadata of a file; without a file, what is known of any dataset.
 
-    If there is no file at ``path``, a template is written there, so that a person can fill it in.
+    The file may have the keys below a key ``dwc``, beside those of other formats. If there is no file at ``path``, a
+    template is written there, so that a person can fill it in.
 
     Args:
         path: the YAML file, or None.
@@ -125,7 +131,7 @@ def load_metadata(path: Path | None, survey: Survey) -> DatasetMetadata:
         raise InputError(
             f"there was no {path}, so a template was written there: fill it in, then run the command again"
         )
-    return load_config(path, DatasetMetadata)
+    return load_config(path, DatasetMetadata, within="dwc")
 
 
 def _people_of(survey: Survey) -> str:

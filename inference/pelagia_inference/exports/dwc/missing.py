@@ -27,8 +27,7 @@ _FIX = {
     "minimumDepthInMeters": _MANIFEST,
     "maximumDepthInMeters": _MANIFEST,
     "sampleSizeValue": f"{_MANIFEST}; without it there are counts, and no abundances",
-    "identifiedBy": "give the names to publish under people in the metadata, or confirm the labels with the names of "
-    "the people",
+    "identifiedBy": "give the names to publish under people in the metadata, or add --people",
     "parentEventID": "give the cruise in the metadata, or a column station",
 }
 """Term -> what to do where it is missing."""

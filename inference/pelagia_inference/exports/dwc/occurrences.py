@@ -144,15 +144,16 @@ def not_organisms(counts: Iterable[Count], names: Names) -> Counter[str]:
     return +found
 
 
-def occurrence_row(one: Occurrence, model: str, metadata: DatasetMetadata) -> Row:
+def occurrence_row(one: Occurrence, model: str, metadata: DatasetMetadata, everyone: bool = False) -> Row:
     """The row of an occurrence.
 
     Args:
         one: the occurrence.
         model: the model with its version, for identificationReferences.
         metadata: it says under which names people are published.
+        everyone: whether people who are not in the metadata are published with their names in the survey.
     """
-    people = [text for name in _said(one, one.event.details.people) if (text := metadata.published(name))]
+    people = [text for name in _said(one, one.event.details.people) if (text := metadata.published(name, everyone))]
     sources = _said(one, one.event.details.sources)
     taxon = one.named.taxon
     ranks = {above.rank.lower(): above.name for above in one.named.lineage}

@@ -10,6 +10,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 
+from cli_fixtures import Pelagia
 from pelagia.errors import ConfigError, InputError
 from pelagia.survey.additions import Confirmed, Measured, add_measures
 from pelagia.survey.journal import Survey
@@ -28,7 +29,7 @@ license: CC-BY-4.0
 abstract: A test.
 cruise: C1
 coordinate_uncertainty_m: 100
-people: {"bob@example.org": Bob Example}
+people: {Ann: Ann, "bob@example.org": Bob Example}
 """
 CONFIRMED = (
     Confirmed("A/000.png", "calanus", "Ann|bob@example.org", source="dataset x"),
@@ -120,11 +121,14 @@ def test_people_identify_and_the_model_is_a_reference(tmp_path: Path) -> None:
     assert machine["taxonRank"] == "genus"
 
 
-def test_no_address_is_published_that_the_metadata_does_not_name(tmp_path: Path) -> None:
+def test_nobody_is_named_unless_the_metadata_or_the_user_says_so(tmp_path: Path) -> None:
     done = publish(tmp_path)
     with zipfile.ZipFile(done.target) as archive:
-        assert "@" not in archive.read("occurrence.txt").decode()
+        assert "eve@" not in archive.read("occurrence.txt").decode()
     assert any(one.name == "identifiedBy" and "Chaetognatha" in one.text for one in done.missing)
+    done.target.unlink()
+    everyone = publish(tmp_path, survey=tmp_path / "survey", people=True)
+    assert occurrence(everyone.target, "B:Chaetognatha:ValidatedByHuman")["identifiedBy"] == "eve@example.org"
 
 
 def test_counts_and_the_volume_are_measurements_with_their_codes(tmp_path: Path) -> None:
@@ -366,3 +370,21 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     publish(tmp_path)
     with pytest.raises(InputError, match="exists already"):
         publish(tmp_path, survey=tmp_path / "survey")
+
+
+def test_the_command_writes_the_archive_and_says_what_is_left_out(pelagia: Pelagia, tmp_path: Path) -> None:
+    folder = make_survey(tmp_path / "survey", confirmed=CONFIRMED)
+    file = tmp_path / "dataset.yaml"
+    command = ("survey", "export", folder, "--to", "dwc", "--metadata", file)
+    first = pelagia(*command)
+    assert (first.returncode, "a template was written there" in first.stderr) == (2, True)
+    refused = pelagia(*command)
+    assert (refused.returncode, "creators: the metadata has none" in refused.stderr) == (2, True)
+    assert not (folder / "exports" / "dwc").exists()
+    file.write_text(METADATA, encoding="utf-8")
+    done = pelagia(*command, "--absences")
+    assert done.returncode == 0, done.stderr
+    assert "5 events, 7 occurrences (3 of them confirmed by people, 1 absences)" in done.stderr
+    assert "left out: 7 images of 'bubble', which is not an organism" in done.stderr
+    assert "left out: 1 images that could not be classified" in done.stderr
+    assert faults_of(folder / "exports" / "dwc" / "dwca.zip") == []
