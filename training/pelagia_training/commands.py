@@ -122,6 +122,7 @@ def _deliver(run: Path, state: RunState, export: bool) -> None:
 
 
 def _show_calibration(model: ModelFile) -> None:
+    from pelagia_inference.counts.correction import summary
     from pelagia_training.evaluation.assess import NO_TEMPERATURES
 
     fit = model.metadata.calibration
@@ -132,6 +133,8 @@ def _show_calibration(model: ModelFile) -> None:
             f"calibration error {fit.error_before:.4f} before the temperatures, {fit.error:.4f} with them, on held-out "
             "validation images"
         )
+    if model.counting is not None:
+        console.say(summary(model.counting))
 
 
 def _show_augmentations(settings: TrainConfig, out: Path) -> None:
@@ -255,6 +258,14 @@ def export(
             help="The model also gives the embedding of an image; by default the run's config decides.",
         ),
     ] = None,
+    folds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CROSS-VALIDATION",
+            help="A folder that `pelagia train --folds` made on the same dataset: counts are then corrected with "
+            "predictions of all labeled images; by default with those of the validation split.",
+        ),
+    ] = None,
 ) -> None:
     """Export a run as one ONNX file, if it gives the same predictions as the trained network.
 
@@ -263,11 +274,14 @@ def export(
     \b
     pelagia export runs/first --out first.onnx
     pelagia export runs/first --embedding --out first.onnx    for `pelagia embed` and `classify --embeddings`
+    pelagia export runs/first --folds runs/cv --out first.onnx    for better corrected counts
     """
     needs("training", "export")
     from pelagia_training.export.export import export as run_export
 
-    model = run_export(run, out, dataset=dataset, orientations=orientations, embedding=embedding, report=console.note)
+    model = run_export(
+        run, out, dataset=dataset, orientations=orientations, embedding=embedding, folds=folds, report=console.note
+    )
     parity = model.metadata.parity
     console.say(
         f"parity gate passed: {parity.images} validation images at batch {' and '.join(map(str, parity.batch_sizes))}, "

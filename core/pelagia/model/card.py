@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from pelagia.config import Strict
+from pelagia.model.counting import Counting
 from pelagia.model.decision import Decider, Decision
 from pelagia.model.metadata import ModelMetadata
 from pelagia.model.policies import Policies
@@ -30,6 +31,7 @@ class ModelCard(Strict):
     metrics: dict[str, float] = {}
     dataset: dict[str, Any] = {}
     policies: Policies | None = Field(default=None, description="null: the model has no such document")
+    counting: Counting | None = Field(default=None, description="null: counts cannot be corrected")
 
     @property
     def decider(self) -> Decider:
@@ -37,8 +39,16 @@ class ModelCard(Strict):
         return Decider(self.taxonomy, self.decision, self.unknown_threshold)
 
 
-def card_of(metadata: ModelMetadata, *, policies: Policies | None = None) -> ModelCard:
-    """The card of a model; ``policies``: that of its file."""
+def card_of(
+    metadata: ModelMetadata, *, policies: Policies | None = None, counting: Counting | None = None
+) -> ModelCard:
+    """The card of a model.
+
+    Args:
+        metadata: what the model says of itself.
+        policies: those of its file; None if it has none.
+        counting: what is needed to correct counts; None if the model has none.
+    """
     return ModelCard(
         name=metadata.name,
         created=metadata.created,
@@ -51,4 +61,5 @@ def card_of(metadata: ModelMetadata, *, policies: Policies | None = None) -> Mod
         metrics=metadata.metrics,
         dataset=metadata.dataset,
         policies=policies,
+        counting=counting,
     )

@@ -14,8 +14,8 @@ the image before it was fitted, in pixels, and the length of a pixel's side in m
 Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`. After it, last in the file and under
 `DIGEST_KEY`, is the SHA-256 of all bytes before that entry. A file that was changed or damaged after its export is
 refused, and so is a file whose weights are in a second file. What is known of the output ``embedding`` is a second
-document, `EmbeddingOutput`, under `EMBEDDING_KEY`: programs that do not know the output read the model as before.
-A third one is `pelagia.model.policies.Policies`.
+document, `EmbeddingOutput`, under `EMBEDDING_KEY`. Two more are `pelagia.model.policies.Policies`, and what is needed
+to correct counts, `pelagia.model.counting.Counting`. Programs that do not know them read the model as before.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pelagia.config import Schema, Strict
 from pelagia.errors import ModelError, newer_schema
 from pelagia.images.preprocess import PreprocessSpec
+from pelagia.model.counting import COUNTING_KEY, Counting
 from pelagia.model.decision import Decider, Decision
 from pelagia.model.graph import Graph
 from pelagia.model.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
@@ -247,6 +248,7 @@ class ModelFile:
         metadata: what the file says about itself; the ``repr`` shows only its name and the number of classes.
         embedding: what is known of the output ``embedding``; None if the model has no such output.
         policies: a stricter rule and the exponent for tracks; None in models of older versions.
+        counting: what is needed to correct counts; None if the model is older or was exported without it.
     """
 
     path: Path
@@ -255,6 +257,7 @@ class ModelFile:
     metadata: ModelMetadata
     embedding: EmbeddingOutput | None = None
     policies: Policies | None = None
+    counting: Counting | None = None
 
     def __repr__(self) -> str:
         name, classes = self.metadata.name, len(self.metadata.classes)
@@ -279,8 +282,9 @@ class ModelFile:
         if METADATA_KEY in entries:
             embedding = _document(entries, EMBEDDING_KEY, EmbeddingOutput, "its embedding", path)
             policies = _document(entries, POLICIES_KEY, Policies, "its policies", path)
+            counting = _document(entries, COUNTING_KEY, Counting, "the correction of counts", path)
             parsed = _parse(entries[METADATA_KEY], path)
-            return cls(path, data, sha256_of(data), parsed, embedding, policies=policies)
+            return cls(path, data, sha256_of(data), parsed, embedding, policies, counting)
         if EMBEDDER_KEY in entries:
             raise ModelError(
                 f"{path} computes embeddings but knows no classes, so it is for `pelagia embed`: name a model that "
@@ -355,7 +359,9 @@ def write_model(
     graph: bytes,
     metadata: ModelMetadata,
     embedding: EmbeddingOutput | None = None,
+    *,
     policies: Policies | None = None,
+    counting: Counting | None = None,
 ) -> None:
     """Writes the .onnx file ``path``. The file is complete or absent.
 
@@ -363,12 +369,12 @@ def write_model(
         graph: a serialized ModelProto without Pelagia's metadata.
         embedding: what is known of the output ``embedding``; None if the graph has no such output.
         policies: a stricter rule and the exponent for tracks, if they were chosen.
+        counting: what is needed to correct counts.
     """
     content = with_metadata(graph, METADATA_KEY, metadata.model_dump_json())
-    if embedding is not None:
-        content = with_metadata(content, EMBEDDING_KEY, embedding.model_dump_json())
-    if policies is not None:
-        content = with_metadata(content, POLICIES_KEY, policies.model_dump_json())
+    for key, document in ((EMBEDDING_KEY, embedding), (POLICIES_KEY, policies), (COUNTING_KEY, counting)):
+        if document is not None:
+            content = with_metadata(content, key, document.model_dump_json())
     with new_file(path) as file:
         file.write(sealed(content))
 

@@ -68,7 +68,9 @@ class SurveyPlan:
             settings=settings | ({"listing": listing} if listing else {}),
             origin=self._origin,
             decides=self.model.metadata.decider.decides,
-            model=card_of(self.model.metadata, policies=self.model.policies).model_dump_json(),
+            model=card_of(
+                self.model.metadata, policies=self.model.policies, counting=self.model.counting
+            ).model_dump_json(),
         )
 
     def require_same_images(self, survey: Survey) -> None:

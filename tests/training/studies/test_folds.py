@@ -46,6 +46,30 @@ def folds(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     return out, cross_validate(config_of(dataset, f"data.cache={out.parent / 'cache'}"), FOLDS, out)
 
 
+def test_counts_are_corrected_with_the_predictions_of_all_folds(
+    folds: tuple[Path, CrossValidation],
+    run: Path,
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pelagia_training.counts.choose.TRIALS", 2)
+    monkeypatch.setattr("pelagia_training.counts.choose.SURVEYS", 1)
+    out, _ = folds
+    counting = export(run, tmp_path / "model.onnx", folds=out).counting
+    assert counting is not None
+    assert (counting.source, counting.folds) == ("out of fold", FOLDS)
+    assert sum(counting.images) == len(dataset.records)
+    assert counting.groups == len({record.group for record in dataset.records})
+    assert [one.composition for one in counting.simulated] == ["even", "skewed"]
+
+
+def test_a_folder_that_is_no_cross_validation_cannot_correct_counts(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no out-of-fold predictions"):
+        export(run, tmp_path / "model.onnx", folds=run)
+    assert not (tmp_path / "model.onnx").exists()
+
+
 def test_each_image_is_judged_once_by_the_run_that_held_its_group_out(
     folds: tuple[Path, CrossValidation], dataset: Dataset
 ) -> None:

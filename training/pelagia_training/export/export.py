@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,11 @@ from pelagia.model.metadata import (
     refuse_model,
     write_model,
 )
-from pelagia.model.policies import Policies
 from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Answers
 from pelagia_inference.machine.verify import verify
 from pelagia_training.config import TrainConfig
+from pelagia_training.counts.document import Labeled, counting_of, out_of_fold
 from pelagia_training.data.batches import sizes_of, spread
 from pelagia_training.devices import memory_kept
 from pelagia_training.export.onnx_graph import to_onnx
@@ -59,6 +60,7 @@ def export(
     dataset: StrPath | None = None,
     orientations: int | None = None,
     embedding: bool | None = None,
+    folds: StrPath | None = None,
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
 ) -> ModelFile:
@@ -70,11 +72,14 @@ def export(
         dataset: the folder of the run's dataset; needed only if the folder was moved after training.
         orientations: a value that replaces `model.orientations` of the run's config.
         embedding: a value that replaces `model.embedding` of the run's config: whether the model also gives embeddings.
+        folds: the folder of a cross-validation of the same dataset with the same classes: its out-of-fold predictions
+            say how counts are corrected. By default, the predictions of the validation split do.
         load_for_training: the trainer's preprocessing, by default `load`; only tests of the gate replace it.
         report: called with a line of text for people.
 
     Raises:
-        InputError: ``out`` exists, or ``run`` is not a run, or its weights are missing or damaged.
+        InputError: ``out`` exists, or ``run`` is not a run, or its weights are missing or damaged, or ``folds`` is not
+            a cross-validation, or one with other classes.
         ConfigError: the network was not trained on this number of orientations, or it has no embedding.
         DatasetError: the dataset is missing, or the run was trained on another dataset.
         ParityError: the exported graph and the trained network give different outputs. No file is left behind.
@@ -86,7 +91,10 @@ def export(
         epochs = f"epoch {state.epoch} of {config.train.epochs}"
         report(f"warning: the run was interrupted after {epochs}: exporting its best weights so far")
     images = dataset_of(Path(dataset) if dataset else state.dataset, config, state)
+    labeled = out_of_fold(Path(folds), images, state.taxonomy) if folds else None
     calibrated = _calibrate(run, config, state, images, report)
+    labeled = labeled or Labeled(_known(images, "val", state), calibrated.held_out, folds=0)
+    counting = counting_of(labeled, state.taxonomy, calibrated.decision, report)
     report("tracing the network")
     graph = to_onnx(calibrated.network, config.preprocess.size)
     records = spread(_known(images, "val", state), 2 * GATE_IMAGES)
@@ -94,7 +102,8 @@ def export(
     report(f"parity gate over {len(records)} validation images")
     expected = _trainer_answers(calibrated, config, gate, load_for_training)
     metadata = _metadata(config, state, calibrated, _references(gate, expected))
-    return _write_checked(out, graph, metadata, calibrated.policies, gate, expected)
+    write = partial(write_model, policies=calibrated.policies, counting=counting)
+    return _write_checked(out, graph, metadata, write, gate, expected)
 
 
 def _calibrate(
@@ -127,7 +136,7 @@ def _trainer_answers(
 
 
 def _write_checked(
-    out: Path, graph: bytes, metadata: ModelMetadata, policies: Policies, gate: _GateImages, expected: Answers
+    out: Path, graph: bytes, metadata: ModelMetadata, write: Callable[..., None], gate: _GateImages, expected: Answers
 ) -> ModelFile:
     """Writes the model ``out`` if it passes the parity gate and its self-test. Raises ParityError if it does not."""
     pixel_sizes = [pixel_size_um(record.extra) for record in gate.records]
@@ -136,11 +145,11 @@ def _write_checked(
         orientations = metadata.training["model"]["orientations"]
         embedding = EmbeddingOutput(dimensions=expected.embedding.shape[1], orientations=orientations)
     with new_model(out) as candidate:
-        write_model(candidate, graph, metadata, embedding, policies=policies)
+        write(candidate, graph, metadata, embedding)
         parity, difference = check_parity(ModelFile.read(candidate), gate.encoded, expected, pixel_sizes)
         if embedding is not None:
             embedding = embedding.model_copy(update={"max_difference": difference})
-        write_model(candidate, graph, metadata.model_copy(update={"parity": parity}), embedding, policies=policies)
+        write(candidate, graph, metadata.model_copy(update={"parity": parity}), embedding)
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 

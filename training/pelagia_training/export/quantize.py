@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -116,10 +117,11 @@ def quantize(
     graph = _convert(model, dataset, calibration, kind, report)
     with new_model(out) as candidate:
         embedding = _embedding(model)
-        write_model(candidate, graph, model.metadata, embedding, policies=model.policies)
+        write = partial(write_model, policies=model.policies, counting=model.counting)
+        write(candidate, graph, model.metadata, embedding)
         report(f"{kind} gate over {len(checked)} validation images")
         changes = _checked_metadata(model, ModelFile.read(candidate), dataset, checked, kind, len(calibration))
-        write_model(candidate, graph, model.metadata.model_copy(update=changes), embedding, policies=model.policies)
+        write(candidate, graph, model.metadata.model_copy(update=changes), embedding)
         verify(ModelFile.read(candidate))
     return ModelFile.read(out)
 

@@ -70,6 +70,7 @@ class CalibratedNetwork:
         unknown: metadata of the out-of-distribution score; None if the model has no such score.
         no_unknown: why the model has no such score; empty if it has one, or if the config turns it off.
         confusion: int64, classes x classes, the confusion matrix of the validation split.
+        held_out: float64, N x classes: the probabilities of the validation images, each calibrated without its group.
     """
 
     network: Deployed
@@ -79,6 +80,7 @@ class CalibratedNetwork:
     unknown: Unknown | None
     no_unknown: str
     confusion: Matrix
+    held_out: NDArray[np.float64]
 
 
 def calibrate_network(
@@ -119,7 +121,7 @@ def calibrate_network(
     network = Deployed(classifier, calibration.temperatures, virtual).eval()
     predicted = calibrated(logits, calibration.temperatures).argmax(axis=1)
     confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
-    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion)
+    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion, held_out)
 
 
 def _rules(

@@ -40,9 +40,10 @@ from pelagia_training.evaluation.report import REPORT_FILE, write_report
 from pelagia_training.fit.context import Report
 from pelagia_training.runs.check import is_finished
 from pelagia_training.runs.folder import BEST_FILE, read_run
+from pelagia_training.runs.out_of_fold import SURVEY_FOLDER
 from pelagia_training.train import train
 
-SURVEY_FOLDER, FOLDS_FILE = "out_of_fold", "folds.json"
+FOLDS_FILE = "folds.json"
 SPLIT = "out of fold"
 
 

@@ -31,12 +31,12 @@ from pelagia.config import dump_yaml
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, InputError
 from pelagia.shell import command_line
-from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
+from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import new_folder
 from pelagia.system.tables import write_table
 from pelagia_training.evaluation.report import render, thumbnail
 from pelagia_training.figures.metrics import Real
-from pelagia_training.studies.folds import SURVEY_FOLDER
+from pelagia_training.runs.out_of_fold import SURVEY_FOLDER, read_predictions
 
 CSV_FILE, SHEET_FILE, TAXONOMY_FILE, PREDICTIONS_FOLDER = (
     "suspects.csv",
@@ -76,7 +76,7 @@ def find_suspects(run: Path, dataset: Dataset, most: int | None = None) -> list[
         InputError: ``run`` holds no out-of-fold predictions.
         DatasetError: the predictions were made on another dataset.
     """
-    records, probabilities, classes = _read_predictions(run, dataset)
+    records, probabilities, classes = read_predictions(run, dataset)
     targets = np.array([classes.index(record.class_name) for record in records], np.int64)
     count = int(is_doubted(probabilities, targets).sum()) if most is None else most
     confidence = self_confidence(probabilities, targets)
@@ -91,34 +91,6 @@ def find_suspects(run: Path, dataset: Dataset, most: int | None = None) -> list[
         )
         for index in np.argsort(confidence, kind="stable")[:count]
     ]
-
-
-def _read_predictions(run: Path, dataset: Dataset) -> tuple[list[Record], NDArray[np.float32], tuple[str, ...]]:
-    """The images of a cross-validation, their out-of-fold probabilities (float32, N x classes), and the classes."""
-    folder = run / SURVEY_FOLDER
-    if not (folder / JOURNAL_FILE).is_file():
-        make = command_line("pelagia", "train", "CONFIG", "--folds", 5, "--out", run)
-        raise InputError(f"{run} holds no out-of-fold predictions: make them with `{make}`")
-    by_path = {record.path: record for record in dataset.records}
-    with Survey.open(folder) as survey:
-        rows = [row for row in survey if row.probabilities is not None]
-        classes = survey.classes
-    wrong_dataset = f"{dataset.root} is not the dataset that {run} was made of"
-    if not rows:
-        raise DatasetError(f"{wrong_dataset}: {folder} holds no predictions")
-    for row in rows:
-        if row.path not in by_path or by_path[row.path].sha256 != row.sha256:
-            raise DatasetError(
-                f"{wrong_dataset}: it does not hold the image {row.path}; give the other one as --dataset"
-            )
-    records = [by_path[row.path] for row in rows]
-    for record in records:
-        if record.class_name not in classes:
-            raise DatasetError(
-                f"{wrong_dataset}: the run has no class '{record.class_name}'; give the other one as --dataset"
-            )
-    probabilities = np.stack([row.probabilities for row in rows if row.probabilities is not None])
-    return records, probabilities, tuple(classes)
 
 
 def self_confidence(probabilities: NDArray[np.floating], targets: NDArray[np.int64]) -> Real:

@@ -1,0 +1,62 @@
+"""How a correction is chosen: by simulated surveys of groups that were left out."""
+
+import numpy as np
+import pytest
+
+from scores import scores
+
+pytest.importorskip("torch")
+
+from pelagia.model.card import card_of
+from pelagia.model.counting import Recipe
+from pelagia.model.metadata import ModelFile
+from pelagia_training.counts.choose import best_recipe, choose, factors
+from pelagia_training.counts.document import drift_of
+from pelagia_training.counts.simulate import trials
+
+
+def test_no_group_is_in_the_survey_and_in_the_calibration() -> None:
+    calibration = scores()
+    seen = set()
+    for trial in trials(calibration, 4, 1):
+        assert not set(trial.calibration.groups) & set(trial.left_out.groups)
+        seen |= set(trial.left_out.groups.tolist())
+    assert seen == set(range(40)), "four trials leave out every group once"
+
+
+def test_a_correction_that_helps_is_chosen_and_its_error_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pelagia_training.counts.choose.TRIALS", 4)
+    monkeypatch.setattr("pelagia_training.counts.choose.SURVEYS", 3)
+    recipe, spread, simulated = choose(scores(images=1000))
+    assert recipe.method in ("em", "acc", "pacc")
+    assert [one.composition for one in simulated] == ["even", "skewed"]
+    assert simulated[1].corrected_error < 0.7 * simulated[1].raw_error
+    assert all(0.8 <= one.coverage <= 1 for one in simulated)
+    assert (spread > 0.3).all()
+
+
+def test_nothing_is_corrected_where_no_correction_helps() -> None:
+    errors = {"even": np.array([[0.01, 0.02]]), "skewed": np.array([[0.02, 0.001]])}
+    assert best_recipe(errors, (Recipe(), Recipe(method="em"))) == Recipe()
+
+
+def test_the_factor_of_a_class_with_few_groups_is_near_the_common_one() -> None:
+    residuals = np.column_stack((np.full(50, 1.0), np.full(50, 1.0), np.full(50, 9.0), np.full(50, 9.0)))
+    found = factors(residuals, np.array([2, 500, 2, 500]))
+    assert found[1] == pytest.approx(1, abs=0.1)
+    assert found[0] > 3
+
+
+def test_left_out_groups_are_rarely_called_different() -> None:
+    drift = drift_of(scores(images=4000, shift=0.5), Recipe(method="em"))
+    assert drift is not None
+    assert drift.false_warnings < 0.15
+    assert drift_of(scores(images=100), Recipe()) is None
+
+
+def test_an_exported_model_says_how_its_counts_are_corrected(model: ModelFile) -> None:
+    counting = model.counting
+    assert counting is not None
+    assert counting.source == "validation split"
+    assert counting.classes == model.metadata.classes
+    assert card_of(model.metadata, counting).counting == counting
