@@ -104,6 +104,11 @@ class Counting(Strict):
     simulated: tuple[Simulated, ...] = ()
     spread: tuple[float, ...] = Field(default=(), description="per class: factor of the width of its interval")
     drift: Drift | None = None
+    unknown_limit: float | None = Field(
+        default=None,
+        description="share of images above the threshold of the out-of-distribution score that 95% of the groups of "
+        "the validation split did not exceed; null: no such score, or too few groups",
+    )
     unsure_loss: tuple[float, ...] = Field(
         default=(), description="per class: share of its images that the model's rule leaves unnamed"
     )

@@ -44,13 +44,20 @@ def distance(calibration: Calibration, probabilities: NDArray[np.float32], share
     return float(np.abs(expected - seen).max() - _BY_CHANCE / np.sqrt(len(found)))
 
 
-def drift_warnings(counting: Counting, probabilities: NDArray[np.float32], corrected: Corrected) -> list[str]:
+def drift_warnings(
+    counting: Counting,
+    probabilities: NDArray[np.float32],
+    corrected: Corrected,
+    unknown_share: float | None = None,
+) -> list[str]:
     """What the user must know of a sample before its corrected counts are used, one sentence each.
 
     Args:
         counting: the model's document.
         probabilities: float32, N x K, of the images of the sample.
         corrected: the corrected counts of the same images.
+        unknown_share: share of the images whose out-of-distribution score is above the model's threshold, 0..1; None:
+            not known.
     """
     images = len(probabilities)
     if images < LEAST_IMAGES:
@@ -61,6 +68,8 @@ def drift_warnings(counting: Counting, probabilities: NDArray[np.float32], corre
         measured = distance(counting.calibration, probabilities, shares)
         if measured > counting.drift.limit:
             found.append(different(measured, counting.drift))
+    if text := many_unknown(counting, images, unknown_share):
+        found.append(text)
     if text := unsure_bias(counting, shares):
         found.append(text)
     return found
@@ -73,6 +82,20 @@ def different(measured: float, drift: Drift) -> str:
         f"{drift.limit:.2f}), "
         "so the corrected counts and their intervals may be wrong: look at the least sure images, and label some of "
         f"this sample. {drift.false_warnings:.0%} of {drift.groups} labeled groups would be warned of, too"
+    )
+
+
+def many_unknown(counting: Counting, images: int, unknown_share: float | None) -> str:
+    """A warning if more images are unlike all classes than chance and the groups of the model explain; else empty."""
+    limit = counting.unknown_limit
+    if limit is None or unknown_share is None:
+        return ""
+    chance = 2 * np.sqrt(max(limit, 1 / images) * (1 - limit) / images)
+    if unknown_share <= limit + chance:
+        return ""
+    return (
+        f"{unknown_share:.0%} of the images are like none of the classes (usual: up to {limit:.0%}), and the corrected "
+        "counts spread them over the classes: look at them, and label them as a class of their own if they are one"
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from pelagia.model.counting import MOST_CODES, Calibration, Counting, packed
-from scores import CLASSES, counting, scores
+from predictions.scores import CLASSES, counting, scores
 
 
 def test_predictions_are_the_same_after_they_were_stored() -> None:

@@ -13,7 +13,7 @@ from pelagia_inference.counts.estimators import (
     on_simplex,
     raw_shares,
 )
-from scores import CLASSES, counting, scores, survey_of
+from predictions.scores import CLASSES, counting, scores, survey_of
 
 SKEWED = np.array([0.85, 0.1, 0.04, 0.01])
 METHODS = ("acc", "pacc", "em")

@@ -5,8 +5,8 @@ import pytest
 
 from pelagia.model.counting import Drift
 from pelagia_inference.counts.correction import correct
-from pelagia_inference.counts.drift import drift_warnings, unsure_bias
-from scores import counting, scores, survey_of
+from pelagia_inference.counts.drift import drift_warnings, many_unknown, unsure_bias
+from predictions.scores import counting, scores, survey_of
 
 DRIFT = Drift(limit=0.05, false_warnings=0.04, groups=50)
 EVEN, SKEWED = np.full(4, 0.25), np.array([0.85, 0.1, 0.04, 0.01])
@@ -40,3 +40,13 @@ def test_a_class_that_the_rule_often_leaves_unnamed_is_warned_of() -> None:
     assert "'detritus' would be 6.6% of the organisms instead of 25.0%" in unsure_bias(document, EVEN)
     assert unsure_bias(document, np.array([0.5, 0.495, 0.005, 0.0])) == ""
     assert unsure_bias(counting(scores()), EVEN) == ""
+
+
+def test_more_unknown_images_than_usual_are_warned_of() -> None:
+    document = counting(scores(), unknown_limit=0.08)
+    assert many_unknown(document, 400, 0.3).startswith(
+        "30% of the images are like none of the classes (usual: up to 8%)"
+    )
+    assert many_unknown(document, 400, 0.09) == ""
+    assert many_unknown(document, 20, 0.15) == "", "three of twenty images may be chance"
+    assert many_unknown(counting(scores()), 400, 0.3) == ""

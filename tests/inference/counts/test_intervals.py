@@ -5,7 +5,7 @@ import numpy as np
 from pelagia.model.counting import Calibration, Recipe
 from pelagia_inference.counts.correction import correct
 from pelagia_inference.counts.intervals import Pool
-from scores import counting, scores, survey_of
+from predictions.scores import counting, scores, survey_of
 
 
 def widths(shift: float, images: int, **changes: object) -> float:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scores import scores
+from predictions.scores import scores
 
 pytest.importorskip("torch")
 
@@ -11,7 +11,7 @@ from pelagia.model.card import card_of
 from pelagia.model.counting import Recipe
 from pelagia.model.metadata import ModelFile
 from pelagia_training.counts.choose import best_recipe, choose, factors
-from pelagia_training.counts.document import drift_of
+from pelagia_training.counts.document import drift_of, unknown_limit
 from pelagia_training.counts.simulate import trials
 
 
@@ -60,3 +60,10 @@ def test_an_exported_model_says_how_its_counts_are_corrected(model: ModelFile) -
     assert counting.source == "validation split"
     assert counting.classes == model.metadata.classes
     assert card_of(model.metadata, counting).counting == counting
+
+
+def test_the_usual_share_of_unknown_images_is_that_of_the_groups() -> None:
+    groups = [str(number) for number in range(10) for _ in range(50)]
+    above = np.array([number % 10 == 0 for number in range(500)])
+    assert unknown_limit(above, groups) == pytest.approx(0.1)
+    assert unknown_limit(above[:100], groups[:100]) is None

@@ -18,6 +18,7 @@ from pelagia.errors import InputError
 from pelagia.model.counting import Calibration, Counting, Drift, Recipe, packed
 from pelagia.model.decision import ABSTAINED, Decider, Decision
 from pelagia.taxonomy import Taxonomy
+from pelagia_inference.counts.drift import LEAST_IMAGES as LEAST_IN_GROUP
 from pelagia_inference.counts.drift import group_distances
 from pelagia_inference.counts.estimators import known_of
 from pelagia_training.counts.choose import Choice, choose, groups_of
@@ -79,7 +80,12 @@ def out_of_fold(run: Path, dataset: Dataset, taxonomy: Taxonomy) -> Labeled:
 
 
 def counting_of(
-    labeled: Labeled, taxonomy: Taxonomy, decision: Decision, report: Report = lambda text: None
+    labeled: Labeled,
+    taxonomy: Taxonomy,
+    decision: Decision,
+    report: Report = lambda text: None,
+    *,
+    unknown: float | None = None,
 ) -> Counting:
     """The document of a model.
 
@@ -88,6 +94,7 @@ def counting_of(
         taxonomy: that of the model.
         decision: the model's rule.
         report: called with a line of text for people.
+        unknown: what `unknown_limit` gives.
     """
     calibration = calibration_of(labeled, taxonomy)
     recipe, spread, simulated = NOT_CORRECTED
@@ -108,6 +115,7 @@ def counting_of(
         simulated=simulated,
         spread=tuple(spread.tolist()),
         drift=drift_of(calibration, recipe),
+        unknown_limit=unknown,
         unsure_loss=unsure_loss(calibration, taxonomy, decision),
         **packed(calibration),
     )
@@ -148,6 +156,19 @@ def drift_of(calibration: Calibration, recipe: Recipe, seed: int = 2) -> Drift |
         return None
     limit = max(float(np.quantile(chosen, _DRIFT_LEVEL)), 0.0)
     return Drift(limit=limit, false_warnings=float((np.array(checked) > limit).mean()), groups=len(checked))
+
+
+def unknown_limit(is_unknown: NDArray[np.bool_], groups: Sequence[str]) -> float | None:
+    """The share of unknown images that 95% of the groups do not exceed; None: fewer than eight groups of 20 images.
+
+    Args:
+        is_unknown: bool, N: whether the out-of-distribution score of a validation image is above the threshold.
+        groups: the group of each image.
+    """
+    names, numbers = np.unique(groups, return_inverse=True)
+    images = np.bincount(numbers, minlength=len(names))
+    shares = (np.bincount(numbers, is_unknown.astype(float), len(names)) / images)[images >= LEAST_IN_GROUP]
+    return float(np.quantile(shares, _DRIFT_LEVEL)) if len(shares) >= _LEAST_DRIFT_GROUPS else None
 
 
 def unsure_loss(calibration: Calibration, taxonomy: Taxonomy, decision: Decision) -> tuple[float, ...]:

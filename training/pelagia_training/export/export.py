@@ -31,7 +31,7 @@ from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Answers
 from pelagia_inference.machine.verify import verify
 from pelagia_training.config import TrainConfig
-from pelagia_training.counts.document import Labeled, counting_of, out_of_fold
+from pelagia_training.counts.document import Labeled, counting_of, out_of_fold, unknown_limit
 from pelagia_training.data.batches import sizes_of, spread
 from pelagia_training.devices import memory_kept
 from pelagia_training.export.onnx_graph import to_onnx
@@ -93,8 +93,7 @@ def export(
     images = dataset_of(Path(dataset) if dataset else state.dataset, config, state)
     labeled = out_of_fold(Path(folds), images, state.taxonomy) if folds else None
     calibrated = _calibrate(run, config, state, images, report)
-    labeled = labeled or Labeled(_known(images, "val", state), calibrated.held_out, folds=0)
-    counting = counting_of(labeled, state.taxonomy, calibrated.decision, report)
+    counting = _counting(labeled, calibrated, _known(images, "val", state), state, report)
     report("tracing the network")
     graph = to_onnx(calibrated.network, config.preprocess.size)
     records = spread(_known(images, "val", state), 2 * GATE_IMAGES)
@@ -120,6 +119,22 @@ def _calibrate(
     if calibrated.no_unknown:
         report(f"warning: the model has no out-of-distribution score, because {calibrated.no_unknown}")
     return calibrated
+
+
+def _counting(
+    labeled: Labeled | None,
+    calibrated: CalibratedNetwork,
+    val: Sequence[Record],
+    state: RunState,
+    report: Callable[[str], None],
+) -> Counting:
+    """How counts are corrected, judged by ``labeled`` or, if it is None, by the validation split."""
+    unknown = None
+    if calibrated.scores is not None and calibrated.unknown is not None:
+        above = calibrated.scores > calibrated.unknown.threshold
+        unknown = unknown_limit(above, [record.group for record in val])
+    labeled = labeled or Labeled(val, calibrated.held_out, folds=0)
+    return counting_of(labeled, state.taxonomy, calibrated.decision, report, unknown=unknown)
 
 
 def _trainer_answers(

@@ -71,6 +71,7 @@ class CalibratedNetwork:
         no_unknown: why the model has no such score; empty if it has one, or if the config turns it off.
         confusion: int64, classes x classes, the confusion matrix of the validation split.
         held_out: float64, N x classes: the probabilities of the validation images, each calibrated without its group.
+        scores: float32, N: the out-of-distribution scores of the validation images; None if the model has none.
     """
 
     network: Deployed
@@ -81,6 +82,7 @@ class CalibratedNetwork:
     no_unknown: str
     confusion: Matrix
     held_out: NDArray[np.float64]
+    scores: NDArray[np.float32] | None
 
 
 def calibrate_network(
@@ -114,14 +116,15 @@ def calibrate_network(
         why = "the network does not end in one linear layer"
     elif config.unknown:
         vim, why = _fit_subspace(classifier, dataset, train, spec)
-    virtual, unknown = None, None
+    virtual, unknown, scores = None, None, None
     if vim is not None and features is not None:
         virtual = VirtualLogit(vim)
-        unknown = _unknown(vim, vim_score(vim, features, logits), config.known_share)
+        scores = vim_score(vim, features, logits)
+        unknown = _unknown(vim, scores, config.known_share)
     network = Deployed(classifier, calibration.temperatures, virtual).eval()
     predicted = calibrated(logits, calibration.temperatures).argmax(axis=1)
     confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
-    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion, held_out)
+    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion, held_out, scores)
 
 
 def _rules(

@@ -1,0 +1,346 @@
+"""How far corrected counts are from the truth: FlowCam, surveys of stations that nothing else has seen.
+
+.venv/bin/python -m benchmarks.science.counting --out FOLDER [--splits 16] [--others] [--drift]
+
+The classifier is a linear one (multinomial logistic regression) on the embeddings of ImageNet networks, which trains in
+seconds, so many splits can be measured. For each split, a quarter of the stations is left out. On the others, the
+out-of-fold predictions of five folds by station calibrate and choose the correction, and surveys of 500 images of the
+left-out stations are corrected. --stride trains on every n-th station only, for a smaller calibration. --others also
+tries KDEyML (Moreo et al. 2025) and BayesianCC (Ziegler and Czyz 2023). --drift leaves a class out of the training, and
+counts the warnings as its share grows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.harness import DATA, pelagia
+from pelagia.embeddings import read_embeddings
+from pelagia.model.counting import Calibration, Recipe
+from pelagia.tables.reader import open_table
+from pelagia_inference.counts.drift import group_distances
+from pelagia_inference.counts.estimators import Real, estimate, known_of, maximize
+from pelagia_inference.counts.intervals import Pool, Scores, simulated_interval
+from pelagia_training.counts.choose import choose, covered
+from pelagia_training.counts.document import drift_of
+from pelagia_training.counts.simulate import COMPOSITIONS, IMAGES
+from pelagia_training.figures.calibrate import calibrated, fit_temperatures
+
+NETWORKS = ("tf_efficientnet_lite0", "tf_efficientnet_lite2", "mobilenetv2_100")
+FOLDS, PARTS = 5, 4
+COMPONENTS = 300
+PENALTY = 3e-3
+METHODS = {
+    "raw": Recipe(),
+    "mean": Recipe(method="mean"),
+    "ACC": Recipe(method="acc"),
+    "PACC": Recipe(method="pacc"),
+    "EM": Recipe(method="em"),
+}
+"""The methods as published; "chosen" is the recipe that the simulation on the calibration chose."""
+BANDWIDTH, KERNELS = 0.1, 150
+DRAWS, BURN_IN = 300, 100
+
+
+@dataclass(frozen=True)
+class Images:
+    """The labeled images: features (float32, N x D), labels and stations (int64, N), and the names of the classes."""
+
+    features: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    stations: NDArray[np.int64]
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """Predictions of one split: out of fold for the calibration; of the left-out stations by the final classifier."""
+
+    calibration: Calibration
+    left_out: Calibration
+    accuracy: float
+
+
+def read_images(out: Path, networks: tuple[str, ...], size: int) -> Images:
+    """Computes the embeddings of the images, or reads them if they are there."""
+    source = DATA / "flowcam_northsea"
+    if not source.is_dir():
+        sys.exit(f"there is no {source}: set PELAGIA_DATA to the folder that holds flowcam_northsea")
+    out.mkdir(parents=True, exist_ok=True)
+    vectors, paths = [], None
+    for name in networks:
+        embedder, file = out / f"{name}_{size}.onnx", out / f"{name}_{size}.parquet"
+        weights = DATA / "weights" / f"{name}_imagenet.safetensors"
+        if not embedder.is_file():
+            pelagia("embedder", "--backbone", name, "--weights", weights, "--size", size, "--out", embedder)
+        if not file.is_file():
+            pelagia("embed", source, "--model", embedder, "--out", file)
+        read = read_embeddings(file)
+        order = np.argsort(read.paths)
+        paths = [read.paths[row] for row in order]
+        vectors.append(read.vectors[order].astype(np.float32))
+    rows = {row["path"]: row for _, row in open_table(source / "manifest.csv").rows()}
+    labels, stations = (np.array([rows[path][name] for path in paths or []]) for name in ("label", "station"))
+    classes, numbers = np.unique(labels, return_inverse=True)
+    return Images(
+        principal(np.concatenate(vectors, axis=1)),
+        numbers.astype(np.int64),
+        np.unique(stations, return_inverse=True)[1].astype(np.int64),
+        tuple(classes.tolist()),
+    )
+
+
+def principal(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The first principal components of standardized vectors; labels are not used."""
+    standard = (vectors - vectors.mean(axis=0)) / (vectors.std(axis=0) + 1e-3)
+    directions = np.linalg.eigh(standard.T @ standard / len(standard))[1]
+    found = standard @ directions[:, ::-1][:, :COMPONENTS]
+    return np.asarray(found / found.std(), np.float32)
+
+
+def train(features: NDArray[np.float32], labels: NDArray[np.int64], classes: int) -> torch.nn.Linear:
+    """Multinomial logistic regression."""
+    inputs, targets = torch.from_numpy(features), torch.from_numpy(labels)
+    layer = torch.nn.Linear(features.shape[1], classes)
+    torch.nn.init.zeros_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    optimizer = torch.optim.LBFGS(layer.parameters(), max_iter=40, line_search_fn="strong_wolfe")
+
+    def loss() -> torch.Tensor:
+        optimizer.zero_grad()
+        value = torch.nn.functional.cross_entropy(layer(inputs), targets) + PENALTY * layer.weight.square().sum()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    return layer
+
+
+@torch.no_grad()
+def logits(layer: torch.nn.Linear, features: NDArray[np.float32]) -> NDArray[np.float32]:
+    return layer(torch.from_numpy(features)).numpy()
+
+
+def parts(stations: NDArray[np.int64], count: int, random: np.random.Generator) -> NDArray[np.int64]:
+    """Divides stations into parts with about equally many images: int64, N, the part of each image."""
+    names, images = np.unique(stations, return_counts=True)
+    sums, found = np.zeros(count), {}
+    for index in np.argsort(-images * random.uniform(0.5, 1.5, len(images))):
+        part = int(sums.argmin())
+        found[names[index]] = part
+        sums[part] += images[index]
+    return np.array([found[station] for station in stations])
+
+
+def splits(images: Images, count: int, stride: int, without: int | None = None) -> Iterator[Split]:
+    """Random splits of the stations; ``without``: a class that is left out of the training and the calibration."""
+    classes = len(images.classes)
+    for seed in range(count):
+        random = np.random.default_rng(seed)
+        left_out = parts(images.stations, PARTS, random) == 0
+        inside = np.flatnonzero(~left_out & (images.stations % stride == 0) & (images.labels != without))
+        folds = parts(images.stations[inside], FOLDS, random)
+        found = np.empty((len(inside), classes), np.float32)
+        for fold in range(FOLDS):
+            rows = inside[folds != fold]
+            layer = train(images.features[rows], images.labels[rows], classes)
+            found[folds == fold] = logits(layer, images.features[inside[folds == fold]])
+        layer = train(images.features[inside], images.labels[inside], classes)
+        outside = logits(layer, images.features[left_out])
+        temperatures = fit_temperatures(found, images.labels[inside])
+        yield Split(
+            _scored(images, inside, found, temperatures),
+            _scored(images, np.flatnonzero(left_out), outside, temperatures),
+            float((outside.argmax(axis=1) == images.labels[left_out]).mean()),
+        )
+
+
+def _scored(images: Images, rows: NDArray[np.int64], found: NDArray[np.float32], temperatures: Real) -> Calibration:
+    probabilities = calibrated(found, temperatures).astype(np.float32)
+    return Calibration(images.labels[rows], images.stations[rows], probabilities)
+
+
+def density_ratios(calibration: Calibration, probabilities: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
+    """KDEyML: the density of each image among the images of each class, Gaussian kernels on the probabilities."""
+    random = np.random.default_rng(seed)
+    found = np.empty_like(probabilities)
+    for number in range(probabilities.shape[1]):
+        centers = calibration.probabilities[calibration.labels == number]
+        centers = centers[random.permutation(len(centers))[:KERNELS]]
+        squares = (probabilities**2).sum(axis=1)[:, None] + (centers**2).sum(axis=1) - 2 * probabilities @ centers.T
+        found[:, number] = np.exp(-squares / (2 * BANDWIDTH**2)).mean(axis=1) + 1e-12
+    return found
+
+
+def bayesian_count(calibration: Calibration, probabilities: NDArray[np.float32], seed: int) -> Real:
+    """BayesianCC: the posterior mean of the composition, given the confusion and the raw counts, by Gibbs sampling."""
+    random = np.random.default_rng(seed)
+    classes = probabilities.shape[1]
+    confusion = np.zeros((classes, classes))
+    np.add.at(confusion, (calibration.labels, calibration.probabilities.argmax(axis=1)), 1)
+    counts = np.bincount(probabilities.argmax(axis=1), minlength=classes)
+    shares, total, drawn = np.full(classes, 1 / classes), np.zeros(classes), np.zeros((classes, classes))
+    for step in range(DRAWS):
+        rates = random.gamma(confusion + drawn + 1)
+        joint = shares[:, None] * rates / rates.sum(axis=1, keepdims=True)
+        drawn = random.multinomial(counts, (joint / joint.sum(axis=0)).T).T
+        shares = random.dirichlet(drawn.sum(axis=1) + 1)
+        total += shares if step >= BURN_IN else 0
+    return total / total.sum()
+
+
+@dataclass
+class Results:
+    """What was measured: errors by kind and method; coverage by kind, surveys x classes, as `_coverage` gives it."""
+
+    errors: dict[str, dict[str, list[float]]]
+    coverage: dict[str, list[Real]]
+    recipes: list[Recipe]
+    accuracy: list[float]
+
+
+def measure(images: Images, options: argparse.Namespace) -> Results:
+    """The errors of all methods, and the coverage of the intervals of the chosen one."""
+    results = Results({kind: {} for kind in COMPOSITIONS}, {kind: [] for kind in (*COMPOSITIONS, "station")}, [], [])
+    for number, split in enumerate(splits(images, options.splits, options.stride)):
+        recipe, spread, _ = choose(split.calibration, seed=number)
+        results.recipes.append(recipe)
+        results.accuracy.append(split.accuracy)
+        _measure_split(results, split, recipe, spread, options, number)
+        print(f"split {number + 1}: accuracy {split.accuracy:.3f}, {recipe}", flush=True)
+    return results
+
+
+def _measure_split(
+    results: Results, split: Split, recipe: Recipe, spread: Real, options: argparse.Namespace, seed: int
+) -> None:
+    classes = len(spread)
+    known = {name: known_of(one, split.calibration) for name, one in (METHODS | {"chosen": recipe}).items()}
+    scores, pool = Scores.of(known["chosen"], split.calibration.probabilities), Pool(split.calibration, classes)
+    outside, random = Pool(split.left_out, classes), np.random.default_rng(1000 + seed)
+    densities = density_ratios(split.calibration, split.left_out.probabilities, seed) if options.others else None
+    for kind, parameter in COMPOSITIONS.items():
+        for survey in range(options.surveys):
+            rows, truth = outside.draw(random.dirichlet(np.full(classes, parameter)), IMAGES, 1.0, random)
+            probabilities = split.left_out.probabilities[rows]
+            found = {name: estimate(one, probabilities) for name, one in known.items()}
+            if densities is not None:
+                found["KDEyML"] = maximize(densities[rows], np.full(classes, 1 / classes))
+                found["BayesianCC"] = bayesian_count(split.calibration, probabilities, survey)
+            for name, shares in found.items():
+                results.errors[kind].setdefault(name, []).append(float(np.abs(shares - truth).mean()))
+            results.coverage[kind].append(_coverage(scores, pool, found["chosen"], truth, IMAGES, spread))
+    for station in np.unique(split.left_out.groups):
+        inside = split.left_out.part(split.left_out.groups == station)
+        if len(inside.labels) >= options.least:
+            truth = np.bincount(inside.labels, minlength=classes) / len(inside.labels)
+            shares = estimate(known["chosen"], inside.probabilities)
+            images = len(inside.labels)
+            results.coverage["station"].append(_coverage(scores, pool, shares, truth, images, spread))
+            for name in ("raw", "chosen"):
+                error = float(np.abs(estimate(known[name], inside.probabilities) - truth).mean())
+                results.errors.setdefault("station", {}).setdefault(name, []).append(error)
+
+
+def _coverage(scores: Scores, pool: Pool, shares: Real, truth: Real, images: int, spread: Real) -> Real:
+    """For each class, whether the interval covers: 1 yes, 0 no; if the class is not in the survey, 2 yes, 3 no."""
+    below, above = simulated_interval(scores, pool, shares, images)
+    inside = covered(shares, truth, below, above, spread)
+    return np.where(truth > 0, inside, np.where(inside, 2.0, 3.0))
+
+
+def show(results: Results, images: Images) -> None:
+    """Prints the tables."""
+    print(f"accuracy on left-out stations {np.mean(results.accuracy):.3f}")
+    print(f"{'':12}" + "".join(f"{kind:>12}{'of raw':>8}" for kind in results.errors))
+    for name in results.errors["even"]:
+        cells = ""
+        for kinds in results.errors.values():
+            if name in kinds:
+                mean, raw = np.mean(kinds[name]), np.mean(kinds["raw"])
+                cells += f"{mean:12.4f}{mean / raw:8.2f}"
+        print(f"{name:12}{cells}")
+    print("\ncoverage of the intervals (nominally 90%): in all surveys, and in those that hold the class")
+    kinds = [kind for kind, rows in results.coverage.items() if rows]
+    print(f"{'':20}" + "".join(f"{kind:>20}" for kind in kinds))
+    tables = {kind: np.array(results.coverage[kind]) for kind in kinds}
+    for number, name in enumerate((*images.classes, "all classes")):
+        cells = ""
+        for table in tables.values():
+            column = table[:, number] if number < len(images.classes) else table
+            inside, there = (column == 1) | (column == 2), column < 2
+            cells += f"{inside.mean():>12.3f}{inside[there].mean():>8.3f}"
+        print(f"{name:20}{cells}")
+
+
+def show_drift(images: Images, options: argparse.Namespace) -> None:
+    """How often a sample is warned of, with and without images of a class that the classifier does not know."""
+    print("\nshare of samples of 200 images of left-out stations that are warned of")
+    shares = (0.0, 0.1, 0.2, 0.4)
+    print(f"{'unknown class':20}{'limit':>8}{'stations':>10}" + "".join(f"{share:>8.0%}" for share in shares))
+    for name in options.classes:
+        unknown, warned, limits, false = images.classes.index(name), [], [], []
+        for seed, split in enumerate(splits(images, options.drift, options.stride, without=unknown)):
+            recipe = METHODS["EM"]
+            drift, known = drift_of(split.calibration, recipe), known_of(recipe, split.calibration)
+            if drift is None:
+                continue
+            limits.append(drift.limit)
+            usual = split.left_out.part(split.left_out.labels != unknown)
+            found = group_distances(known, split.calibration, usual)
+            false += [one > drift.limit for one in found]
+            random = np.random.default_rng(seed)
+            warned.append([_warned(split, usual, unknown, share, drift.limit, random) for share in shares])
+        cells = "".join(f"{value:8.2f}" for value in np.mean(warned, axis=0))
+        print(f"{name:20}{np.mean(limits):8.3f}{np.mean(false):10.3f}{cells}", flush=True)
+
+
+def _warned(
+    split: Split, usual: Calibration, unknown: int, share: float, limit: float, random: np.random.Generator
+) -> float:
+    """The share of 20 samples that are warned of."""
+    strange = np.flatnonzero(split.left_out.labels == unknown)
+    known, warnings = known_of(METHODS["EM"], split.calibration), 0
+    pool = Pool(usual, usual.probabilities.shape[1])
+    for _ in range(20):
+        rows, _ = pool.draw(random.dirichlet(np.ones(pool.classes)), 200, 1.0, random)
+        sample = usual.probabilities[rows].copy()
+        count = round(200 * share)
+        if count and len(strange):
+            sample[:count] = split.left_out.probabilities[random.choice(strange, count)]
+        one_group = Calibration(np.zeros(200, np.int64), np.zeros(200, np.int64), sample)
+        warnings += group_distances(known, split.calibration, one_group)[0] > limit
+    return warnings / 20
+
+
+def main() -> None:
+    """Runs the benchmark and prints the results."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder for the embedders and the embeddings")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS[:1], choices=NETWORKS)
+    parser.add_argument("--size", type=int, default=128, help="side of the images in pixels")
+    parser.add_argument("--splits", type=int, default=16, help="random splits of the stations")
+    parser.add_argument("--surveys", type=int, default=20, help="surveys of each composition in each split")
+    parser.add_argument("--stride", type=int, default=1, help="train and calibrate on every n-th station only")
+    parser.add_argument("--least", type=int, default=30, help="images of a left-out station that is a survey itself")
+    parser.add_argument("--others", action="store_true", help="also try KDEyML and BayesianCC")
+    parser.add_argument("--drift", type=int, default=0, metavar="SPLITS", help="also measure the warnings of drift")
+    parser.add_argument("--classes", nargs="+", default=["ceratium", "copepod", "silicoflagellate"])
+    options = parser.parse_args()
+    images = read_images(options.out.absolute(), tuple(options.networks), options.size)
+    if options.splits:
+        show(measure(images, options), images)
+    if options.drift:
+        show_drift(images, options)
+
+
+if __name__ == "__main__":
+    main()
