@@ -9,7 +9,7 @@ from pydantic import Field
 from pelagia.config import Strict
 from pelagia.model.counting import Counting
 from pelagia.model.decision import Decider, Decision
-from pelagia.model.metadata import ModelMetadata
+from pelagia.model.metadata import ModelFile, ModelMetadata
 from pelagia.model.policies import Policies
 from pelagia.taxonomy import Taxonomy
 
@@ -63,3 +63,8 @@ def card_of(
         policies=policies,
         counting=counting,
     )
+
+
+def card_of_model(model: ModelFile) -> ModelCard:
+    """The card of a model file."""
+    return card_of(model.metadata, policies=model.policies, counting=model.counting)

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from pelagia.errors import InputError, SurveyError
-from pelagia.model.card import ModelCard, card_of
+from pelagia.model.card import ModelCard, card_of_model
 from pelagia.model.metadata import ModelFile
 from pelagia.survey.journal import Survey
 
@@ -48,4 +48,4 @@ def require_card(survey: Survey, model: Path | None = None) -> ModelCard:
             f"{model} is not the model of the survey {survey.folder} (SHA-256 {file.sha256[:12]}, the survey's is "
             f"{survey.meta.get('model_sha256', '')[:12]}): name the model that made it"
         )
-    return card_of(file.metadata, policies=file.policies)
+    return card_of_model(file)

@@ -15,7 +15,7 @@ from typing import Any
 
 from pelagia.errors import SurveyError
 from pelagia.images.preprocess import ImageError
-from pelagia.model.card import card_of
+from pelagia.model.card import card_of_model
 from pelagia.model.metadata import ModelFile
 from pelagia.sources import Listing, ListingOptions, list_images
 from pelagia.survey.journal import Survey
@@ -68,9 +68,7 @@ class SurveyPlan:
             settings=settings | ({"listing": listing} if listing else {}),
             origin=self._origin,
             decides=self.model.metadata.decider.decides,
-            model=card_of(
-                self.model.metadata, policies=self.model.policies, counting=self.model.counting
-            ).model_dump_json(),
+            model=card_of_model(self.model).model_dump_json(),
         )
 
     def require_same_images(self, survey: Survey) -> None:

@@ -59,7 +59,7 @@ def test_an_exported_model_says_how_its_counts_are_corrected(model: ModelFile) -
     assert counting is not None
     assert counting.source == "validation split"
     assert counting.classes == model.metadata.classes
-    assert card_of(model.metadata, counting).counting == counting
+    assert card_of(model.metadata, counting=counting).counting == counting
 
 
 def test_the_usual_share_of_unknown_images_is_that_of_the_groups() -> None:

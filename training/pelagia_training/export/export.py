@@ -17,6 +17,7 @@ from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.images.preprocess import Image, load
+from pelagia.model.counting import Counting
 from pelagia.model.metadata import (
     EmbeddingOutput,
     ModelFile,
