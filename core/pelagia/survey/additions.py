@@ -4,7 +4,6 @@
     flags(path, flag, detail, PK (path, flag))            what is wrong with an image; see `pelagia check`
     sample_flags(sample, flag, detail, PK (sample, flag)) what is wrong with a sample
     measures(path PK, ...)                                one column, REAL, for each of `MEASURES`; null: not known
-    signatures(path PK, signature)                        bytes that are alike for alike pictures
 
 Invariant: the rows of the run stay as they are. A program that does not know these tables leaves them alone. Rows are
 replaced by a later row of the same key.
@@ -12,11 +11,11 @@ replaced by a later row of the same key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pelagia.survey.journal import Prediction, Survey
+from pelagia.survey.journal import Survey
 
 MEASURES = (
     "sharpness",
@@ -38,7 +37,6 @@ _TABLES = (
     "CREATE TABLE IF NOT EXISTS sample_flags (sample TEXT, flag TEXT, detail TEXT NOT NULL,"
     " PRIMARY KEY (sample, flag))",
     f"CREATE TABLE IF NOT EXISTS measures (path TEXT PRIMARY KEY, {', '.join(f'{name} REAL' for name in MEASURES)})",
-    "CREATE TABLE IF NOT EXISTS signatures (path TEXT PRIMARY KEY, signature BLOB NOT NULL)",
 )
 
 
@@ -137,38 +135,6 @@ def measures_of(survey: Survey) -> Iterator[Measured]:
     query = f"SELECT path, {', '.join(MEASURES)} FROM measures ORDER BY path"
     for path, *values in _read(survey, "measures", query):
         yield Measured(path, {name: value for name, value in zip(MEASURES, values, strict=True) if value is not None})
-
-
-def unmeasured(survey: Survey, after: str, limit: int) -> list[Prediction]:
-    """Classified images without measures whose path sorts after ``after``, at most ``limit``, sorted by path.
-
-    Of each row only path, file and SHA-256 are read, so that many fit into the memory.
-    """
-    missing = " AND path NOT IN (SELECT path FROM measures)" if survey.has_table("measures") else ""
-    query = (
-        f"SELECT path, file, sha256 FROM images WHERE status = 'ok' AND path > ?{missing} ORDER BY path LIMIT {limit}"
-    )
-    return [Prediction(*row) for row in survey.read(query, (after,))]
-
-
-def measured_count(survey: Survey) -> int:
-    """Number of images that have measures."""
-    return next((int(row[0]) for row in _read(survey, "measures", "SELECT COUNT(*) FROM measures")), 0)
-
-
-def add_signatures(survey: Survey, rows: Iterable[tuple[str, bytes]]) -> None:
-    """Adds signatures of pictures to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
-    survey.write(_TABLES, "INSERT OR REPLACE INTO signatures VALUES (?, ?)", list(rows))
-
-
-def signatures_of(survey: Survey, paths: Sequence[str]) -> dict[str, bytes]:
-    """Path -> signature, for the paths that have one."""
-    found: dict[str, bytes] = {}
-    for start in range(0, len(paths), 500):
-        part = paths[start : start + 500]
-        query = f"SELECT path, signature FROM signatures WHERE path IN ({','.join('?' * len(part))})"
-        found.update(_read(survey, "signatures", query, part))
-    return found
 
 
 def measures_of_image(survey: Survey, path: str) -> dict[str, float]:

@@ -15,8 +15,8 @@ Schema 2, for a model with a decision rule
     images(..., decision, accepted_as, accepted_rank, unknown)
         the first three: `pelagia.model.decision.Verdict`; unknown: the out-of-distribution score, or null
 
-A survey may have further tables, which programs that do not know them leave alone: `pelagia.survey.vectors` and
-`pelagia.survey.additions`.
+A survey may have further tables, which programs that do not know them leave alone: `pelagia.survey.vectors`,
+`pelagia.survey.additions` and `pelagia.survey.signatures`.
 
 The model determines the schema, so a survey is resumed with the schema that it was started with.
 """

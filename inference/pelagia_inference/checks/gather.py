@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.model.decision import UNKNOWN
 from pelagia.sources.ifcb.run import BinRun, read_run
-from pelagia.survey.additions import Measured, add_measures, measures_of, signatures_of
+from pelagia.survey.additions import Measured, add_measures, measures_of
 from pelagia.survey.journal import Prediction, Survey
+from pelagia.survey.signatures import signatures_of
 from pelagia.tables.values import is_missing
 from pelagia_inference.checks.repeats import Look, Place, Repeat, Repeats, place_of
 from pelagia_inference.checks.rules import is_plausible_pixel

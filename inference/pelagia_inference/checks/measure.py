@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 
 from pelagia.dataset.near_duplicates import signature_of
 from pelagia.images.preprocess import Image, ImageError, decode
-from pelagia.survey.additions import Measured, add_measures, add_signatures, measured_count, unmeasured
+from pelagia.survey.additions import Measured, add_measures
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.pictures import read_pictures
+from pelagia.survey.signatures import add_signatures, measured_count, unmeasured
 from pelagia.system.console import ProgressCallback
 from pelagia.system.cores import thread_pool, usable_cores
 from pelagia_inference.checks.clipping import contact_of
