@@ -27,7 +27,7 @@ from pelagia_inference.checks.gather import Gathered, SampleState, gather, key_o
 from pelagia_inference.checks.judge import Judge
 from pelagia_inference.checks.measure import Measuring, measure_survey
 from pelagia_inference.checks.rules import LEAST_SHARPNESS
-from pelagia_inference.checks.samples import flow_flags, pixel_flags, run_flags, share_flags, volume_flags
+from pelagia_inference.checks.samples import flow_flags, pixel_flags, share_flags, volume_flags
 from pelagia_inference.counts.samples import sample_name
 
 FLAGS_FILE, SAMPLES_FILE = "checks.csv", "check_samples.csv"
@@ -126,7 +126,7 @@ def _sample_flags(
     for sample, found in zip(data.samples, counts, strict=True):
         yield from share_flags(sample, found)
         yield from pixel_flags(sample)
-        yield from run_flags(sample)
+        yield from sample.run_flags
     yield from volume_flags(data.samples)
     yield from flow_flags(data.samples)
     if expected is not None:

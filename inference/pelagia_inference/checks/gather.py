@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.model.decision import UNKNOWN
 from pelagia.sources.ifcb.run import BinRun, read_run
-from pelagia.survey.additions import Measured, add_measures, measures_of
+from pelagia.survey.additions import Flag, Measured, add_measures, measures_of
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.signatures import signatures_of
 from pelagia.tables.values import is_missing
 from pelagia_inference.checks.repeats import Look, Place, Repeat, Repeats, place_of
 from pelagia_inference.checks.rules import is_plausible_pixel
+from pelagia_inference.checks.runs import center_of, run_flags
 from pelagia_inference.checks.shape import equivalent_diameter
 from pelagia_inference.counts.samples import sample_columns, sample_name
 
@@ -40,7 +41,9 @@ class SampleState:
         images, failed, unknown: numbers of images: classified, failed, taken for none of the classes.
         classes: number of images by most likely class.
         pixel_sizes: number of images by pixel size in micrometers; 0: not known.
-        run: the run of its IFCB bin; None if it is none, or its files are not on the disk.
+        run: the run of its IFCB bin, without triggers and rectangles; None if it is none, or is not on the disk.
+        run_flags: the flags of this run.
+        center: where its images were in the view of the camera (`pelagia_inference.checks.runs.center_of`).
     """
 
     name: str
@@ -51,6 +54,8 @@ class SampleState:
     classes: Counter[str] = field(default_factory=Counter)
     pixel_sizes: Counter[float] = field(default_factory=Counter)
     run: BinRun | None = None
+    run_flags: tuple[Flag, ...] = ()
+    center: float | None = None
 
 
 @dataclass
@@ -160,7 +165,7 @@ class _Reading:
         key = key_of(row.columns, self._by)
         number = self._numbers.setdefault(key, len(self._samples))
         if number == len(self._samples):
-            self._samples.append(SampleState(sample_name(key), dict(row.columns), run=self._run(row)))
+            self._samples.append(_state(sample_name(key), row, self._run(row)))
         state = self._samples[number]
         if any(row.columns.get(name) != text for name, text in state.columns.items()):
             state.columns = {name: text for name, text in state.columns.items() if row.columns.get(name) == text}
@@ -181,6 +186,14 @@ class _Reading:
             return None
         roi = run.rois.get(int(row.columns.get("target", "0") or 0))
         return None if roi is None else place_of(roi)
+
+
+def _state(name: str, row: Prediction, run: BinRun | None) -> SampleState:
+    """A new sample. Of its run it keeps little, because there may be thousands of bins."""
+    if run is None:
+        return SampleState(name, dict(row.columns))
+    kept = replace(run, rois={}, trigger_times=run.trigger_times[:0])
+    return SampleState(name, dict(row.columns), run=kept, run_flags=tuple(run_flags(name, run)), center=center_of(run))
 
 
 def key_of(columns: Mapping[str, str], by: Sequence[str]) -> tuple[str, ...]:

@@ -6,10 +6,6 @@ import math
 from collections.abc import Iterator, Sequence
 from statistics import median
 
-import numpy as np
-from numpy.typing import NDArray
-
-from pelagia.sources.ifcb.run import BinRun
 from pelagia.survey.additions import Flag
 from pelagia.tables.values import is_missing, number
 from pelagia_inference.checks.gather import SampleState
@@ -19,10 +15,7 @@ _BUBBLES = ("bubble", "air_bubble", "airbubble")
 _NEIGHBORS, _LEAST_NEIGHBORS = 10, 4
 _LEAST_RATIO = math.log2(1.5)
 _FLOW_TOLERANCE = 0.1
-_CHANCE = 1e-4
-_LEAST_GAP_S = 30.0
 _LEAST_BINS, _LEAST_SHIFT = 5, 100.0
-_ALARM_HUMIDITY, _HOT = 75.0, 50.0
 
 
 def share_flags(sample: SampleState, counts: dict[str, int]) -> Iterator[Flag]:
@@ -113,47 +106,6 @@ def _outliers(members: Sequence[tuple[str, int, float]]) -> Iterator[tuple[int, 
             yield index, value, 2**middle
 
 
-def run_flags(sample: SampleState) -> Iterator[Flag]:
-    """Flags for the run of an IFCB bin."""
-    run = sample.run
-    if run is None:
-        return
-    if run.is_beads:
-        yield Flag(sample.name, "beads_run", "the header names beads as the sample")
-    limit = run.humidity_limit or _ALARM_HUMIDITY
-    if run.humidity is not None and run.humidity > limit:
-        yield Flag(sample.name, "humid", f"{run.humidity:.0f}%, the limit is {limit:.0f}%")
-    if run.temperature is not None and run.temperature > _HOT:
-        yield Flag(sample.name, "hot", f"{run.temperature:.0f} degrees Celsius")
-    yield from _time_flags(sample.name, run)
-
-
-def _time_flags(name: str, run: BinRun) -> Iterator[Flag]:
-    """Flags for the times of a run."""
-    if not run.run_time:
-        return
-    if run.inhibit_time is not None and run.inhibit_time > 0.5 * run.run_time:
-        yield Flag(name, "high_inhibit", f"{run.inhibit_time:.0f} of {run.run_time:.0f} s")
-    if run.syringe_ml and run.run_time < 0.5 * run.syringe_ml / 0.25 * 60:
-        yield Flag(name, "short_run", f"{run.run_time:.0f} s for a syringe of {run.syringe_ml:g} ml")
-    gap, at = longest_gap(run.trigger_times, run.run_time)
-    triggers = len(run.trigger_times)
-    if triggers and gap >= _LEAST_GAP_S and triggers * (1 - gap / run.run_time) ** triggers < _CHANCE:
-        yield Flag(name, "clogged_run", f"no trigger for {gap:.0f} s from {at:.0f} s on, {triggers} triggers in all")
-
-
-def longest_gap(times: NDArray[np.float64], run_time: float) -> tuple[float, float]:
-    """The longest time without a trigger, from the start to the end of the run, and when it begins; in seconds.
-
-    The chance of such a gap: if N triggers come at random in the time T, one of the gaps is longer than g with a
-    probability of at most N (1 - g / T)^N.
-    """
-    edges = np.concatenate(([0.0], np.clip(times, 0, run_time), [run_time]))
-    gaps = np.diff(edges)
-    longest = int(gaps.argmax())
-    return float(gaps[longest]), float(edges[longest])
-
-
 def flow_flags(samples: Sequence[SampleState]) -> Iterator[Flag]:
     """Flags for IFCB bins whose images lie elsewhere in the view of the camera than those of the instrument's others.
 
@@ -162,9 +114,8 @@ def flow_flags(samples: Sequence[SampleState]) -> Iterator[Flag]:
     """
     groups: dict[str, list[tuple[str, float]]] = {}
     for sample in samples:
-        if sample.run is not None and sample.run.rois:
-            center = median(roi.x + roi.width / 2 for roi in sample.run.rois.values())
-            groups.setdefault(sample.columns.get("instrument", ""), []).append((sample.name, center))
+        if sample.center is not None:
+            groups.setdefault(sample.columns.get("instrument", ""), []).append((sample.name, sample.center))
     for bins in groups.values():
         if len(bins) < _LEAST_BINS:
             continue

@@ -13,7 +13,8 @@ from pelagia_inference.checks.expected import read_expected, unexpected
 from pelagia_inference.checks.gather import SampleState
 from pelagia_inference.checks.repeats import Look, Repeats, repeats_among
 from pelagia_inference.checks.rules import blurred, clearly_above
-from pelagia_inference.checks.samples import flow_flags, run_flags, volume_flags
+from pelagia_inference.checks.runs import center_of, run_flags
+from pelagia_inference.checks.samples import flow_flags, volume_flags
 
 
 def state(name="s", run=None, classes=(), **columns):
@@ -65,7 +66,7 @@ def steady(count, run_time=1200.0):
 
 
 def flags_of(run):
-    return {flag.flag for flag in run_flags(state("s", run))}
+    return {flag.flag for flag in run_flags("s", run)}
 
 
 def test_faults_of_a_run_are_flagged():
@@ -87,7 +88,9 @@ def test_chance_alone_seldom_looks_like_a_clog():
 
 def test_a_bin_whose_images_lie_elsewhere_is_flagged():
     def at(x, name):
-        return state(name, BinRun(rois={1: Roi(1, 1, x, 100, 50, 50)}), instrument="IFCB1")
+        found = state(name, instrument="IFCB1")
+        found.center = center_of(BinRun(rois={1: Roi(1, 1, x, 100, 50, 50)}))
+        return found
 
     bins = [at(600 + step, f"b{step}") for step in (0, 10, 20, 5, 15)]
     assert [flag.on for flag in flow_flags([*bins, at(950, "off")])] == ["off"]
