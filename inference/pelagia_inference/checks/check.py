@@ -214,8 +214,8 @@ def _warnings(
     for reason, count in measuring.left_out.items():
         first = measuring.first_left_out[reason]
         yield (
-            f"{count} images were not measured: {reason} (the first is {first}); connect the drive with the images, "
-            "and check again"
+            f"not measured: {count} image{'s' if count > 1 else ''}, {reason} (the first is {first}); connect the "
+            "drive with the images, and check again"
         )
     known = data.sharpness[np.isfinite(data.sharpness)]
     if len(known) and (known < LEAST_SHARPNESS).mean() > _MANY_SOFT:

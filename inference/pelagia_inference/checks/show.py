@@ -19,7 +19,9 @@ def show(checked: Checked) -> None:
     at = checked.measuring
     before = f", {at.before} were measured before" if at.before else ""
     by = f" (by {', '.join(checked.by)})" if checked.by else ""
-    console.say(f"{checked.images} images in {len(checked.samples)} samples{by}; {at.done} measured now{before}")
+    total = len(checked.samples)
+    samples = f"{total} sample{'s' if total != 1 else ''}"
+    console.say(f"{checked.images} images in {samples}{by}; {at.done} measured now{before}")
     rows = [
         (flag, checked.counts[flag], f"{checked.counts[flag] / checked.images:.1%}", meaning)
         for flag, meaning in IMAGE_FLAGS.items()
@@ -50,7 +52,8 @@ def _show_samples(checked: Checked) -> None:
     for flag, meaning in SAMPLE_FLAGS.items():
         if names := having.get(flag):
             everywhere = len(names) == total and total > _FEW
-            console.say(f"{flag}: {'all' if everywhere else len(names)} of {total} samples. {_sentence(meaning)}")
+            count = "all" if everywhere else len(names)
+            console.say(f"{flag}: {count} of {total} sample{'s' if total != 1 else ''}. {_sentence(meaning)}")
             for name in names[: _FEW if everywhere else _MOST_ROWS]:
                 console.say(f"  {name}")
             if len(names) > (_FEW if everywhere else _MOST_ROWS):

@@ -105,7 +105,7 @@ def test_an_interrupted_check_is_resumed_and_images_that_are_gone_are_counted(pl
     result = checked(planted)
     assert result.measuring.before == 20
     assert result.measuring.done == 51
-    assert result.warnings[0].startswith("1 images were not measured: cannot be read (the first is s11_5.png)")
+    assert result.warnings[0].startswith("not measured: 1 image, cannot be read (the first is s11_5.png)")
     missing.write_bytes(kept)
     assert checked(planted).measuring.done == 1
 
