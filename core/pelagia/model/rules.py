@@ -7,7 +7,8 @@ thresholds of its model. It is not stored a second time.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from math import inf, nan
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,10 @@ RULE_OF = {ACCEPTED: CLASS, ROLLED_UP: TAXON, UNKNOWN: SCORE, ABSTAINED: NONE}
 """Decision -> the first word of the rule's text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+_SIGNS = {CLASS: ">=", TAXON: ">=", SCORE: ">", NONE: "<"}
+
+
+class Rule(NamedTuple):
     """The rule that fired for an image.
 
     Attributes:
@@ -39,10 +42,10 @@ class Rule:
     @property
     def text(self) -> str:
         """One cell of a table, such as ``class: copepod 0.912345 >= 0.850000``."""
-        sign = {CLASS: ">=", TAXON: ">=", SCORE: ">", NONE: "<"}[self.kind]
         name = f"{self.name} " if self.name else ""
-        against = ", never accepted" if np.isinf(self.threshold) else f" {sign} {self.threshold:.6f}"
-        return f"{self.kind}: {name}{self.value:.6f}{against}"
+        if self.threshold == inf:
+            return f"{self.kind}: {name}{self.value:.6f}, never accepted"
+        return f"{self.kind}: {name}{self.value:.6f} {_SIGNS[self.kind]} {self.threshold:.6f}"
 
     @property
     def words(self) -> str:
@@ -60,7 +63,7 @@ class Rule:
                 f"The out-of-distribution score, {value}, is above the limit of the model, {threshold}: the image is "
                 "unlike the images that the model was trained on."
             )
-        if np.isinf(self.threshold):
+        if self.threshold == inf:
             return f"The model never accepts the likeliest class, {self.name}, and no taxon reaches its threshold."
         return (
             f"The probability of the likeliest class, {self.name}, is {value}. It is below the threshold of this "
@@ -89,7 +92,7 @@ def rules_of(
     sums = np.round(probabilities.astype(np.float64) @ decider.membership.T, 9)
     rolled_up = [verdict.name for verdict in decider.verdicts if verdict.decision == ROLLED_UP]
     taxa = {name: place for place, name in enumerate(rolled_up)}
-    limit = np.inf if decider.unknown_above is None else decider.unknown_above
+    limit = inf if decider.unknown_above is None else decider.unknown_above
     thresholds, taxon_thresholds = decider.class_thresholds.tolist(), decider.taxon_thresholds.tolist()
     found: list[Rule | None] = []
     for at, verdict in enumerate(verdicts):
@@ -101,7 +104,7 @@ def rules_of(
             found.append(Rule(kind, verdict.name, float(sums[at, place]), taxon_thresholds[place]))
         elif kind == SCORE:
             score = unknown[at]
-            found.append(Rule(kind, "", np.nan if score is None else score, limit))
+            found.append(Rule(kind, "", nan if score is None else score, limit))
         else:
             found.append(Rule(kind, classes[best[at]], likeliest[at], thresholds[best[at]]))
     return found
