@@ -72,9 +72,11 @@ _TEXT = frozenset({"kind", "name", "rank", "no_volume", "flags"})
 
 
 def header(counts: Counts) -> list[str]:
-    """The columns of the table, from left to right."""
+    """The columns of the table, from left to right. A column of the input whose name is taken gets ``survey_``."""
     context = [name for name in CONTEXT if name not in counts.by]
-    return ["sample", *(name for name in counts.by if name != "sample"), *context, *_COUNTS, *_SAMPLES]
+    taken = {*_COUNTS, *_SAMPLES}
+    key = [f"survey_{name}" if name in taken else name for name in counts.by if name != "sample"]
+    return ["sample", *key, *context, *_COUNTS, *_SAMPLES]
 
 
 def kinds(counts: Counts) -> dict[str, type]:

@@ -11,7 +11,10 @@ from pyarrow import parquet
 from cli_fixtures import Pelagia
 from counting import CLASSES, LITER, images, write_survey
 from pelagia.model.metadata import ModelFile
-from pelagia.survey.journal import Prediction
+from pelagia.survey.journal import Prediction, Survey
+from pelagia_inference.counts.counts import count_survey
+from pelagia_inference.counts.table import header
+from pelagia_inference.counts.table import rows as rows_of_table
 
 ST = {**LITER, "sample": "A", "station": "=ST1", "minimumDepthInMeters": "0", "maximumDepthInMeters": "5"}
 
@@ -84,3 +87,10 @@ def test_the_model_must_be_that_of_the_survey(folder: Path, model: ModelFile, pe
     ended = pelagia("counts", folder, "--model", model.path)
     assert ended.returncode == 2
     assert "is not the model of the survey" in ended.stderr
+
+
+def test_a_column_of_the_input_whose_name_is_taken_gets_another(tmp_path: Path) -> None:
+    with Survey.open(write_survey(tmp_path / "s", images("a", {"calanus": 1}, {**ST, "rank": "high"}))) as survey:
+        counts = count_survey(survey, ["rank"])
+    assert header(counts)[:2] == ["sample", "survey_rank"]
+    assert len(header(counts)) == len(set(header(counts))) == len(next(rows_of_table(counts)))
