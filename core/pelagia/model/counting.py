@@ -106,7 +106,7 @@ class Counting(Strict):
     drift: Drift | None = None
     unknown_limit: float | None = Field(
         default=None,
-        description="share of images above the threshold of the out-of-distribution score that 95% of the groups of "
+        description="share of images above the threshold of the out-of-distribution score that nearly all groups of "
         "the validation split did not exceed; null: no such score, or too few groups",
     )
     unsure_loss: tuple[float, ...] = Field(

@@ -33,7 +33,7 @@ LEAST_IMAGES = 200
 """The same for images."""
 _LEAST_GROUPS_OF_CLASS = 2
 _DRIFT_TRIALS = 8
-_DRIFT_LEVEL = 0.95
+_DRIFT_LEVEL = 0.975
 _LEAST_DRIFT_GROUPS = 8
 
 NOT_CORRECTED: Choice = (Recipe(), np.zeros(0), ())
@@ -159,7 +159,7 @@ def drift_of(calibration: Calibration, recipe: Recipe, seed: int = 2) -> Drift |
 
 
 def unknown_limit(is_unknown: NDArray[np.bool_], groups: Sequence[str]) -> float | None:
-    """The share of unknown images that 95% of the groups do not exceed; None: fewer than eight groups of 20 images.
+    """The share of unknown images that 97.5% of the groups do not exceed; None: fewer than eight groups of 20 images.
 
     Args:
         is_unknown: bool, N: whether the out-of-distribution score of a validation image is above the threshold.
