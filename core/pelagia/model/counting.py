@@ -71,7 +71,7 @@ class Drift(Strict):
     groups: int = Field(description="number of left-out groups in this share")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Calibration:
     """Predictions of labeled images, with their labels.
 

@@ -13,7 +13,9 @@ from predictions.scores import CLASSES, counting, scores
 def test_predictions_are_the_same_after_they_were_stored() -> None:
     calibration = scores()
     document = counting(calibration)
-    again = Counting.model_validate_json(document.model_dump_json()).calibration
+    read = Counting.model_validate_json(document.model_dump_json())
+    assert read == document
+    again = read.calibration
     assert np.array_equal(again.labels, calibration.labels)
     assert np.array_equal(again.groups, calibration.groups)
     assert np.abs(again.probabilities - calibration.probabilities).max() < 0.02

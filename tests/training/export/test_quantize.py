@@ -71,6 +71,7 @@ def probabilities(model: ModelFile, dataset: Dataset, batch: int) -> np.ndarray:
 
 
 def test_the_file_is_smaller_whole_and_keeps_the_metadata(small: ModelFile, model: ModelFile) -> None:
+    assert small.counting == model.counting is not None
     assert len(small.data) < 0.7 * len(model.data)
     assert [path.name for path in small.path.parent.iterdir()] == ["small.onnx"]
     own = {"quantisation", "tolerance", "references", "unknown"}
