@@ -218,7 +218,8 @@ def _summary_of(name: str, group: Sequence[Count]) -> list[object]:
     if len(group) == 1 and found:
         water = f"{found[0]:.4g} ({group[0].per_liter_low:.4g} to {group[0].per_liter_high:.4g})"
     elif found:
-        water = f"{min(found):.4g} to {max(found):.4g}"
+        lowest = min(found) if min(found) > max(found) * 1e-6 else 0.0  # an estimate is never exactly 0
+        water = f"{lowest:.4g} to {max(found):.4g}"
     return [name, raw, confirmed, corrected, interval, sum(1 for one in group if one.raw + one.confirmed), water]
 
 
