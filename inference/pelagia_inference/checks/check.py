@@ -7,7 +7,6 @@ the one before.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pelagia.config import validate
 from pelagia.errors import InputError
-from pelagia.model.card import ModelCard
 from pelagia.survey.additions import Flag, add_flags, forget_flags
 from pelagia.survey.journal import Prediction, Survey
+from pelagia.survey.model_card import card_of_survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.tables import Cell, write_table
 from pelagia_inference.checks.expected import Region, place_and_month, unexpected
@@ -135,10 +133,10 @@ def _sample_flags(
 
 def _lineages(survey: Survey) -> dict[str, tuple[str, ...]]:
     """Class -> the names of its taxa from the root down; empty for a survey that lacks the card of its model."""
-    card = survey.meta.get("model")
-    if not card:
+    card = card_of_survey(survey)
+    if card is None:
         return {}
-    taxonomy = validate(json.loads(card), ModelCard, f"the card of the model in {survey.folder}").taxonomy
+    taxonomy = card.taxonomy
     return {name: tuple(taxon.name for taxon in taxonomy.lineage(name)) for name in taxonomy.names}
 
 

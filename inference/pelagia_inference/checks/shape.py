@@ -1,4 +1,4 @@
-"""Size, biovolume and carbon of one object: formulas only, each with its source.
+"""Size and biovolume of one object: formulas only, each with its source.
 
 Lengths are in pixels unless a name says otherwise. Volumes are estimates: an image shows two dimensions, and each
 formula assumes the third.
@@ -17,8 +17,6 @@ from pelagia_inference.checks.outline import Mask, Outline
 
 LEAST_OUTLINE = 50
 """An object with fewer pixels has no usable outline: its volume is that of the sphere with its area."""
-LARGE_DIATOM_UM3 = 3000.0
-"""Diatoms above this volume have a carbon formula of their own."""
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -122,18 +120,3 @@ def volume_of(outline: Outline) -> float:
     return (
         rotational_solid(outline.mask, axes.direction) if is_convex or is_round else distance_map_volume(outline.mask)
     )
-
-
-def carbon_pg(volume_um3: float, *, is_diatom: bool) -> float:
-    """The carbon of one cell in picograms, from its volume in cubic micrometers.
-
-    Source: Menden-Deuer and Lessard (2000), Limnology and Oceanography 45, 569-579: 0.288 V^0.811 for diatoms, with
-    log10 C = -0.933 + 0.881 log10 V for those above 3,000 cubic micrometers, and log10 C = -0.665 + 0.939 log10 V (that
-    is 0.216 V^0.939) for other protists. The formulas are for single cells of protists: not for animals, and for a
-    chain only cell by cell.
-    """
-    if volume_um3 <= 0:
-        return 0.0
-    if is_diatom and volume_um3 > LARGE_DIATOM_UM3:
-        return float(10**-0.933 * volume_um3**0.881)
-    return float(0.288 * volume_um3**0.811 if is_diatom else 10**-0.665 * volume_um3**0.939)

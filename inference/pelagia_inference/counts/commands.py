@@ -68,10 +68,10 @@ def counts(
     pelagia counts survey --cells cells.csv                 also cells: chains become cells per liter
     """
     from pelagia.survey.journal import Survey
+    from pelagia.survey.model_card import require_card
     from pelagia_inference.counts.cells import read_cells
     from pelagia_inference.counts.counts import count_survey
     from pelagia_inference.counts.table import require_writable, write_counts
-    from pelagia_inference.counts.taxa import card_of_file
 
     if out is not None:
         require_writable(out)
@@ -84,7 +84,7 @@ def counts(
             count_as=count_as,
             exclude_flags=_names(exclude_flags),
             cells=table,
-            card=card_of_file(opened, model) if model else None,
+            card=require_card(opened, model) if model else None,
             correct=not no_correction,
             progress=update,
         )

@@ -18,6 +18,7 @@ from pelagia.model.decision import ABSTAINED, UNKNOWN
 from pelagia.shell import command_line
 from pelagia.survey.additions import image_flags, sample_flags
 from pelagia.survey.journal import Survey
+from pelagia.survey.model_card import card_of_survey
 from pelagia_inference.counts.cells import CellTable, carbon_kinds
 from pelagia_inference.counts.estimate import (
     CLASS,
@@ -43,7 +44,7 @@ from pelagia_inference.counts.tally import (
     Tally,
     tally,
 )
-from pelagia_inference.counts.taxa import card_of_survey, names_of
+from pelagia_inference.counts.taxa import names_of
 from pelagia_inference.counts.words import warnings
 
 Key = tuple[str, ...]

@@ -17,8 +17,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import import_module
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,13 +26,15 @@ from pelagia.model.decision import UNKNOWN
 from pelagia.taxonomy import Taxonomy
 from pelagia_inference.counts import poisson
 from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined
+from pelagia_inference.counts.correction import Corrected, correct
+from pelagia_inference.counts.drift import drift_warnings
 from pelagia_inference.counts.samples import Grouping
 from pelagia_inference.counts.tally import Part, Probabilities, merged
 from pelagia_inference.counts.taxa import Names, lineage_of
 from pelagia_inference.counts.volumes import UNIT, VALUE, Effort, effort_of
 
 Values = NDArray[np.float64]
-Corrector = Callable[[NDArray[np.float32], float | None], tuple[Any, Sequence[str]]]
+Corrector = Callable[[NDArray[np.float32], float | None], tuple[Corrected, Sequence[str]]]
 """From the probabilities of a sample, and its share of unknown images, to its corrected counts and warnings on them."""
 CLASS, TAXON, APART = "class", "taxon", "not_named"
 _LEAST = 0.5  # a class with fewer images does not make the sum of its taxon unknown
@@ -42,15 +42,13 @@ _LEAST = 0.5  # a class with fewer images does not make the sum of its taxon unk
 
 def corrector_of(card: ModelCard | None) -> Corrector | None:
     """The function that corrects the counts of one sample; None if the model has no statistics for it."""
-    counting = getattr(card, "counting", None)
-    if counting is None:
+    if card is None or card.counting is None:
         return None
-    correct = import_module("pelagia_inference.counts.correction").correct
-    drift = import_module("pelagia_inference.counts.drift").drift_warnings
+    counting = card.counting
 
-    def corrector(probabilities: NDArray[np.float32], unknown_share: float | None) -> tuple[Any, Sequence[str]]:
+    def corrector(probabilities: NDArray[np.float32], unknown_share: float | None) -> tuple[Corrected, Sequence[str]]:
         found = correct(counting, probabilities)
-        return found, drift(counting, probabilities, found, unknown_share)
+        return found, drift_warnings(counting, probabilities, found, unknown_share)
 
     return corrector
 

@@ -7,15 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.errors import InputError, SurveyError, first_line
-from pelagia.model.card import ModelCard, card_of
-from pelagia.model.metadata import ModelFile
-from pelagia.survey.journal import Survey
 from pelagia.taxonomy import Taxon, Taxonomy
 
 
@@ -66,38 +61,3 @@ def lineage_of(taxonomy: Taxonomy, name: str) -> tuple[str, ...]:
         found.append(node)
         node = parents[node]
     return tuple(found)
-
-
-def card_of_survey(survey: Survey) -> ModelCard | None:
-    """The card of the model that a survey keeps; None if it is older.
-
-    Raises:
-        SurveyError: the card cannot be read.
-    """
-    text = survey.meta.get("model", "")
-    if not text:
-        return None
-    try:
-        return ModelCard.model_validate_json(text)
-    except ValueError as error:
-        raise SurveyError(
-            f"the survey {survey.folder} keeps a card of its model that cannot be read ({first_line(error)}): it is "
-            "damaged, or was made by a newer Pelagia; name the model with --model MODEL.onnx"
-        ) from None
-
-
-def card_of_file(survey: Survey, model: Path) -> ModelCard:
-    """The card of a model file.
-
-    Raises:
-        ModelError: the file is not a model.
-        InputError: the survey was made with another model.
-    """
-    file = ModelFile.read(model)
-    if file.sha256 != (wanted := survey.meta.get("model_sha256", "")):
-        raise InputError(
-            f"--model: {model} is not the model of the survey {survey.folder}: its SHA-256 begins with "
-            f"{file.sha256[:12]}, that of the survey's model with {wanted[:12]}"
-        )
-    card, counting = card_of(file.metadata), getattr(file, "counting", None)
-    return card.model_copy(update={"counting": counting}) if counting is not None else card

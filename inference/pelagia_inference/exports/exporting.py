@@ -22,12 +22,12 @@ from pelagia.model.card import ModelCard
 from pelagia.shell import command_line
 from pelagia.survey.additions import Confirmed, confirmed_label
 from pelagia.survey.journal import Prediction, Survey
+from pelagia.survey.model_card import card_of_survey
 from pelagia.survey.pictures import read_pictures
 from pelagia.system.console import ProgressCallback
 from pelagia.system.version import __version__
 from pelagia_inference.counts.counts import Counts, count_survey
 from pelagia_inference.counts.samples import Grouping, grouping, sample_name
-from pelagia_inference.counts.taxa import card_of_survey
 
 Metadata = TypeVar("Metadata", bound=BaseModel)
 

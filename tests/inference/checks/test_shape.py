@@ -9,7 +9,6 @@ import pytest
 from pelagia_inference.checks.outline import Outline
 from pelagia_inference.checks.shape import (
     axes_of,
-    carbon_pg,
     distance_map_volume,
     equivalent_diameter,
     feret,
@@ -17,6 +16,7 @@ from pelagia_inference.checks.shape import (
     sphere_volume,
     volume_of,
 )
+from pelagia_inference.counts.cells import carbon_pg
 
 
 def ellipse(major, minor, angle=0.0, side=400):
