@@ -37,7 +37,7 @@ demo: setup ## The whole loop on a small synthetic survey: label, train, export,
 	@PATH="$(CURDIR)/$(BIN):$$PATH" bash scripts/demo.sh
 
 test: setup $(VENV)/.browser ## Run every test, with a real Label Studio and a real browser
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 setup: $(VENV)/.ready $(STUDIO)/.ready ## Make .venv and .venv-studio (the other commands do it by themselves)
 	@if [ "$(MAKECMDGOALS)" = setup ]; then echo "ready; now: source $(BIN)/activate, then pelagia --help"; fi
