@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pelagia.survey.journal import Survey
+from pelagia.survey.model_card import card_of_survey
 from pelagia.system.files import sha256_of_file, slug, write_text
 from pelagia.system.tables import write_table
 from pelagia.system.version import __version__
 from pelagia_inference.counts.counts import Counts, count_survey
 from pelagia_inference.exports.datapackage.tables import Table, tables_of
-from pelagia_inference.exports.dwc.export import card_in
 from pelagia_inference.exports.dwc.metadata import LICENSES, DatasetMetadata, load_metadata
 from pelagia_inference.exports.exporting import Exporting
 from pelagia_inference.exports.results import write_csv
@@ -54,7 +54,7 @@ def write_datapackage(
     about = load_metadata(metadata, survey)
     write_csv(survey, folder / "images.csv", exact=True)
     counts = count_survey(survey, by)
-    card = card_in(survey)
+    card = card_of_survey(survey)
     resources = []
     for table in tables_of(survey, counts, card.taxonomy if card else None):
         path = folder / f"{table.name}.csv"
@@ -66,7 +66,7 @@ def write_datapackage(
 
 
 def _package(survey: Survey, about: DatasetMetadata, counts: Counts, resources: list[dict[str, Any]]) -> dict[str, Any]:
-    card = card_in(survey)
+    card = card_of_survey(survey)
     package: dict[str, Any] = {
         "profile": "data-package",
         "name": slug(about.id).lower(),

@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pelagia.errors import InputError
 from pelagia.model.card import ModelCard
 from pelagia.survey.journal import Survey
+from pelagia.survey.model_card import card_of_survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.files import refuse_existing
 from pelagia.taxonomy import Taxonomy, load_taxonomy
@@ -118,7 +117,7 @@ def write_dwc(
     """
     refuse_existing(target)
     about = load_metadata(metadata, survey)
-    card = card_in(survey)
+    card = card_of_survey(survey)
     names = Names(_taxonomy(survey, card, taxonomy))
     counts = count_survey(survey, by, card=card)
     events = sample_events(counts.samples, details_of(survey, counts.by, progress), about)
@@ -149,14 +148,6 @@ def _published(
         tuple(missing),
         counts.warnings,
     )
-
-
-def card_in(survey: Survey) -> ModelCard | None:
-    """The card of the survey's model; None in a survey that has none, or one of a later version."""
-    try:
-        return ModelCard.model_validate_json(survey.meta.get("model") or "")
-    except ValidationError:
-        return None
 
 
 def _taxonomy(survey: Survey, card: ModelCard | None, file: Path | None) -> Taxonomy:
