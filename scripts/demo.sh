@@ -55,11 +55,15 @@ step "Count the organisms of these stations, beside what was drawn"
 pelagia counts "$demo/predictions" --by station --out "$demo/counts.csv"
 "$(dirname "$(command -v pelagia)")/python" scripts/counts_beside_truth.py "$demo/counts.csv" "$demo/new_survey/truth.csv"
 
+step "Write them for OBIS and GBIF"
+pelagia survey export "$demo/predictions" --to dwc --by station --metadata scripts/demo_dataset.yaml
+
 step "Done"
 cat <<END
 model          $demo/model.onnx           (pelagia model show $demo/model.onnx)
 predictions    $demo/predictions/predictions.csv
 counts         $demo/counts.csv           (per liter, by station, class and taxon)
+archive        $demo/predictions/exports/dwc   (Darwin Core, for OBIS and GBIF)
 metrics        $demo/evaluation/report.html (open it in a browser), per_class.csv, metrics.json
 training       $demo/run                  (tensorboard --logdir $demo/run)
 labels         $address, after you have started Label Studio again:

@@ -66,7 +66,7 @@ def write_parquet(work: Exporting) -> list[str]:
 def notes_of(work: Exporting) -> list[str]:
     """How the counts were corrected, and what the user must know of them."""
     counts = work.counts
-    how = f"the counts were corrected: {counts.method}" if counts.method else "the counts are not corrected"
+    how = f"correction of the counts: {counts.method or 'none'}"
     return [how, *counts.warnings]
 
 
