@@ -100,6 +100,10 @@ def label_push(
     if report.created:
         _show_new(connection, project.strip())
     _show_push(report, predictions is not None)
+    if not report.added + report.present:
+        raise InputError(
+            f"none of the images of {src} can be used, so there is nothing to label: see the reasons above"
+        )
     if predictions and not sheets:
         tabs = update_tabs(connection, report.project_id, classes)
         listed = ", ".join(f"{name}? {count}" for name, count in tabs.items())

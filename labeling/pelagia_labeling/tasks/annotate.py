@@ -113,7 +113,7 @@ def submit_csv(
     listing = Listing(ListingOptions(path_column=path_column))
     wanted = _read_labels(labels, class_column, listing)
     found = require_project(connection, project)
-    refuse_sheets(project, found.config)
+    refuse_sheets(project, found.config, "label the sheets on the page of Label Studio")
     stored = {name: former for former, name in class_names(found.config).items()}
     wanted = {path: stored.get(name, name) for path, name in wanted.items()}
     _check_classes(labels, set(wanted.values()), found)

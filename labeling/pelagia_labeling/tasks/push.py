@@ -214,7 +214,7 @@ def _open_project(
         if not upload:
             connection.require_root()  # before the project is made: a refused push leaves no empty project
         return _make_project(connection, title, taxonomy, annotators or 1), True, ""
-    refuse_sheets(title, found.config)
+    refuse_sheets(title, found.config, "add images with --sheets 36")
     last = last_taxonomy(connection, found, upload=upload)
     change = reconcile(
         found.config,

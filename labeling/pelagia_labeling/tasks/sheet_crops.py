@@ -175,10 +175,16 @@ def is_sheet_interface(config: str) -> bool:
     return any((node.get("name"), node.get("toName")) == (SHEET_CLASS, SHEET_CROP) for node in nodes)
 
 
-def refuse_sheets(title: str, config: str) -> None:
-    """Raises StudioError if a project has sheets: for a push without sheets, and for labels of single crops."""
+def refuse_sheets(title: str, config: str, instead: str) -> None:
+    """Raises StudioError if a project has sheets.
+
+    Args:
+        title: its title.
+        config: its labeling configuration.
+        instead: what to do instead, in words.
+    """
     if is_sheet_interface(config):
         raise StudioError(
-            f"the project '{title}' has sheets of crops, and this command is for single crops: to add images to it, "
-            "push with --sheets 36; otherwise choose another project name"
+            f"the project '{title}' has sheets of crops, and this command is for single crops: {instead}, or choose "
+            "another project name"
         )

@@ -253,6 +253,7 @@ def test_two_projects_with_the_same_title_are_an_error(
         push(connection, images, project, taxonomy)
 
 
+@pytest.mark.usefixtures("studio")
 def test_a_new_project_is_named_and_a_title_that_differs_in_capitals_and_spaces_only_is_warned_of(
     make_images: MakeImages, tmp_path: Path, taxonomy: Taxonomy, project: str
 ) -> None:
@@ -269,6 +270,19 @@ def test_a_new_project_is_named_and_a_title_that_differs_in_capitals_and_spaces_
     other = f"{project.upper()} -"
     assert f"made the project '{other}'\nwarning: there is a project '{project}' already" in said(other)
     assert said(other).startswith("0 images added")
+
+
+@pytest.mark.usefixtures("studio")
+def test_a_push_of_bad_images_only_is_an_error(tmp_path: Path, taxonomy: Taxonomy, project: str) -> None:
+    classes = tmp_path / "taxonomy.yaml"
+    classes.write_text(dump_yaml(taxonomy), encoding="utf-8")
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad/a.png").write_bytes(b"no image")
+    words = ["label", "push", str(tmp_path / "bad"), "--project", project, "--taxonomy", str(classes)]
+    shown = CliRunner().invoke(app, words)
+    assert "left out: a.png: " in shown.output
+    assert isinstance(shown.exception, InputError)
+    assert "none of the images of" in str(shown.exception)
 
 
 @pytest.mark.parametrize("name", ["", "  ", "ab", "x" * 51])
