@@ -86,6 +86,10 @@ COMMANDS = {
         "pelagia_inference.checks.commands:check",
         "Check whether images and samples of a survey are fit for counting.",
     ),
+    "report": (
+        "pelagia_inference.report.commands:report",
+        "Write a survey as one HTML page: counts, map, depths, sizes, scores, images.",
+    ),
     "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
     "counts": (
         "pelagia_inference.counts.commands:counts",

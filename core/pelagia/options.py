@@ -37,6 +37,7 @@ AllRanks = Annotated[
 EXTRAS = {
     "inference": ("onnxruntime",),
     "labeling": ("label_studio_sdk",),
+    "report": ("jinja2",),
     "sweep": ("optuna",),
     "training": (
         "torch",

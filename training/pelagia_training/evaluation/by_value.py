@@ -9,6 +9,7 @@ import numpy as np
 
 from pelagia.dataset.schema import Record
 from pelagia.errors import InputError, did_you_mean, first_few
+from pelagia.pages.page import Cell, Table, count_cell
 from pelagia.system.tables import Cell as CsvCell
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.figures.bootstrap import Interval, intervals_of
@@ -24,23 +25,6 @@ CSV_HEADER = (
     *("value", "images", "groups", "classes", "wrong", "accuracy", "accuracy_low", "accuracy_high"),
     *("macro_f1", "macro_f1_low", "macro_f1_high"),
 )
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a sortable table: its text, the value to sort by, and the text of its interval."""
-
-    text: str
-    value: float = 0.0
-    range: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A sortable table. The first cell of a row is the row's name and is sorted by its text."""
-
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Cell]]
 
 
 @dataclass(frozen=True)
@@ -160,8 +144,3 @@ def table_by(found: Iterable[ValueMetrics], heading: str, *, groups: bool = True
         rows.append([Cell(one.value), *map(count_cell, counts), *scores])
     counted = ("Images", *(["Groups"] if groups else []), "Classes", "Wrong")
     return Table((heading, *counted, "Accuracy", "Macro-F1"), rows)
-
-
-def count_cell(number: int) -> Cell:
-    """A cell with a count."""
-    return Cell(f"{number:,}", number)

@@ -1,8 +1,7 @@
 """Writes an evaluation as one HTML page that needs no network and no other file.
 
-Invariant: the template escapes every text, because people choose the names of classes, files and stations. Only the
-charts, which `pelagia_training.evaluation.charts` draws, are inserted as markup. The page's content security policy
-forbids all network access.
+Invariant: only the charts, which `pelagia_training.evaluation.charts` draws, are inserted as markup. `pelagia.pages`
+escapes every text and forbids all network access.
 """
 
 from __future__ import annotations
@@ -13,16 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-import jinja2
 import numpy as np
 
 from pelagia import __version__
 from pelagia.dataset.schema import Dataset, Record, left_out_in_words
 from pelagia.dataset.splits import SPLITS
 from pelagia.images.preprocess import ImageError, PreprocessSpec, load
+from pelagia.pages import page as pages
+from pelagia.pages.page import Cell, Chart, Table, count_cell
 from pelagia.system.files import write_text
 from pelagia_training.evaluation import charts
-from pelagia_training.evaluation.by_value import ByColumn, Cell, Table, count_cell, metrics_by, table_by
+from pelagia_training.evaluation.by_value import ByColumn, metrics_by, table_by
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.evaluation.people import people_note, with_people
 from pelagia_training.figures.bootstrap import FEW_GROUPS, Interval
@@ -43,15 +43,6 @@ REPORT_FILE = "report.html"
 
 Curves = Mapping[str, Sequence[float]]
 """Columns of a run's `metrics.csv`, one value per epoch."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """An SVG of `pelagia_training.evaluation.charts`, its description for screen readers, and its caption."""
-
-    svg: str
-    alt: str
-    caption: str
 
 
 @dataclass(frozen=True)
@@ -147,9 +138,7 @@ def _column_section(by: ByColumn | None) -> dict[str, object]:
 
 def render(template: str, **values: object) -> str:
     """The HTML text of a template in `pages/`, filled with ``values``; every value is escaped."""
-    loader = jinja2.PackageLoader("pelagia_training.evaluation", "pages")
-    pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    return pages.get_template(template).render(**values)
+    return pages.render("pelagia_training.evaluation", template, **values)
 
 
 def thumbnail(dataset: Dataset, record: Record, alt: str, lines: Sequence[str]) -> Thumbnail | None:

@@ -26,9 +26,9 @@ import numpy as np
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, PelagiaError
 from pelagia.model.metadata import ModelFile
+from pelagia.pages.page import Cell, Table, count_cell
 from pelagia.system.files import new_file, write_text
 from pelagia_training.config import TrainConfig
-from pelagia_training.evaluation.by_value import Cell, Table, count_cell
 from pelagia_training.evaluation.evaluate import Evaluation, evaluate
 from pelagia_training.evaluation.folder import write_evaluation
 from pelagia_training.evaluation.report import REPORT_FILE, render

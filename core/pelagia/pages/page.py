@@ -1,0 +1,55 @@
+"""Renders a report as one HTML page, and the parts of pages that several reports have.
+
+Invariant: a template escapes every value, because people choose the names of classes, files and stations. Only charts
+are inserted as markup, by the module that draws them. The page's content security policy forbids all network access.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import jinja2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of a sortable table: its text, the value to sort by, and the text of its interval."""
+
+    text: str
+    value: float = 0.0
+    range: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A sortable table. The first cell of a row is the row's name and is sorted by its text."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A chart as SVG with escaped text, its description for screen readers, and its caption."""
+
+    svg: str
+    alt: str
+    caption: str
+
+
+def count_cell(number: int) -> Cell:
+    """A cell with a count."""
+    return Cell(f"{number:,}", number)
+
+
+def render(package: str, template: str, **values: object) -> str:
+    """The HTML text of a template in the folder ``pages`` of a package, filled with ``values``.
+
+    A template may extend ``base.html`` and import the macros of ``parts.html``, which are in `pelagia.pages`.
+    """
+    own, shared = jinja2.PackageLoader(package, "pages"), jinja2.PackageLoader("pelagia.pages", "templates")
+    pages = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([own, shared]), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return pages.get_template(template).render(**values)
