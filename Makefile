@@ -121,7 +121,7 @@ python:
 $(VENV)/.ready: pyproject.toml constraints.txt | python $(UV)
 	@echo "making $(VENV) (5 GB with torch; half a minute on a fast line)"
 	@$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	@$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --group dev --group docs --editable '.[inference,training,labeling,parquet,excel,hdf5,sweep,mlflow,wandb]'
+	@$(UV) pip install --quiet --python $(VENV) --constraint constraints.txt --group dev --group docs --editable '.[inference,training,labeling,parquet,excel,hdf5,report,sweep,mlflow,wandb]'
 	@touch $@
 
 $(STUDIO)/.ready: constraints-studio.txt | python $(UV)

@@ -132,11 +132,14 @@ def _best(count: Count) -> float:
 
 
 def _with_ends(best: float, group: Sequence[Count]) -> Cell:
-    """The corrected number of a class; its interval only if there is one sample, as intervals cannot be added."""
-    only = group[0] if len(group) == 1 else None
-    if only is None or only.low is None or only.high is None:
-        return Cell(number_text(best), best)
-    return Cell(number_text(best), best, f"{number_text(only.low)}–{number_text(only.high)}")
+    """The corrected number of a class. Its interval goes from the sum of the low ends to the sum of the high ends.
+
+    So it is wider than needed if there are several samples, whatever the errors of the samples have in common.
+    """
+    low = [count.low for count in group if count.low is not None]
+    high = [count.high for count in group if count.high is not None]
+    known = len(low) == len(high) == len(group)
+    return Cell(number_text(best), best, f"{number_text(sum(low))}–{number_text(sum(high))}" if known else "")
 
 
 def samples_table(matrix: Matrix, liters: bool) -> Table:

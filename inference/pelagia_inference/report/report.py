@@ -28,6 +28,7 @@ from pelagia_inference.report.worldmap import Position, world_map
 REPORT_FILE = "report.html"
 MARK = '<meta name="generator" content="pelagia report">'
 _MOST_DOUBTFUL = 20
+_MOST_WARNINGS = 10
 _START = 4000
 
 
@@ -125,6 +126,7 @@ def _summary(survey: Survey, data: Gathered, counts: Counts, card: ModelCard | N
     return {
         "tiles": tiles,
         "warnings": counts.warnings,
+        "most_warnings": _MOST_WARNINGS,
         "facts": facts.what_was_run(survey, card),
         "remarks": survey.remarks().warnings(),
     }

@@ -6,8 +6,11 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from cli_fixtures import Pelagia
@@ -15,6 +18,7 @@ from pelagia.errors import InputError
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.report.report import write_report
 
+Scheme = Literal["light", "dark"]
 PHONE, LAPTOP = (390, 844), (1280, 800)
 
 
@@ -136,8 +140,6 @@ def test_only_a_former_report_is_replaced(pelagia: Pelagia, surveyed: Path, tmp_
 
 
 def test_a_survey_without_columns_or_card_has_a_page_too(tmp_path: Path) -> None:
-    import numpy as np
-
     with Survey.open_for_writing(tmp_path / "s", model_sha256="b" * 64, classes=["a", "b"], settings={}) as survey:
         survey.add([Prediction("x.png", "/nowhere/x.png", "c" * 64, probabilities=np.array([0.9, 0.1], np.float32))])
     with Survey.open(tmp_path / "s") as survey:
@@ -153,3 +155,15 @@ def test_an_empty_survey_and_an_unknown_column_are_refused(surveyed: Path, tmp_p
         write_report(survey, tmp_path / "r.html")
     with Survey.open(surveyed) as survey, pytest.raises(InputError, match="did you mean 'station'"):
         write_report(survey, tmp_path / "r.html", by=["statoin"])
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault_for_people_with_a_screen_reader(chromium: Browser, written: Path, scheme: Scheme) -> None:
+    context = chromium.new_context(bypass_csp=True, color_scheme=scheme)  # axe is a script that the page would refuse
+    page = context.new_page()
+    page.goto(written.as_uri())
+    page.add_style_tag(content=".class { content-visibility: visible }")
+    found = Axe().run(page).response["violations"]
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
+    context.close()
