@@ -55,6 +55,11 @@ class Matrix:
         return [int(index) for index in np.argsort(-total, kind="stable") if total[index] > 0]
 
 
+def has_intervals(counts: Counts) -> bool:
+    """Whether counts have intervals."""
+    return any(ends_of(count)[1] is not None for count in class_counts(counts))
+
+
 def class_counts(counts: Counts) -> list[Count]:
     """The counts of classes, without those of taxa."""
     return [count for count in counts.counts if not count.rank and getattr(count, "kind", "class") == "class"]
@@ -73,7 +78,7 @@ def matrix_of(counts: Counts, order: Sequence[str]) -> Matrix:
     for row in rows:
         if row.sample in samples:
             best = row.corrected if row.corrected is not None else float(row.raw + row.confirmed)
-            cells = (best, row.low, row.high, row.per_liter, row.per_liter_low, row.per_liter_high)
+            cells = (best, *ends_of(row), row.per_liter, row.per_liter_low, row.per_liter_high)
             arrays[: len(cells), samples[row.sample], classes[row.name]] = [
                 np.nan if cell is None else cell for cell in cells
             ]
@@ -106,12 +111,19 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
     return tuple((int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"([0-9]+)", name))
 
 
+def ends_of(count: Count) -> tuple[float | None, float | None]:
+    """The interval of a count; without a correction that of chance alone, if the count has it."""
+    if count.corrected is not None or count.low is not None:
+        return count.low, count.high
+    return getattr(count, "counted_low", None), getattr(count, "counted_high", None)
+
+
 def totals_table(counts: Counts) -> Table:
     """One row for each class that was found: its images in all samples."""
     rows: dict[str, list[Count]] = defaultdict(list)
     for count in class_counts(counts):
         rows[count.name].append(count)
-    corrected = any(count.corrected is not None for count in class_counts(counts))
+    shown = "Corrected" if counts.method else "Interval" if has_intervals(counts) else ""
     total = sum(_best(count) for group in rows.values() for count in group) or 1.0
     cells = []
     for name, group in rows.items():
@@ -121,9 +133,9 @@ def totals_table(counts: Counts) -> Table:
         if not raw and not people and best < 0.5:
             continue
         row = [Cell(name), count_cell(raw), count_cell(people)]
-        row += [_with_ends(best, group)] if corrected else []
+        row += [_with_ends(best, group)] if shown else []
         cells.append([*row, Cell(f"{best / total:.1%}", best / total)])
-    columns = ("Class", "Machine", "People", *(("Corrected",) if corrected else ()), "Share")
+    columns = ("Class", "Machine", "People", *((shown,) if shown else ()), "Share")
     return Table(columns, sorted(cells, key=lambda row: -row[-1].value))
 
 
@@ -136,8 +148,7 @@ def _with_ends(best: float, group: Sequence[Count]) -> Cell:
 
     So it is wider than needed if there are several samples, whatever the errors of the samples have in common.
     """
-    low = [count.low for count in group if count.low is not None]
-    high = [count.high for count in group if count.high is not None]
+    low, high = ([end for end in ends if end is not None] for ends in zip(*map(ends_of, group), strict=True))
     known = len(low) == len(high) == len(group)
     return Cell(number_text(best), best, f"{number_text(sum(low))}–{number_text(sum(high))}" if known else "")
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+from pelagia.errors import first_few
 from pelagia.model.card import ModelCard
 from pelagia.pages.page import Cell, Table, count_cell
 from pelagia.shell import command_line
@@ -72,15 +73,22 @@ def was_checked(survey: Survey) -> bool:
 
 
 def flag_tables(survey: Survey, images: int) -> tuple[Table, Table]:
-    """The flagged samples, with the details; and the number of images by flag."""
-    found = sorted(sample_flags(survey), key=lambda flag: (flag.on, flag.flag))[:_MOST_ROWS]
-    samples = [[Cell(flag.on), Cell(flag.flag.replace("_", " ")), Cell(flag.detail)] for flag in found]
+    """The flags of samples, those with the same details together; and the number of images by flag."""
+    names: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for flag in sample_flags(survey):
+        names[flag.flag.replace("_", " "), flag.detail].append(flag.on)
+    samples = [
+        [Cell(flag), Cell(f"{len(on)}"), Cell(first_few(on)), Cell(detail)]
+        for (flag, detail), on in sorted(names.items(), key=lambda one: (-len(one[1]), one[0]))
+    ]
     counts = Counter(flag.flag for flag in image_flags(survey))
     rows = [
         [Cell(name.replace("_", " ")), count_cell(count), Cell(f"{count / max(images, 1):.1%}", count)]
         for name, count in counts.most_common()
     ]
-    return Table(("Sample", "Flag", "Details"), samples), Table(("Flag", "Images", "Share"), rows)
+    return Table(("Flag", "Samples", "Which", "Details"), samples[:_MOST_ROWS]), Table(
+        ("Flag", "Images", "Share"), rows
+    )
 
 
 def failures(survey: Survey, data: Gathered) -> tuple[Table, Table]:

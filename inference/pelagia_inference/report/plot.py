@@ -13,16 +13,19 @@ from html import escape
 COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99", "#ffaabb", "#997700")
 """Colors that people with color blindness can tell apart, mostly after Paul Tol's schemes."""
 OTHERS = "#9aa5b1"
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CHARACTER = 6.2
 """About how wide a character of 11 units is."""
 
 
 def number_text(value: float) -> str:
-    """A number as a person writes it: at most three digits that count, no exponent below a million."""
+    """A number as a person writes it: at most three digits that count, or a power of ten."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
     if abs(value) >= 1e6 or abs(value) < 1e-3:
-        return f"{value:.2g}"
+        digits, _, power = f"{value:.1e}".partition("e")
+        ten = "10" + str(int(power)).translate(_RAISED)
+        return ten if digits == "1.0" else f"{digits}·{ten}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 

@@ -125,7 +125,7 @@ def _summary(survey: Survey, data: Gathered, counts: Counts, card: ModelCard | N
         tiles.append(("Labeled by people", f"{len(data.confirmed):,}", "counted apart, never corrected"))
     return {
         "tiles": tiles,
-        "warnings": counts.warnings,
+        "warnings": [text[:1].upper() + text[1:] for text in counts.warnings],
         "most_warnings": _MOST_WARNINGS,
         "facts": facts.what_was_run(survey, card),
         "remarks": survey.remarks().warnings(),
@@ -146,6 +146,7 @@ def _composition(data: Gathered, counts: Counts) -> dict[str, Any]:
     several = len(matrix.samples) > 1
     return {
         "method": counts.method,
+        "intervals": composition.has_intervals(counts),
         "totals": composition.totals_table(counts),
         "by_sample": composition.samples_table(matrix, liters) if several else None,
         "most_rows": composition.MOST_ROWS,
