@@ -25,6 +25,8 @@ MOST_CLASSES = MOST_COLORS
 _MOST_BANDS = 10
 _SMALL = 6
 OTHERS = "all others"
+_NOTHING = 0.005
+"""A corrected number of images below this is shown as 0."""
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def samples_table(matrix: Matrix, liters: bool) -> Table:
         if liters
         else (matrix.values, matrix.low, matrix.high)
     )
+    values = np.where(matrix.values < _NOTHING, values * 0, values)
     shown = matrix.order[:MOST_CLASSES]
     rest = matrix.order[MOST_CLASSES:]
     rows = []

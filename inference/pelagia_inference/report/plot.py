@@ -150,16 +150,26 @@ class Plot:
         )
 
 
-def names_below(plot: Plot, centers: Sequence[float], names: Sequence[str], most: int = 18) -> None:
-    """Writes names below the x axis, turned, as many as there is room for."""
+def names_below(plot: Plot, centers: Sequence[float], names: Sequence[str], most: int = 16) -> None:
+    """Writes names below the x axis, turned, as many as there is room for, without what all of them begin with."""
     every = max(1, math.ceil(len(names) * 14 / (plot.right - plot.left)))
-    for center, name in list(zip(centers, names, strict=True))[::every]:
+    for center, name in list(zip(centers, _without_start(names), strict=True))[::every]:
         plot.text(plot.x(center) + 4, plot.bottom + 12, short(name, most), "end", -45)
 
 
-def room_below(names: Sequence[str], most: int = 18) -> float:
+def room_below(names: Sequence[str], most: int = 16) -> float:
     """The room that `names_below` needs."""
-    return 22 + 0.72 * _CHARACTER * min(most, max(map(len, names), default=0))
+    return 22 + 0.72 * _CHARACTER * min(most, max(map(len, _without_start(names)), default=0))
+
+
+def _without_start(names: Sequence[str]) -> list[str]:
+    """The names without the words that all of them begin with."""
+    if len(names) < 2:
+        return list(names)
+    first, last = min(names), max(names)
+    same = next((at for at, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), len(first))
+    cut = max(first.rfind(sign, 0, same) for sign in "_-/. ") + 1
+    return [name[cut:] or name for name in names]
 
 
 def _scale(values: tuple[float, float], places: tuple[float, float], log: bool) -> Callable[[float], float]:

@@ -36,7 +36,7 @@ def world_map(places: Mapping[Position, tuple[str, float]]) -> str:
     lon, lat = _around([place[0] for place in places]), [place[1] for place in places]
     west, east, south, north = _frame(lon, lat)
     height = min(600.0, _WIDTH * (north - south) / ((east - west) * _flat(south, north)))
-    plot = Plot((_WIDTH, height + 34), (west, east), (south, north), margins=(46, 8, 8, 26))
+    plot = Plot((_WIDTH, height + 34), (west, east), (south, north), margins=(58, 8, 8, 26))
     _grid(plot)
     _land(plot)
     largest = 9.0 if len(places) <= 60 else 5.0
