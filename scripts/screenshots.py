@@ -206,7 +206,16 @@ def report_and_terminal(browser: Browser, work: Path, out: Path) -> None:
     classify = ("classify", "model.onnx", "cruise/manifest.csv", "--out", "results")
     terminal(page, classify, pelagia(work, *classify))
     save(page, out / "classify.png", whole=True)
+    survey_report(page, work, out)
     page.close()
+
+
+def survey_report(page: Page, work: Path, out: Path) -> None:
+    """Takes the report of the survey ``results``."""
+    pelagia(work, "report", "results")
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.goto((work / "results" / "report.html").as_uri() + "#transect")
+    save(page, out / "survey-report.png")
 
 
 def terminal(page: Page, command: Sequence[str], printed: str) -> None:

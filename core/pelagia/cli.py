@@ -88,7 +88,7 @@ COMMANDS = {
     ),
     "report": (
         "pelagia_inference.report.commands:report",
-        "Write a survey as one HTML page: counts, map, depths, sizes, scores, images.",
+        "Write a survey as one HTML page: counts, map, depths, sizes, scores, images, failures.",
     ),
     "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
     "counts": (

@@ -40,7 +40,7 @@ FOR_WINDOWS += ["how-to/enough-labels", "how-to/close-the-loop"]
 FOR_WINDOWS += ["how-to/label-sheets"]
 FOR_WINDOWS += ["how-to/back-up-labels", "how-to/inputs", "how-to/gpu", "how-to/exports"]
 FOR_WINDOWS += ["how-to/counts", "how-to/check", "how-to/decide", "how-to/compare-surveys", "how-to/tracks"]
-FOR_WINDOWS += ["how-to/publish-darwin-core"]
+FOR_WINDOWS += ["how-to/publish-darwin-core", "how-to/report"]
 """The pages for biologists and field teams."""
 
 
@@ -234,7 +234,7 @@ HOW_TO += ["choose-what-to-label"]
 """How-to pages that start in the folder in which the tutorial of training ends."""
 
 ON_A_LAPTOP = ["gpu", "exports", "inputs", "publish-darwin-core"]
-ON_A_LAPTOP += ["counts", "check", "decide", "compare-surveys"]
+ON_A_LAPTOP += ["counts", "check", "decide", "compare-surveys", "report"]
 """How-to pages that start in the folder in which the tutorial of classifying ends."""
 
 

@@ -41,7 +41,7 @@ def report(
     model: Model = None,
     thumbnails_mb: Thumbnails = 3.0,
 ) -> None:
-    """Write a survey as one HTML page for people: counts, map, depths, sizes, scores, images, failures.
+    """Write a survey as one HTML page: counts, map, depths, sizes, scores, images, failures.
 
     \b
     pelagia report survey                            survey/report.html

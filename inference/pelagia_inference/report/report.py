@@ -6,11 +6,13 @@ they can be found; what cannot be shown is counted and said. `pelagia.pages` esc
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pelagia.config import validate
 from pelagia.errors import InputError
 from pelagia.model.card import ModelCard
 from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
@@ -101,9 +103,9 @@ def _page(survey: Survey, data: Gathered, counts: Counts, gallery: Gallery, card
 
 
 def card_of(survey: Survey) -> ModelCard | None:
-    """The card of the model that a survey keeps; None for an older survey."""
+    """The card of the model that a survey keeps; None for an older survey. Raises ConfigError if it is damaged."""
     text = survey.meta.get("model")
-    return ModelCard.model_validate_json(text) if text else None
+    return validate(json.loads(text), ModelCard, f"the card of the model in {survey.folder}") if text else None
 
 
 def _summary(survey: Survey, data: Gathered, counts: Counts, card: ModelCard | None) -> dict[str, Any]:
