@@ -31,8 +31,18 @@ def rings(topology: dict[str, Any]) -> list[NDArray[np.float64]]:
         polygons = geometry["arcs"] if geometry["type"] == "MultiPolygon" else [geometry["arcs"]]
         for ring in (ring for polygon in polygons for ring in polygon):
             parts = [arcs[index] if index >= 0 else arcs[~index][::-1] for index in ring]
-            found.append(np.concatenate([part[int(number > 0) :] for number, part in enumerate(parts)]))
+            found.append(unbroken(np.concatenate([part[int(number > 0) :] for number, part in enumerate(parts)])))
     return found
+
+
+def unbroken(ring: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A ring without a jump at the date line; one around the pole gets the pole itself."""
+    lon = np.unwrap(ring[:, 0], period=360)
+    ring = np.column_stack((lon - 360 * np.round((lon.min() + lon.max()) / 720), ring[:, 1]))
+    if abs(ring[-1, 0] - ring[0, 0]) < 180:
+        return ring
+    pole = np.copysign(90.0, ring[:, 1].mean())
+    return np.concatenate((ring, [[ring[-1, 0], pole], [ring[0, 0], pole]]))
 
 
 def main() -> None:

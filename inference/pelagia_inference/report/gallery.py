@@ -170,7 +170,7 @@ def _picture(survey: Survey, data: Gathered, row: Prediction, found: bytes, numb
     probability = float(row.probabilities[best])
     sample = sample_of(row.columns, data.by)
     label = data.confirmed.get(row.path)
-    lines = [f"{probability:.2f} {_verdict(row)}".rstrip(), *([sample] if data.by else [])]
+    lines = [f"{probability:.2f} {_verdict(row)}".rstrip(), *([sample] if len(numbers) > 1 else [])]
     lines += [f"people: {label.class_name}"] if label else []
     return Picture(
         row.path,

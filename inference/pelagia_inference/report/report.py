@@ -98,6 +98,7 @@ def _page(survey: Survey, data: Gathered, counts: Counts, gallery: Gallery, card
         **_scores(survey, data, card),
         **_gallery(gallery),
         **_failures(survey, data),
+        unnamed=scores.doubtful_classes(data, survey.classes),
         commands=facts.commands_for_labels(survey),
     )
 

@@ -85,12 +85,24 @@ def _unknown(scores: NDArray[np.float64], threshold: float | None) -> Chart:
     )
 
 
+def doubtful_classes(data: Gathered, classes: Sequence[str]) -> Table | None:
+    """Images without a name by their likeliest class, the most first; None if every image has a name."""
+    none = np.zeros((len(classes), BINS), np.int64)
+    abstained, unknown = (data.scores.get(name, none).sum(axis=1) for name in (ABSTAINED, UNKNOWN))
+    every = np.sum([none, *data.scores.values()], axis=(0, 2))
+    order = [int(at) for at in np.argsort(-(abstained + unknown), kind="stable") if abstained[at] + unknown[at]]
+    rows = [
+        [Cell(classes[at]), *(count_cell(int(numbers[at])) for numbers in (every, abstained, unknown))] for at in order
+    ]
+    return Table(("Likeliest class", "Images", "Abstained", "Unknown"), rows) if rows else None
+
+
 def doubtful_samples(data: Gathered, most: int) -> Table | None:
-    """The samples with the largest share of images without a name; None if the model has no decision rule.
+    """The samples with the largest share of images without a name; None if there is one sample, or no decision rule.
 
     Very small samples are left out, if there are others.
     """
-    if not any(name in data.scores for name in DECISIONS):
+    if len(data.samples) < 2 or not any(name in data.scores for name in DECISIONS):
         return None
     least = FEW_IMAGES if any(one.decisions.total() >= FEW_IMAGES for one in data.samples.values()) else 1
     rows = []

@@ -12,6 +12,7 @@ from functools import cache
 from html import escape
 from importlib.resources import files
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,8 @@ Position = tuple[float, float]
 Real = NDArray[np.float64]
 _WIDTH = 640.0
 _TEXT = 13.0
+_TOLERANCE = 0.7
+"""How far a coast may be from where it is, in units of the SVG."""
 _KM_PER_DEGREE = 111.2
 _LEAST_SPAN = 0.5
 _HUNDREDTHS = 100.0
@@ -105,9 +108,8 @@ def _land(plot: Plot) -> None:
 
 
 def _path(units: Real) -> str:
-    """A closed path in whole units; points that fall on the one before are left out."""
-    whole = np.round(units).astype(int)
-    kept = whole[np.concatenate(([True], np.any(np.diff(whole, axis=0) != 0, axis=1)))]
+    """A closed path in whole units, with no more points than one can see."""
+    kept = np.round(cv2.approxPolyDP(units.astype(np.float32), _TOLERANCE, closed=True)[:, 0]).astype(int)
     steps = np.diff(kept, axis=0)
     return f"M{kept[0][0]} {kept[0][1]}l{' '.join(f'{dx} {dy}' for dx, dy in steps)}z" if len(steps) > 1 else ""
 
@@ -156,7 +158,8 @@ def _grid(plot: Plot) -> None:
 
 
 def _degrees(value: float, positive: str, negative: str) -> str:
-    return f"{abs(value):.4g}°{positive if value > 0 else negative if value < 0 else ''}"
+    side = "" if value in (0, -180) else positive if value > 0 else negative
+    return f"{abs(value):.4g}°{side}"
 
 
 def _scale_bar(plot: Plot) -> None:

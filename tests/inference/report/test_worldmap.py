@@ -1,0 +1,45 @@
+"""The map: what is land, and positions on both sides of the date line."""
+
+from __future__ import annotations
+
+import re
+
+from pelagia_inference.report.worldmap import Position, world_map
+
+
+def land(svg: str) -> str:
+    """The path of the land."""
+    found = re.search(r'<path d="([^"]*)" fill="currentColor"', svg)
+    assert found
+    return found[1]
+
+
+def degrees(svg: str) -> list[str]:
+    return re.findall(r">([\d.]+°[EW]?)<", svg)
+
+
+def place(*positions: Position) -> dict[Position, tuple[str, float]]:
+    return dict.fromkeys(positions, ("S", 1.0))
+
+
+def test_the_sahara_is_land_and_the_middle_of_the_pacific_is_not() -> None:
+    assert land(world_map(place((10.0, 22.0)))).count("M") == 1  # the whole frame
+    assert land(world_map(place((-140.0, 30.0)))) == ""
+
+
+def test_positions_on_both_sides_of_the_date_line_are_neighbors() -> None:
+    labels = degrees(world_map(place((179.8, -17.0), (-179.6, -17.4))))
+    assert "180°" in labels
+    assert not any(label.startswith("0°") for label in labels)
+
+
+def test_a_transect_across_greenwich_is_not_turned_around() -> None:
+    labels = degrees(world_map(place((-2.0, 50.0), (3.0, 51.0))))
+    assert {"0°", "2°E"} <= set(labels)
+
+
+def test_the_largest_number_has_the_largest_dot_and_names_are_escaped() -> None:
+    svg = world_map({(3.0, 51.0): ("<b>", 1.0), (3.5, 51.5): ("large", 100.0)})
+    found = re.findall(r' r="([\d.]+)".*?<title>(.*?)</title>', svg)
+    sizes = {name: float(radius) for radius, name in found}
+    assert sizes["large"] > 2 * sizes["&lt;b&gt;"]
