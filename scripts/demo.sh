@@ -58,12 +58,16 @@ pelagia counts "$demo/predictions" --by station --out "$demo/counts.csv"
 step "Write them for OBIS and GBIF"
 pelagia survey export "$demo/predictions" --to dwc --by station --metadata scripts/demo_dataset.yaml
 
+step "Write the survey as one page"
+pelagia report "$demo/predictions"
+
 step "Done"
 cat <<END
 model          $demo/model.onnx           (pelagia model show $demo/model.onnx)
 predictions    $demo/predictions/predictions.csv
 counts         $demo/counts.csv           (per liter, by station, class and taxon)
 archive        $demo/predictions/exports/dwc   (Darwin Core, for OBIS and GBIF)
+survey page    $demo/predictions/report.html
 metrics        $demo/evaluation/report.html (open it in a browser), per_class.csv, metrics.json
 training       $demo/run                  (tensorboard --logdir $demo/run)
 labels         $address, after you have started Label Studio again:

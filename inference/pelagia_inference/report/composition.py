@@ -67,6 +67,11 @@ def class_counts(counts: Counts) -> list[Count]:
     return [count for count in counts.counts if not count.rank and getattr(count, "kind", "class") == "class"]
 
 
+def taxon_counts(counts: Counts) -> list[Count]:
+    """The counts of taxa."""
+    return [count for count in counts.counts if getattr(count, "kind", "taxon" if count.rank else "") == "taxon"]
+
+
 def matrix_of(counts: Counts, order: Sequence[str]) -> Matrix:
     """The counts of classes as arrays.
 
@@ -120,13 +125,13 @@ def ends_of(count: Count) -> tuple[float | None, float | None]:
     return getattr(count, "counted_low", None), getattr(count, "counted_high", None)
 
 
-def totals_table(counts: Counts) -> Table:
-    """One row for each class that was found: its images in all samples."""
+def totals_table(counts: Counts, *, taxa: bool = False) -> Table:
+    """One row for each class that was found: its images in all samples. ``taxa``: for each taxon instead."""
     rows: dict[str, list[Count]] = defaultdict(list)
-    for count in class_counts(counts):
-        rows[count.name].append(count)
+    for count in taxon_counts(counts) if taxa else class_counts(counts):
+        rows[f"{count.name} ({count.rank})" if taxa and count.rank else count.name].append(count)
     shown = "Corrected" if counts.method else "Interval" if has_intervals(counts) else ""
-    total = sum(_best(count) for group in rows.values() for count in group) or 1.0
+    total = sum(map(_best, class_counts(counts))) or 1.0
     cells = []
     for name, group in rows.items():
         raw, people, best = (
@@ -137,7 +142,7 @@ def totals_table(counts: Counts) -> Table:
         row = [Cell(name), count_cell(raw), count_cell(people)]
         row += [_with_ends(best, group)] if shown else []
         cells.append([*row, Cell(f"{best / total:.1%}", best / total)])
-    columns = ("Class", "Machine", "People", *((shown,) if shown else ()), "Share")
+    columns = ("Taxon" if taxa else "Class", "Machine", "People", *((shown,) if shown else ()), "Share")
     return Table(columns, sorted(cells, key=lambda row: -row[-1].value))
 
 

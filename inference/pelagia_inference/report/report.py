@@ -151,6 +151,7 @@ def _composition(data: Gathered, counts: Counts) -> dict[str, Any]:
         "method": counts.method,
         "intervals": composition.has_intervals(counts),
         "totals": composition.totals_table(counts),
+        "taxa": composition.totals_table(counts, taxa=True),
         "by_sample": composition.samples_table(matrix, liters) if several else None,
         "most_rows": composition.MOST_ROWS,
         "sample_count": len(matrix.samples),

@@ -14,7 +14,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
 from cli_fixtures import Pelagia
-from pelagia.errors import InputError
+from pelagia.errors import InputError, MissingExtra
+from pelagia.options import needs
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.report.report import write_report
 
@@ -167,3 +168,9 @@ def test_axe_finds_no_fault_for_people_with_a_screen_reader(chromium: Browser, w
     found = Axe().run(page).response["violations"]
     assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
     context.close()
+
+
+def test_without_jinja_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pelagia.options.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"`pelagia report` needs the package 'jinja2'.*\[report\]"):
+        needs("report", "report")
