@@ -50,6 +50,12 @@ class Matrix:
     per_liter_low: Real
     per_liter_high: Real
 
+    def with_ends(self, liters: bool) -> tuple[Real, Real, Real]:
+        """The numbers with the ends of their intervals: organisms in a liter, or images."""
+        if liters:
+            return self.per_liter, self.per_liter_low, self.per_liter_high
+        return self.values, self.low, self.high
+
     @property
     def order(self) -> list[int]:
         """The classes that were found, the most frequent first."""
@@ -162,11 +168,7 @@ def _with_ends(best: float, group: Sequence[Count]) -> Cell:
 
 def samples_table(matrix: Matrix, liters: bool) -> Table:
     """One row for each sample, in the order of the transect; the classes with the most images are columns."""
-    values, low, high = (
-        (matrix.per_liter, matrix.per_liter_low, matrix.per_liter_high)
-        if liters
-        else (matrix.values, matrix.low, matrix.high)
-    )
+    values, low, high = matrix.with_ends(liters)
     values = np.where(matrix.values < _NOTHING, values * 0, values)
     shown = matrix.order[:MOST_CLASSES]
     rest = matrix.order[MOST_CLASSES:]
@@ -193,7 +195,7 @@ def legend(matrix: Matrix) -> list[tuple[str, str]]:
 def along_transect(matrix: Matrix, order: str, liters: bool) -> Chart:
     """The composition of each sample, or of groups of neighboring samples if there are many."""
     names, shares_of = _shown(matrix)
-    values = matrix.per_liter if liters else matrix.values
+    values = matrix.with_ends(liters)[0]
     every = -(-len(matrix.samples) // MOST_BARS)
     groups = [values[start : start + every] for start in range(0, len(values), every)]
     bars = [matrix.samples[start] + (" …" if every > 1 else "") for start in range(0, len(matrix.samples), every)]
@@ -225,11 +227,7 @@ def class_charts(matrix: Matrix, liters: bool) -> list[Chart]:
 
     If there are many samples, a dot is the mean of neighboring ones, without an interval.
     """
-    values, low, high = (
-        (matrix.per_liter, matrix.per_liter_low, matrix.per_liter_high)
-        if liters
-        else (matrix.values, matrix.low, matrix.high)
-    )
+    values, low, high = matrix.with_ends(liters)
     every = -(-len(matrix.samples) // MOST_DOTS)
     if every > 1:
         starts = range(0, len(matrix.samples), every)

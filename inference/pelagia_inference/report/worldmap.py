@@ -165,7 +165,7 @@ def _degrees(value: float, positive: str, negative: str) -> str:
 def _scale_bar(plot: Plot) -> None:
     south, north = plot.y_range
     km_per_unit = (north - south) * _KM_PER_DEGREE / (plot.bottom - plot.top)
-    km = max(ticks(0, 180 * km_per_unit, 2))
+    km = ticks(0, 180 * km_per_unit, 3)[-1]
     x, y, length = plot.left + 12, plot.bottom - 12, km / km_per_unit
     plot.add(f'<path stroke="currentColor" stroke-width="2" fill="none" d="M{x:.1f} {y - 4:.1f}v4h{length:.1f}v-4"/>')
     plot.text(x + length / 2, y - 6, f"{km:g} km", size=_TEXT)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from pelagia_inference.report.worldmap import Position, world_map
 
 
@@ -43,3 +45,12 @@ def test_the_largest_number_has_the_largest_dot_and_names_are_escaped() -> None:
     found = re.findall(r' r="([\d.]+)".*?<title>(.*?)</title>', svg)
     sizes = {name: float(radius) for radius, name in found}
     assert sizes["large"] > 2 * sizes["&lt;b&gt;"]
+
+
+@pytest.mark.parametrize("span", [0.1, 0.7, 1.0, 1.7, 3.1, 4.4, 9.0, 30.0, 100.0])
+def test_the_scale_bar_has_a_length_at_every_scale(span: float) -> None:
+    svg = world_map(place((0.0, 0.0), (span, span / 2)))
+    found = re.search(r"v4h([\d.]+)v-4.*?>([\d.]+) km<", svg)
+    assert found
+    assert 40 < float(found[1]) <= 180
+    assert float(found[2]) > 0
