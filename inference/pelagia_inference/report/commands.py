@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from pelagia.errors import InputError
 from pelagia.options import needs
 from pelagia.system import console
-
-if TYPE_CHECKING:
-    from pelagia.model.card import ModelCard
 
 SurveyPath = Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")]
 ReportOut = Annotated[
@@ -53,11 +49,12 @@ def report(
     """
     needs("report", "report")
     from pelagia.survey.journal import Survey
+    from pelagia.survey.model_card import require_card
     from pelagia_inference.report.report import REPORT_FILE, write_report
 
     names = [name for part in by.split(",") if (name := part.strip())]
     with Survey.open(survey) as opened, console.progress_bar("reading the survey") as update:
-        card = _card(model, opened.meta.get("model_sha256", "")) if model else None
+        card = require_card(opened, model) if model else None
         made = write_report(
             opened,
             out or survey / REPORT_FILE,
@@ -67,17 +64,3 @@ def report(
             progress=update,
         )
     console.say(f"{made.path}: {made.bytes / 1e6:.1f} MB, {made.pictures} images; open it in a browser")
-
-
-def _card(model: Path, sha256: str) -> ModelCard:
-    """The card of a model file. Raises InputError if the survey was made with another model."""
-    from pelagia.model.card import card_of
-    from pelagia.model.metadata import ModelFile
-
-    file = ModelFile.read(model)
-    if sha256 and file.sha256 != sha256:
-        raise InputError(
-            f"--model: {model} is not the model of this survey: its SHA-256 begins with {file.sha256[:12]}, and that "
-            f"of the survey's model with {sha256[:12]}"
-        )
-    return card_of(file.metadata)

@@ -45,13 +45,18 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     return [number * step for number in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+_MOST_TICKS = 7
+
+
 def powers(low: float, high: float) -> list[float]:
     """The powers of ten from ``low`` to ``high``, both above 0; 1, 2 and 5 of each if they are few."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    parts = (1,) if last - first > 3 else (1, 2, 5)
-    found = [part * 10.0**power for power in range(first, last + 1) for part in parts]
-    every = math.ceil((last - first) / 8) if last - first > 8 else 1
-    return [value for value in found[::every] if low <= value <= high]
+    found = [part * 10.0**power for power in range(first, last + 1) for part in (1, 2, 5)]
+    inside = [value for value in found if low <= value <= high]
+    if len(inside) <= _MOST_TICKS:
+        return inside
+    every = math.ceil((last - first) / 8)
+    return [value for value in found[:: 3 * every] if low <= value <= high]
 
 
 class Plot:

@@ -6,18 +6,17 @@ they can be found; what cannot be shown is counted and said. `pelagia.pages` esc
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pelagia.config import validate
 from pelagia.errors import InputError
 from pelagia.model.card import ModelCard
 from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
 from pelagia.pages.page import Chart, render
 from pelagia.survey.journal import Survey
+from pelagia.survey.model_card import card_of_survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.files import refuse_existing, write_text
 from pelagia_inference.counts.counts import Counts, count_survey
@@ -76,9 +75,9 @@ def write_report(
     require_free(out)
     if not len(survey):
         raise InputError(f"the survey {survey.folder} has no images yet: classify some first")
-    card = card or card_of(survey)
+    card = card or card_of_survey(survey)
     data = gather(survey, by, images_of_each_kind(len(survey.counts_by_class())), progress)
-    counts = count_survey(survey, by)
+    counts = count_survey(survey, by, card=card)
     gallery = make_gallery(survey, data, most_bytes, progress)
     write_text(out, _page(survey, data, counts, gallery, card))
     return Report(out, out.stat().st_size, sum(1 for _ in gallery.pictures()))
@@ -101,12 +100,6 @@ def _page(survey: Survey, data: Gathered, counts: Counts, gallery: Gallery, card
         unnamed=scores.doubtful_classes(data, survey.classes),
         commands=facts.commands_for_labels(survey),
     )
-
-
-def card_of(survey: Survey) -> ModelCard | None:
-    """The card of the model that a survey keeps; None for an older survey. Raises ConfigError if it is damaged."""
-    text = survey.meta.get("model")
-    return validate(json.loads(text), ModelCard, f"the card of the model in {survey.folder}") if text else None
 
 
 def _summary(survey: Survey, data: Gathered, counts: Counts, card: ModelCard | None) -> dict[str, Any]:
