@@ -22,8 +22,8 @@ from pelagia_inference.report.gather import KINDS, NO_DECISION, Gathered, sample
 
 SIDE = 112
 """The longer side of a thumbnail in pixels."""
-MOST_EACH = 8
-MOST_IMAGES = 720
+MOST_EACH = 9
+MOST_IMAGES = 810
 _QUALITY = 70
 _SPEC = PreprocessSpec(size=SIDE)
 _BAR = 0.6

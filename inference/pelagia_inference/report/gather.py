@@ -7,6 +7,7 @@ Images for the gallery are chosen in the same pass, so the choice depends on the
 from __future__ import annotations
 
 import heapq
+import math
 import random
 from array import array
 from collections import Counter, defaultdict
@@ -103,7 +104,7 @@ class Gathered:
         samples: name -> its images.
         failed: the first failed images.
         scores: decision -> int64, classes x `BINS`: images by the probability of their likeliest class.
-        unknown: float32, out-of-distribution scores of all images; empty if the model has none.
+        unknown: float32, out-of-distribution scores of all images, the finite ones; empty if the model has none.
         depths: depth in whole meters -> int64, classes: images by likeliest class, or the class that people gave.
         positions: position, rounded -> number of images.
         choices: class -> images for the gallery.
@@ -177,7 +178,7 @@ def _count(data: Gathered, row: Prediction, sample: SampleRows, best: int, class
         table = data.scores[decision] = np.zeros((len(classes), BINS), np.int64)
     assert row.probabilities is not None  # noqa: S101 - the caller saw it
     table[best, min(int(row.probabilities[best] * BINS), BINS - 1)] += 1
-    if row.unknown is not None:
+    if row.unknown is not None and math.isfinite(row.unknown):
         data.unknown.append(row.unknown)
     if when := row.columns.get("eventDate", "").strip():
         sample.first = min(sample.first or when, when)

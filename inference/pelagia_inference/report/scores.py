@@ -68,9 +68,8 @@ def _by_class(table: NDArray[np.int64], classes: Sequence[str]) -> list[Chart]:
 
 
 def _unknown(scores: NDArray[np.float64], threshold: float | None) -> Chart:
-    scores = scores[np.isfinite(scores)]
     low, high = np.quantile(scores, (0.001, 0.999)).tolist()
-    high = max(high, low + 1e-6, threshold or low)
+    high = max(high, threshold or low, low + 1e-6 * max(1.0, abs(low)))  # one value needs a width, too
     counts, edges = np.histogram(np.clip(scores, low, high), _UNKNOWN_BINS, (low, high))
     if threshold is None:
         parts, note = {"images": counts.tolist()}, ""

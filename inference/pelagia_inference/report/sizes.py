@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,10 +31,10 @@ def size_charts(survey: Survey, samples: Sequence[Sample]) -> list[Chart]:
     diameters = np.zeros((_HIGH - _LOW) * _PER_DECADE, np.int64)
     volumes = np.zeros(len(_OCTAVES))
     for one in measures_of(survey):
-        if (esd := one.values.get("esd_um", 0.0)) > 0:
+        if 0 < (esd := one.values.get("esd_um", 0.0)) < math.inf:
             at = int((np.log10(esd) - _LOW) * _PER_DECADE)
             diameters[min(max(at, 0), len(diameters) - 1)] += 1
-        if (volume := one.values.get("biovolume_um3", 0.0)) > 0:
+        if 0 < (volume := one.values.get("biovolume_um3", 0.0)) < math.inf:
             octave = min(max(int(np.floor(np.log2(volume))) - _OCTAVES[0], 0), len(volumes) - 1)
             volumes[octave] += volume
     charts = []

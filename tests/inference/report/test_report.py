@@ -174,3 +174,12 @@ def test_without_jinja_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("pelagia.options.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"`pelagia report` needs the package 'jinja2'.*\[report\]"):
         needs("report", "report")
+
+
+def test_a_survey_whose_images_all_failed_has_a_page(tmp_path: Path) -> None:
+    with Survey.open_for_writing(tmp_path / "s", model_sha256="b" * 64, classes=["a"], settings={}) as survey:
+        survey.add([Prediction(f"{at}.png", f"/x/{at}.png", reason="empty", message="no bytes") for at in range(30)])
+    with Survey.open(tmp_path / "s") as survey:
+        text = write_report(survey, tmp_path / "r.html").path.read_text(encoding="utf-8")
+    assert "30 images could not be classified" in text
+    assert text.count("/png") == 0
