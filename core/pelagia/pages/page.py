@@ -1,7 +1,8 @@
 """Renders a report as one HTML page, and the parts of pages that several reports have.
 
-Invariant: a template escapes every value, because people choose the names of classes, files and stations. Only charts
-are inserted as markup, by the module that draws them. The page's content security policy forbids all network access.
+Invariant: a template escapes every value and every control character, because people choose the names of classes, files
+and stations. Only charts are inserted as markup, by the module that draws them. The page's content security policy
+forbids all network access.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jinja2
+
+from pelagia.system.files import printable
 
 
 @dataclass(frozen=True)
@@ -52,9 +55,17 @@ def render(package: str, template: str, **values: object) -> str:
     """
     own, shared = jinja2.PackageLoader(package, "pages"), jinja2.PackageLoader("pelagia.pages", "templates")
     pages = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([own, shared]), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.ChoiceLoader([own, shared]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_shown,
     )
     return _only_own_script(pages.get_template(template).render(**values))
+
+
+def _shown(value: object) -> object:
+    """A text without characters that change the order of what is shown, or that no file can hold; markup as it is."""
+    return printable(value, lines=True) if type(value) is str else value
 
 
 def _only_own_script(text: str) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia_inference.report.plot import COLORS, OTHERS, Plot, names_below, room_below, short
+from pelagia_inference.report.plot import COLORS, OTHERS, Plot, names_below, room_below, safe, short
 
 Real = NDArray[np.float64]
 Ends = tuple[float, float]
@@ -37,7 +36,7 @@ def stacked(bars: Sequence[str], names: Sequence[str], shares: Real, label: str)
     plot = Plot((900, 290 + room_below(bars)), (0, len(bars)), (0, 100), margins=(56, 10, 10, 24 + room_below(bars)))
     plot.axes(label, "% of the sample", x_ticks=False)
     for index, (bar, row) in enumerate(zip(bars, shares, strict=True)):
-        plot.add(f"<g><title>{escape(_told(bar, names, row))}</title>")
+        plot.add(f"<g><title>{safe(_told(bar, names, row))}</title>")
         _stack(plot, row, colors_of(names), _upright(index))
         plot.add("</g>")
     names_below(plot, [index + 0.5 for index in range(len(bars))], bars)
@@ -50,7 +49,7 @@ def by_depth(bands: Sequence[str], names: Sequence[str], shares: Real) -> str:
     plot = Plot((460, height), (0, 100), (0, len(bands)), margins=(110, 14, 8, 40), down=True)
     plot.axes("% of the images", y_ticks=False)
     for index, (band, row) in enumerate(zip(bands, shares, strict=True)):
-        plot.add(f"<g><title>{escape(_told(band, names, row))}</title>")
+        plot.add(f"<g><title>{safe(_told(band, names, row))}</title>")
         _stack(plot, row, colors_of(names), _lying(index))
         plot.add("</g>")
         plot.text(plot.left - 6, plot.y(index + 0.5) + 4, short(band, 17), "end")

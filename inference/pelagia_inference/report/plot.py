@@ -10,12 +10,19 @@ import math
 from collections.abc import Callable, Sequence
 from html import escape
 
+from pelagia.system.files import printable
+
 COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99", "#ffaabb", "#997700")
 """Colors that people with color blindness can tell apart, mostly after Paul Tol's schemes."""
 OTHERS = "#9aa5b1"
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _CHARACTER = 6.2
 """About how wide a character of 11 units is."""
+
+
+def safe(text: str) -> str:
+    """A text that may stand in the markup of a chart."""
+    return escape(printable(text))
 
 
 def number_text(value: float) -> str:
@@ -99,7 +106,7 @@ class Plot:
         turned = f' transform="rotate({turn:g} {x:.1f} {y:.1f})"' if turn else ""
         self.add(
             f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size:g}" fill="currentColor"{turned}>'
-            f"{escape(text)}</text>"
+            f"{safe(text)}</text>"
         )
 
     def bar(self, x: tuple[float, float], y: tuple[float, float], color: str, gap: float = 0.0) -> None:

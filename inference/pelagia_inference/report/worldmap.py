@@ -9,14 +9,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import cache
-from html import escape
 from importlib.resources import files
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia_inference.report.plot import COLORS, Plot, ticks
+from pelagia_inference.report.plot import COLORS, Plot, safe, ticks
 
 Position = tuple[float, float]
 """Longitude and latitude in degrees."""
@@ -48,7 +47,7 @@ def world_map(places: Mapping[Position, tuple[str, float]]) -> str:
         radius = 2.5 + largest * math.sqrt(number / most)
         plot.add(
             f'<circle cx="{plot.x(x):.1f}" cy="{plot.y(y):.1f}" r="{radius:.1f}" fill="{COLORS[1]}" fill-opacity=".65" '
-            f'stroke="currentColor" stroke-width=".8"><title>{escape(name)}</title></circle>'
+            f'stroke="currentColor" stroke-width=".8"><title>{safe(name)}</title></circle>'
         )
     _scale_bar(plot)
     return plot.svg()

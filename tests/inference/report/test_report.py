@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -183,3 +184,17 @@ def test_a_survey_whose_images_all_failed_has_a_page(tmp_path: Path) -> None:
         text = write_report(survey, tmp_path / "r.html").path.read_text(encoding="utf-8")
     assert "30 images could not be classified" in text
     assert text.count("/png") == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no names of other bytes than Unicode")
+def test_names_that_are_no_text_or_turn_the_line_around_are_escaped(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"mai \xe9t\xe9")
+    columns = [{"station": station, "decimalLatitude": "1", "decimalLongitude": "2"} for station in ("\u202eA", "B")]
+    share = np.array([0.9, 0.1], np.float32)
+    with Survey.open_for_writing(folder, model_sha256="b" * 64, classes=["a", "b"], settings={}) as survey:
+        survey.add([Prediction(f"{at}.png", "/x", "c" * 64, "", "", share, columns=columns[at]) for at in (0, 1)])
+    with Survey.open(folder) as survey:
+        text = write_report(survey, tmp_path / "r.html").path.read_text(encoding="utf-8")
+    assert "<title>Survey mai \\udce9t\\udce9</title>" in text
+    assert "\\u202eA" in text
+    assert "\u202e" not in text
