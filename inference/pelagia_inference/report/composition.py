@@ -16,6 +16,7 @@ from pelagia_inference.counts.counts import Count, Counts
 from pelagia_inference.report.charts import MOST_COLORS, by_depth, colors_of, intervals, stacked
 from pelagia_inference.report.gather import Gathered, SampleRows
 from pelagia_inference.report.plot import number_text, ticks
+from pelagia_inference.report.worldmap import around
 
 Real = NDArray[np.float64]
 MOST_BARS = 120
@@ -87,15 +88,13 @@ def matrix_of(counts: Counts, order: Sequence[str]) -> Matrix:
     rows = class_counts(counts)
     classes = {name: index for index, name in enumerate(dict.fromkeys(row.name for row in rows))}
     samples = {name: index for index, name in enumerate(order)}
-    arrays = np.full((7, len(samples), len(classes)), np.nan)
+    arrays = np.full((6, len(samples), len(classes)), np.nan)
     for row in rows:
         if row.sample in samples:
             best = row.corrected if row.corrected is not None else float(row.raw + row.confirmed)
             cells = (best, *ends_of(row), row.per_liter, row.per_liter_low, row.per_liter_high)
-            arrays[: len(cells), samples[row.sample], classes[row.name]] = [
-                np.nan if cell is None else cell for cell in cells
-            ]
-    return Matrix(tuple(samples), tuple(classes), *arrays[:6])
+            arrays[:, samples[row.sample], classes[row.name]] = [np.nan if cell is None else cell for cell in cells]
+    return Matrix(tuple(samples), tuple(classes), *arrays)
 
 
 def transect(counts: Counts, rows: Mapping[str, SampleRows]) -> tuple[list[str], str]:
@@ -108,6 +107,7 @@ def transect(counts: Counts, rows: Mapping[str, SampleRows]) -> tuple[list[str],
     places = {name: row.position for name, row in known.items() if row.position}
     if len(places) == len(names) and len(set(places.values())) > 1:
         points = np.array([places[name] for name in names], np.float64)
+        points[:, 0] = around(points[:, 0].tolist())
         spread = np.ptp(points, axis=0)
         axis = int(spread[1] > spread[0])
         words = ("from west to east", "from south to north")[axis]

@@ -32,26 +32,38 @@ NO_DECISION = "classified"
 MOST_POSITIONS = 2000
 MOST_FAILED = 20
 _EVERY = 1000
+_DECIMALS = 6
+"""Of a mean position, so that samples of one station have the same one."""
 SUREST, LEAST_SURE, RANDOM = "surest", "least sure", "random"
 KINDS = (SUREST, LEAST_SURE, RANDOM)
 
 
 @dataclass
 class SampleRows:
-    """The images of a sample: decisions, the smallest and largest date, and the mean position."""
+    """The images of a sample: decisions, the smallest and largest date, and sums for the mean position."""
 
     decisions: Counter[str] = field(default_factory=Counter)
     failed: int = 0
     first: str = ""
     last: str = ""
-    lon: float = 0.0
     lat: float = 0.0
+    cos: float = 0.0
+    sin: float = 0.0
     placed: int = 0
 
     @property
     def position(self) -> Position | None:
-        """The mean position of its images; None if none has one."""
-        return (self.lon / self.placed, self.lat / self.placed) if self.placed else None
+        """The mean position of its images, on whichever side of the date line; None if none has one."""
+        if not self.placed:
+            return None
+        lon = math.degrees(math.atan2(self.sin, self.cos))
+        return round(lon, _DECIMALS), round(self.lat / self.placed, _DECIMALS)
+
+    def place(self, lon: float, lat: float) -> None:
+        """Adds the position of an image, in degrees."""
+        turn = math.radians(lon)
+        self.cos, self.sin = self.cos + math.cos(turn), self.sin + math.sin(turn)
+        self.lat, self.placed = self.lat + lat, self.placed + 1
 
 
 class Choice:
@@ -196,7 +208,7 @@ def _place(data: Gathered, columns: Mapping[str, str], sample: SampleRows) -> No
     lon, lat = (number(columns.get(name, "")) for name in ("decimalLongitude", "decimalLatitude"))
     if lon is None or lat is None or not (-180 <= lon <= 360 and -90 <= lat <= 90):
         return
-    sample.lon, sample.lat, sample.placed = sample.lon + lon, sample.lat + lat, sample.placed + 1
+    sample.place(lon, lat)
     data.positions[round(lon, data.digits), round(lat, data.digits)] += 1
     if len(data.positions) > MOST_POSITIONS:
         data.digits -= 1

@@ -35,7 +35,7 @@ def world_map(places: Mapping[Position, tuple[str, float]]) -> str:
     Args:
         places: position -> its name, and the number that the area of its dot stands for.
     """
-    lon, lat = _around([place[0] for place in places]), [place[1] for place in places]
+    lon, lat = around([place[0] for place in places]), [place[1] for place in places]
     west, east, south, north = _frame(lon, lat)
     height = min(600.0, _WIDTH * (north - south) / ((east - west) * _flat(south, north)))
     plot = Plot((_WIDTH, height + 34), (west, east), (south, north), margins=(58, 8, 8, 26))
@@ -53,7 +53,7 @@ def world_map(places: Mapping[Position, tuple[str, float]]) -> str:
     return plot.svg()
 
 
-def _around(longitudes: list[float]) -> list[float]:
+def around(longitudes: list[float]) -> list[float]:
     """Longitudes without a jump at the date line: they begin after the widest gap between two of them."""
     order = sorted({longitude % 360 for longitude in longitudes})
     gaps = [after - before for before, after in zip(order, [*order[1:], order[0] + 360], strict=True)]

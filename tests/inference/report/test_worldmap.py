@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from pelagia_inference.report.gather import SampleRows
 from pelagia_inference.report.worldmap import Position, world_map
 
 
@@ -54,3 +55,12 @@ def test_the_scale_bar_has_a_length_at_every_scale(span: float) -> None:
     assert found
     assert 40 < float(found[1]) <= 180
     assert float(found[2]) > 0
+
+
+def test_the_mean_position_of_a_sample_on_the_date_line_is_on_it() -> None:
+    sample = SampleRows()
+    sample.place(179.0, -17.0)
+    sample.place(-179.0, -18.0)
+    assert sample.position is not None
+    assert abs(sample.position[0]) == pytest.approx(180)
+    assert sample.position[1] == -17.5
