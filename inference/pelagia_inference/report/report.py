@@ -180,7 +180,7 @@ def _places(data: Gathered) -> dict[str, Any]:
         f"Map of {len(places):,} places between {min(lat):.2f} and {max(lat):.2f} degrees north, {min(lon):.2f} and "
         f"{max(lon):.2f} degrees east"
     )
-    caption = f"One dot for each {what}; its area is the number of images. Coast: Natural Earth."
+    caption = f"One dot for each place of a {what}; its area is the number of images. Coast: Natural Earth."
     return {"map": Chart(world_map(places), alt, caption), "without_position": without}
 
 

@@ -22,6 +22,8 @@ Position = tuple[float, float]
 Real = NDArray[np.float64]
 _WIDTH = 640.0
 _TEXT = 13.0
+_ROOMS = (1.35, 2.7, 5.4)
+"""How much larger than the positions the map is: the first with land, so that one sees where it is."""
 _TOLERANCE = 0.7
 """How far a coast may be from where it is, in units of the SVG."""
 _KM_PER_DEGREE = 111.2
@@ -36,11 +38,13 @@ def world_map(places: Mapping[Position, tuple[str, float]]) -> str:
         places: position -> its name, and the number that the area of its dot stands for.
     """
     lon, lat = around([place[0] for place in places]), [place[1] for place in places]
-    west, east, south, north = _frame(lon, lat)
-    height = min(600.0, _WIDTH * (north - south) / ((east - west) * _flat(south, north)))
-    plot = Plot((_WIDTH, height + 34), (west, east), (south, north), margins=(58, 8, 8, 26))
+    plots = [_plot(lon, lat, room) for room in _ROOMS]
+    plot, land = next(((plot, land) for plot in plots if (land := _land(plot))), (plots[0], ""))
     _grid(plot)
-    _land(plot)
+    plot.add(
+        f'<path d="{land}" fill="currentColor" fill-opacity=".16" stroke="currentColor" '
+        'stroke-opacity=".55" stroke-width=".8" fill-rule="evenodd"/>'
+    )
     largest = 9.0 if len(places) <= 60 else 5.0
     most = max(number for _, number in places.values()) or 1.0
     for (name, number), x, y in sorted(zip(places.values(), lon, lat, strict=True), key=lambda one: -one[0][1]):
@@ -51,6 +55,12 @@ def world_map(places: Mapping[Position, tuple[str, float]]) -> str:
         )
     _scale_bar(plot)
     return plot.svg()
+
+
+def _plot(lon: list[float], lat: list[float], room: float) -> Plot:
+    west, east, south, north = _frame(lon, lat, room)
+    height = min(600.0, _WIDTH * (north - south) / ((east - west) * _flat(south, north)))
+    return Plot((_WIDTH, height + 34), (west, east), (south, north), margins=(58, 8, 8, 26))
 
 
 def around(longitudes: list[float]) -> list[float]:
@@ -68,12 +78,12 @@ def _flat(south: float, north: float) -> float:
     return max(math.cos(math.radians((south + north) / 2)), 0.1)
 
 
-def _frame(lon: list[float], lat: list[float]) -> tuple[float, float, float, float]:
+def _frame(lon: list[float], lat: list[float], room: float) -> tuple[float, float, float, float]:
     """West, east, south and north of the map: the positions with room around them, not too narrow."""
     middle_x, middle_y = (min(lon) + max(lon)) / 2, (min(lat) + max(lat)) / 2
     flat = _flat(middle_y, middle_y)
-    wide = max(max(lon) - min(lon), _LEAST_SPAN / flat) * 1.35
-    high = max(max(lat) - min(lat), _LEAST_SPAN) * 1.35
+    wide = max(max(lon) - min(lon), _LEAST_SPAN / flat) * room
+    high = max(max(lat) - min(lat), _LEAST_SPAN) * room
     high = max(high, wide * flat * 0.4)
     wide = max(wide, high / flat / 0.66)
     south, north = max(middle_y - high / 2, -90.0), min(middle_y + high / 2, 90.0)
@@ -89,21 +99,13 @@ def _rings() -> list[Real]:
         return np.split(points, stored["starts"][1:-1])
 
 
-def _land(plot: Plot) -> None:
+def _land(plot: Plot) -> str:
+    """The land inside a map as the text of a path; empty if there is none."""
     box = (*plot.x_range, *plot.y_range)
-    paths = []
-    for ring in _rings():
-        for turn in (-360.0, 0.0, 360.0):
-            shown = _inside(ring + np.array((turn, 0.0)), box)
-            if len(shown) > 2:
-                x, y = (plot.x_range[0], plot.x), (plot.y_range[0], plot.y)
-                scale = [(x[1](x[0] + 1) - x[1](x[0])), (y[1](y[0] + 1) - y[1](y[0]))]
-                units = (shown - (x[0], y[0])) * scale + (plot.left, plot.bottom)
-                paths.append(_path(units))
-    plot.add(
-        f'<path d="{"".join(paths)}" fill="currentColor" fill-opacity=".16" stroke="currentColor" '
-        'stroke-opacity=".55" stroke-width=".8" fill-rule="evenodd"/>'
-    )
+    corner = np.array((plot.x_range[0], plot.y_range[0]))
+    scale = np.array((plot.right - plot.left, plot.top - plot.bottom)) / (np.array(box[1::2]) - corner)
+    shown = (_inside(ring + np.array((turn, 0.0)), box) for ring in _rings() for turn in (-360.0, 0.0, 360.0))
+    return "".join(_path((ring - corner) * scale + (plot.left, plot.bottom)) for ring in shown if len(ring) > 2)
 
 
 def _path(units: Real) -> str:

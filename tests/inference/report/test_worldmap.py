@@ -64,3 +64,9 @@ def test_the_mean_position_of_a_sample_on_the_date_line_is_on_it() -> None:
     assert sample.position is not None
     assert abs(sample.position[0]) == pytest.approx(180)
     assert sample.position[1] == -17.5
+
+
+def test_a_map_at_sea_is_wide_enough_to_show_the_next_coast() -> None:
+    svg = world_map(place((2.5, 54.2), (3.5, 55.0)))
+    assert "M" in land(svg)
+    assert len(set(degrees(svg))) >= 3
