@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from pelagia.errors import ModelError
+from pelagia.model.counting import COUNTING_KEY
 from pelagia.model.metadata import DIGEST_KEY, METADATA_KEY, ModelFile, write_model
 from pelagia.model.onnx_file import with_metadata
+from pelagia.model.policies import POLICIES_KEY
 from pelagia_inference.machine.session import Session
 
 
@@ -34,7 +36,9 @@ def test_a_graph_of_another_size_than_its_metadata_is_refused(model: ModelFile) 
 
 
 def test_a_model_survives_being_written_and_read(model: ModelFile, tmp_path: Path) -> None:
-    ours = with_metadata(b"", METADATA_KEY, model.metadata.model_dump_json()) + with_metadata(b"", DIGEST_KEY, "0" * 64)
+    documents = ((METADATA_KEY, model.metadata), (POLICIES_KEY, model.policies), (COUNTING_KEY, model.counting))
+    texts = [(key, document.model_dump_json()) for key, document in documents if document is not None]
+    ours = b"".join(with_metadata(b"", key, text) for key, text in [*texts, (DIGEST_KEY, "0" * 64)])
     bare = model.data[: -len(ours)]
-    write_model(tmp_path / "again.onnx", bare, model.metadata)
+    write_model(tmp_path / "again.onnx", bare, model.metadata, policies=model.policies, counting=model.counting)
     assert ModelFile.read(tmp_path / "again.onnx").data == model.data
