@@ -259,12 +259,7 @@ def export(
         ),
     ] = None,
     folds: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="CROSS-VALIDATION",
-            help="A folder that `pelagia train --folds` made on the same dataset: counts are then corrected with "
-            "predictions of all labeled images; by default with those of the validation split.",
-        ),
+        Path | None, typer.Option(help="A folder of `pelagia train --folds`: all its predictions correct counts.")
     ] = None,
 ) -> None:
     """Export a run as one ONNX file, if it gives the same predictions as the trained network.

@@ -96,8 +96,7 @@ class Prediction:
         message: the reason in words; if it did not fail, the remarks on it (`pelagia.images.remarks`), mostly empty.
         sha256: the SHA-256 of its bytes, 64 hex digits; empty if they could not be read.
         probabilities: float32, one for each class, summing to 1; None if it failed.
-        unknown: the out-of-distribution score: the higher, the less the image is like the training images; None if the
-            model has no such score.
+        unknown: the out-of-distribution score, higher if less like the training images; None: the model has none.
         verdict: what the model decided: the class, a higher taxon, or unknown.
         columns: the columns of the input for this image, or its EXIF values.
         embedding: float16, D; None if it was not asked for, and in rows that are read: `Survey.embeddings` reads it.
@@ -394,11 +393,8 @@ class Survey:
             raise explain(error, self.folder / JOURNAL_FILE) from None
 
     def columns(self) -> ResultColumns:
-        """The columns of its results, the same in every format."""
-        rules = self.decides and bool(self.meta.get("model"))
-        return ResultColumns(min(1 + NEXT_CLASSES, len(self.classes)), tuple(self._own_columns()), self.decides, rules)
-
-    def _own_columns(self) -> list[str]:
-        """The columns of the input, in its order."""
+        """The columns of its results, the same in every format; those of the input are in the order of the input."""
         query = "SELECT key FROM images, json_each(images.columns) GROUP BY key ORDER BY MIN(json_each.id), key"
-        return [name for (name,) in self.read(query)]
+        own = tuple(name for (name,) in self.read(query))
+        rules = self.decides and bool(self.meta.get("model"))
+        return ResultColumns(min(1 + NEXT_CLASSES, len(self.classes)), own, self.decides, rules)

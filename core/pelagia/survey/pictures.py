@@ -6,7 +6,7 @@ Invariant: bytes are given out only if they are those that the model saw (SHA-25
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -80,9 +80,9 @@ def _batches(images: Iterable[SourceImage]) -> Iterator[dict[str, SourceImage]]:
         yield batch
 
 
-def _checked(row: Prediction, source: object) -> bytes | str:
+def _checked(row: Prediction, source: Callable[[], bytes] | Path | str) -> bytes | str:
     try:
-        data = read_encoded(source)  # type: ignore[arg-type]  # a path or a reader
+        data = read_encoded(source)
     except (OSError, ImageError) as error:
         return f"cannot be read: {error}"
     return data if sha256_of(data) == row.sha256 else "changed: it is another image than the model saw"

@@ -45,9 +45,9 @@ def _about_correction(found: Tally, choices: Choices, card: ModelCard | None, me
             "only accepted names are counted: the images of which the model is unsure are missing from the classes, "
             f"which changes the composition; `--count {LIKELIEST}` counts every image"
         )
-    counting = getattr(card, "counting", None)
+    counting = None if card is None else card.counting
     by_machine = any(part.machine for part in found.parts)
-    if by_machine and method and (reason := getattr(counting, "reason", "")):
+    if by_machine and method and counting is not None and (reason := counting.reason):
         yield f"the counts are those of the machine, not corrected, because {reason}; the intervals hold its errors"
     elif by_machine and not method and choices.count_as == LIKELIEST:
         why = "the model has no statistics for it" if counting is None else "as it was asked for"

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pelagia.pages.page import Cell, Chart, Table, count_cell
 from pelagia_inference.counts.counts import Count, Counts
+from pelagia_inference.counts.estimate import CLASS, TAXON
 from pelagia_inference.report.charts import MOST_COLORS, by_depth, colors_of, intervals, stacked
 from pelagia_inference.report.gather import Gathered, SampleRows
 from pelagia_inference.report.plot import number_text, ticks
@@ -71,12 +72,12 @@ def has_intervals(counts: Counts) -> bool:
 
 def class_counts(counts: Counts) -> list[Count]:
     """The counts of classes, without those of taxa."""
-    return [count for count in counts.counts if not count.rank and getattr(count, "kind", "class") == "class"]
+    return [count for count in counts.counts if count.kind == CLASS]
 
 
 def taxon_counts(counts: Counts) -> list[Count]:
     """The counts of taxa."""
-    return [count for count in counts.counts if getattr(count, "kind", "taxon" if count.rank else "") == "taxon"]
+    return [count for count in counts.counts if count.kind == TAXON]
 
 
 def matrix_of(counts: Counts, order: Sequence[str]) -> Matrix:
@@ -125,10 +126,10 @@ def _natural(name: str) -> tuple[tuple[int, str], ...]:
 
 
 def ends_of(count: Count) -> tuple[float | None, float | None]:
-    """The interval of a count; without a correction that of chance alone, if the count has it."""
+    """The interval of a count; without a correction that of chance alone."""
     if count.corrected is not None or count.low is not None:
         return count.low, count.high
-    return getattr(count, "counted_low", None), getattr(count, "counted_high", None)
+    return count.counted_low, count.counted_high
 
 
 def totals_table(counts: Counts, *, taxa: bool = False) -> Table:

@@ -12,20 +12,12 @@ from dataclasses import dataclass, field
 from pelagia_inference.counts.samples import Sample
 from pelagia_inference.exports.dwc.details import Details, distance_m, interval, key_of
 from pelagia_inference.exports.dwc.metadata import DatasetMetadata
-from pelagia_inference.exports.dwc.terms import instrument_of
+from pelagia_inference.exports.dwc.terms import PLACE, instrument_of
 
 Row = dict[str, str]
 
 STATION_COLUMNS = ("station", "locationID")
 CRUISE_COLUMN = "cruise"
-_SHARED = (
-    "decimalLatitude",
-    "decimalLongitude",
-    "geodeticDatum",
-    "coordinateUncertaintyInMeters",
-    "minimumDepthInMeters",
-    "maximumDepthInMeters",
-)
 
 
 @dataclass
@@ -150,7 +142,7 @@ def _common(events: Sequence[SampleEvent]) -> Row:
     firsts = [event.details.first for event in events if event.details.first]
     lasts = [event.details.last for event in events if event.details.last]
     row = {"eventDate": interval(min(firsts, default=None), max(lasts, default=None))}
-    values = {name: {event.row.get(name, "") for event in events} for name in _SHARED}
+    values = {name: {event.row.get(name, "") for event in events} for name in PLACE}
     shared = {name: next(iter(found)) for name, found in values.items() if len(found) == 1}
     if not {"decimalLatitude", "decimalLongitude"} <= shared.keys():
         shared = {name: text for name, text in shared.items() if "Depth" in name}

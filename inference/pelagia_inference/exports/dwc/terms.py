@@ -13,18 +13,23 @@ DWC = "http://rs.tdwg.org/dwc/terms/"
 OBIS = "http://rs.iobis.org/obis/terms/"
 NERC = "http://vocab.nerc.ac.uk/collection/"
 
-EVENT = (
-    "eventID",
-    "parentEventID",
-    "eventType",
-    "eventDate",
-    "locationID",
+PLACE = (
     "decimalLatitude",
     "decimalLongitude",
     "geodeticDatum",
     "coordinateUncertaintyInMeters",
     "minimumDepthInMeters",
     "maximumDepthInMeters",
+)
+"""Terms of a place, which a station takes from its samples if they agree."""
+
+EVENT = (
+    "eventID",
+    "parentEventID",
+    "eventType",
+    "eventDate",
+    "locationID",
+    *PLACE,
     "sampleSizeValue",
     "sampleSizeUnit",
     "samplingProtocol",
