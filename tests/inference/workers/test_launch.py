@@ -21,12 +21,16 @@ from pelagia_inference.survey import runner
 from pelagia_inference.workers import launch
 from pelagia_inference.workers.pool import WorkerPool
 
+MARK = "PELAGIA_TEST_MARK"
 
-def workers(among: Iterable[psutil.Process] | None = None) -> list[psutil.Process]:
+
+def workers(among: Iterable[psutil.Process] | None = None, mark: str | None = None) -> list[psutil.Process]:
+    """The workers among these processes: of this process, or of those that have the mark in their environment."""
     found = []
     for one in psutil.Process().children() if among is None else among:
         with suppress(psutil.Error):  # it ends meanwhile, or nobody has taken notice of its end
-            if "pelagia_inference.workers.worker" in one.cmdline():
+            marked = mark is None or one.environ().get(MARK) == mark
+            if marked and "pelagia_inference.workers.worker" in one.cmdline():
                 found.append(one)
     return found
 
@@ -65,10 +69,11 @@ def test_one_that_died_before_it_was_needed_is_replaced(model: ModelFile) -> Non
 
 
 def test_a_command_that_ends_before_it_needs_them_leaves_none_behind(pelagia: Pelagia, tmp_path: Path) -> None:
-    before = set(psutil.process_iter())
-    assert pelagia("classify", tmp_path / "none.onnx", tmp_path, "--out", tmp_path / "out").returncode == 4
+    mark = str(tmp_path)  # other tests, which run beside this one, have workers too
+    done = pelagia("classify", tmp_path / "none.onnx", tmp_path, "--out", tmp_path / "out", env={MARK: mark})
+    assert done.returncode == 4
     end = time.monotonic() + 10
-    while left := workers(set(psutil.process_iter()) - before):
+    while left := workers(psutil.process_iter(), mark):
         assert time.monotonic() < end, left
         time.sleep(0.05)
 
