@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -241,10 +241,10 @@ class Results:
     accuracy: list[float]
 
 
-def measure(images: Images, options: argparse.Namespace) -> Results:
+def measure(drawn: Iterable[Split], options: argparse.Namespace) -> Results:
     """The errors of all methods, and the coverage of the intervals of the chosen one."""
     results = Results({kind: {} for kind in COMPOSITIONS}, {kind: [] for kind in (*COMPOSITIONS, "station")}, [], [])
-    for number, split in enumerate(splits(images, options.splits, options.stride)):
+    for number, split in enumerate(drawn):
         recipe, spread, _ = choose(split.calibration, seed=number)
         results.recipes.append(recipe)
         results.accuracy.append(split.accuracy)
@@ -291,7 +291,7 @@ def _coverage(scores: Scores, pool: Pool, shares: Real, truth: Real, images: int
     return np.where(truth > 0, inside, np.where(inside, 2.0, 3.0))
 
 
-def show(results: Results, images: Images) -> None:
+def show(results: Results, classes: Sequence[str]) -> None:
     """Prints the tables."""
     print(f"accuracy on left-out stations {np.mean(results.accuracy):.3f}")
     print(f"{'':12}" + "".join(f"{kind:>12}{'of raw':>8}" for kind in results.errors))
@@ -306,10 +306,10 @@ def show(results: Results, images: Images) -> None:
     kinds = [kind for kind, rows in results.coverage.items() if rows]
     print(f"{'':20}" + "".join(f"{kind:>20}" for kind in kinds))
     tables = {kind: np.array(results.coverage[kind]) for kind in kinds}
-    for number, name in enumerate((*images.classes, "all classes")):
+    for number, name in enumerate((*classes, "all classes")):
         cells = ""
         for table in tables.values():
-            column = table[:, number] if number < len(images.classes) else table
+            column = table[:, number] if number < len(classes) else table
             inside, there = (column == 1) | (column == 2), column < 2
             cells += f"{inside.mean():>12.3f}{inside[there].mean():>8.3f}"
         print(f"{name:20}{cells}")
@@ -382,8 +382,8 @@ def main() -> None:
         options.out.absolute(), tuple(options.networks), options.size, options.blur if options.drift else 0
     )
     if options.splits:
-        results = measure(images, options)
-        show(results, images)
+        results = measure(splits(images, options.splits, options.stride), options)
+        show(results, images.classes)
     if options.drift:
         show_drift(images, options)
     if options.splits and missed(results):
