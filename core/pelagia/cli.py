@@ -49,9 +49,9 @@ COMMANDS = {
         "pelagia_training.commands:export",
         "Export a run as one ONNX file, if it gives the same predictions as the trained network.",
     ),
-    "evaluate": ("pelagia_training.commands:evaluate", "Measure a model on a split of a dataset."),
+    "evaluate": ("pelagia_training.measure_commands:evaluate", "Measure a model on a split of a dataset."),
     "quantize": (
-        "pelagia_training.commands:quantize",
+        "pelagia_training.measure_commands:quantize",
         "Make a smaller model, and compare it with the original.",
     ),
     "classify": (

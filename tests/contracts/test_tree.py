@@ -56,7 +56,6 @@ LONG_FUNCTIONS = {
     "labeling/pelagia_labeling/selection/commands.py:label_select": "it names each of its options twice",
     "labeling/pelagia_labeling/tasks/push.py:push": _DOCUMENTED,
     "labeling/pelagia_labeling/versions/merge.py:merge": _DOCUMENTED,
-    "training/pelagia_training/commands.py:evaluate": _DOCUMENTED,
     "training/pelagia_training/commands.py:export": "it names each of its options twice",
     "training/pelagia_training/commands.py:train": _DOCUMENTED,
     "training/pelagia_training/data/crop_cache.py:open_cache": _DOCUMENTED,

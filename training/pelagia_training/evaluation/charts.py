@@ -71,6 +71,31 @@ def curves_chart(name: str, curves: Mapping[str, Sequence[float]], ylabel: str) 
     return _svg(name, draw)
 
 
+def levels_chart(
+    name: str, levels: Sequence[float], curves: Mapping[str, Sequence[float]], unchanged: float, xlabel: str
+) -> str:
+    """A chart of one or more shares (0..1) against the levels of a disturbance.
+
+    Args:
+        name: prefix of the SVG's identifiers, letters and digits only.
+        levels: the levels, in the order of the axis.
+        curves: label of a curve -> its values, one value per level.
+        unchanged: the value of the first curve without a disturbance, drawn as a dashed line.
+        xlabel: label of the horizontal axis.
+    """
+
+    def draw(axes: Axes) -> None:
+        places = range(len(levels))
+        axes.axhline(unchanged, color=_INK, linewidth=0.8, linestyle="--")
+        for label, values in curves.items():
+            axes.plot(places, values, marker="o", markersize=5, label=label)
+        axes.set(ylim=(0, 1.02), xlabel=xlabel)
+        axes.set_xticks(places, [f"{level:g}" for level in levels])
+        axes.legend(loc="lower left")
+
+    return _svg(name, draw)
+
+
 def sizes_chart(sides: Sequence[int]) -> str:
     """A histogram of the images' longer sides, in pixels."""
 

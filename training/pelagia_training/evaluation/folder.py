@@ -6,11 +6,13 @@ per_class.csv    the metrics of each class, one row per class
 confusion.csv    the counts of the confusion matrix; rows are labels, columns are predictions
 confusion.png    a picture of the confusion matrix
 by_COLUMN.csv    with `--report-by COLUMN`: the metrics for each value of a column of the manifest
+stress.csv       with `--stress`: the metrics of the same images when they are worse
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +23,21 @@ from pelagia.system.tables import Cell, write_table
 from pelagia_training.evaluation.by_value import CSV_HEADER, ByColumn
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.evaluation.report import REPORT_FILE, Curves, write_report
+from pelagia_training.evaluation.stress import Stressed
+from pelagia_training.evaluation.stress_page import CSV_HEADER as STRESS_HEADER
+from pelagia_training.evaluation.stress_page import csv_row
 from pelagia_training.figures.bootstrap import DRAWS, LEVEL, Interval
+
+STRESS_FILE = "stress.csv"
 
 
 def write_evaluation(
-    evaluation: Evaluation, dataset: Dataset, out: Path, curves: Curves | None = None, by: ByColumn | None = None
+    evaluation: Evaluation,
+    dataset: Dataset,
+    out: Path,
+    curves: Curves | None = None,
+    by: ByColumn | None = None,
+    stressed: Sequence[Stressed] = (),
 ) -> None:
     """Writes the new folder ``out``.
 
@@ -35,6 +47,7 @@ def write_evaluation(
         out: the folder to make.
         curves: learning curves of the run that made the model; None if they are not known.
         by: the metrics for each value of a column of the manifest; they get a table of their own.
+        stressed: the metrics of disturbed images; they get a table of their own.
 
     Raises:
         InputError: ``out`` exists.
@@ -47,7 +60,9 @@ def write_evaluation(
         _draw(evaluation, folder / "confusion.png")
         if by:
             write_table(folder / csv_by(by.column), CSV_HEADER, (one.csv_row() for one in by.values))
-        write_report(folder / REPORT_FILE, evaluation, dataset, curves, by)
+        if stressed:
+            write_table(folder / STRESS_FILE, STRESS_HEADER, map(csv_row, stressed))
+        write_report(folder / REPORT_FILE, evaluation, dataset, curves, by, stressed)
 
 
 def csv_by(column: str) -> str:

@@ -25,6 +25,8 @@ from pelagia_training.evaluation import charts
 from pelagia_training.evaluation.by_value import ByColumn, metrics_by, table_by
 from pelagia_training.evaluation.evaluate import Evaluation
 from pelagia_training.evaluation.people import people_note, with_people
+from pelagia_training.evaluation.stress import Stressed
+from pelagia_training.evaluation.stress_page import stress_section
 from pelagia_training.figures.bootstrap import FEW_GROUPS, Interval
 from pelagia_training.figures.metrics import Matrix
 
@@ -61,6 +63,7 @@ def write_report(
     dataset: Dataset,
     curves: Curves | None = None,
     by: ByColumn | None = None,
+    stressed: Sequence[Stressed] = (),
 ) -> None:
     """Writes the page ``path``.
 
@@ -70,11 +73,12 @@ def write_report(
         dataset: the evaluated dataset; the page shows some of its images.
         curves: learning curves of the run that made the model; None if they are not known.
         by: the metrics for each value of a column of the manifest; the page also shows these.
+        stressed: the metrics of disturbed images; the page also shows these.
     """
     page = render(
         "report.html",
         title=f"{evaluation.model} on {evaluation.dataset}, split {evaluation.split}",
-        contents=_contents(evaluation, curves, by),
+        contents=_contents(evaluation, curves, by, stressed),
         headline=with_people(_headline(evaluation), evaluation.label_agreement),
         interval_note=_interval_note(evaluation),
         people_note=people_note(evaluation.label_agreement),
@@ -89,14 +93,19 @@ def write_report(
         limits=evaluation.assessment.lines() if evaluation.assessment else (),
         **_group_section(evaluation, dataset),
         **_column_section(by),
-        data_text=_data_text(dataset),
-        data=_data(dataset),
-        sizes=_sizes(dataset),
+        **stress_section(stressed, evaluation, dataset),
+        **_dataset_section(dataset),
     )
     write_text(path, page)
 
 
-def _contents(evaluation: Evaluation, curves: Curves | None, by: ByColumn | None) -> list[tuple[str, str]]:
+def _dataset_section(dataset: Dataset) -> dict[str, object]:
+    return {"data_text": _data_text(dataset), "data": _data(dataset), "sizes": _sizes(dataset)}
+
+
+def _contents(
+    evaluation: Evaluation, curves: Curves | None, by: ByColumn | None, stressed: Sequence[Stressed]
+) -> list[tuple[str, str]]:
     """The identifier and the link text of each section."""
     return [
         ("headline", "Summary"),
@@ -108,6 +117,7 @@ def _contents(evaluation: Evaluation, curves: Curves | None, by: ByColumn | None
         *([("limits", "Thresholds")] if evaluation.assessment else []),
         ("groups", "Groups"),
         *([("by-column", f"By {by.column}")] if by else []),
+        *([("stress", "Worse images")] if stressed else []),
         ("data", "Dataset"),
     ]
 
