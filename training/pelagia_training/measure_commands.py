@@ -5,6 +5,7 @@ Each command reads its options, calls one function of the package, and shows the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,12 +39,7 @@ def evaluate(
         Path | None, typer.Option(help="The model's run folder: adds its learning curves to the report.")
     ] = None,
     stress: Annotated[
-        bool,
-        typer.Option(
-            "--stress",
-            help="Also classify the images blurred, darker, brighter, coarser, compressed, and with smaller and larger "
-            "pixels; it takes about 20 times as long.",
-        ),
+        bool, typer.Option("--stress", help="Also classify the images when they are worse; 20 times as slow.")
     ] = False,
 ) -> None:
     """Measure a model on a split of a dataset, with the program that also classifies surveys.
@@ -62,7 +58,7 @@ def evaluate(
     from pelagia.system.files import refuse_existing
     from pelagia_training.evaluation.by_value import by_column, require_column
     from pelagia_training.evaluation.evaluate import evaluate as run_evaluation
-    from pelagia_training.evaluation.folder import STRESS_FILE, csv_by, per_class, write_evaluation
+    from pelagia_training.evaluation.folder import per_class, write_evaluation
     from pelagia_training.evaluation.shown import show_evaluation
     from pelagia_training.runs.logs import read_curves
 
@@ -84,9 +80,16 @@ def evaluate(
     stressed = _stress(model, compared, result) if stress else []
     if out:
         write_evaluation(result, compared, out, curves, by, stressed)
-        tables = [*([csv_by(report_by)] if report_by else []), *([STRESS_FILE] if stressed else [])]
-        files = ", ".join(("metrics.json", "per_class.csv", "confusion.csv", "confusion.png", *tables))
-        console.say(f"written: {out}/report.html, {files}")
+        console.say(f"written: {out}/report.html, {_tables(report_by, stressed)}")
+
+
+def _tables(report_by: str, stressed: Sequence[Stressed]) -> str:
+    """The names of the files that `--out` has besides the report."""
+    from pelagia_training.evaluation.folder import STRESS_FILE, csv_by
+
+    files = ["metrics.json", "per_class.csv", "confusion.csv", "confusion.png"]
+    files += [csv_by(report_by)] if report_by else []
+    return ", ".join([*files, *([STRESS_FILE] if stressed else [])])
 
 
 def _stress(model: Path, dataset: Dataset, evaluation: Evaluation) -> list[Stressed]:
