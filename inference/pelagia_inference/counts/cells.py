@@ -8,7 +8,7 @@ from the column ``cells`` of the input, from the mean of the other images of the
 
 Carbon is given only where a published formula holds: for diatoms and for other single-celled plankton. The taxonomy of
 the model decides which it is, or the column ``carbon`` of the table. Animals, radiolarians and foraminifers get none.
-The formulas are those of Menden-Deuer and Lessard (2000); `pelagia_inference.checks.shape` has them.
+The formulas are those of Menden-Deuer and Lessard (2000): see `carbon_pg`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from pelagia_inference.counts import poisson
 from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined
 from pelagia_inference.counts.correction import Corrected, correct
 from pelagia_inference.counts.drift import drift_warnings
-from pelagia_inference.counts.samples import Grouping
+from pelagia_inference.counts.samples import DEPTH, DEPTHS, PLACES, SAMPLE_COLUMNS, WHERE, Grouping
 from pelagia_inference.counts.tally import Part, Probabilities, merged
 from pelagia_inference.counts.taxa import Names, lineage_of
 from pelagia_inference.counts.volumes import UNIT, VALUE, Effort, effort_of
@@ -166,17 +166,21 @@ def waters_of(parts: Sequence[Part], by: Grouping) -> dict[tuple[str, ...], Wate
         groups[part.key].append(part)
         if part.images:
             keys[part.own].add(part.key)
-    split = {own for own, found in keys.items() if by.own and len(found) > 1}
+    split = {own for own, found in keys.items() if by.own and len(found) > 1 and not by.divides}
     return {key: _water(group, by, split) for key, group in groups.items()}
 
 
 def _water(parts: Sequence[Part], by: Grouping, split: set[str]) -> Water:
     efforts = [effort_of(part.effort) for part in parts]
     own: dict[str, list[Effort]] = defaultdict(list)
+    images: dict[str, list[Part]] = defaultdict(list)
     for part, effort in zip(parts, efforts, strict=True):
         if part.images:  # a row that failed may have no columns at all
             own[part.own].append(effort)
+            images[part.own].append(part)
+    several = [found for group in images.values() if (found := _several(group, by))[0]]
     faults = [fault for name, group in own.items() if (fault := _fault(name, group, by, split))]
+    faults += [text for text, is_fault in several if is_fault]
     alike: dict[float | None, list[Part]] = defaultdict(list)
     for part, effort in zip(parts, efforts, strict=True):
         if part.images:
@@ -185,7 +189,8 @@ def _water(parts: Sequence[Part], by: Grouping, split: set[str]) -> Water:
     if faults or not own:
         return Water(None, fractions, faults[0] if faults else "no images")
     liters = sum(group[0].liters or 0.0 for group in own.values())
-    return Water(liters, fractions, "", next((effort.assumed for effort in efforts if effort.assumed), ""))
+    assumed = [effort.assumed for effort in efforts if effort.assumed] + [text for text, _ in several]
+    return Water(liters, fractions, "", assumed[0] if assumed else "")
 
 
 def _fault(own: str, efforts: Sequence[Effort], by: Grouping, split: set[str]) -> str:
@@ -195,13 +200,33 @@ def _fault(own: str, efforts: Sequence[Effort], by: Grouping, split: set[str]) -
     if by.own and not own:
         return f"it has images without a name in the column {by.own}, whose volumes may be those of several samples"
     if own in split:
-        return f"the images of '{own}' are in several samples, and its volume is that of all: add {by.own} to --by"
+        remedy = f"name each sample in a column {SAMPLE_COLUMNS[0]} of the input"
+        remedy = remedy if by.own in by.columns else f"add {by.own} to --by"
+        return f"the images of one {by.own} are in several samples, and its volume is that of all: {remedy}"
     volumes = dict.fromkeys(effort.volume for effort in efforts if effort.volume)
     if len({unit for _, unit in volumes}) > 1:
         return f"its images have volumes in different units ({_listed(volumes)}; column {UNIT})"
     if len(volumes) > 1:
         return f"its images have different volumes ({_listed(volumes)}; column {VALUE})"
     return ""
+
+
+def _several(parts: Sequence[Part], by: Grouping) -> tuple[str, bool]:
+    """Why the images of one name may be of several samples, each with a volume; and whether it is then not known.
+
+    A place may have many samples. A sample has one place, but it may have many depths (a profile) and days.
+    """
+    for column, what in WHERE.items():
+        is_place = column in PLACES
+        values = {text for part in parts for text in part.where[column]}
+        if len(values) < 2 or not by.own or (is_place and by.own in PLACES):
+            continue
+        found = f"the images of one {by.own} have several {what} (column {column})"
+        if is_place or by.own in PLACES:
+            named = f"{by.own},{DEPTH if column in DEPTHS else column}"
+            return f"{found} and may be samples with volumes of their own: name the samples with --by {named}", True
+        return f"{found}, and the volume was taken as that of all of them", False
+    return "", False
 
 
 def _listed(volumes: Iterable[tuple[float, str]]) -> str:

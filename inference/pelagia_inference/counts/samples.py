@@ -16,9 +16,14 @@ from pelagia.tables.values import is_missing, number
 SAMPLE_COLUMNS = ("sample", "eventID", "station", "locationID")
 """The columns that may name a sample. The first that a survey has is used if no columns are named."""
 
+PLACES = ("station", "locationID")
+"""The columns that name a place, where more than one sample may be taken."""
+
 DEPTH = "depth"
 """A name for the two columns of `DEPTHS`, or for the intervals of ``--depth-bins``."""
 DEPTHS = ("minimumDepthInMeters", "maximumDepthInMeters")
+WHERE = {**dict.fromkeys(PLACES, "places"), **dict.fromkeys(DEPTHS, "depths"), "eventDate": "days"}
+"""Columns whose values may show that images of one name are of several samples -> what the values are."""
 NO_VALUE = "(none)"
 """What the name of a sample has where an image has no value."""
 
@@ -85,6 +90,16 @@ class Grouping:
         """The survey's own sample of an image; empty if it has none."""
         return _value(columns, self.own) if self.own else ""
 
+    @property
+    def divides(self) -> bool:
+        """Whether the columns divide the images of a name in the column `own` into samples with their own volumes.
+
+        So it is if the user named that column and another one: ``--by station,sample``, ``--by station,depth``. But the
+        depths and days of one sample (of a profile) share its volume, and so do the depths inside an interval.
+        """
+        shared = any(name == DEPTH or (name in WHERE and name not in PLACES) for name in self.columns)
+        return self.own in self.columns and not self.edges and (self.own in PLACES or not shared)
+
     def spans(self, columns: Mapping[str, str]) -> bool:
         """Whether the depth range of an image goes beyond one interval."""
         found = _depths(columns)
@@ -149,6 +164,12 @@ def sample_columns(own: Sequence[str], by: Sequence[str] = ()) -> tuple[str, ...
 def sample_name(key: Sequence[str]) -> str:
     """The name of a sample with these values."""
     return "/".join(value or NO_VALUE for value in key) or "all images"
+
+
+def where_of(columns: Mapping[str, str], name: str) -> str:
+    """The value of a column of `WHERE`, of a time only its day; empty if it is missing."""
+    text = _value(columns, name)
+    return text[:10] if name == "eventDate" else text
 
 
 def _depths(columns: Mapping[str, str]) -> list[float]:

@@ -21,7 +21,7 @@ from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
 from pelagia.survey.additions import Confirmed, Flag, Measured, confirmed_rows, image_flags, measures_of
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.cells import CELLS, CellTable, Moments, carbon_of, joined
-from pelagia_inference.counts.samples import DEPTHS, Grouping
+from pelagia_inference.counts.samples import DEPTHS, WHERE, Grouping, where_of
 from pelagia_inference.counts.volumes import EFFORT_COLUMNS
 
 LIKELIEST, ACCEPTED_ONLY = "likeliest", "accepted"
@@ -65,6 +65,7 @@ class Part:
         verdicts: decision of the model -> images that nobody confirmed.
         cells, volumes, carbon: class -> cells, cubic micrometers and picograms of its images.
         rows: numbers of its unconfirmed images in the file of probabilities.
+        where: column of `WHERE` -> its values in the images, two at most: enough to know that they differ.
     """
 
     key: tuple[str, ...]
@@ -80,6 +81,7 @@ class Part:
     volumes: dict[str, Moments] = field(default_factory=lambda: defaultdict(Moments))
     carbon: dict[str, Moments] = field(default_factory=lambda: defaultdict(Moments))
     rows: array[int] = field(default_factory=lambda: array("q"))
+    where: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in WHERE})
 
     @property
     def machine(self) -> int:
@@ -231,6 +233,9 @@ class _Parts:
             known = self._seen[values] = self._part(columns), self._grouping.spans(columns)
         part, spans = known
         self._found.spanning += spans
+        for name, known_values in part.where.items():
+            if len(known_values) < 2 and (text := where_of(columns, name)) and text not in known_values:
+                known_values.append(text)
         same = self._found.same.get(part.key)
         if same is None:
             self._found.same[part.key] = dict(columns)

@@ -209,6 +209,42 @@ def test_the_volume_of_a_sample_that_is_split_is_not_used(tmp_path: Path) -> Non
     assert "its volume is that of all: add sample to --by" in counts.samples[0].no_volume
 
 
+def test_samples_that_share_a_name_are_not_counted_in_the_water_of_one(tmp_path: Path) -> None:
+    rows = images("a", {"calanus": 6}, at("1", station="X")) + images("b", {"calanus": 2}, at("1", station="Y"))
+    counts = counted(write_survey(tmp_path / "s", rows))
+    assert one(counts, "calanus", "1").per_liter is None  # and not 8 images in 2 liters
+    assert "several places (column station)" in counts.samples[0].no_volume
+    assert "--by sample,station" in counts.samples[0].no_volume
+    named = counted(tmp_path / "s", "sample", "station")
+    found = {count.sample: count.per_liter for count in named.counts if count.name == "calanus"}
+    assert found == {"1/X": 3.0, "1/Y": 1.0}
+
+
+def test_samples_of_a_station_at_several_depths_are_named_with_the_depth(tmp_path: Path) -> None:
+    def depth(meters: str) -> dict[str, str]:
+        return {**LITER, "station": "A", "minimumDepthInMeters": meters}
+
+    rows = images("a", {"calanus": 6}, depth("0")) + images("b", {"calanus": 2}, depth("50"))
+    counts = counted(write_survey(tmp_path / "s", rows))
+    assert one(counts, "calanus").per_liter is None
+    assert "several depths (column minimumDepthInMeters)" in counts.samples[0].no_volume
+    named = counted(tmp_path / "s", "station", "depth")
+    found = {count.sample: count.per_liter for count in named.counts if count.name == "calanus"}
+    assert found == {"A/0": 3.0, "A/50": 1.0}
+    binned = counted(tmp_path / "s", "station", depth_bins=(0, 20, 100))
+    assert all("name each sample in a column sample" in sample.no_volume for sample in binned.samples)
+
+
+def test_the_volume_of_a_profile_is_that_of_all_its_depths(tmp_path: Path) -> None:
+    rows = images("a", {"calanus": 6}, at("A", minimumDepthInMeters="0"))
+    rows += images("b", {"calanus": 2}, at("A", minimumDepthInMeters="50"))
+    counts = counted(write_survey(tmp_path / "s", rows))
+    assert one(counts, "calanus").per_liter == 4.0  # 8 images in 2 liters
+    assert any("the images of one sample have several depths" in text for text in counts.warnings)
+    split = counted(tmp_path / "s", "sample", "depth")
+    assert {sample.volume_l for sample in split.samples} == {None}
+
+
 def test_only_accepted_names_count_if_that_is_wanted(tmp_path: Path) -> None:
     verdicts = [
         Verdict("accepted", "calanus", "genus"),
