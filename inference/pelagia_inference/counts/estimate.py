@@ -28,7 +28,7 @@ from pelagia_inference.counts import poisson
 from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined
 from pelagia_inference.counts.correction import Corrected, correct
 from pelagia_inference.counts.drift import drift_warnings
-from pelagia_inference.counts.samples import DEPTH, DEPTHS, PLACES, SAMPLE_COLUMNS, WHERE, Grouping
+from pelagia_inference.counts.samples import DEPTH, DEPTHS, PLACES, SAMPLE_COLUMNS, WHERE, Grouping, are_unlike
 from pelagia_inference.counts.tally import Part, Probabilities, merged
 from pelagia_inference.counts.taxa import Names, lineage_of
 from pelagia_inference.counts.volumes import UNIT, VALUE, Effort, effort_of
@@ -218,8 +218,9 @@ def _several(parts: Sequence[Part], by: Grouping) -> tuple[str, bool]:
     """
     for column, what in WHERE.items():
         is_place = column in PLACES
-        values = {text for part in parts for text in part.where[column]}
-        if len(values) < 2 or not by.own or (is_place and by.own in PLACES):
+        values = [text for part in parts for text in part.where[column]]
+        several = any(are_unlike(column, values[0], text) for text in values[1:])
+        if not several or not by.own or (is_place and by.own in PLACES):
             continue
         found = f"the images of one {by.own} have several {what} (column {column})"
         if is_place or by.own in PLACES:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import pairwise
 
 from pelagia.errors import InputError, did_you_mean
@@ -22,7 +23,13 @@ PLACES = ("station", "locationID")
 DEPTH = "depth"
 """A name for the two columns of `DEPTHS`, or for the intervals of ``--depth-bins``."""
 DEPTHS = ("minimumDepthInMeters", "maximumDepthInMeters")
-WHERE = {**dict.fromkeys(PLACES, "places"), **dict.fromkeys(DEPTHS, "depths"), "eventDate": "days"}
+DAY, POSITIONS = "eventDate", ("decimalLatitude", "decimalLongitude")
+WHERE = {
+    **dict.fromkeys(PLACES, "places"),
+    **dict.fromkeys(DEPTHS, "depths"),
+    **dict.fromkeys(POSITIONS, "positions"),
+    DAY: "days",
+}
 """Columns whose values may show that images of one name are of several samples -> what the values are."""
 NO_VALUE = "(none)"
 """What the name of a sample has where an image has no value."""
@@ -169,7 +176,27 @@ def sample_name(key: Sequence[str]) -> str:
 def where_of(columns: Mapping[str, str], name: str) -> str:
     """The value of a column of `WHERE`, of a time only its day; empty if it is missing."""
     text = _value(columns, name)
-    return text[:10] if name == "eventDate" else text
+    return text[:10] if name == DAY else text
+
+
+def are_unlike(name: str, one: str, other: str) -> bool:
+    """Whether two values of a column of `WHERE` may be those of two samples.
+
+    A run that goes on after midnight, and a ship that drifts during a station, are one sample: days are unlike if they
+    are more than 1 day apart, positions more than 0.05 degrees, depths more than 1 meter. A value that is neither a
+    date nor a number tells nothing.
+    """
+    if one == other or name in PLACES:
+        return one != other
+    if name == DAY:
+        try:
+            return abs(date.fromisoformat(one) - date.fromisoformat(other)).days > 1
+        except ValueError:
+            return False
+    first, second = number(one), number(other)
+    if first is None or second is None:
+        return False
+    return abs(first - second) > (1.0 if name in DEPTHS else 0.05)
 
 
 def _depths(columns: Mapping[str, str]) -> list[float]:

@@ -21,7 +21,7 @@ from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
 from pelagia.survey.additions import Confirmed, Flag, Measured, confirmed_rows, image_flags, measures_of
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.cells import CELLS, CellTable, Moments, carbon_of, joined
-from pelagia_inference.counts.samples import DEPTHS, WHERE, Grouping, where_of
+from pelagia_inference.counts.samples import DEPTHS, WHERE, Grouping, are_unlike, where_of
 from pelagia_inference.counts.volumes import EFFORT_COLUMNS
 
 LIKELIEST, ACCEPTED_ONLY = "likeliest", "accepted"
@@ -234,7 +234,8 @@ class _Parts:
         part, spans = known
         self._found.spanning += spans
         for name, known_values in part.where.items():
-            if len(known_values) < 2 and (text := where_of(columns, name)) and text not in known_values:
+            text = where_of(columns, name) if len(known_values) < 2 else ""
+            if text and not any(not are_unlike(name, text, known_text) for known_text in known_values):
                 known_values.append(text)
         same = self._found.same.get(part.key)
         if same is None:

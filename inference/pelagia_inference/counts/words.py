@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pelagia.errors import first_few
 from pelagia.model.card import ModelCard
 from pelagia_inference.counts.cells import CELLS
-from pelagia_inference.counts.samples import NO_VALUE, Sample
+from pelagia_inference.counts.samples import DEPTH, NO_VALUE, Sample
 from pelagia_inference.counts.tally import LIKELIEST, Choices, Tally
 from pelagia_inference.counts.taxa import Names
 
@@ -34,6 +34,7 @@ def warnings(
     yield from _about_correction(found, choices, card, method)
     yield from _about_drift(samples, drift)
     yield from _about_samples(samples, choices)
+    yield from _about_alike_names(samples)
     yield from _about_water(samples)
     yield from _about_images(found, samples, choices)
     yield from _about_names(names, choices, card)
@@ -75,7 +76,7 @@ def _about_samples(samples: Sequence[Sample], choices: Choices) -> Iterator[str]
     columns = choices.grouping.columns
     for index, name in enumerate(columns):
         missing = sum(sample.images + sample.failed for sample in samples if not sample.key[index])
-        if missing and choices.grouping.edges and name == "depth":
+        if missing and choices.grouping.edges and name == DEPTH:
             yield f"{missing} images have no depth, or one outside the bins: they count as '{NO_VALUE}'"
         elif missing:
             yield f"{missing} images have no value in the column {name}: they count as '{NO_VALUE}'"
@@ -88,6 +89,19 @@ def _about_samples(samples: Sequence[Sample], choices: Choices) -> Iterator[str]
         yield f"several samples are put together, and their volumes added up, in {first_few(pooled)}"
     if flagged := [f"{sample.name} ({sample.flags.replace('|', ', ')})" for sample in samples if sample.flags]:
         yield f"samples with flags of `pelagia check`: {first_few(flagged)}"
+
+
+def _about_alike_names(samples: Sequence[Sample]) -> Iterator[str]:
+    """Names of samples that may be one."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        alike["/".join(" ".join(part.casefold().split()) for part in sample.key)].append(sample.name)
+    for same in alike.values():
+        if len(same) > 1:
+            yield (
+                f"the names of the samples {' and '.join(map(repr, same))} differ only in capitals or spaces: they "
+                "are counted apart; if they are one sample, correct it in the input and classify into a new folder"
+            )
 
 
 def _about_water(samples: Sequence[Sample]) -> Iterator[str]:
