@@ -22,7 +22,7 @@ from pelagia.errors import InputError
 from pelagia.survey.journal import Survey
 from pelagia.system.files import refuse_existing
 from pelagia.system.tables import Cell, write_table
-from pelagia_inference.counts.samples import sample_columns, sample_name
+from pelagia_inference.counts.samples import Grouping, grouping, sample_name
 from pelagia_inference.decisions.pairs import Answers, Rows, answers_of, pair
 
 HEADER = ("path", "path_b", "file", "class_a", "probability_a", "class_b", "probability_b", "decision_a", "decision_b")
@@ -145,7 +145,7 @@ def compare(a: Survey, b: Survey, *, by: Sequence[str] = (), first: int = 20, ou
 
     Args:
         a, b: the open surveys.
-        by: the columns of A that name the samples; by default as in `sample_columns`.
+        by: the columns of A that name the samples; as in `grouping`.
         first: how many images to look at first.
         out: a .csv with all changed images, in the order in which to look at them.
 
@@ -155,7 +155,7 @@ def compare(a: Survey, b: Survey, *, by: Sequence[str] = (), first: int = 20, ou
     """
     if out is not None:
         refuse_existing(out, "table")
-    columns = sample_columns(a.columns().own, by)
+    samples = grouping(a.columns().own, by)
     rows, others = answers_of(a), answers_of(b)
     pairs = pair(rows, others)
     if not len(pairs.first):
@@ -182,8 +182,8 @@ def compare(a: Survey, b: Survey, *, by: Sequence[str] = (), first: int = 20, ou
         only_b=len(others) - both,
         other_bytes=pairs.other_bytes,
         failed=int((~classified).sum()) + pairs.unread,
-        by=columns,
-        samples=_samples(a, columns, left, answers, len(names)),
+        by=samples.columns,
+        samples=_samples(a, samples, left, answers, len(names)),
         first=tuple(changed.take(first)),
         out=out,
     )
@@ -222,13 +222,13 @@ def _to_look_at(answers: tuple[Rows, Rows], first: NDArray[np.float32], second: 
 
 
 def _samples(
-    a: Survey, columns: Sequence[str], left: Rows, answers: tuple[Rows, Rows], classes: int
+    a: Survey, samples: Grouping, left: Rows, answers: tuple[Rows, Rows], classes: int
 ) -> tuple[SampleDifference, ...]:
     """The samples of the images in both, the most different first; empty if no column names samples."""
-    if not columns:
+    if not samples.columns:
         return ()
     places: dict[tuple[str, ...], int] = {}
-    keys = (tuple(row.columns.get(name, "") for name in columns) for row in a)
+    keys = (samples.key(row.columns) for row in a)
     sample = np.fromiter((places.setdefault(key, len(places)) for key in keys), np.int64, len(a))[left]
     first, second = (np.zeros((len(places), classes), np.int64) for _ in answers)
     np.add.at(first, (sample, answers[0]), 1)

@@ -25,6 +25,7 @@ from pelagia.survey.journal import NEXT_CLASSES, Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.files import refuse_existing
 from pelagia.system.tables import Cell, write_table
+from pelagia.tables.values import is_missing
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Tracks:
         mixed: number of tracks whose images do not all have the same likeliest class.
         classes: likeliest class -> number of tracks.
         decisions: decision -> number of tracks; empty if the model does not decide.
-        without: number of classified images that no track has, because the column is empty.
+        without: number of classified images that no track has, because the column has no value.
         failed: number of images that could not be classified.
         how: how the answers were combined, in words.
     """
@@ -191,11 +192,14 @@ def _header(column: str, classes: int, decides: bool) -> list[str]:
 
 
 def _sorted_rows(survey: Survey, column: str) -> Iterator[tuple[Any, ...]]:
-    """Track, probabilities (bytes) and score of the classified images that have a track, sorted by track and path."""
-    value = "(SELECT value FROM json_each(images.columns) WHERE key = ?)"
+    """Track, probabilities (bytes) and score of the classified images that have a track, sorted by track and path.
+
+    Spaces around the name of a track do not count, and a value such as ``NA`` is no track.
+    """
+    value = "(SELECT TRIM(value, ' ' || CHAR(9)) FROM json_each(images.columns) WHERE key = ?)"
     score = "unknown" if survey.decides else "NULL"
     query = f"SELECT {value} AS track, probabilities, {score} FROM images WHERE status = 'ok' ORDER BY track, path"
-    return (row for row in survey.read(query, [column]) if row[0])
+    return (row for row in survey.read(query, [column]) if row[0] and not is_missing(row[0]))
 
 
 def _track(name: str, rows: Sequence[tuple[Any, ...]], exponent: float, decider: Decider | None) -> Track:

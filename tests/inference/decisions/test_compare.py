@@ -52,6 +52,22 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
     return made(tmp_path / "a", A, first), made(tmp_path / "b", B, second, moved)
 
 
+def test_the_samples_are_those_of_the_counts(tmp_path: Path) -> None:
+    names = {"1": "S1", "2": " S1 ", "3": "NA", "4": ""}
+    rows = [
+        Prediction(
+            path, f"/f/{path}", sha256_of(path.encode()), probabilities=np.eye(3, dtype=np.float32)[0], columns=columns
+        )
+        for path, name in names.items()
+        for columns in [{"station": name, "minimumDepthInMeters": "5"}]
+    ]
+    with Survey.open_for_writing(tmp_path / "s", model_sha256="f" * 64, classes=A, settings={}) as survey:
+        survey.add(rows)
+        found = compare(survey, survey, by=["station", "depth"])
+    assert found.by == ("station", "minimumDepthInMeters")
+    assert {one.name: one.images for one in found.samples} == {"S1/5": 2, "(none)/5": 2}
+
+
 def test_images_are_matched_by_content_and_classes_by_name(two: tuple[Path, Path], tmp_path: Path) -> None:
     with Survey.open(two[0]) as a, Survey.open(two[1]) as b:
         found = compare(a, b, by=["station"], out=tmp_path / "changed.csv")

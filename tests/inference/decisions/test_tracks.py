@@ -50,6 +50,18 @@ def test_a_track_is_the_mean_log_probability_of_its_images(fish: Path) -> None:
     assert found["T2"].probabilities == pytest.approx([0.2, 0.7, 0.1], abs=1e-6)
 
 
+def test_a_missing_value_is_no_track_and_spaces_do_not_make_another_one(tmp_path: Path) -> None:
+    names = ["T1", " T1 ", "T1\t", "NA", "NA", "nan", "-999", " "]
+    rows = [
+        Prediction(f"{number}.png", "/f", "s", probabilities=np.array([0.6, 0.3, 0.1], np.float32), columns={"t": name})
+        for number, name in enumerate(names)
+    ]
+    with Survey.open_for_writing(tmp_path / "s", model_sha256="f" * 64, classes=CLASSES, settings={}) as survey:
+        survey.add(rows)
+        assert [(track.name, track.images) for track in tracks_of(survey, "t")] == [("T1", 3)]
+        assert write_tracks(survey, "t", None).without == 5
+
+
 def test_with_exponent_one_the_images_count_as_independent() -> None:
     rows = np.array([[0.6, 0.4], [0.7, 0.3]])
     mean = log_probabilities(rows).mean(axis=0, keepdims=True)
