@@ -7,14 +7,15 @@ bytes; one without is used for the image with its path. Labels that contradict e
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pelagia.dataset.schema import Dataset
-from pelagia.errors import InputError
+from pelagia.errors import InputError, did_you_mean, first_few
 from pelagia.survey.additions import Confirmed, add_confirmed
 from pelagia.survey.journal import Survey
+from pelagia.survey.model_card import card_of_survey
 from pelagia.tables.reader import open_table
 from pelagia.tables.values import find_column, is_missing
 
@@ -61,7 +62,12 @@ class Labels:
 
 @dataclass(frozen=True)
 class Result:
-    """What was confirmed: class -> images; and numbers of labels and images, in words by `lines`."""
+    """What was confirmed: class -> images; and numbers of labels and images, in words by `lines`.
+
+    Attributes:
+        strange: names that are no classes and no taxa of the model, each with the class that may be meant.
+        first_contradicting: the path of the first image with labels of several classes.
+    """
 
     by_class: Counter[str]
     labels: Labels
@@ -69,6 +75,8 @@ class Result:
     used: int
     contradicting: int
     replaced: int
+    strange: tuple[str, ...] = ()
+    first_contradicting: str = ""
 
     def lines(self) -> Iterator[str]:
         """What was done, and what was left out, one sentence each."""
@@ -77,12 +85,20 @@ class Result:
         if self.replaced:
             yield f"{self.replaced} of them had another class from people before; it was replaced"
         if self.contradicting:
-            yield f"{self.contradicting} images have labels of several classes in it: none of them was used"
+            yield (
+                f"{self.contradicting} images have labels of several classes in it, the first is "
+                f"{self.first_contradicting}: none of them was used"
+            )
         known = len(self.labels.by_sha256) + len(self.labels.by_path)
         if unused := known - self.used:
             yield f"{unused} of its {known} labeled images are not in the survey (by SHA-256, else by path)"
         if self.labels.no_class:
             yield f"{self.labels.no_class} of its rows have no class"
+        if self.strange:
+            yield (
+                f"no class of the model is named {first_few(self.strange)}: each counts as a class of its own; if that "
+                "is not meant, correct the names and confirm again"
+            )
 
 
 def read_labels(source: Path, people: str = "") -> Labels:
@@ -137,6 +153,7 @@ def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
     by_class: Counter[str] = Counter()
     used: set[tuple[str, str]] = set()
     images = contradicting = replaced = 0
+    first_contradicting = ""
     before = dict(survey.read("SELECT path, class FROM confirmed")) if survey.has_table("confirmed") else {}
     found: list[Confirmed] = []
     for row in survey:
@@ -148,6 +165,7 @@ def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
         used.add((kind, key))
         label = table[key]
         if label is None:
+            first_contradicting = first_contradicting or row.path
             contradicting += 1
             continue
         by_class[label.class_name] += 1
@@ -156,4 +174,22 @@ def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
     if not dry_run:
         for start in range(0, len(found), _AT_ONCE):
             add_confirmed(survey, found[start : start + _AT_ONCE])
-    return Result(by_class, labels, images, len(used), contradicting, replaced)
+    return Result(
+        by_class,
+        labels,
+        images,
+        len(used),
+        contradicting,
+        replaced,
+        tuple(_strange(survey, by_class)),
+        first_contradicting,
+    )
+
+
+def _strange(survey: Survey, names: Iterable[str]) -> Iterator[str]:
+    """The names that are no classes and no taxa of the model, sorted, each with the class that may be meant."""
+    card = card_of_survey(survey)
+    known = {*survey.classes, *((taxon.name for taxon in card.taxonomy.taxa) if card else ())}
+    for name in sorted({*names} - known):
+        alike = [one for one in survey.classes if one.casefold() == name.casefold()]
+        yield f"'{name}' (did you mean '{alike[0]}'?)" if alike else f"'{name}'{did_you_mean(name, survey.classes)}"

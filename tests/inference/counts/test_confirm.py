@@ -48,6 +48,18 @@ def test_labels_that_contradict_each_other_are_not_used(folder: Path, tmp_path: 
     assert (result.contradicting, result.labels.no_class) == (1, 1)
 
 
+def test_names_that_are_no_class_and_the_image_that_contradicts_are_said(folder: Path, tmp_path: Path) -> None:
+    text = "path,class\na_calanus_0.png,Calanus\na_calanus_1.png,ACARTIA\na_calanus_2.png,seagull\n"
+    text += "a_calanus_3.png,calanus\na_calanus_3.png,acartia\n"
+    result, found = confirmed(folder, tmp_path / "labels.csv", text)
+    assert found["a_calanus_1.png"].class_name == "ACARTIA"  # never changed unasked
+    assert list(result.lines())[1:] == [
+        "1 images have labels of several classes in it, the first is a_calanus_3.png: none of them was used",
+        "no class of the model is named 'ACARTIA' (did you mean 'acartia'?), 'seagull': each counts as a class of its "
+        "own; if that is not meant, correct the names and confirm again",
+    ]  # Calanus is a taxon of the model
+
+
 def test_a_table_without_a_class_is_refused(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,sample\na,b\n")
     with pytest.raises(
