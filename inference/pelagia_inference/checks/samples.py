@@ -10,6 +10,7 @@ from pelagia.survey.additions import Flag
 from pelagia.tables.values import is_missing, number
 from pelagia_inference.checks.gather import SampleState
 from pelagia_inference.checks.rules import MANY, NO_PIXEL_SIZE, clearly_above
+from pelagia_inference.counts.volumes import effort_of
 
 _BUBBLES = ("bubble", "air_bubble", "airbubble")
 _NEIGHBORS, _LEAST_NEIGHBORS = 10, 4
@@ -54,10 +55,10 @@ def volume_flags(samples: Sequence[SampleState]) -> Iterator[Flag]:
     """Flags for volumes that are missing, or that do not fit to the flow or to the samples around them.
 
     A volume does not fit if it is more than 1.5 times larger or smaller than the median of the (up to) ten samples of
-    the same instrument and unit that are nearest in time, and more than three standard deviations of these away. At
-    least four such samples are needed.
+    the same instrument that are nearest in time, and more than three standard deviations of these away. At least four
+    such samples are needed. Volumes are compared in liters, so a wrong unit is found as well.
     """
-    groups: dict[tuple[str, str], list[tuple[str, int, float]]] = {}
+    groups: dict[str, list[tuple[str, int, float]]] = {}
     for index, sample in enumerate(samples):
         text = sample.columns.get("sampleSizeValue", "")
         value = number(text)
@@ -67,14 +68,16 @@ def volume_flags(samples: Sequence[SampleState]) -> Iterator[Flag]:
             yield Flag(sample.name, "implausible_volume", f"'{text}' is not a number above 0")
         elif fault := _against_flow(value, sample):
             yield Flag(sample.name, "implausible_volume", fault)
+        elif (liters := (effort := effort_of(sample.columns)).liters) is None:
+            yield Flag(sample.name, "no_volume", effort.fault)
         else:
-            key = sample.columns.get("instrument", ""), sample.columns.get("sampleSizeUnit", "")
             when = sample.columns.get("eventDate", "")
-            groups.setdefault(key, []).append((when, index, value))
-    for (_, unit), members in groups.items():
-        for index, value, middle in _outliers(sorted(members)):
-            detail = f"{value:g} {unit}, the samples around it have {middle:g} ({value / middle:.2f} of it)"
-            yield Flag(samples[index].name, "implausible_volume", detail)
+            groups.setdefault(sample.columns.get("instrument", ""), []).append((when, index, liters))
+    for members in groups.values():
+        for index, liters, middle in _outliers(sorted(members)):
+            stated = " ".join(samples[index].columns.get(name, "") for name in ("sampleSizeValue", "sampleSizeUnit"))
+            times = f"{liters / middle:.3g} times as much as the samples around it"
+            yield Flag(samples[index].name, "implausible_volume", f"{stated}, {times}, which have {middle:.4g} liters")
 
 
 def _against_flow(value: float, sample: SampleState) -> str:

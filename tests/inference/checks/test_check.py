@@ -79,13 +79,13 @@ def test_the_tables_have_one_row_for_each_flag_and_each_sample(planted):
         ("s02", "s02_3.png", "clipped"),
         ("s03", "s03_5.png", "duplicate"),
     ]
-    assert rows[0]["detail"] == "2 millilitre, the samples around it have 4.1 (0.49 of it)"
+    assert rows[0]["detail"] == "2.0 millilitre, 0.488 times as much as the samples around it, which have 0.0041 liters"
     assert rows[3]["detail"] == "as s03_0.png"
     with (planted / SAMPLES_FILE).open(encoding="utf-8-sig", newline="") as file:
         samples = {row["sample"]: row for row in csv.DictReader(file)}
     assert len(samples) == 12
     assert samples["s01"]["blurred"] == "1"
-    assert samples["s07"]["flags"].startswith("implausible_volume: 2 millilitre")
+    assert samples["s07"]["flags"].startswith("implausible_volume: 2.0 millilitre")
 
 
 def test_an_interrupted_check_is_resumed_and_images_that_are_gone_are_counted(planted, monkeypatch):

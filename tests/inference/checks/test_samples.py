@@ -38,6 +38,26 @@ def test_half_of_the_volume_is_found_and_an_instrument_that_varies_is_left_alone
     assert list(volume_flags(with_volumes([5, 2.5, 5]))) == []  # too few to know
 
 
+def test_a_volume_in_another_unit_is_compared_in_liters():
+    samples = with_volumes([5, 5.1, 4.9, 5, 5, 5.2])
+    samples[1].columns.update(sampleSizeValue="0.0051", sampleSizeUnit="l")
+    assert list(volume_flags(samples)) == []
+    samples[3].columns["sampleSizeUnit"] = "l"
+    [flag] = volume_flags(samples)
+    assert (flag.on, flag.flag) == ("s03", "implausible_volume")
+    assert flag.detail == "5 l, 1e+03 times as much as the samples around it, which have 0.005 liters"
+
+
+def test_a_unit_or_a_part_that_gives_no_concentration_is_flagged():
+    samples = with_volumes([5, 5, 5, 5])
+    samples[1].columns["sampleSizeUnit"] = "gallon"
+    samples[2].columns["sampleSizeUnit"] = ""
+    samples[3].columns["acq_sub_part"] = "1/4"
+    found = {flag.on: (flag.flag, flag.detail) for flag in volume_flags(samples)}
+    assert {name: flag for name, (flag, _) in found.items()} == dict.fromkeys(("s01", "s02", "s03"), "no_volume")
+    assert "the unit 'gallon' is not known" in found["s01"][1]
+
+
 def test_a_volume_that_is_missing_or_no_number_is_flagged():
     found = {flag.on: flag.flag for flag in volume_flags([state("a"), state("b", sampleSizeValue="-3")])}
     assert found == {"a": "no_volume", "b": "implausible_volume"}
