@@ -318,6 +318,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except OSError as error:
+        sys.unraisablehook = lambda _: None  # a writer of zips that is closed late fails again, with a traceback
         _fail(_disk_fault(error), 1)
     except Exception:
         if not _signals:

@@ -10,6 +10,7 @@ from pyarrow import parquet
 
 from cli_fixtures import Pelagia
 from counting import CLASSES, LITER, images, write_survey
+from disk_fixtures import Mounts, fill
 from pelagia.model.metadata import ModelFile
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.counts import count_survey
@@ -94,3 +95,13 @@ def test_a_column_of_the_input_whose_name_is_taken_gets_another(tmp_path: Path) 
         counts = count_survey(survey, ["rank"])
     assert header(counts)[:2] == ["sample", "survey_rank"]
     assert len(header(counts)) == len(set(header(counts))) == len(next(rows_of_table(counts)))
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_workbook(mounts: Mounts, disk: Path, tmp_path: Path) -> None:
+    folder = write_survey(tmp_path / "s", images("a", {"calanus": 4}))
+    fill(mounts, disk, 0)
+    ended = mounts.pelagia("counts", folder, "--out", disk / "counts.xlsx")
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].startswith("error: the disk is full: free some space")
+    assert "Traceback" not in ended.stderr
+    assert mounts.must("ls", "-A", disk) == "filler\n"
