@@ -152,8 +152,7 @@ def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
     """
     by_class: Counter[str] = Counter()
     used: set[tuple[str, str]] = set()
-    images = contradicting = replaced = 0
-    first_contradicting = ""
+    images, contradicting, replaced, first_contradicting = 0, 0, 0, ""
     before = dict(survey.read("SELECT path, class FROM confirmed")) if survey.has_table("confirmed") else {}
     found: list[Confirmed] = []
     for row in survey:
@@ -174,16 +173,8 @@ def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
     if not dry_run:
         for start in range(0, len(found), _AT_ONCE):
             add_confirmed(survey, found[start : start + _AT_ONCE])
-    return Result(
-        by_class,
-        labels,
-        images,
-        len(used),
-        contradicting,
-        replaced,
-        tuple(_strange(survey, by_class)),
-        first_contradicting,
-    )
+    strange = tuple(_strange(survey, by_class))
+    return Result(by_class, labels, images, len(used), contradicting, replaced, strange, first_contradicting)
 
 
 def _strange(survey: Survey, names: Iterable[str]) -> Iterator[str]:
