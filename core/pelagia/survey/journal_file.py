@@ -110,7 +110,10 @@ def explain(error: sqlite3.DatabaseError, journal: Path) -> SurveyError:
             "it resumes where it stopped"
         )
     if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR):  # ERROR: other tables
-        return SurveyError(f"{journal} is damaged or not a survey of Pelagia ({error}): choose a new --out folder")
+        return SurveyError(
+            f"{journal} is damaged or not a survey of Pelagia ({error}): copy it again from a backup, or classify into "
+            "a new folder"
+        )
     return SurveyError(
         f"cannot use {journal}: {error}; check the disk and its permissions, then run the same command again"
     )

@@ -300,7 +300,7 @@ def test_garbage_in_the_place_of_the_survey_is_refused(tmp_path, action):
     (tmp_path / JOURNAL_FILE).write_bytes(b"garbage" * 1000)
     assert fault(lambda: action(tmp_path)) == (
         f"{tmp_path / JOURNAL_FILE} is damaged or not a survey of Pelagia (file is not a database): "
-        "choose a new --out folder"
+        "copy it again from a backup, or classify into a new folder"
     )
     assert (tmp_path / JOURNAL_FILE).read_bytes() == b"garbage" * 1000
 
