@@ -33,6 +33,9 @@ TrueSize = Annotated[bool, typer.Option("--true-size", help="With --sheets: show
 Annotators = Annotated[
     int | None, typer.Option(min=1, help="Number of people who label each image; 1 in a new project.")
 ]
+CountCells = Annotated[
+    bool, typer.Option("--count-cells", help="Ask for the number of cells on each image, so that chains become cells.")
+]
 Upload = Annotated[
     bool, typer.Option("--upload", help="Upload the images, for a server that shares no folder with this machine.")
 ]
@@ -66,15 +69,18 @@ def label_push(
     follow_links: FollowLinks = False,
     all_ranks: AllRanks = False,
     upload: Upload = False,
+    count_cells: CountCells = False,
     url: Url = None,
 ) -> None:
     """Add images to a Label Studio project. A second push adds no image twice.
 
     With --predictions, the table of the project gets a tab for each predicted class, least sure crops first.
+    With --count-cells, people count the cells of each image; `label pull` writes them into the dataset.
 
     \b
     pelagia label push crops --project "First look" --taxonomy classes.yaml --predictions survey
     pelagia label push crops --project Sheets --taxonomy classes.yaml --predictions survey --sheets 36
+    pelagia label push chains --project Chains --taxonomy classes.yaml --count-cells
 
     The token is read from LABEL_STUDIO_API_KEY or from the private file of `pelagia studio start`.
     """
@@ -86,10 +92,9 @@ def label_push(
     from pelagia_labeling.studio.connection import connect
     from pelagia_labeling.tasks.push import push
 
-    if sheets is None and (embeddings or true_size):
-        raise InputError("--embeddings and --true-size are for sheets: add --sheets 36, or leave them out")
+    _check_sheets(sheets, embeddings, true_size, count_cells)
     classes = load_taxonomy(taxonomy)
-    adding = partial(push, annotators=annotators, upload=upload)
+    adding = partial(push, annotators=annotators, upload=upload, count_cells=count_cells)
     if sheets:
         on_sheets = SheetOptions(sheets, embeddings, true_size)
         adding = partial(push_sheets, sheets=on_sheets, annotators=annotators, upload=upload)
@@ -109,6 +114,17 @@ def label_push(
         listed = ", ".join(f"{name}? {count}" for name, count in tabs.items())
         console.say(f"tabs of predicted classes: {listed or 'none'}")
     console.say(f"label them at {report.url}")
+
+
+def _check_sheets(sheets: int | None, embeddings: Path | None, true_size: bool, count_cells: bool) -> None:
+    """Raises InputError if an option does not fit the page that people label on."""
+    if sheets is None and (embeddings or true_size):
+        raise InputError("--embeddings and --true-size are for sheets: add --sheets 36, or leave them out")
+    if sheets and count_cells:
+        raise InputError(
+            "--count-cells is for images one at a time, and a sheet has no field for cells: push the images of chains "
+            "to a project of their own, without --sheets"
+        )
 
 
 def _show_new(connection: Connection, title: str) -> None:
@@ -217,7 +233,7 @@ def label_pull(
 
 def _show_pull(report: PullReport, min_seconds: float) -> None:
     """Prints each label that was not counted, or not counted for the person who gave it first, and the dataset."""
-    for text in _doubtful_labels(report):
+    for text in (*_doubtful_labels(report), *report.cells.lines()):
         console.note(text)
     if report.adjudicated:
         console.say(f"{report.adjudicated} labels are those of the adjudicator")
@@ -226,6 +242,8 @@ def _show_pull(report: PullReport, min_seconds: float) -> None:
             f"{report.unseen} labels were accepted by a search, without the image being shown: 'label_seen' is 'no' in "
             "their rows of the manifest"
         )
+    if text := report.cells.summary():
+        console.say(text)
     if report.repeats:
         console.say(f"{report.repeats} planted repeats are no images of the dataset")
     show_dataset(report.dataset)

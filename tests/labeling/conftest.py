@@ -38,6 +38,17 @@ def connection(studio: Studio) -> Connection:
     return connect(home=studio.home)
 
 
+@pytest.fixture(scope="session")
+def colleagues(connection: Connection) -> dict[str, int]:
+    """Accounts of two more people."""
+    return {
+        name: connection.client.users.create(
+            email=f"{name}@sea.example", username=name, first_name=name, last_name="", phone="", allow_newsletters=False
+        ).id
+        for name in ("anna", "ben")
+    }
+
+
 @pytest.fixture
 def project(request: pytest.FixtureRequest) -> str:
     """The end of the test's name and a number: Label Studio accepts at most 50 characters."""

@@ -15,3 +15,13 @@ ADJUDICATOR, VOTES = "adjudicator", "votes"
 """Columns of the manifest: who decided, and what the others had said."""
 
 LABEL_COLUMNS = (SOFT_LABEL, SEEN, ADJUDICATOR, VOTES)
+
+CELLS_COUNTED, CELLS_VOTES = "cells_counted", "cells_votes"
+"""Columns of the manifest: the cells that people counted on the image, empty if nobody did; and what each of them
+counted, if there were several. They belong to the image: another label leaves them as they are.
+"""
+
+CELL_COLUMNS = (CELLS_COUNTED, CELLS_VOTES)
+
+MOST_CELLS = 10_000
+"""A person who counted does not write a larger number of cells for one image: it is taken for a slip of the hand."""

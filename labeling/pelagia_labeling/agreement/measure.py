@@ -14,6 +14,7 @@ import numpy as np
 
 from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.agreement import coefficients
+from pelagia_labeling.agreement.cells import CellAgreement
 from pelagia_labeling.agreement.distance import taxonomic_distance
 from pelagia_labeling.agreement.repeats import SelfAgreement, self_agreement
 from pelagia_labeling.agreement.resample import Estimate, estimate
@@ -86,6 +87,7 @@ class Agreement:
         confusion: float64, classes x classes, symmetric: `coefficients.coincidences`.
         repeats: the agreement of people with themselves.
         notes: why a figure is not given, or is uncertain; one sentence each.
+        cells: the agreement on the number of cells; None if nobody counted cells.
     """
 
     images: int
@@ -103,6 +105,7 @@ class Agreement:
     confusion: Real
     repeats: tuple[SelfAgreement, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    cells: CellAgreement | None = None
 
 
 def measure(ratings: Ratings, taxonomy: Taxonomy | None = None, *, notes: Sequence[str] = ()) -> Agreement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import jinja2
@@ -65,6 +65,8 @@ def text_lines(agreement: Agreement) -> Iterator[str]:
     if agreement.shared:
         for name, value, text in headline(agreement):
             yield f"{name}: {value.text()}: {text}"
+    if agreement.cells:
+        yield agreement.cells.text()
 
 
 def class_rows(agreement: Agreement) -> list[list[str]]:
@@ -126,6 +128,7 @@ def as_json(agreement: Agreement) -> dict[str, Any]:
         "pairs": [_pair_as_json(pair) for pair in agreement.pairs],
         "confusion": {"classes": list(agreement.classes), "coincidences": agreement.confusion.round(6).tolist()},
         "repeats": [_repeats_as_json(one) for one in agreement.repeats],
+        "cells": asdict(agreement.cells) if agreement.cells else None,
         "notes": list(agreement.notes),
     }
 

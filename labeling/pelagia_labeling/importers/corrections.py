@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pelagia.dataset.label_columns import LABEL_COLUMNS
+from pelagia.dataset.label_columns import CELL_COLUMNS, CELLS_COUNTED, LABEL_COLUMNS
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError
@@ -19,7 +19,7 @@ from pelagia_labeling.importers.own_dataset import candidate_of
 
 
 class Label(NamedTuple):
-    """A class with the people who chose it, their agreement, and the `LABEL_COLUMNS` with a value, as in a manifest."""
+    """A class with the people who chose it, their agreement, and the columns of the label and of counted cells."""
 
     class_name: str
     annotators: str = ""
@@ -30,6 +30,8 @@ class Label(NamedTuple):
 def label_of(record: Record) -> Label:
     """The label of a row of a manifest."""
     columns = tuple((name, value) for name in LABEL_COLUMNS if (value := record.extra.get(name, "")))
+    if record.extra.get(CELLS_COUNTED):  # who did not count again leaves the older number
+        columns += tuple((name, record.extra.get(name, "")) for name in CELL_COLUMNS)
     return Label(record.class_name, record.annotators, record.agreement, columns)
 
 

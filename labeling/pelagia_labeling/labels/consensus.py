@@ -21,6 +21,15 @@ from pelagia_labeling.labels.votes import EMPTY, NAMED, SKIPPED, UNSURE, Vote, v
 UNLABELLED, DISPUTED, TOO_FAST, NO_CHOICE = "unlabelled", "disputed", "too_fast", "no_choice"
 
 
+@dataclass(frozen=True, slots=True)
+class CellVote:
+    """The number of cells that a person typed, and the class that this person named."""
+
+    annotator: str
+    class_name: str
+    cells: float
+
+
 @dataclass(frozen=True)
 class Consensus:
     """The outcome for one image.
@@ -35,6 +44,7 @@ class Consensus:
         replaced: (who made an annotation, who changed it later), for the annotations that were counted.
         without_choice: numbers of the annotations without a class, if they are the reason.
         unseen: whether nobody saw the image: all votes for the label were accepted without it being shown.
+        cells: what people typed as the number of cells; `pelagia_labeling.labels.cells` judges it.
     """
 
     class_name: str
@@ -46,6 +56,7 @@ class Consensus:
     replaced: tuple[tuple[str, str], ...] = ()
     without_choice: tuple[int, ...] = ()
     unseen: bool = False
+    cells: tuple[CellVote, ...] = ()
 
     @property
     def annotators(self) -> str:
@@ -109,6 +120,11 @@ def decide(
         replaced=tuple((vote.replaced, vote.annotator) for vote in counted.votes if vote.replaced),
         unseen=not reason and all(vote.unseen for vote in counted.votes if vote.class_name == winner),
         without_choice=tuple(vote.annotation for vote in counted.votes if reason == NO_CHOICE and vote.kind == EMPTY),
+        cells=tuple(
+            CellVote(vote.annotator, vote.class_name, vote.cells)
+            for vote in counted.votes
+            if vote.kind == NAMED and vote.cells is not None
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pelagia.dataset.label_columns import ADJUDICATOR, LABEL_COLUMNS, SEEN
+from pelagia.dataset.label_columns import ADJUDICATOR, CELL_COLUMNS, LABEL_COLUMNS, SEEN
 from pelagia.dataset.parents import group_column_beside
 from pelagia.dataset.schema import Dataset, LabelAgreement, SplitMeta
 from pelagia.dataset.splits import DEFAULT_FRACTIONS
@@ -24,6 +24,7 @@ from pelagia.system.files import refuse_existing
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.importers.imported import survey_columns
+from pelagia_labeling.labels.cells import NOTHING_COUNTED, CellReport, cell_report, cells_of
 from pelagia_labeling.labels.consensus import DISPUTED, UNLABELLED, Consensus, decide
 from pelagia_labeling.labels.fetch import fetch_images
 from pelagia_labeling.labels.ratings import TimedVote, label_agreement
@@ -32,7 +33,8 @@ from pelagia_labeling.labels.send_back import send_back as send_back_annotations
 from pelagia_labeling.labels.together import Columns, Strategy, Verdict, decide_labels, read_verdicts
 from pelagia_labeling.labels.votes import MIN_SECONDS
 from pelagia_labeling.studio.connection import Connection
-from pelagia_labeling.tasks.interface import class_names, parse_interface, taxonomy_of
+from pelagia_labeling.tasks.cells_field import has_cells
+from pelagia_labeling.tasks.interface import class_names, parse_config, parse_interface, taxonomy_of
 from pelagia_labeling.tasks.project import ANNOTATIONS, Project, Task, list_tasks, require_project
 from pelagia_labeling.tasks.renamed import to_named
 from pelagia_labeling.tasks.sheet_crops import RefusedSheet
@@ -96,6 +98,7 @@ class PullReport:
         adjudicated: number of images whose label an adjudicator decided.
         repeats: number of planted repeats; they are no images of the dataset.
         unseen: number of labels that were accepted without the image being shown to anybody.
+        cells: the cells that people counted.
     """
 
     dataset: Dataset
@@ -112,6 +115,7 @@ class PullReport:
     adjudicated: int = 0
     repeats: int = 0
     unseen: int = 0
+    cells: CellReport = NOTHING_COUNTED
 
 
 def pull(
@@ -173,7 +177,7 @@ def pull(
     taxonomy = project_taxonomy(connection, found, classes, tasks)
     agreement = label_agreement(_with_votes(everything), group_column, taxonomy)
     dataset = _write(connection, found, out, results, taxonomy, split, licence, columns, agreement, parent)
-    return _report(dataset, everything, results, columns, sent_back)
+    return _report(dataset, everything, results, columns, sent_back, found)
 
 
 def _with_votes(results: _Results) -> list[tuple[Task, list[TimedVote]]]:
@@ -286,7 +290,10 @@ def _write(
         )
 
 
-def _report(dataset: Dataset, everything: _Results, results: _Results, columns: Columns, sent_back: int) -> PullReport:
+def _report(
+    dataset: Dataset, everything: _Results, results: _Results, columns: Columns, sent_back: int, project: Project
+) -> PullReport:
+    labeled = ((_path(task), consensus) for task, consensus in results if consensus.class_name)
     votes = Counter(annotator for _, consensus in results for annotator, _ in consensus.votes)
     return PullReport(
         dataset=dataset,
@@ -313,6 +320,7 @@ def _report(dataset: Dataset, everything: _Results, results: _Results, columns: 
         adjudicated=sum(ADJUDICATOR in values for values in columns.values()),
         repeats=len(everything) - len(results),
         unseen=sum(record.extra.get(SEEN) == "no" for record in dataset.records),
+        cells=cell_report(labeled, asked=has_cells(parse_config(project.config))),
     )
 
 
@@ -364,7 +372,7 @@ def _candidate(task: Task, consensus: Consensus, file: Path, group_column: str |
     columns = {key: _text(value) for key, value in task.data.items() if key not in RESERVED}
     group = columns.get(group_column, "").strip() if group_column else ""
     licence = columns.pop("licence", "") or licence
-    for name in LABEL_COLUMNS:  # of an older label, if a dataset was pushed
+    for name in (*LABEL_COLUMNS, *CELL_COLUMNS):  # of an older label, if a dataset was pushed
         if name in columns:
             columns[f"survey_{name}"] = columns.pop(name)
     return Candidate(
@@ -375,7 +383,7 @@ def _candidate(task: Task, consensus: Consensus, file: Path, group_column: str |
         annotators=consensus.annotators,
         agreement=f"{consensus.agreement:.2f}" if len(consensus.votes) > 1 else "",
         licence=licence,
-        extra=survey_columns(columns) | ({SEEN: "no"} if consensus.unseen else {}),
+        extra=survey_columns(columns) | ({SEEN: "no"} if consensus.unseen else {}) | cells_of(consensus).columns(),
     )
 
 

@@ -24,12 +24,16 @@ DELETED = "account 0"
 
 @dataclass(frozen=True, slots=True)
 class TimedVote:
-    """A vote that counts: who named which class, when it was last changed, and whether it began as a pre-label."""
+    """A vote that counts: who named which class, when it was last changed, and whether it began as a pre-label.
+
+    ``cells`` is the number of cells that the person typed; None if the field was empty.
+    """
 
     annotator: str
     class_name: str
     at: str = ""
     from_prediction: bool = False
+    cells: float | None = None
 
 
 def timed_votes(task: Task, names: Mapping[int, str]) -> list[TimedVote]:
@@ -40,7 +44,7 @@ def timed_votes(task: Task, names: Mapping[int, str]) -> list[TimedVote]:
         names: account number -> name of the person.
     """
     return [
-        TimedVote(vote.annotator, vote.class_name, vote.changed_at, vote.from_prediction)
+        TimedVote(vote.annotator, vote.class_name, vote.changed_at, vote.from_prediction, vote.cells)
         for vote in count_votes(votes_of(task.annotations, names), MIN_SECONDS).votes
         if vote.kind == NAMED
     ]

@@ -17,7 +17,7 @@ from pelagia.dataset.label_columns import ADJUDICATOR, VOTES
 from pelagia.dataset.soft_labels import SOFT_LABEL, soft_label_text
 from pelagia_labeling.agreement.dawid_skene import dawid_skene
 from pelagia_labeling.agreement.table import Rating, tabulate
-from pelagia_labeling.labels.consensus import DISPUTED, Consensus, decide
+from pelagia_labeling.labels.consensus import DISPUTED, CellVote, Consensus, decide
 from pelagia_labeling.studio.connection import Connection
 from pelagia_labeling.tasks.project import ANNOTATIONS, Task, list_tasks, require_project
 
@@ -29,10 +29,11 @@ Columns = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The class that an adjudicator chose for an image, and the name of the adjudicator."""
+    """The class that an adjudicator chose for an image, the adjudicator's name, and the cells that were typed."""
 
     class_name: str
     adjudicator: str
+    cells: tuple[CellVote, ...] = ()
 
 
 def decide_labels(
@@ -119,7 +120,9 @@ def read_verdicts(
     for task in list_tasks(connection, require_project(connection, title), parts=ANNOTATIONS):
         found = decide(task.annotations, names)
         if found.class_name and task.sha256:
-            verdicts[task.sha256] = Verdict(renamed.get(found.class_name, found.class_name), found.annotators)
+            name = renamed.get(found.class_name, found.class_name)
+            cells = tuple(replace(vote, class_name=name) for vote in found.cells if vote.class_name == found.class_name)
+            verdicts[task.sha256] = Verdict(name, found.annotators, cells)
     return verdicts
 
 
@@ -136,8 +139,7 @@ def apply_verdicts(
             continue
         agreeing = sum(name == verdict.class_name for _, name in consensus.votes)
         share = agreeing / len(consensus.votes) if consensus.votes else 0.0
-        decided.append(
-            (task, replace(consensus, class_name=verdict.class_name, reason="", agreement=share, unseen=False))
-        )
+        label = replace(consensus, class_name=verdict.class_name, reason="", agreement=share, unseen=False)
+        decided.append((task, replace(label, cells=verdict.cells or consensus.cells)))
         columns[task.place] = {ADJUDICATOR: verdict.adjudicator, VOTES: consensus.votes_as_text}
     return decided, columns

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
+from pelagia_labeling.tasks.cells_field import read_cells
 from pelagia_labeling.tasks.interface import read_result
 from pelagia_labeling.tasks.sheet_crops import CROPS
 
@@ -53,6 +54,7 @@ class Vote:
         replaced: who made the annotation, if another person changed it later; else empty.
         crops: number of crops on the page: 1, or those of the sheet.
         unseen: whether the label was accepted without its image being shown (`UNSEEN`).
+        cells: the number of cells, as the person typed it; None if the field is empty.
     """
 
     annotator: str
@@ -67,6 +69,7 @@ class Vote:
     replaced: str = ""
     crops: int = 1
     unseen: bool = False
+    cells: float | None = None
 
     @property
     def in_bulk(self) -> bool:
@@ -111,6 +114,7 @@ def _vote(annotation: Mapping[str, Any], names: Mapping[int, str]) -> Vote:
         replaced=_name(maker, names) if maker != account else "",
         crops=int(annotation.get(CROPS) or 1),
         unseen=any(_how(region) == UNSEEN for region in annotation.get("result") or ()),
+        cells=read_cells(annotation.get("result")),
     )
 
 

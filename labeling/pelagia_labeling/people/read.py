@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pelagia.system.console import ProgressCallback
 from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.agreement.cells import CellAgreement, cell_agreement
 from pelagia_labeling.agreement.measure import Agreement, measure
 from pelagia_labeling.agreement.table import read_ratings, tabulate
+from pelagia_labeling.labels.cells import is_count
 from pelagia_labeling.labels.pull import accounts, choose_group_column, project_taxonomy, require_classes
 from pelagia_labeling.labels.ratings import DELETED, TimedVote, ratings_of, timed_votes, without_class
 from pelagia_labeling.studio.connection import Connection
@@ -47,7 +50,18 @@ def project_agreement(
     column = choose_group_column(group_column, tasks)
     taxonomy = taxonomy or project_taxonomy(connection, project, classes, tasks)
     ratings = tabulate(ratings_of(voted, column), taxonomy.names)
-    return measure(ratings, taxonomy, notes=_notes([vote for _, votes in voted for vote in votes], unsure, column))
+    notes = _notes([vote for _, votes in voted for vote in votes], unsure, column)
+    return replace(measure(ratings, taxonomy, notes=notes), cells=_cells(voted))
+
+
+def _cells(voted: Sequence[tuple[Task, Sequence[TimedVote]]]) -> CellAgreement | None:
+    """How far people agree on the number of cells. A planted repeat is no image of its own: it is left out."""
+    counts = (
+        [vote.cells for vote in votes if vote.cells is not None and is_count(vote.cells) and vote.annotator != DELETED]
+        for task, votes in voted
+        if not task.repeat_of
+    )
+    return cell_agreement(counts)
 
 
 def _notes(votes: Sequence[TimedVote], unsure: int, group_column: str | None) -> list[str]:

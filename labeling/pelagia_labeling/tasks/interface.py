@@ -21,6 +21,7 @@ from pelagia.label_studio import TO_IMAGE as TO_IMAGE
 from pelagia.label_studio import class_result as class_result
 from pelagia.label_studio import region
 from pelagia.taxonomy import UNSURE_HOTKEY, LabelClass, Taxonomy, taxonomy_of_names
+from pelagia_labeling.tasks.cells_field import CELLS_STYLE, add_cells_field, has_cells
 
 FROM_UNSURE = "unsure"
 UNSURE = "unsure"
@@ -57,17 +58,18 @@ _STYLE = """
 """Label Studio ignores a rule that has the sign ``>``. The chosen class moves to the top of a long list."""
 
 
-def build_interface(taxonomy: Taxonomy, *, caption: bool = True) -> str:
+def build_interface(taxonomy: Taxonomy, *, caption: bool = True, cells: bool = False) -> str:
     """Label Studio's labeling configuration (XML) for a taxonomy.
 
     Args:
         taxonomy: the classes to choose from.
         caption: whether the tasks have the line of text `CAPTION`. Label Studio refuses a page that needs data which
             the tasks of a project lack.
+        cells: whether the page has a field for the number of cells on the image.
     """
     many = len(taxonomy.classes) > MANY_CLASSES
     page = ET.Element("View", {"className": "pelagia"})
-    ET.SubElement(page, "Style").text = _STYLE
+    ET.SubElement(page, "Style").text = _STYLE + (CELLS_STYLE if cells else "")
     left = ET.SubElement(page, "View", {"className": "pelagia-image"})
     if caption:
         ET.SubElement(left, "Header", {"value": f"${CAPTION}", "size": "5"})
@@ -75,6 +77,8 @@ def build_interface(taxonomy: Taxonomy, *, caption: bool = True) -> str:
     right = ET.SubElement(page, "View", {"className": "pelagia-choices"})
     if many:  # where it is seen without scrolling
         _add_unsure(right)
+        if cells:
+            add_cells_field(right)
         ET.SubElement(right, "Filter", _SEARCH)
     group = ET.SubElement(right, "View", {"className": "pelagia-classes"}) if many else right
     classes = ET.SubElement(
@@ -85,6 +89,8 @@ def build_interface(taxonomy: Taxonomy, *, caption: bool = True) -> str:
         classes.append(_choice(entry, title if titles.count(title) == 1 else entry.name, many))
     if not many:
         _add_unsure(right)
+        if cells:
+            add_cells_field(right)
     ET.indent(page)
     return ET.tostring(page, encoding="unicode")
 
@@ -230,7 +236,14 @@ def added_on_page(current: str, stored: Taxonomy | None, taxonomy: Taxonomy) -> 
 
 
 def reconcile(
-    current: str, taxonomy: Taxonomy, *, used: bool, title: str, caption: bool = True, wanted: str = ""
+    current: str,
+    taxonomy: Taxonomy,
+    *,
+    used: bool,
+    title: str,
+    caption: bool = True,
+    cells: bool = False,
+    wanted: str = "",
 ) -> Change:
     """Whether the configuration of a project must be replaced by the configuration made from the taxonomy.
 
@@ -243,15 +256,21 @@ def reconcile(
         used: whether the project has annotations.
         title: title of the project, for messages.
         caption: whether the tasks have the line of text `CAPTION`.
+        cells: whether to add a field for the number of cells; one that is there stays.
         wanted: the configuration to have; by default that of `build_interface`.
 
     Raises:
         StudioError: the configuration must not be replaced.
     """
-    wanted = wanted or _keep_marks(current, build_interface(taxonomy, caption=caption))
-    found = parse_interface(current)
-    if not used:
-        return _change(current, wanted)
+    cells = cells or has_cells(parse_config(current))
+    wanted = wanted or _keep_marks(current, build_interface(taxonomy, caption=caption, cells=cells))
+    if used:
+        _require_same(parse_interface(current), taxonomy, title)
+    return _change(current, wanted)
+
+
+def _require_same(found: tuple[LabelClass, ...] | None, taxonomy: Taxonomy, title: str) -> None:
+    """Raises StudioError if the classes of a project that has labels are not all classes of the taxonomy."""
     if found is None:
         raise StudioError(
             f"the project '{title}' has labels and another labeling interface (no Choices named '{FROM_CLASS}' on an "
@@ -263,7 +282,6 @@ def reconcile(
             f"the project '{title}' has labels, and the taxonomy '{taxonomy.name}' lacks classes that the project's "
             f"interface has: {first_few(lost)}; add them to the taxonomy, or choose another project name"
         )
-    return _change(current, wanted)
 
 
 def _change(current: str, wanted: str) -> Change:
@@ -276,8 +294,10 @@ def _change(current: str, wanted: str) -> Change:
         "classes removed": [name for name in before if name not in after],
         "title, key or color changed": [name for name in after if name in before and after[name] != before[name]],
     }
-    how = "; ".join(f"{what}: {first_few(names)}" for what, names in parts.items() if names)
-    return Change(True, wanted, how or "the arrangement of the page")
+    changes = [f"{what}: {first_few(names)}" for what, names in parts.items() if names]
+    if has_cells(parse_config(wanted)) and not has_cells(parse_config(current)):
+        changes.append("a field for the number of cells added")
+    return Change(True, wanted, "; ".join(changes) or "the arrangement of the page")
 
 
 def _keep_marks(current: str, wanted: str) -> str:

@@ -98,6 +98,7 @@ def push(
     annotators: int | None = None,
     options: ListingOptions = ListingOptions(),
     upload: bool = False,
+    count_cells: bool = False,
     progress: ProgressCallback = lambda done, total: None,
 ) -> PushReport:
     """Finds or makes the project with the title ``project``, and adds the images of ``src`` to it.
@@ -111,6 +112,7 @@ def push(
         annotators: number of people who label each image; None leaves the project as it is, and is 1 for a new one.
         options: what decides how the images of ``src`` are listed.
         upload: whether the images go to the server through its API, because it shares no folder with this machine.
+        count_cells: whether the labeling page asks for the number of cells; a page that asks for it goes on doing so.
         progress: called with (images pushed, total images).
 
     Raises:
@@ -124,17 +126,13 @@ def push(
     prelabels = read_prelabels(Path(predictions), taxonomy, stored) if predictions is not None else None
     # the images are not kept: those of a compressed tar would fill the memory
     total = sum(1 for _ in list_images([src], Listing(options)))
-    target, created, interface = _open_project(connection, title, taxonomy, annotators, upload=upload)
+    target, created, interface = _open_project(connection, title, taxonomy, annotators, upload, count_cells)
     listing = Listing(options)
     existing = read_tasks(connection, target, prelabels)
     with open_store(connection, target, taxonomy, upload=upload) as store:
         images = _push_images(connection, target, existing, src, store, prelabels, listing, total, progress)
     _remove_duplicate_tasks(connection, target, expected=existing.others + len(existing.known))
-    attached = 0
-    if prelabels is not None:
-        attached = attach(connection, target, existing.without_prelabel, prelabels)
-        if prelabels.by_sha256.keys() & existing.known:  # the server refuses to show a model that no task names
-            show(connection, target, prelabels.model_version)
+    attached = _attach_old(connection, target, existing, prelabels) if prelabels is not None else 0
     return PushReport(
         project_id=target.id,
         url=target.url(connection),
@@ -148,6 +146,14 @@ def push(
         left_out=dict(listing.left_out),
         warnings=(*listing.warning_texts(), *images.warnings),
     )
+
+
+def _attach_old(connection: Connection, project: Project, existing: ExistingTasks, prelabels: Prelabels) -> int:
+    """Attaches pre-labels to old tasks, and shows those of this model; returns how many were attached."""
+    attached = attach(connection, project, existing.without_prelabel, prelabels)
+    if prelabels.by_sha256.keys() & existing.known:  # the server refuses to show a model that no task names
+        show(connection, project, prelabels.model_version)
+    return attached
 
 
 def check_title(title: str) -> str:
@@ -206,14 +212,14 @@ def _push_images(
 
 
 def _open_project(
-    connection: Connection, title: str, taxonomy: Taxonomy, annotators: int | None, *, upload: bool
+    connection: Connection, title: str, taxonomy: Taxonomy, annotators: int | None, upload: bool, cells: bool
 ) -> tuple[Project, bool, str]:
     """The project with the taxonomy's interface, whether this push made it, and how its interface was changed."""
     found = find_project(connection, title)
     if found is None:
         if not upload:
             connection.require_root()  # before the project is made: a refused push leaves no empty project
-        return _make_project(connection, title, taxonomy, annotators or 1), True, ""
+        return _make_project(connection, title, taxonomy, annotators or 1, cells), True, ""
     refuse_sheets(title, found.config, "add images with --sheets 36")
     last = last_taxonomy(connection, found, upload=upload)
     change = reconcile(
@@ -222,6 +228,7 @@ def _open_project(
         used=found.annotations > 0,
         title=title,
         caption=has_caption(found.config) or not found.tasks,
+        cells=cells,
     )
     settings: dict[str, Any] = {"label_config": change.config} if change.update else {}
     if annotators:
@@ -238,12 +245,12 @@ def last_taxonomy(connection: Connection, project: Project, *, upload: bool) -> 
     return stored_taxonomy(connection, open_storage(connection, project).name)
 
 
-def _make_project(connection: Connection, title: str, taxonomy: Taxonomy, annotators: int) -> Project:
+def _make_project(connection: Connection, title: str, taxonomy: Taxonomy, annotators: int, cells: bool) -> Project:
     what = f"making the project '{title}'"
     settings = {
         "title": title,
         "description": f"Pelagia: classes of the taxonomy '{taxonomy.name}'",
-        "label_config": build_interface(taxonomy),
+        "label_config": build_interface(taxonomy, cells=cells),
         "enable_empty_annotation": False,
         "show_collab_predictions": True,
         "show_skip_button": True,

@@ -26,17 +26,6 @@ Tasks = Callable[[str], dict[str, Task]]
 MakeImages = Callable[..., Path]
 
 
-@pytest.fixture(scope="session")
-def colleagues(connection: Connection) -> dict[str, int]:
-    """Accounts of two more people."""
-    return {
-        name: connection.client.users.create(
-            email=f"{name}@sea.example", username=name, first_name=name, last_name="", phone="", allow_newsletters=False
-        ).id
-        for name in ("anna", "ben")
-    }
-
-
 def say(connection: Connection, task: Task, class_name: str, by: int) -> None:
     """Another person's label, given on their behalf."""
     connection.client.annotations.create(id=task.id, result=class_result(class_name), completed_by=by)
