@@ -124,6 +124,10 @@ COMMANDS = {
             "pelagia_labeling.versions.commands:dataset_export",
             "Write a dataset as class folders, or in the format of another program.",
         ),
+        "cells": (
+            "pelagia_labeling.dataset_commands:dataset_cells",
+            "Make the table of cells of an image by class, from images that people counted.",
+        ),
         "show": ("pelagia_labeling.dataset_commands:dataset_show", "Print a dataset's classes, splits and groups."),
         "check": (
             "pelagia_labeling.dataset_commands:dataset_check",

@@ -144,6 +144,38 @@ def dataset_correct(dataset: DatasetFolder, review: Review, out: Out) -> None:
     show_dataset(result.dataset)
 
 
+def dataset_cells(
+    dataset: DatasetFolder,
+    out: Annotated[Path, typer.Option(help="Write the table to this file, which ends in .csv.")],
+    column: Annotated[str, typer.Option(help="Column of the manifest with the cells of an image.")] = "cells_counted",
+) -> None:
+    """Make the table of cells of an image by class, with their spread, from images that people counted.
+
+    The counts of `label push --count-cells` and `label pull` are in the column cells_counted.
+
+    \b
+    pelagia dataset cells datasets/chains --out cells.csv
+    pelagia counts survey --cells cells.csv
+    """
+    from pelagia.dataset.schema import Dataset
+    from pelagia.system.files import refuse_existing
+    from pelagia_labeling.exports.cells import cells_by_class, write_cells
+
+    if out.suffix.lower() != ".csv":
+        raise InputError(f"--out {out}: name a file that ends in .csv")
+    refuse_existing(out, "table")
+    found = cells_by_class(Dataset.read(dataset), column)
+    write_cells(found, out)
+    rows = zip(found.counted, found.rows(), strict=True)
+    console.table(
+        ("class", "images", "counted", "cells of an image", "standard deviation"),
+        [[one.name, one.images, counted, cells, "" if sd is None else sd] for one, (_, cells, sd, counted) in rows],
+    )
+    for line in found.lines():
+        console.note(f"warning: {line}")
+    console.say_next("pelagia", "counts", "SURVEY", "--cells", out)
+
+
 def dataset_show(dataset: DatasetFolder) -> None:
     """Print a dataset's classes, splits and groups, and what was left out."""
     from pelagia.dataset.schema import Dataset

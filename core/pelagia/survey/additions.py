@@ -1,6 +1,7 @@
 """What is added to a survey after the run: what people confirmed, flags, and measures of the objects.
 
     confirmed(path PK, class, people, made_at, source)    the label that people gave an image
+    counted_cells(path PK, cells, people, source)         the cells that people counted on an image
     flags(path, flag, detail, PK (path, flag))            what is wrong with an image; see `pelagia check`
     sample_flags(sample, flag, detail, PK (sample, flag)) what is wrong with a sample
     measures(path PK, ...)                                one column, REAL, for each of `MEASURES`; null: not known
@@ -33,6 +34,8 @@ micrometers, volume in cubic micrometers and in cubic pixels, and how much it lo
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS confirmed (path TEXT PRIMARY KEY, class TEXT NOT NULL, people TEXT NOT NULL,"
     " made_at TEXT NOT NULL, source TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS counted_cells (path TEXT PRIMARY KEY, cells REAL NOT NULL, people TEXT NOT NULL,"
+    " source TEXT NOT NULL)",
     "CREATE TABLE IF NOT EXISTS flags (path TEXT, flag TEXT, detail TEXT NOT NULL, PRIMARY KEY (path, flag))",
     "CREATE TABLE IF NOT EXISTS sample_flags (sample TEXT, flag TEXT, detail TEXT NOT NULL,"
     " PRIMARY KEY (sample, flag))",
@@ -56,6 +59,16 @@ class Confirmed:
     class_name: str
     people: str = ""
     made_at: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CountedCells:
+    """The cells that people counted on an image, at least 1; ``people`` and ``source`` as in `Confirmed`."""
+
+    path: str
+    cells: float
+    people: str = ""
     source: str = ""
 
 
@@ -97,6 +110,18 @@ def confirmed_label(survey: Survey, path: str) -> Confirmed | None:
     """The label that people gave one image; None if there is none."""
     query = "SELECT path, class, people, made_at, source FROM confirmed WHERE path = ?"
     return next((Confirmed(*row) for row in _read(survey, "confirmed", query, (path,))), None)
+
+
+def add_counted_cells(survey: Survey, rows: Iterable[CountedCells]) -> None:
+    """Adds cells that people counted to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
+    cells = [(row.path, row.cells, row.people, row.source) for row in rows]
+    survey.write(_TABLES, "INSERT OR REPLACE INTO counted_cells VALUES (?, ?, ?, ?)", cells)
+
+
+def counted_cells(survey: Survey) -> Iterator[CountedCells]:
+    """The cells that people counted, sorted by path."""
+    query = "SELECT path, cells, people, source FROM counted_cells ORDER BY path"
+    return (CountedCells(*row) for row in _read(survey, "counted_cells", query))
 
 
 def add_flags(survey: Survey, images: Iterable[Flag], samples: Iterable[Flag] = ()) -> None:

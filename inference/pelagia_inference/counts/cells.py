@@ -3,8 +3,9 @@
 Invariant: an image without a number of cells is never taken for one cell. Its class gets no cells unless a table says
 how many an image of it shows.
 
-A number comes, in this order, from people who counted the cells of the image (a table with ``path`` and ``cells``),
-from the column ``cells`` of the input, from the mean of the other images of the class, or from a table by class.
+A number comes, in this order, from people who counted the cells of the image (a table with ``path`` and ``cells``, or
+labels that the survey got from them), from the column ``cells`` of the input, from a table by class, or from the mean
+of the other images of the class.
 
 Carbon is given only where a published formula holds: for diatoms and for other single-celled plankton. The taxonomy of
 the model decides which it is, or the column ``carbon`` of the table. Animals, radiolarians and foraminifers get none.
@@ -26,6 +27,8 @@ from pelagia_inference.counts.taxa import lineage_of
 
 CELLS = "cells"
 """The column of the input with the number of cells that an image shows."""
+PEOPLE, COLUMN = "people", "column"
+"""Where the cells of an image come from."""
 _Z = 1.6448536269514722  # 90% of a normal distribution are within this many standard deviations
 CARBON = {"diatom": True, "protist": False}
 """Value of the column ``carbon`` -> whether the formula for diatoms is used. ``none``: no carbon."""
@@ -85,7 +88,7 @@ class CellsPerImage:
 
     mean: float
     deviation: float = 0.0
-    images: int = 0
+    images: float = 0
 
     def error(self, counted: float) -> float:
         """Half the width of the 90% interval of the mean cells of ``counted`` images, above 0.
@@ -94,6 +97,22 @@ class CellsPerImage:
         """
         of_mean = self.deviation**2 / self.images if self.images else 0.0
         return _Z * math.sqrt(of_mean + self.deviation**2 / max(counted, 1.0))
+
+
+def mixed(counted: CellsPerImage, stated: CellsPerImage, share: float) -> CellsPerImage:
+    """The cells of an image of a class of which a share, 0..1, was counted, and the rest is as stated.
+
+    The variances of the two, and of their means, are weighted as the parts of a sum.
+    """
+    if share >= 1:
+        return counted
+    mean = share * counted.mean + (1 - share) * stated.mean
+    variance = share * counted.deviation**2 + (1 - share) * stated.deviation**2
+    of_means = sum(
+        (part * one.deviation) ** 2 / one.images for part, one in ((share, counted), (1 - share, stated)) if one.images
+    )
+    images = variance / of_means if of_means else 0.0  # so many that `error` gives the error of this mean
+    return CellsPerImage(mean, math.sqrt(variance), images)
 
 
 @dataclass(frozen=True)
@@ -110,12 +129,19 @@ class CellTable:
     images: Mapping[str, float] = field(default_factory=dict)
     carbon: Mapping[str, str] = field(default_factory=dict)
 
-    def of_image(self, path: str, columns: Mapping[str, str]) -> float | None:
-        """The cells of an image that were counted; None if nobody counted them."""
-        if (found := self.images.get(path)) is not None:
-            return found
+    def of_image(self, path: str, columns: Mapping[str, str], people: float | None = None) -> tuple[float | None, str]:
+        """The cells of an image, and where they come from: `PEOPLE` or `COLUMN`; (None, "") if nobody counted them.
+
+        Args:
+            path: the name of the image in the survey.
+            columns: its columns of the input.
+            people: what people counted, as the survey has it; a table that names the image goes before.
+        """
+        found = self.images.get(path, people)
+        if found is not None:
+            return found, PEOPLE
         value = number(columns.get(CELLS, ""))
-        return value if value is not None and value >= 0 else None
+        return (value, COLUMN) if value is not None and value >= 0 else (None, "")
 
 
 def read_cells(path: Path) -> CellTable:

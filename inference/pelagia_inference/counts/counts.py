@@ -71,6 +71,8 @@ class Count:
         organisms: organisms in the whole sample, with sub-sampling and dilution; None: not known.
         cells, cells_low, cells_high: cells on the images; None: not known how many an image shows.
         cells_per_liter, cells_per_liter_low, cells_per_liter_high: cells in a liter of water.
+        cells_by_people, cells_by_column, cells_by_class, cells_by_mean: images of the class whose cells people counted,
+            the input has, a table by class has, or are taken for the mean of the other images.
         measured: images of the class whose volume was measured.
         biovolume_um3, carbon_pg: of all images of the class: the number of images times the mean of the measured ones.
         biovolume_mm3_per_m3, carbon_ug_per_liter: the same in the water.
@@ -97,6 +99,10 @@ class Count:
     cells_per_liter: float | None = None
     cells_per_liter_low: float | None = None
     cells_per_liter_high: float | None = None
+    cells_by_people: int = 0
+    cells_by_column: int = 0
+    cells_by_class: int = 0
+    cells_by_mean: int = 0
     measured: int = 0
     biovolume_um3: float | None = None
     carbon_pg: float | None = None
@@ -144,7 +150,7 @@ def count_survey(
         count_as: ``likeliest``: each classified image counts as its likeliest class, whatever the verdict;
             ``accepted``: only accepted names count, the other images count apart, and nothing is corrected.
         exclude_flags: flags of `pelagia check`; images with one of them are left out.
-        cells: the cells of images and classes; None: only the column ``cells`` of the input.
+        cells: the cells of images and classes; None: only what people counted and the column ``cells`` of the input.
         card: the card of the model; None: that of the survey.
         correct: correct the counts if the model has statistics for it.
         progress: called with the rows done and their number.

@@ -25,7 +25,7 @@ from pelagia.model.card import ModelCard
 from pelagia.model.decision import UNKNOWN
 from pelagia.taxonomy import Taxonomy
 from pelagia_inference.counts import poisson
-from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined
+from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined, mixed
 from pelagia_inference.counts.correction import Corrected, correct
 from pelagia_inference.counts.drift import drift_warnings
 from pelagia_inference.counts.samples import DEPTH, DEPTHS, PLACES, SAMPLE_COLUMNS, WHERE, Grouping, are_unlike
@@ -234,6 +234,15 @@ def _listed(volumes: Iterable[tuple[float, str]]) -> str:
     return ", ".join(f"{value:g} {unit}" for value, unit in volumes)
 
 
+ORIGINS = ("cells_by_people", "cells_by_column", "cells_by_class", "cells_by_mean")
+"""Fields of `Count`: images whose cells people counted, the input has, a table by class has, or the other images give.
+"""
+
+
+def _images(parts: Sequence[Part], name: str) -> int:
+    return sum(part.raw[name] + part.confirmed[name] for part in parts)
+
+
 class Matter:
     """Cells, volume and carbon of an image of each class: of the sample, else of the whole survey.
 
@@ -259,9 +268,28 @@ class Matter:
         own = self._joined(parts, "cells")
         found: list[CellsPerImage | None] = []
         for name in self.classes:
-            moments = own.get(name) or self._survey["cells"].get(name)
-            stated = self._table.classes.get(name)
-            found.append(CellsPerImage(moments.mean, moments.deviation, moments.count) if moments else stated)
+            stated, moments = self._table.classes.get(name), own.get(name)
+            if stated is None:
+                moments = moments or self._survey["cells"].get(name)
+            counted = CellsPerImage(moments.mean, moments.deviation, moments.count) if moments else None
+            if counted and stated:
+                counted = mixed(counted, stated, counted.images / _images(parts, name))
+            found.append(counted or stated)
+        return found
+
+    def origins(self, parts: Sequence[Part]) -> dict[str, Values]:
+        """Number of images of each class by where their cells come from, by field of `Count`."""
+        own = self._joined(parts, "cells")
+        found: dict[str, Values] = {field: np.zeros(len(self.classes)) for field in ORIGINS}
+        for index, name in enumerate(self.classes):
+            counted = own[name].count if name in own else 0
+            people = sum(part.by_people[name] for part in parts)
+            rest = _images(parts, name) - counted
+            found["cells_by_people"][index], found["cells_by_column"][index] = people, counted - people
+            if name in self._table.classes:
+                found["cells_by_class"][index] = rest
+            elif name in self._survey["cells"]:
+                found["cells_by_mean"][index] = rest
         return found
 
     def means(self, parts: Sequence[Part], kind: str) -> Values:
@@ -294,6 +322,7 @@ class Estimate:
         """The whole numbers of `Count`, by field."""
         measured = self._rows.of_classes(self._matter.measured(self._parts))
         found = {"raw": self._sum("raw"), "confirmed": self._sum("confirmed"), "measured": measured}
+        found |= {field: self._rows.of_classes(one) for field, one in self._matter.origins(self._parts).items()}
         return {name: np.rint(values).astype(np.int64) for name, values in found.items()}
 
     def columns(self) -> dict[str, Values]:

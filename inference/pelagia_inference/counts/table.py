@@ -17,6 +17,7 @@ from pelagia.system.files import new_file, refuse_existing
 from pelagia.system.tables import Cell, write_table
 from pelagia.tables.excel import excel_cell
 from pelagia_inference.counts.counts import Count, Counts
+from pelagia_inference.counts.estimate import ORIGINS
 from pelagia_inference.counts.samples import Sample
 
 CONTEXT = ("eventDate", "decimalLatitude", "decimalLongitude", "minimumDepthInMeters", "maximumDepthInMeters")
@@ -48,6 +49,10 @@ _COUNTS: Mapping[str, str] = {
     "cells_per_liter": "cells_per_liter",
     "cells_per_liter_low": "cells_per_liter_low",
     "cells_per_liter_high": "cells_per_liter_high",
+    "cells_by_people": "cells_by_people",
+    "cells_by_column": "cells_by_column",
+    "cells_by_class": "cells_by_class",
+    "cells_by_mean": "cells_by_mean",
     "measured": "measured",
     "biovolume_um3": "biovolume_um3",
     "biovolume_mm3_per_m3": "biovolume_mm3_per_m3",
@@ -67,7 +72,7 @@ _SAMPLES: Mapping[str, str] = {
     "sample_flags": "flags",
 }
 """Column -> field of `Sample`."""
-_WHOLE = frozenset({"raw", "confirmed", "measured", "images", "failed", "excluded", "abstained", "unknown"})
+_WHOLE = frozenset({"raw", "confirmed", "measured", "images", "failed", "excluded", "abstained", "unknown", *ORIGINS})
 _TEXT = frozenset({"kind", "name", "rank", "no_volume", "flags"})
 
 
@@ -189,7 +194,7 @@ def as_json(counts: Counts) -> dict[str, Any]:
     }
 
 
-SUMMARY = ("class", "machine", "confirmed", "corrected", "90% interval", "samples", "per liter")
+SUMMARY = ("class", "machine", "confirmed", "corrected", "90% interval", "samples", "per liter", "cells per liter")
 
 
 def summary(counts: Counts) -> tuple[list[str], list[list[object]]]:
@@ -210,17 +215,24 @@ def summary(counts: Counts) -> tuple[list[str], list[list[object]]]:
 
 def _summary_of(name: str, group: Sequence[Count]) -> list[object]:
     raw, confirmed = sum(one.raw for one in group), sum(one.confirmed for one in group)
-    corrected = interval = water = ""
+    corrected = interval = ""
     if all(one.corrected is not None for one in group):
         corrected = f"{sum(one.corrected or 0 for one in group):.1f}"
         interval = f"{sum(one.low or 0 for one in group):.1f} to {sum(one.high or 0 for one in group):.1f}"
-    found = [one.per_liter for one in group if one.per_liter is not None]
+    samples = sum(1 for one in group if one.raw + one.confirmed)
+    water = [_in_water(group, name) for name in ("per_liter", "cells_per_liter")]
+    return [name, raw, confirmed, corrected, interval, samples, *water]
+
+
+def _in_water(group: Sequence[Count], field: str) -> str:
+    """A concentration of one sample with its interval, or the lowest and the highest of several; empty: not known."""
+    found = [value for one in group if (value := getattr(one, field)) is not None]
     if len(group) == 1 and found:
-        water = f"{found[0]:.4g} ({group[0].per_liter_low:.4g} to {group[0].per_liter_high:.4g})"
-    elif found:
+        return f"{found[0]:.4g} ({getattr(group[0], f'{field}_low'):.4g} to {getattr(group[0], f'{field}_high'):.4g})"
+    if found:
         lowest = min(found) if min(found) > max(found) * 1e-6 else 0.0  # an estimate is never exactly 0
-        water = f"{lowest:.4g} to {max(found):.4g}"
-    return [name, raw, confirmed, corrected, interval, sum(1 for one in group if one.raw + one.confirmed), water]
+        return f"{lowest:.4g} to {max(found):.4g}"
+    return ""
 
 
 def about(counts: Counts) -> Iterator[str]:
@@ -234,5 +246,26 @@ def about(counts: Counts) -> Iterator[str]:
             f"the model abstained from {unsure[0]} of them, and took {unsure[1]} for none of its classes: they count "
             "as their likeliest class (--count accepted counts them apart)"
         )
+    if text := about_cells(counts):
+        yield text
     if counts.method:
         yield f"correction: {counts.method}"
+
+
+def about_cells(counts: Counts) -> str:
+    """Where the cells of images come from, in one sentence; empty if no image has any."""
+    images = sum(sample.images for sample in counts.samples)
+    by = [sum(getattr(one, origin) for one in counts.counts if one.kind == "class") for origin in ORIGINS]
+    if not any(by):
+        return ""
+    numbers = zip((*_CELLS_FROM, "not known"), (*by, images - sum(by)), strict=True)
+    return "cells on an image: " + ", ".join(f"{words} for {number} images" for words, number in numbers if number)
+
+
+_CELLS_FROM = (
+    "counted by people",
+    "from the column cells of the input",
+    "the number of the class (--cells)",
+    "the mean of the counted images of the class",
+)
+"""The words for each of `ORIGINS`."""

@@ -18,9 +18,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
-from pelagia.survey.additions import Confirmed, Flag, Measured, confirmed_rows, image_flags, measures_of
+from pelagia.survey.additions import (
+    Confirmed,
+    CountedCells,
+    Flag,
+    Measured,
+    confirmed_rows,
+    counted_cells,
+    image_flags,
+    measures_of,
+)
 from pelagia.survey.journal import Prediction, Survey
-from pelagia_inference.counts.cells import CELLS, CellTable, Moments, carbon_of, joined
+from pelagia_inference.counts.cells import CELLS, PEOPLE, CellTable, Moments, carbon_of, joined
 from pelagia_inference.counts.samples import DEPTHS, WHERE, Grouping, are_unlike, where_of
 from pelagia_inference.counts.volumes import EFFORT_COLUMNS
 
@@ -64,6 +73,7 @@ class Part:
         confirmed: name -> images that people gave it.
         verdicts: decision of the model -> images that nobody confirmed.
         cells, volumes, carbon: class -> cells, cubic micrometers and picograms of its images.
+        by_people: class -> images whose cells people counted, of those in ``cells``.
         rows: numbers of its unconfirmed images in the file of probabilities.
         where: column of `WHERE` -> its values in the images, two at most: enough to know that they differ.
     """
@@ -78,6 +88,7 @@ class Part:
     confirmed: Counter[str] = field(default_factory=Counter)
     verdicts: Counter[str] = field(default_factory=Counter)
     cells: dict[str, Moments] = field(default_factory=lambda: defaultdict(Moments))
+    by_people: Counter[str] = field(default_factory=Counter)
     volumes: dict[str, Moments] = field(default_factory=lambda: defaultdict(Moments))
     carbon: dict[str, Moments] = field(default_factory=lambda: defaultdict(Moments))
     rows: array[int] = field(default_factory=lambda: array("q"))
@@ -100,7 +111,7 @@ def merged(parts: Sequence[Part]) -> Part:
     for part in parts:
         found.failed += part.failed
         found.excluded += part.excluded
-        for name in ("raw", "rolled", "confirmed", "verdicts"):
+        for name in ("raw", "rolled", "confirmed", "verdicts", "by_people"):
             getattr(found, name).update(getattr(part, name))
         for name in ("cells", "volumes", "carbon"):
             for key, moments in getattr(part, name).items():
@@ -196,21 +207,23 @@ def tally(
     count = _Counter(survey, choices, probabilities, found.one_cell)
     flags: _Beside[Flag] = _Beside(image_flags(survey), lambda flag: flag.on)
     labels: _Beside[Confirmed] = _Beside(confirmed_rows(survey), lambda label: label.path)
+    counted: _Beside[CountedCells] = _Beside(counted_cells(survey), lambda one: one.path)
     measures: _Beside[Measured] = _Beside(measures_of(survey), lambda measured: measured.path)
     for done, row in enumerate(survey):
         if progress and done % 1000 == 0:
             progress(done, total)
         part = part_of(row.columns)
         own, label, measured = flags.of(row.path), labels.of(row.path), measures.of(row.path)
+        people = counted.of(row.path)
         if choices.exclude and (bad := {flag.flag for flag in own} & choices.exclude):
             part.excluded += 1
             found.excluded.update(bad)
             continue
         if not row.columns.get("eventDate"):
             found.no_time += 1
-        if row.columns.get(CELLS) and choices.cells.of_image(row.path, row.columns) is None:
-            found.no_cells += 1
-        count(part, row, label[0].class_name if label else "", measured[0] if measured else None)
+        cells = choices.cells.of_image(row.path, row.columns, people[0].cells if people else None)
+        found.no_cells += bool(row.columns.get(CELLS)) and cells[0] is None
+        count(part, row, label[0].class_name if label else "", measured[0] if measured else None, cells)
     return found
 
 
@@ -265,7 +278,9 @@ class _Counter:
         self._one_cell = one_cell
         self._carbon = carbon_of(choices.carbon)
 
-    def __call__(self, part: Part, row: Prediction, label: str, measured: Measured | None) -> None:
+    def __call__(
+        self, part: Part, row: Prediction, label: str, measured: Measured | None, cells: tuple[float | None, str]
+    ) -> None:
         if label:
             part.confirmed[label] += 1
             name = label
@@ -278,7 +293,7 @@ class _Counter:
             if self._probabilities is not None:
                 part.rows.append(self._probabilities.add(row.probabilities))
         if name:
-            self._measure(part, row, name, measured)
+            self._measure(part, name, measured, *cells)
 
     def _named(self, part: Part, row: Prediction, probabilities: NDArray[np.float32]) -> str:
         """The class that the image counts as; empty if it counts as none."""
@@ -293,10 +308,10 @@ class _Counter:
         part.raw[name] += 1
         return name
 
-    def _measure(self, part: Part, row: Prediction, name: str, measured: Measured | None) -> None:
-        cells = self._choices.cells.of_image(row.path, row.columns)
+    def _measure(self, part: Part, name: str, measured: Measured | None, cells: float | None, origin: str) -> None:
         if cells is not None:
             part.cells[name].add(cells)
+            part.by_people[name] += origin == PEOPLE
         volume = None if measured is None else measured.values.get("biovolume_um3")
         if volume is None:
             return

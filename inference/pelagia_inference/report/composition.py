@@ -139,6 +139,7 @@ def totals_table(counts: Counts, *, taxa: bool = False) -> Table:
         rows[f"{count.name} ({count.rank})" if taxa and count.rank else count.name].append(count)
     shown = "Corrected" if counts.method else "Interval" if has_intervals(counts) else ""
     total = sum(map(_best, class_counts(counts))) or 1.0
+    with_cells = any(count.cells is not None for count in class_counts(counts))
     cells = []
     for name, group in rows.items():
         raw, people, best = (
@@ -148,9 +149,19 @@ def totals_table(counts: Counts, *, taxa: bool = False) -> Table:
             continue
         row = [Cell(name), count_cell(raw), count_cell(people)]
         row += [_with_ends(best, group)] if shown else []
+        row += [_cells_on_images(group)] if with_cells else []
         cells.append([*row, Cell(f"{best / total:.1%}", best / total)])
-    columns = ("Taxon" if taxa else "Class", "Machine", "People", *((shown,) if shown else ()), "Share")
+    added = [name for name, is_shown in ((shown, shown), ("Cells", with_cells)) if is_shown]
+    columns = ("Taxon" if taxa else "Class", "Machine", "People", *added, "Share")
     return Table(columns, sorted(cells, key=lambda row: -row[-1].value))
+
+
+def _cells_on_images(group: Sequence[Count]) -> Cell:
+    """The cells on the images of a class in all samples; empty if they are not known for one with images."""
+    if any(count.cells is None and _best(count) >= 0.5 for count in group):
+        return Cell("", -1.0)
+    total = sum(count.cells or 0.0 for count in group)
+    return Cell(f"{total:,.0f}", total)
 
 
 def _best(count: Count) -> float:

@@ -20,6 +20,7 @@ from pelagia.survey.model_card import card_of_survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.files import refuse_existing, write_text
 from pelagia_inference.counts.counts import Counts, count_survey
+from pelagia_inference.counts.table import about_cells
 from pelagia_inference.report import composition, facts, scores
 from pelagia_inference.report.gallery import Gallery, images_of_each_kind, make_gallery
 from pelagia_inference.report.gather import KINDS, Gathered, gather
@@ -142,6 +143,7 @@ def _composition(data: Gathered, counts: Counts) -> dict[str, Any]:
     several = len(matrix.samples) > 1
     return {
         "method": counts.method,
+        "cells": about_cells(counts),
         "intervals": composition.has_intervals(counts),
         "totals": composition.totals_table(counts),
         "taxa": composition.totals_table(counts, taxa=True),

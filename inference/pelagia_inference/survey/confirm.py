@@ -2,36 +2,43 @@
 
 Invariant: a label is for the bytes that a person saw. A label with a SHA-256 is used only for images with the same
 bytes; one without is used for the image with its path. Labels that contradict each other are not used, and counted.
+The cells that people counted come along, in a table of their own: an empty cell is no count and replaces none.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from pelagia.dataset.label_columns import CELLS_COUNTED, MOST_CELLS
 from pelagia.dataset.schema import Dataset
 from pelagia.errors import InputError, did_you_mean, first_few
-from pelagia.survey.additions import Confirmed, add_confirmed
+from pelagia.survey.additions import Confirmed, CountedCells, add_confirmed, add_counted_cells
 from pelagia.survey.journal import Survey
 from pelagia.survey.model_card import card_of_survey
 from pelagia.tables.reader import open_table
-from pelagia.tables.values import find_column, is_missing
+from pelagia.tables.values import find_column, is_missing, number
 
 _CLASS = ("class", "label", "taxon")
 _PEOPLE = ("people", "annotators", "annotator", "identifiedBy")
+_CELLS = (CELLS_COUNTED, "cells")
 _TIME = ("made_at", "dateIdentified")
 _AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """A label that people gave: the class, who gave it and when; empty where it is not known."""
+    """A label that people gave: the class, who gave it and when; empty where it is not known.
+
+    ``cells``: the number of cells that they counted; None: they did not.
+    """
 
     class_name: str
     people: str = ""
     made_at: str = ""
+    cells: float | None = None
 
 
 @dataclass
@@ -43,6 +50,8 @@ class Labels:
         by_sha256, by_path: the labels of images, by their bytes and by their names. None: labels that contradict.
         rows: number of labels that were read.
         no_class: rows without a class.
+        no_cells: images (or rows) with a number of cells that cannot be used, and the number.
+        cells_differ: images whose rows have several numbers of cells.
     """
 
     source: str
@@ -50,14 +59,29 @@ class Labels:
     by_path: dict[str, Label | None] = field(default_factory=dict)
     rows: int = 0
     no_class: int = 0
+    no_cells: list[str] = field(default_factory=list)
+    cells_differ: set[str] = field(default_factory=set)
 
     def add(self, sha256: str, path: str, label: Label) -> None:
-        """Adds a label. A second one of another class for the same image makes both unusable."""
+        """Adds a label. A second one of another class, or with other cells, for the same image makes both unusable."""
         self.rows += 1
         table, key = (self.by_sha256, sha256.lower()) if sha256 else (self.by_path, path)
         before = table.setdefault(key, label)
         if before is None or before.class_name != label.class_name:
             table[key] = None
+        elif label.cells is not None and before.cells not in (None, label.cells):
+            self.cells_differ.add(key)
+        elif label.cells is not None:
+            table[key] = replace(before, cells=label.cells)
+
+    def cells_of(self, text: str, where: str) -> float | None:
+        """The number of cells in a text, from 1 to `MOST_CELLS`; None, and remembered, if it cannot be used."""
+        cells = number(text)
+        if cells is not None and 1 <= cells <= MOST_CELLS:
+            return cells
+        if not is_missing(text):
+            self.no_cells.append(f"{where} ({text})")
+        return None
 
 
 @dataclass(frozen=True)
@@ -77,6 +101,7 @@ class Result:
     replaced: int
     strange: tuple[str, ...] = ()
     first_contradicting: str = ""
+    cells: int = 0
 
     def lines(self) -> Iterator[str]:
         """What was done, and what was left out, one sentence each."""
@@ -99,6 +124,13 @@ class Result:
                 f"no class of the model is named {first_few(self.strange)}: each counts as a class of its own; if that "
                 "is not meant, correct the names and confirm again"
             )
+        if self.cells:
+            yield f"people counted the cells of {self.cells} of these images: `pelagia counts` uses their numbers"
+        if several := self.labels.cells_differ:
+            yield f"{len(several)} images have several numbers of cells in it: none of them was used"
+        if bad := self.labels.no_cells:
+            why = f"because they are not from 1 to {MOST_CELLS}"
+            yield f"{len(bad)} numbers of cells were not used, {why}: {first_few(bad)}"
 
 
 def read_labels(source: Path, people: str = "") -> Labels:
@@ -117,7 +149,8 @@ def read_labels(source: Path, people: str = "") -> Labels:
         dataset = Dataset.read(source)
         labels.source = f"{dataset.meta.name} {dataset.meta.fingerprint[:12]}"
         for record in dataset.records:
-            named = Label(record.class_name, record.annotators or people, dataset.meta.created)
+            counted = labels.cells_of(record.extra.get(CELLS_COUNTED, ""), record.path)
+            named = Label(record.class_name, record.annotators or people, dataset.meta.created, counted)
             labels.add(record.sha256, record.path, named)
         return labels
     table = open_table(source, what="table of labels", known=("path", "sha256", "class"))
@@ -126,17 +159,25 @@ def read_labels(source: Path, people: str = "") -> Labels:
         raise InputError(
             f"{source}: labels need a column class, and a column path or sha256; it has {', '.join(table.columns)}"
         )
-    for _, row in table.rows():
+    for line, row in table.rows():
         cells = {name: row[column].strip() if column else "" for name, column in columns.items()}
         if is_missing(cells["class"]):
             labels.no_class += 1
         else:
-            named = Label(cells["class"], cells["people"] or people, cells["made_at"])
+            counted = labels.cells_of(cells["cells"], f"line {line}")
+            named = Label(cells["class"], cells["people"] or people, cells["made_at"], counted)
             labels.add(cells["sha256"], cells["path"], named)
     return labels
 
 
-_NAMES = {"class": _CLASS, "path": ("path",), "sha256": ("sha256",), "people": _PEOPLE, "made_at": _TIME}
+_NAMES = {
+    "class": _CLASS,
+    "path": ("path",),
+    "sha256": ("sha256",),
+    "people": _PEOPLE,
+    "made_at": _TIME,
+    "cells": _CELLS,
+}
 
 
 def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
@@ -155,6 +196,7 @@ def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
     images, contradicting, replaced, first_contradicting = 0, 0, 0, ""
     before = dict(survey.read("SELECT path, class FROM confirmed")) if survey.has_table("confirmed") else {}
     found: list[Confirmed] = []
+    counted: list[CountedCells] = []
     for row in survey:
         images += 1
         kind, key = ("sha256", row.sha256) if row.sha256 in labels.by_sha256 else ("path", row.path)
@@ -170,11 +212,15 @@ def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
         by_class[label.class_name] += 1
         replaced += before.get(row.path, label.class_name) != label.class_name
         found.append(Confirmed(row.path, label.class_name, label.people, label.made_at, labels.source))
+        if label.cells is not None and key not in labels.cells_differ:
+            counted.append(CountedCells(row.path, label.cells, label.people, labels.source))
     if not dry_run:
         for start in range(0, len(found), _AT_ONCE):
             add_confirmed(survey, found[start : start + _AT_ONCE])
-    strange = tuple(_strange(survey, by_class))
-    return Result(by_class, labels, images, len(used), contradicting, replaced, strange, first_contradicting)
+        for start in range(0, len(counted), _AT_ONCE):
+            add_counted_cells(survey, counted[start : start + _AT_ONCE])
+    strange, cells = tuple(_strange(survey, by_class)), len(counted)
+    return Result(by_class, labels, images, len(used), contradicting, replaced, strange, first_contradicting, cells)
 
 
 def _strange(survey: Survey, names: Iterable[str]) -> Iterator[str]:

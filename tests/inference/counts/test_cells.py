@@ -6,10 +6,11 @@ import pytest
 
 from counting import LITER, image, images, write_survey
 from pelagia.errors import InputError
-from pelagia.survey.additions import Measured, add_measures
+from pelagia.survey.additions import CountedCells, Measured, add_counted_cells, add_measures
 from pelagia.survey.journal import Survey
 from pelagia_inference.counts.cells import CellTable, read_cells
 from pelagia_inference.counts.counts import Count, count_survey
+from pelagia_inference.counts.table import about, summary
 
 A = {**LITER, "sample": "A"}
 
@@ -62,6 +63,52 @@ def test_people_who_counted_the_cells_of_an_image_come_first(tmp_path: Path) -> 
     cells = table(tmp_path / "cells.csv", "path,cells\n1.png,7\n")
     rows = [image("1.png", "chaetoceros", {**A, "cells": "2"}), image("2.png", "chaetoceros", {**A, "cells": "3"})]
     assert counted(write_survey(tmp_path / "s", rows), cells)["chaetoceros"].cells == 10.0
+
+
+def origins(count: Count) -> tuple[int, int, int, int]:
+    return count.cells_by_people, count.cells_by_column, count.cells_by_class, count.cells_by_mean
+
+
+def test_people_then_the_column_then_the_number_of_the_class(tmp_path: Path) -> None:
+    texts = ("2", "3", "", "")  # people counted 7 on the first
+    rows = [image(f"{number}.png", "chaetoceros", {**A, "cells": cells}) for number, cells in enumerate(texts)]
+    folder = write_survey(tmp_path / "s", rows)
+    with Survey.open(folder, to_add=True) as survey:
+        add_counted_cells(survey, [CountedCells("0.png", 7.0, "Ann", "a dataset")])
+    found = counted(folder, table(tmp_path / "cells.csv", "class,cells,sd,images\nchaetoceros,6,2,16\n"))["chaetoceros"]
+    assert found.cells == 7 + 3 + 2 * 6
+    assert origins(found) == (1, 1, 2, 0)
+    # half of the images were counted: mean 5, variance 8, 2 images; the others: mean 6, variance 4, 16 images
+    half = 4 * 1.644854 * ((8 / 4 / 2 + 4 / 4 / 16) + (8 + 4) / 2 / 4) ** 0.5
+    assert found.cells_high == pytest.approx(22 + half, rel=1e-5)
+    without = counted(folder)["chaetoceros"]
+    assert (without.cells, origins(without)) == (4 * 5, (1, 1, 0, 2))
+    with Survey.open(folder) as survey:
+        assert [text for text in about(count_survey(survey)) if text.startswith("cells")] == [
+            "cells on an image: counted by people for 1 images, from the column cells of the input for 1 images, the "
+            "mean of the counted images of the class for 2 images"
+        ]
+
+
+def test_a_sample_without_counted_images_has_the_number_of_the_class(tmp_path: Path) -> None:
+    rows = [image("a.png", "chaetoceros", {**A, "cells": "9"}), image("b.png", "chaetoceros", {**A, "sample": "B"})]
+    folder = write_survey(tmp_path / "s", rows)
+    cells = table(tmp_path / "cells.csv", "class,cells\nchaetoceros,6\n")
+    with Survey.open(folder) as survey:
+        found = count_survey(survey, cells=cells)
+        assert (summary(found)[0][-1], summary(found)[1][0][-1]) == ("cells per liter", "3 to 4.5")  # in 2 liters each
+        counts = [one for one in found.counts if one.name == "chaetoceros"]
+        assert {one.sample: (one.cells, origins(one)) for one in counts} == {
+            "A": (9.0, (0, 1, 0, 0)),
+            "B": (6.0, (0, 0, 1, 0)),
+        }
+
+
+def test_counts_without_cells_say_nothing_of_them(tmp_path: Path) -> None:
+    with Survey.open(write_survey(tmp_path / "s", images("a", {"calanus": 2}, A))) as survey:
+        found = count_survey(survey)
+    assert not [text for text in about(found) if text.startswith("cells")]
+    assert origins(found.counts[0]) == (0, 0, 0, 0)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from cli_fixtures import Pelagia
 from counting import images, write_survey
 from pelagia.errors import InputError
-from pelagia.survey.additions import Confirmed, confirmed_of
+from pelagia.survey.additions import Confirmed, confirmed_of, counted_cells
 from pelagia.survey.journal import Survey
 from pelagia_inference.survey.confirm import Result, confirm, read_labels
+from pelagia_labeling.importers.dataset import import_dataset
 
 
 @pytest.fixture
@@ -58,6 +61,53 @@ def test_names_that_are_no_class_and_the_image_that_contradicts_are_said(folder:
         "no class of the model is named 'ACARTIA' (did you mean 'acartia'?), 'seagull': each counts as a class of its "
         "own; if that is not meant, correct the names and confirm again",
     ]  # Calanus is a taxon of the model
+
+
+def cells_in(folder: Path) -> dict[str, tuple[float, str]]:
+    with Survey.open(folder) as survey:
+        return {row.path: (row.cells, row.people) for row in counted_cells(survey)}
+
+
+def test_cells_that_people_counted_come_along_and_an_empty_cell_replaces_none(folder: Path, tmp_path: Path) -> None:
+    text = "path,class,people,cells\na_calanus_0.png,chaetoceros,Ann,7\na_calanus_1.png,calanus,Ann,\n"
+    result, _ = confirmed(folder, tmp_path / "labels.csv", text)
+    assert cells_in(folder) == {"a_calanus_0.png": (7.0, "Ann")}
+    assert "people counted the cells of 1 of these images: `pelagia counts` uses their numbers" in [*result.lines()]
+    later = "path,class,people,cells_counted\na_calanus_0.png,chaetoceros,Ben,\na_calanus_1.png,calanus,Ben,5.5\n"
+    confirmed(folder, tmp_path / "later.csv", later)
+    assert cells_in(folder) == {"a_calanus_0.png": (7.0, "Ann"), "a_calanus_1.png": (5.5, "Ben")}
+
+
+def test_numbers_of_cells_that_cannot_be_used_are_named(folder: Path, tmp_path: Path) -> None:
+    rows = ["0.png,calanus,0", "1.png,calanus,many", "2.png,calanus,4", "2.png,calanus,5", "3.png,calanus,10001"]
+    text = "path,class,cells\n" + "".join(f"a_calanus_{row}\n" for row in rows)
+    result, found = confirmed(folder, tmp_path / "labels.csv", text)
+    assert (len(found), cells_in(folder)) == (4, {})
+    assert [*result.lines()][-2:] == [
+        "1 images have several numbers of cells in it: none of them was used",
+        "3 numbers of cells were not used, because they are not from 1 to 10000: line 2 (0), line 3 (many), line 6 "
+        "(10001)",
+    ]
+
+
+def test_a_dry_run_writes_no_cells(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,class,cells\na_calanus_0.png,calanus,7\n")
+    with Survey.open(folder) as survey:
+        assert confirm(survey, read_labels(tmp_path / "labels.csv"), dry_run=True).cells == 1
+    assert cells_in(folder) == {}
+
+
+def test_a_dataset_gives_what_people_counted_and_not_the_column_of_the_input(tmp_path: Path) -> None:
+    (tmp_path / "crops").mkdir()
+    for name in ("a", "b"):
+        data = cv2.imencode(".png", np.full((9, 9), ord(name), np.uint8))[1].tobytes()
+        (tmp_path / "crops" / f"{name}.png").write_bytes(data)
+    (tmp_path / "labels.csv").write_text("path,class,cells,cells_counted\na.png,calanus,9,4\nb.png,calanus,9,\n")
+    dataset = import_dataset(tmp_path / "crops", tmp_path / "dataset", manifest=tmp_path / "labels.csv")
+    assert sorted(str(label.cells) for label in read_labels(dataset.root).by_sha256.values() if label) == [
+        "4.0",
+        "None",
+    ]
 
 
 def test_a_table_without_a_class_is_refused(tmp_path: Path) -> None:

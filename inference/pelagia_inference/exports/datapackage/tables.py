@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pelagia.survey.additions import MEASURES, Flag, confirmed_of, image_flags, measures_of, sample_flags
+from pelagia.survey.additions import MEASURES, Flag, confirmed_of, counted_cells, image_flags, measures_of, sample_flags
 from pelagia.survey.columns import VERDICT
 from pelagia.survey.journal import Survey
 from pelagia.system.tables import Cell
@@ -117,6 +117,8 @@ def _added(survey: Survey) -> list[Table]:
     found = []
     if confirmed_of(survey):
         found.append(_confirmed(survey))
+    if next(counted_cells(survey), None) is not None:
+        found.append(_counted_cells(survey))
     if next(image_flags(survey), None) is not None:
         found.append(_flags("image_flags", "path", "images", image_flags(survey)))
     if next(sample_flags(survey), None) is not None:
@@ -131,6 +133,12 @@ def _confirmed(survey: Survey) -> Table:
     rows = ([getattr(one, name) or None for name in columns] for one in confirmed_of(survey).values())
     title = "Labels that people confirmed"
     return Table("confirmed", title, [*map(_text, columns)], ("path",), rows, {"path": "images"})
+
+
+def _counted_cells(survey: Survey) -> Table:
+    columns = [_text("path"), {"name": "cells", "type": "number"}, _text("source")]
+    rows = ([one.path, one.cells, one.source or None] for one in counted_cells(survey))
+    return Table("counted_cells", "Cells that people counted on images", columns, ("path",), rows, {"path": "images"})
 
 
 def _flags(name: str, on: str, other: str, flags: Iterable[Flag]) -> Table:

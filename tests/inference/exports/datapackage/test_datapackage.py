@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pelagia.survey.additions import Confirmed, Flag, Measured, add_flags, add_measures
+from pelagia.survey.additions import Confirmed, CountedCells, Flag, Measured, add_counted_cells, add_flags, add_measures
 from pelagia.survey.journal import Survey
 from pelagia_inference.exports.datapackage.write import write_datapackage
 from surveys.small_survey import IMAGES, SAMPLES, make_survey
@@ -19,6 +19,7 @@ def package(tmp_path: Path, samples: dict[str, dict[str, str]] = SAMPLES) -> Pat
     folder = make_survey(tmp_path / "survey", samples, confirmed=[Confirmed("A/000.png", "krill", "Ann")])
     with Survey.open(folder, to_add=True) as survey:
         add_flags(survey, [Flag("A/001.png", "blurred", "below 3")], [Flag("A", "clogged")])
+        add_counted_cells(survey, [CountedCells("A/000.png", 5.5, "Ann", "a dataset")])
         add_measures(survey, [Measured("A/001.png", {"area_px": 12.5})])
     (tmp_path / "dataset.yaml").write_text(
         "id: Cruise1\ntitle: T\nlicense: CC-BY-4.0\ncreators: [{family_name: Example}]\n", encoding="utf-8"
@@ -40,7 +41,8 @@ def test_frictionless_finds_no_fault_in_the_package(tmp_path: Path) -> None:
     assert report.valid, report.to_summary()
     names = {task.name for task in report.tasks}
     assert names == {
-        "images", "samples", "counts", "taxa", "classes", "confirmed", "image_flags", "sample_flags", "measures",
+        "images", "samples", "counts", "taxa", "classes", "confirmed", "counted_cells", "image_flags", "sample_flags",
+        "measures",
     }  # fmt: skip
 
 
@@ -61,6 +63,7 @@ def test_rows_come_back_with_their_types(tmp_path: Path) -> None:
     assert counts["A", "calanus"] == (3, 0)
     assert counts["A", "krill"] == (0, 1)
     assert rows_of(out, "taxa")[2] == {"name": "Copepoda", "rank": "class", "parent": "Arthropoda", "aphia_id": 1080}
+    assert [(row["path"], float(str(row["cells"]))) for row in rows_of(out, "counted_cells")] == [("A/000.png", 5.5)]
     assert [float(str(row["area_px"])) for row in rows_of(out, "measures")] == [12.5]
 
 
