@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pelagia.dataset.label_columns import ADJUDICATOR, VOTES
+from pelagia.dataset.label_columns import ADJUDICATOR, CELLS_VOTES, VOTES
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, InputError, did_you_mean
 from pelagia.system.console import ProgressCallback
@@ -84,7 +84,7 @@ def export_dataset(
     return Export(out, len(records), tuple(notes))
 
 
-_PEOPLE = frozenset({"annotators", ADJUDICATOR, VOTES})
+_PEOPLE = frozenset({"annotators", ADJUDICATOR, VOTES, CELLS_VOTES})
 
 
 def _without_people(record: Record) -> Record:

@@ -30,9 +30,12 @@ class Label(NamedTuple):
 def label_of(record: Record) -> Label:
     """The label of a row of a manifest."""
     columns = tuple((name, value) for name in LABEL_COLUMNS if (value := record.extra.get(name, "")))
-    if record.extra.get(CELLS_COUNTED):  # who did not count again leaves the older number
-        columns += tuple((name, record.extra.get(name, "")) for name in CELL_COLUMNS)
-    return Label(record.class_name, record.annotators, record.agreement, columns)
+    return Label(record.class_name, record.annotators, record.agreement, (*columns, *counted_cells(record).items()))
+
+
+def counted_cells(record: Record) -> dict[str, str]:
+    """The columns of the cells that people counted; none if nobody did, so that an older number stays."""
+    return {name: record.extra.get(name, "") for name in CELL_COLUMNS} if record.extra.get(CELLS_COUNTED) else {}
 
 
 @dataclass(frozen=True)

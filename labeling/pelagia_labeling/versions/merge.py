@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pelagia.dataset.label_columns import LABEL_COLUMNS
+from pelagia.dataset.label_columns import CELL_COLUMNS, CELLS_COUNTED, LABEL_COLUMNS
 from pelagia.dataset.schema import Dataset, Record, SplitMeta
 from pelagia.dataset.splits import SPLITS
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError, first_few
 from pelagia.taxonomy import LabelClass, Taxonomy
-from pelagia_labeling.importers.corrections import label_of, relabeled
+from pelagia_labeling.importers.corrections import counted_cells, label_of, relabeled
 from pelagia_labeling.importers.own_dataset import candidate_of
 
 CONFLICTS = ("refuse", "first", "second", "drop")
@@ -109,8 +109,9 @@ def _candidates(
         if other is None:
             yield entry
             continue
-        added = {name: value for name, value in other.extra.items() if name not in LABEL_COLUMNS}
-        entry = replace(entry, extra=added | entry.extra)
+        added = {name: value for name, value in other.extra.items() if name not in (*LABEL_COLUMNS, *CELL_COLUMNS)}
+        cells = {} if entry.extra.get(CELLS_COUNTED) else counted_cells(other)
+        entry = replace(entry, extra=added | entry.extra | cells)
         if record.class_name != other.class_name:
             if conflicts == "drop":
                 continue

@@ -16,6 +16,8 @@ from pelagia.dataset.schema import Dataset, SplitMeta
 from pelagia.dataset.write import Candidate, write_dataset
 from pelagia.errors import DatasetError, InputError
 from pelagia.taxonomy import Taxonomy
+from pelagia_labeling.exports.export import export_dataset
+from pelagia_labeling.importers.corrections import correct
 from pelagia_labeling.importers.own_dataset import candidate_of
 from pelagia_labeling.versions.history import events_of, lineage
 from pelagia_labeling.versions.merge import merge
@@ -38,7 +40,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory, draw_images: Draw, taxonomy:
     return write_dataset(root / "crops", candidates, source={"kind": "test"}, taxonomy=taxonomy, split=split)
 
 
-def made_from(dataset: Dataset, out: Path, keep: slice = slice(None), **changes: str) -> Dataset:
+def made_from(dataset: Dataset, out: Path, keep: slice = slice(None), **changes: object) -> Dataset:
     """A dataset of some of the same images, each with the same changes."""
     entries = [replace(candidate_of(dataset, record), **changes) for record in dataset.records[keep]]
     return write_dataset(
@@ -156,6 +158,23 @@ def test_a_soft_label_goes_with_the_label_that_is_taken(crops: Dataset, tmp_path
         assert row.extra.get("soft_label", "") == taken
         assert row.extra.get("label_seen", "") == ("no" if taken else "")
         assert row.extra["depth"] == "5"
+
+
+def test_counted_cells_are_kept_by_whatever_changes_labels(crops: Dataset, tmp_path: Path) -> None:
+    counted = {"cells_counted": "4", "cells_votes": "ann: 4, ben: 4"}
+    first = made_from(crops, tmp_path / "first", extra={"cells_counted": "", "cells_votes": ""})
+    second = made_from(crops, tmp_path / "second", slice(1), extra=counted)
+    sha256 = second.records[0].sha256
+
+    def cells(dataset: Dataset) -> dict[str, str]:
+        return {name: text for one in dataset.records if one.sha256 == sha256 for name, text in one.extra.items()}
+
+    assert cells(merge(first, second, tmp_path / "merged").dataset) == counted
+    assert cells(merge(second, first, tmp_path / "other").dataset) == counted
+    assert cells(correct(first, second, tmp_path / "corrected").dataset) == counted
+    assert cells(correct(second, first, tmp_path / "not counted again").dataset) == counted
+    bare = export_dataset(second, tmp_path / "csv", "folders")
+    assert "ben" not in (bare.out / "manifest.csv").read_text()
 
 
 def test_a_group_in_two_splits_is_refused_or_decided_by_an_option(crops: Dataset, tmp_path: Path) -> None:
