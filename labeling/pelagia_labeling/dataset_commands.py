@@ -149,9 +149,10 @@ def dataset_cells(
     out: Annotated[Path, typer.Option(help="Write the table to this file, which ends in .csv.")],
     column: Annotated[str, typer.Option(help="Column of the manifest with the cells of an image.")] = "cells_counted",
 ) -> None:
-    """Make the table of cells of an image by class, with their spread, from images that people counted.
+    """Make the table of cells of an image by class, from images that people counted.
 
-    The counts of `label push --count-cells` and `label pull` are in the column cells_counted.
+    It holds the mean and the spread (standard deviation) of each class. The counts of `label push --count-cells` and
+    `label pull` are in the column cells_counted.
 
     \b
     pelagia dataset cells datasets/chains --out cells.csv

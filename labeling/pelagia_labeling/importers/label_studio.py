@@ -12,17 +12,20 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from pelagia.dataset.label_columns import CELLS_COUNTED, MOST_CELLS
 from pelagia.dataset.write import Candidate
-from pelagia.errors import DatasetError, InputError, first_line
+from pelagia.errors import DatasetError, InputError, first_few, first_line
 from pelagia.sources import Listing, SourceImage
 from pelagia.sources.image import is_image_name
 from pelagia.sources.named import NamedFiles
 from pelagia.system.files import printable
 from pelagia.tables.reader import open_table
 from pelagia_labeling.importers.imported import Import, survey_columns
+from pelagia_labeling.tasks.cells_field import is_count, read_cells
 
 _OWN_COLUMNS = frozenset({"annotation_id", "annotator", "created_at", "id", "lead_time", "updated_at", "sentiment"})
 _REQUIRED = frozenset({"annotation_id", "annotator", "lead_time"})
@@ -36,13 +39,14 @@ _UPLOAD = re.compile(r"(?<=/)[0-9a-f]{8}-(?=[^/]+$)")
 
 @dataclass(frozen=True)
 class _Label:
-    """One person's label of one image: the task's values, the classes that were chosen, the person."""
+    """One person's label of one image: the task's values, the classes that were chosen, the person, cells counted."""
 
     task: str
     data: Mapping[str, Any]
     choices: tuple[str, ...]
     annotator: str
     canceled: bool = False
+    cells: float | None = None
 
 
 def is_label_studio_export(path: Path) -> bool:
@@ -75,6 +79,7 @@ def from_label_studio(src: Path, export: Path, class_column: str | None, listing
         raise InputError(
             f"{export} is not an export of Label Studio; export the project again, as JSON or CSV"
         ) from None
+    _warn_of_cells(labels, listing)
     files = NamedFiles(src, listing)
     left_out: Counter[str] = Counter()
     candidates = []
@@ -89,6 +94,13 @@ def from_label_studio(src: Path, export: Path, class_column: str | None, listing
         raise DatasetError(f"no task of {export} has a label ({reasons}): export a project with labels")
     source = {"kind": "label_studio", "folder": printable(src.name), "export": printable(export.name)}
     return Import(candidates, source, None, dict(left_out), listing.warning_texts())
+
+
+def _warn_of_cells(labels: list[_Label], listing: Listing) -> None:
+    if bad := [
+        f"task {one.task} ({one.cells:g})" for one in labels if one.cells is not None and not is_count(one.cells)
+    ]:
+        listing.warn(f"numbers of cells that are not whole and from 1 to {MOST_CELLS} are not used: {first_few(bad)}")
 
 
 def _by_task(labels: list[_Label]) -> dict[str, list[_Label]]:
@@ -119,9 +131,15 @@ def _candidate(votes: list[_Label], export: Path, files: NamedFiles, column: str
         image.path,
         annotators=";".join(people),
         agreement="1" if len(made) > 1 else "",
-        extra=survey_columns(texts),
+        extra=survey_columns(texts) | _cells(made),
         reader=image.reader,
     )
+
+
+def _cells(votes: list[_Label]) -> dict[str, str]:
+    """The column of the cells that people counted, the median; none if nobody counted."""
+    counted = [vote.cells for vote in votes if vote.cells is not None and is_count(vote.cells)]
+    return {CELLS_COUNTED: f"{median(counted):g}"} if counted else {}
 
 
 def _image(address: str, files: NamedFiles) -> SourceImage:
@@ -193,7 +211,7 @@ def _annotation(
     choices = [str(choice) for entry in found for choice in (entry.get("value") or {}).get("choices", ())]
     by = annotation.get("completed_by")
     person = by.get("email", by.get("id", "")) if isinstance(by, dict) else "" if by is None else by
-    return _Label(name, data, tuple(choices), str(person), bool(annotation.get("was_cancelled")))
+    return _Label(name, data, tuple(choices), str(person), bool(annotation.get("was_cancelled")), read_cells(results))
 
 
 def _csv_labels(export: Path, class_column: str | None, listing: Listing) -> Iterator[_Label]:

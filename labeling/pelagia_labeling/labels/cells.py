@@ -16,6 +16,7 @@ from statistics import median
 
 from pelagia.dataset.label_columns import CELLS_COUNTED, CELLS_VOTES, MOST_CELLS
 from pelagia_labeling.labels.consensus import CellVote, Consensus
+from pelagia_labeling.tasks.cells_field import is_count
 
 LISTED = 20
 """Number of images of each kind that are named on the terminal."""
@@ -56,11 +57,6 @@ class ImageCells:
             return {}
         votes = {CELLS_VOTES: self.as_text} if len(self.used) > 1 else {}
         return {CELLS_COUNTED: f"{self.cells:g}", **votes}
-
-
-def is_count(cells: float) -> bool:
-    """Whether a number can be one of cells that a person counted on an image."""
-    return float(cells).is_integer() and 1 <= cells <= MOST_CELLS
 
 
 def cells_of(consensus: Consensus) -> ImageCells:

@@ -11,10 +11,10 @@ from pelagia.taxonomy import Taxonomy
 from pelagia_labeling.agreement.cells import CellAgreement, cell_agreement
 from pelagia_labeling.agreement.measure import Agreement, measure
 from pelagia_labeling.agreement.table import read_ratings, tabulate
-from pelagia_labeling.labels.cells import is_count
 from pelagia_labeling.labels.pull import accounts, choose_group_column, project_taxonomy, require_classes
 from pelagia_labeling.labels.ratings import DELETED, TimedVote, ratings_of, timed_votes, without_class
 from pelagia_labeling.studio.connection import Connection
+from pelagia_labeling.tasks.cells_field import is_count
 from pelagia_labeling.tasks.project import ANNOTATIONS, Task, list_tasks, require_project
 
 

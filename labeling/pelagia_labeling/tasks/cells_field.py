@@ -19,7 +19,7 @@ _HOTKEY = "."
 
 _TEXT = f"Cells [{_HOTKEY}]: press the key once for each cell, or type the number. Leave it empty if not counted."
 CELLS_STYLE = """
-.pelagia-cells { margin-top: 12px; padding: 4px 8px; border-left: 8px solid #adb5bd; }
+.pelagia-cells { margin: 12px 0; padding: 4px 8px; border-left: 8px solid #adb5bd; }
 .pelagia-cells h4 { margin: 0 0 4px 0 !important; font-size: 14px; line-height: 1.3; font-weight: 500; }
 """
 
@@ -45,6 +45,11 @@ def read_cells(result: Any) -> float | None:
             if isinstance(number, int | float) and not isinstance(number, bool):
                 return float(number)
     return None
+
+
+def is_count(cells: float) -> bool:
+    """Whether a number can be one of cells that a person counted on an image."""
+    return float(cells).is_integer() and 1 <= cells <= MOST_CELLS
 
 
 def cells_result(cells: float) -> dict[str, Any]:

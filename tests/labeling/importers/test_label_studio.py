@@ -56,6 +56,20 @@ def test_an_uploaded_file_may_keep_the_name_that_label_studio_gave_it(images, tm
     assert entry.file == images / "0123abcd-a.png"
 
 
+def test_cells_that_people_counted_are_a_column_and_wrong_numbers_are_named(images, tmp_path):
+    def cells(number):
+        return {"from_name": "cells", "to_name": "image", "type": "number", "value": {"number": number}}
+
+    tasks = [
+        task("a", annotation(choices("chain"), cells(4), by=1), annotation(choices("chain"), cells(7), by=2)),
+        task("b", annotation(choices("chain"), cells(0))),
+        task("c", annotation(choices("chain"))),
+    ]
+    found = from_label_studio(images, written(tmp_path, tasks), None, Listing())
+    assert [entry.extra.get("cells_counted") for entry in found.candidates] == ["5.5", None, None]
+    assert found.warnings[0] == "numbers of cells that are not whole and from 1 to 10000 are not used: task b (0)"
+
+
 def test_what_is_not_one_label_is_left_out_and_counted(images, tmp_path):
     tasks = [
         task("a", annotation(choices("copepod"), by=1), annotation(choices("copepod"), by=2)),
