@@ -34,6 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 MOST_BYTES = 200_000
 PROJECT = "First look"
 PATIENCE = 60_000
+CELLS = 8  # of the chain that is shown
 SHOWN_IMAGE = "[...document.images].some(image => image.complete && image.naturalWidth > 30)"
 SHOWN_CROPS = """least => [...document.images]
 .filter(one => one.src.includes('local-files') && one.complete && one.naturalWidth).length >= least"""
@@ -106,10 +107,28 @@ def label_studio(browser: Browser, work: Path, out: Path) -> None:
         page.keyboard.press(hotkey_of_first_image(work / "survey"))
         page.wait_for_timeout(1500)
         save(page, out / "labelling.png")
+        cells(page, work, out)
         sheets_and_tabs(page, work, out)
         page.close()
     finally:
         stop_studio(home)
+
+
+def cells(page: Page, work: Path, out: Path) -> None:
+    """Takes the labelling page of a chain whose cells are counted."""
+    chains = [path for path, name in true_classes(work / "survey").items() if name == "chain_diatom"]
+    table = work / "survey" / "chains.csv"
+    table.write_text("\n".join(["path", *chains[:5]]) + "\n", encoding="utf-8")
+    words = ("label", "push", "survey/chains.csv", "--project", "Chains", "--taxonomy", "survey/taxonomy.yaml")
+    page.goto(address_in(pelagia(work, *words, "--count-cells")))
+    page.get_by_role("button", name="Label All Tasks").click()
+    page.wait_for_function(SHOWN_IMAGE)
+    classes = load_taxonomy(work / "survey" / "taxonomy.yaml").classes
+    page.keyboard.press(next(one.hotkey or "" for one in classes if one.name == "chain_diatom"))
+    for _ in range(CELLS):
+        page.keyboard.press(".")
+    page.wait_for_timeout(1500)
+    save(page, out / "labelling-cells.png")
 
 
 def sheets_and_tabs(page: Page, work: Path, out: Path) -> None:
