@@ -92,7 +92,7 @@ COMMANDS = {
     ),
     "bench": ("pelagia_inference.commands:bench", "Measure how fast this machine runs a model."),
     "counts": (
-        "pelagia_inference.counts.commands:counts",
+        "pelagia_inference.counts_commands:counts",
         "Count organisms by sample, class and taxon, with intervals, per liter where the volume is known.",
     ),
     "doctor": ("pelagia_inference.commands:doctor", "Check that this machine is ready for the field."),

@@ -37,7 +37,7 @@ LONG_FUNCTIONS = {
     "inference/pelagia_inference/exports/commands.py:survey_export": "it names each of its options twice",
     "inference/pelagia_inference/exports/dwc/export.py:write_dwc": _DOCUMENTED,
     "inference/pelagia_inference/survey/runner.py:classify": _DOCUMENTED,
-    "inference/pelagia_inference/counts/commands.py:counts": "it names each of its options twice",
+    "inference/pelagia_inference/counts_commands.py:counts": "it names each of its options twice",
     "inference/pelagia_inference/counts/counts.py:count_survey": _DOCUMENTED,
     "inference/pelagia_inference/embed_commands.py:embed": "it names each of its options twice",
     "inference/pelagia_inference/survey/embed.py:embed": _DOCUMENTED,

@@ -197,13 +197,27 @@ def _require(survey: Survey, count_as: str, flags: Sequence[str]) -> None:
             "only accepted names cannot be counted: the model of this survey has no thresholds, and accepts every "
             f"image; count with '{LIKELIEST}'"
         )
-    if flags:
-        known = {flag.flag for flag in image_flags(survey)}
-        check = command_line("pelagia", "check", survey.folder)
-        has = ", ".join(sorted(known)) or f"none; set them with `{check}`"
-        for name in flags:
-            if name not in known:
-                raise InputError(f"no image has the flag '{name}'{did_you_mean(name, known)}; flags of images: {has}")
+    require_flags(survey, flags)
+
+
+def excluded_images(survey: Survey, flags: Sequence[str]) -> frozenset[str]:
+    """The paths of the images with one of these flags. Raises InputError if no image of the survey has a flag."""
+    require_flags(survey, flags)
+    return frozenset(one.on for one in image_flags(survey) if one.flag in flags) if flags else frozenset()
+
+
+def require_flags(survey: Survey, flags: Sequence[str]) -> None:
+    """Raises InputError if no image of the survey has one of these flags."""
+    if not flags:
+        return
+    known = {flag.flag for flag in image_flags(survey)}
+    check = command_line("pelagia", "check", survey.folder)
+    has = ", ".join(sorted(known)) or f"none; set them with `{check}`"
+    for name in flags:
+        if name not in known:
+            raise InputError(
+                f"--exclude-flags: no image has the flag '{name}'{did_you_mean(name, known)}; flags of images: {has}"
+            )
 
 
 def _assemble(

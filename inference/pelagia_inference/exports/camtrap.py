@@ -194,7 +194,7 @@ class _Package:
         """The rows of ``observations.csv``, for the same images."""
         for row in self._work.survey:
             times = interval_of(row.columns.get("eventDate", ""), self._zone)
-            if row.ok and not _why_not(self._work.media(row.path), times is not None):
+            if self._work.takes(row) and not _why_not(self._work.media(row.path), times is not None):
                 assert times is not None  # noqa: S101 - `_why_not` checked it
                 yield self._observation(self._work.named(row), times)
 

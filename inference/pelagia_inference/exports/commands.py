@@ -9,6 +9,16 @@ import typer
 
 from pelagia.errors import InputError
 from pelagia.system import console
+from pelagia_inference.counts.options import (
+    By,
+    Cells,
+    CountAs,
+    DepthBins,
+    ExcludeFlags,
+    Model,
+    NoCorrection,
+    count_options,
+)
 
 if TYPE_CHECKING:
     from pelagia_inference.exports.exporting import ExportOptions
@@ -27,10 +37,6 @@ Folder = Annotated[
         "--out",
         help="The folder to make; with several formats, the folder for their folders. Default: SURVEY/exports/NAME.",
     ),
-]
-By = Annotated[
-    list[str] | None,
-    typer.Option("--by", metavar="COLUMN,...", help="Columns that name the samples, such as station,depth."),
 ]
 Told = Annotated[
     Path | None,
@@ -60,6 +66,12 @@ def survey_export(
     to: To = None,
     out: Folder = None,
     by: By = None,
+    depth_bins: DepthBins = "",
+    count_as: CountAs = "likeliest",
+    exclude_flags: ExcludeFlags = "",
+    cells: Cells = None,
+    model: Model = None,
+    no_correction: NoCorrection = False,
     metadata: Told = None,
     media_url: MediaUrl = "",
     people: People = False,
@@ -75,6 +87,9 @@ def survey_export(
     pelagia survey export survey --to ecotaxa --out for_ecotaxa
     pelagia survey export survey --to seabass --metadata seabass.yaml
     pelagia survey export survey --to dwc --metadata dataset.yaml --absences
+    pelagia survey export survey --to dwc --metadata dataset.yaml --by station --depth-bins 0,50,200 --cells cells.csv
+
+    The options of `pelagia counts` give the same counts here. A format that does not use one of them says so.
 
     \b
     Formats of --to:
@@ -99,9 +114,10 @@ def survey_export(
         return
     from pelagia_inference.exports.exporting import ExportOptions
 
-    columns = tuple(name.strip() for one in by or () for name in one.split(","))
+    counting = count_options(by, depth_bins, count_as, exclude_flags, cells, model, no_correction)
     chosen: dict[str, Any] = {"taxonomy": taxonomy, "absences": absences, "incomplete": incomplete}
-    _export(survey, to, out, ExportOptions(columns, metadata, people, media_url, **chosen))
+    chosen |= {"metadata": metadata, "people": people, "media_url": media_url}
+    _export(survey, to, out, ExportOptions(**vars(counting), **chosen))
 
 
 def _export(survey: Path, to: list[str], out: Path | None, options: ExportOptions) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +22,8 @@ from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.files import new_folder, printable, refuse_existing, write_text
 from pelagia.system.paths import StrPath
+from pelagia_inference.counts.counts import require_flags
+from pelagia_inference.counts.options import OPTIONS
 from pelagia_inference.exports.exporting import Exporting
 from pelagia_inference.exports.exporting import ExportOptions as ExportOptions
 
@@ -32,31 +34,67 @@ EXPORTS_FOLDER = "exports"
 
 @dataclass(frozen=True)
 class Format:
-    """A format: the function that writes it, one line of help, and the extra and the package that it needs."""
+    """A format.
+
+    Attributes:
+        writer: the function that writes it.
+        help: one line of help.
+        uses: the fields of `ExportOptions` that it uses; `_EVERY` are used by all.
+        extra, package: the extra and the package that it needs.
+    """
 
     writer: str
     help: str
+    uses: tuple[str, ...] = ()
     extra: str = ""
     package: str = ""
 
 
 _HERE = "pelagia_inference.exports"
+_EVERY = ("exclude_flags", "model", "part_bytes")
+_SAMPLES = ("by", "depth_bins")
+_COUNTS = (*_SAMPLES, "count_as", "cells", "correct")
+_TABLES = (*_COUNTS, "people")
 FORMATS = {
-    "csv": Format(f"{_HERE}.tidy:write_csv", "tables of counts, samples and images as CSV"),
-    "xlsx": Format(f"{_HERE}.workbook:write", "the same tables as sheets of an Excel workbook", "excel", "openpyxl"),
-    "parquet": Format(f"{_HERE}.tidy:write_parquet", "the same tables as Parquet", "parquet", "pyarrow"),
-    "geojson": Format(f"{_HERE}.geojson:write", "a map layer: one point for each sample, with its counts"),
-    "ecotaxa": Format(f"{_HERE}.ecotaxa:write", "zips of images and tables that EcoTaxa imports as new objects"),
-    "ecotaxa-update": Format(
-        f"{_HERE}.ecotaxa_update:write", "a table that updates the objects which came from EcoTaxa"
+    "csv": Format(f"{_HERE}.tidy:write_csv", "tables of counts, samples and images as CSV", _TABLES),
+    "xlsx": Format(
+        f"{_HERE}.workbook:write", "the same tables as sheets of an Excel workbook", _TABLES, "excel", "openpyxl"
     ),
-    "ifcb": Format(f"{_HERE}.ifcb_scores:write", "class scores of each IFCB bin, version 3 (.h5)", "hdf5", "h5py"),
+    "parquet": Format(f"{_HERE}.tidy:write_parquet", "the same tables as Parquet", _TABLES, "parquet", "pyarrow"),
+    "geojson": Format(f"{_HERE}.geojson:write", "a map layer: one point for each sample, with its counts", _COUNTS),
+    "ecotaxa": Format(
+        f"{_HERE}.ecotaxa:write",
+        "zips of images and tables that EcoTaxa imports as new objects",
+        (*_SAMPLES, "people"),
+    ),
+    "ecotaxa-update": Format(
+        f"{_HERE}.ecotaxa_update:write", "a table that updates the objects which came from EcoTaxa", ("people",)
+    ),
+    "ifcb": Format(f"{_HERE}.ifcb_scores:write", "class scores of each IFCB bin, version 3 (.h5)", (), "hdf5", "h5py"),
     "ifcb-csv": Format(f"{_HERE}.ifcb_scores:write_csv", "class scores of each IFCB bin as CSV"),
-    "seabass": Format(f"{_HERE}.seabass:write", "SeaBASS files of plankton imagery, one for each sample"),
-    "camtrap-dp": Format(f"{_HERE}.camtrap:write", "a Camtrap DP package, for fish and other animals on cameras"),
-    "dwc": Format(f"{_HERE}.dwc.export:write", "a Darwin Core Archive for OBIS and GBIF"),
-    "datapackage": Format(f"{_HERE}.datapackage.write:write", "a Frictionless data package of the whole survey"),
-    "label-studio": Format(f"{_HERE}.label_studio:write", "tasks with predictions, which Label Studio imports"),
+    "seabass": Format(
+        f"{_HERE}.seabass:write",
+        "SeaBASS files of plankton imagery, one for each sample",
+        (*_SAMPLES, "metadata", "media_url"),
+    ),
+    "camtrap-dp": Format(
+        f"{_HERE}.camtrap:write",
+        "a Camtrap DP package, for fish and other animals on cameras",
+        (*_SAMPLES, "metadata", "media_url", "people"),
+    ),
+    "dwc": Format(
+        f"{_HERE}.dwc.export:write",
+        "a Darwin Core Archive for OBIS and GBIF",
+        (*_COUNTS, "metadata", "people", "taxonomy", "absences", "incomplete"),
+    ),
+    "datapackage": Format(
+        f"{_HERE}.datapackage.write:write",
+        "a Frictionless data package of the whole survey",
+        (*_COUNTS, "metadata", "people"),
+    ),
+    "label-studio": Format(
+        f"{_HERE}.label_studio:write", "tasks with predictions, which Label Studio imports", ("media_url",)
+    ),
 }
 """Name in ``--to`` -> the format."""
 
@@ -133,15 +171,24 @@ def export_survey(
         SurveyError: the journal cannot be read.
     """
     [name] = formats_to_export([to])
+    require_flags(survey, options.exclude_flags)
     module, _, function = FORMATS[name].writer.partition(":")
     out = Path(out)
     with new_folder(out, "export") as folder:
         work = Exporting(survey, folder, printable(out.absolute().name), options, progress)
-        notes = tuple(getattr(import_module(module), function)(work))
+        notes = (*_unused(name, options), *getattr(import_module(module), function)(work))
         left_out = dict(sorted((+work.left_out).items()))
         done = Exported(name, out, notes, left_out)
         write_text(folder / RECORD_FILE, _record(work, done))
     return done
+
+
+def _unused(name: str, options: ExportOptions) -> list[str]:
+    """Which options the format does not use, in words; empty if it uses all that were given."""
+    used = {*FORMATS[name].uses, *_EVERY}
+    given = [one.name for one in fields(options) if getattr(options, one.name) != one.default]
+    unused = [OPTIONS.get(field, f"--{field.replace('_', '-')}") for field in given if field not in used]
+    return [f"this format does not use {', '.join(unused)}"] if unused else []
 
 
 def _record(work: Exporting, done: Exported) -> str:
@@ -150,6 +197,7 @@ def _record(work: Exporting, done: Exported) -> str:
         "program": work.program,
         "model": work.model_text,
         "model_sha256": work.survey.meta.get("model_sha256", ""),
+        "counting": work.options.chosen(),
         "survey_created": work.survey.meta.get("created", ""),
     }
     return json.dumps(record, ensure_ascii=False, indent=1) + "\n"

@@ -22,12 +22,12 @@ from pelagia.model.card import ModelCard
 from pelagia.shell import command_line
 from pelagia.survey.additions import Confirmed, confirmed_label
 from pelagia.survey.journal import Prediction, Survey
-from pelagia.survey.model_card import card_of_survey
 from pelagia.survey.pictures import read_pictures
 from pelagia.system.console import ProgressCallback
 from pelagia.system.version import __version__
-from pelagia_inference.counts.counts import Counts, count_survey
-from pelagia_inference.counts.samples import Grouping, grouping, sample_name
+from pelagia_inference.counts.counts import Counts, excluded_images
+from pelagia_inference.counts.options import CountOptions
+from pelagia_inference.counts.samples import Grouping, sample_name
 
 Metadata = TypeVar("Metadata", bound=BaseModel)
 
@@ -37,11 +37,10 @@ NO_PICTURE = "images whose file is missing or was changed"
 
 
 @dataclass(frozen=True)
-class ExportOptions:
-    """What a user chooses for an export.
+class ExportOptions(CountOptions):
+    """What a user chooses for an export: how images are counted, and the following.
 
     Attributes:
-        by: the columns that name the samples, as in `count_survey`.
         metadata: a YAML file with what the survey cannot know; None if there is none.
         people: whether the names of those who confirmed labels are exported.
         media_url: the address below which the images are, on the web or on a server; empty if they are not.
@@ -51,7 +50,6 @@ class ExportOptions:
         incomplete: whether to write a Darwin Core Archive although something that is required is missing.
     """
 
-    by: tuple[str, ...] = ()
     metadata: Path | None = None
     people: bool = False
     media_url: str = ""
@@ -114,12 +112,10 @@ class Exporting:
             yield row
 
     def classified(self) -> Iterator[Named]:
-        """The classified images with their names, sorted by path. Failed images are counted as left out."""
+        """The classified images with their names, sorted by path. Others are counted as left out."""
         for row in self.rows():
-            if row.ok:
+            if self._takes_counting(row):
                 yield self.named(row)
-            else:
-                self.left_out[FAILED] += 1
 
     def named(self, row: Prediction) -> Named:
         """The name of a classified image."""
@@ -141,21 +137,34 @@ class Exporting:
         self.progress(total, total)
 
     def _ok(self) -> Iterator[Prediction]:
-        for row in self.survey:
-            if row.ok:
-                yield row
-            else:
-                self.left_out[FAILED] += 1
+        return (row for row in self.survey if self._takes_counting(row))
+
+    def _takes_counting(self, row: Prediction) -> bool:
+        """The same as `takes`, and counts an image that is left out."""
+        if not row.ok:
+            self.left_out[FAILED] += 1
+        elif row.path in self.excluded:
+            self.left_out[f"images with a flag of --exclude-flags {','.join(self.options.exclude_flags)}"] += 1
+        return self.takes(row)
+
+    def takes(self, row: Prediction) -> bool:
+        """Whether an image is exported: it was classified, and has none of the flags that the user excludes."""
+        return row.ok and row.path not in self.excluded
+
+    @cached_property
+    def excluded(self) -> frozenset[str]:
+        """The images with a flag that the user excludes. Raises InputError if no image has such a flag."""
+        return excluded_images(self.survey, self.options.exclude_flags)
 
     @cached_property
     def counts(self) -> Counts:
-        """The counts of the survey by sample."""
-        return count_survey(self.survey, self.options.by, progress=self.progress)
+        """The counts of the survey by sample, the same as those of `pelagia counts` with the same options."""
+        return self.options.count(self.survey, self.progress)
 
     @cached_property
     def grouping(self) -> Grouping:
         """How the images are put into samples, which is that of the counts."""
-        return grouping(self.survey.columns().own, self.options.by)
+        return self.options.grouping(self.survey)
 
     def sample_of(self, columns: Mapping[str, str]) -> str:
         """The name of the sample of an image with these columns."""
@@ -164,7 +173,7 @@ class Exporting:
     @cached_property
     def card(self) -> ModelCard | None:
         """The card of the model; None if the survey is older than such cards."""
-        return card_of_survey(self.survey)
+        return self.options.card(self.survey)
 
     @property
     def model_text(self) -> str:

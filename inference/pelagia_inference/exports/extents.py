@@ -128,6 +128,6 @@ def extents_of(work: Exporting, zone: tzinfo | None) -> dict[str, Extent]:
     """Name of a sample -> extent of its classified images, sorted."""
     found: dict[str, Extent] = {}
     for row in work.survey:
-        if row.ok:
+        if work.takes(row):
             found.setdefault(work.sample_of(row.columns), Extent()).add(row.columns, zone)
     return dict(sorted(found.items()))

@@ -67,7 +67,9 @@ def notes_of(work: Exporting) -> list[str]:
     """How the counts were corrected, and what the user must know of them."""
     counts = work.counts
     how = f"correction of the counts: {counts.method or 'none'}"
-    return [how, *counts.warnings]
+    flags = ",".join(work.options.exclude_flags)
+    kept = f"the table of images has all images, also those with the flags {flags}, which are not counted"
+    return [how, *([kept] if flags else []), *counts.warnings]
 
 
 def tables_of(work: Exporting) -> list[TidyTable]:

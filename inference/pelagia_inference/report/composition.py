@@ -6,7 +6,6 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +13,9 @@ from numpy.typing import NDArray
 from pelagia.pages.page import Cell, Chart, Table, count_cell
 from pelagia_inference.counts.counts import Count, Counts
 from pelagia_inference.counts.estimate import CLASS, TAXON
-from pelagia_inference.report.charts import MOST_COLORS, by_depth, colors_of, intervals, stacked
-from pelagia_inference.report.gather import Gathered, SampleRows
-from pelagia_inference.report.plot import number_text, ticks
+from pelagia_inference.report.charts import MOST_COLORS, colors_of, intervals, stacked
+from pelagia_inference.report.gather import SampleRows
+from pelagia_inference.report.plot import number_text
 from pelagia_inference.report.worldmap import around
 
 Real = NDArray[np.float64]
@@ -24,7 +23,6 @@ MOST_BARS = 120
 MOST_DOTS = 400
 MOST_ROWS = 300
 MOST_CLASSES = MOST_COLORS
-_MOST_BANDS = 10
 _SMALL = 6
 OTHERS = "all others"
 _NOTHING = 0.005
@@ -200,13 +198,26 @@ def _cell(value: float, low: float, high: float) -> Cell:
 
 def legend(matrix: Matrix) -> list[tuple[str, str]]:
     """The colors of the compositions: color and name."""
-    names = _shown(matrix)[0]
+    names = parts_of(matrix)[0]
     return list(zip(colors_of(names), names, strict=True))
 
 
-def along_transect(matrix: Matrix, order: str, liters: bool) -> Chart:
-    """The composition of each sample, or of groups of neighboring samples if there are many."""
-    names, shares_of = _shown(matrix)
+def numbers_shown(counts: Counts) -> str:
+    """Which numbers a chart of the composition shows, in one sentence."""
+    both = [(one.corrected, one.raw + one.confirmed) for one in class_counts(counts)]
+    if any(corrected is not None and abs(corrected - counted) > _NOTHING for corrected, counted in both):
+        return "Corrected counts, with the images that people confirmed."
+    return "Counts of the machine and of people, not corrected."
+
+
+def along_transect(matrix: Matrix, words: str, liters: bool) -> Chart:
+    """The composition of each sample, or of groups of neighboring samples if there are many.
+
+    Args:
+        words: what is shown, and the order of the samples, in sentences.
+        liters: whether organisms in a liter are shown, or images.
+    """
+    names, shares_of = parts_of(matrix)
     values = matrix.with_ends(liters)[0]
     every = -(-len(matrix.samples) // MOST_BARS)
     groups = [values[start : start + every] for start in range(0, len(values), every)]
@@ -217,11 +228,11 @@ def along_transect(matrix: Matrix, order: str, liters: bool) -> Chart:
     return Chart(
         stacked(bars, names, shares, ""),
         f"Composition of {len(matrix.samples)} samples; mean shares: {means}",
-        f"Samples {order}.{joined} The table of samples has the numbers.",
+        f"{words}{joined} The table of samples has the numbers.",
     )
 
 
-def _shown(matrix: Matrix) -> tuple[list[str], Callable[[Real], Real]]:
+def parts_of(matrix: Matrix) -> tuple[list[str], Callable[[Real], Real]]:
     """The names of the parts, and a function from counts of all classes to their shares."""
     order = matrix.order
     first, rest = order[:MOST_CLASSES], order[MOST_CLASSES:]
@@ -261,40 +272,3 @@ def _mean(rows: Real) -> Real:
     """The means of the columns, of the numbers that are known; not a number: none is."""
     known = np.isfinite(rows).sum(axis=0)
     return np.where(known, np.nansum(rows, axis=0) / np.maximum(known, 1), np.nan)
-
-
-def depth_chart(data: Gathered, matrix: Matrix) -> Chart | None:
-    """The composition by depth; None if there are not two depths."""
-    if len(data.depths) < 2:
-        return None
-    index = {name: number for number, name in enumerate(matrix.classes)}
-    size = len(next(iter(data.depths.values())))
-    names, shares_of = _shown(matrix)
-    edges = _bands(sorted(data.depths))
-    bands, shares = [], []
-    for top, bottom in pairwise(edges):
-        inside = [counts for depth, counts in data.depths.items() if top <= depth < bottom]
-        if inside:
-            total = np.zeros(len(index))
-            total[:size] = np.sum(inside, axis=0)
-            one = bottom - top == 1
-            bands.append(f"{top:g} m ({total.sum():,.0f})" if one else f"{top:g}–{bottom:g} m ({total.sum():,.0f})")
-            shares.append(shares_of(total))
-    alt = "; ".join(
-        f"{band}: {', '.join(f'{names[at]} {row[at]:.0%}' for at in np.argsort(-row)[:3])}"
-        for band, row in zip(bands, shares, strict=True)
-    )
-    caption = (
-        "By the middle of the depth range of each image, with the number of images. By the likeliest class, or the "
-        "class that people gave; not corrected."
-    )
-    return Chart(by_depth(bands, names, np.array(shares)), f"Composition by depth. {alt}", caption)
-
-
-def _bands(depths: Sequence[int]) -> list[float]:
-    """The ends of the depth bands: each depth apart if there are few, else round numbers."""
-    if len(depths) <= _MOST_BANDS:
-        return [edge for depth in depths for edge in (float(depth), float(depth + 1))]
-    found = ticks(float(depths[0]), float(depths[-1]), _MOST_BANDS - 2)
-    step = found[1] - found[0]
-    return [found[0] - step, *found, found[-1] + step]

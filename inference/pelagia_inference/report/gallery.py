@@ -18,7 +18,7 @@ from pelagia.images.preprocess import ImageError, PreprocessSpec, decode_with_re
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.pictures import read_pictures
 from pelagia.system.console import ProgressCallback, decoder_messages_hidden
-from pelagia_inference.report.gather import KINDS, NO_DECISION, Gathered, sample_of
+from pelagia_inference.report.gather import KINDS, NO_DECISION, Gathered
 
 SIDE = 112
 """The longer side of a thumbnail in pixels."""
@@ -103,7 +103,7 @@ def make_gallery(survey: Survey, data: Gathered, most_bytes: int, progress: Prog
     """
     chosen = {name: choice.chosen() for name, choice in data.choices.items()}
     rows = {row.path: row for kinds in chosen.values() for kind in kinds.values() for row in kind}
-    samples = sorted({sample_of(row.columns, data.by) for row in rows.values()})
+    samples = sorted({data.sample_of(row.columns) for row in rows.values()})
     numbers = {name: index for index, name in enumerate(samples)}
     made, left_out = _pictures(survey, data, rows, numbers, progress)
     kept, size = _within(chosen, made, most_bytes)
@@ -168,7 +168,7 @@ def _picture(survey: Survey, data: Gathered, row: Prediction, found: bytes, numb
     encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1].tobytes()
     best = int(row.probabilities.argmax())
     probability = float(row.probabilities[best])
-    sample = sample_of(row.columns, data.by)
+    sample = data.sample_of(row.columns)
     label = data.confirmed.get(row.path)
     lines = [f"{probability:.2f} {_verdict(row)}".rstrip(), *([sample] if len(numbers) > 1 else [])]
     lines += [f"people: {label.class_name}"] if label else []

@@ -20,13 +20,14 @@ from numpy.typing import NDArray
 from pelagia.survey.additions import Confirmed, confirmed_of
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.console import ProgressCallback
-from pelagia.tables.values import is_missing, number
-from pelagia_inference.counts.samples import sample_columns, sample_name
+from pelagia.tables.values import number
+from pelagia_inference.counts.counts import excluded_images
+from pelagia_inference.counts.options import CountOptions
+from pelagia_inference.counts.samples import DEPTHS, Grouping, sample_name
 from pelagia_inference.report.worldmap import Position
 
 BINS = 20
 """Bins of the probability of the likeliest class, 0..1."""
-DEPTHS = ("minimumDepthInMeters", "maximumDepthInMeters")
 NO_DECISION = "classified"
 """What images are called whose model has no decision rule."""
 MOST_POSITIONS = 2000
@@ -111,35 +112,46 @@ class Gathered:
     """What the pass found.
 
     Attributes:
-        by: the columns that name the samples.
+        grouping: how the images are put into samples.
         confirmed: path -> the label that people gave.
         samples: name -> its images.
         failed: the first failed images.
         scores: decision -> int64, classes x `BINS`: images by the probability of their likeliest class.
         unknown: float32, out-of-distribution scores of all images, the finite ones; empty if the model has none.
-        depths: depth in whole meters -> int64, classes: images by likeliest class, or the class that people gave.
+        depths: depth, rounded to whole meters -> images that are counted.
+        no_depth: images that are counted and have no depth.
         positions: position, rounded -> number of images.
         choices: class -> images for the gallery.
         digits: decimals of the positions; fewer if there are many positions.
     """
 
-    by: tuple[str, ...]
+    grouping: Grouping
     confirmed: Mapping[str, Confirmed]
     samples: dict[str, SampleRows] = field(default_factory=lambda: defaultdict(SampleRows))
     failed: list[Prediction] = field(default_factory=list)
     scores: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     unknown: array[float] = field(default_factory=lambda: array("f"))
-    depths: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    depths: Counter[int] = field(default_factory=Counter)
+    no_depth: int = 0
     positions: Counter[Position] = field(default_factory=Counter)
     choices: dict[str, Choice] = field(default_factory=dict)
     digits: int = 3
 
+    @property
+    def by(self) -> tuple[str, ...]:
+        """The columns that name the samples."""
+        return self.grouping.columns
 
-def gather(survey: Survey, by: Sequence[str], each: int, progress: ProgressCallback | None = None) -> Gathered:
+    def sample_of(self, columns: Mapping[str, str]) -> str:
+        """The name of the sample of an image with these columns."""
+        return sample_name(self.grouping.key(columns))
+
+
+def gather(survey: Survey, counting: CountOptions, each: int, progress: ProgressCallback | None = None) -> Gathered:
     """Reads all rows of a survey once.
 
     Args:
-        by: the columns that name the samples; empty: the default of `pelagia_inference.counts`.
+        counting: how images are counted.
         each: images of each class and kind for the gallery.
         progress: called with (rows done, all rows).
 
@@ -147,13 +159,13 @@ def gather(survey: Survey, by: Sequence[str], each: int, progress: ProgressCallb
         InputError: the survey lacks a named column.
         SurveyError: the journal cannot be read.
     """
-    data = Gathered(sample_columns(survey.columns().own, by), confirmed_of(survey))
-    numbers = {name: index for index, name in enumerate(survey.classes)}
+    data = Gathered(counting.grouping(survey), confirmed_of(survey))
+    excluded = excluded_images(survey, counting.exclude_flags)
     total = len(survey)
     for done, row in enumerate(survey):
         if progress and done % _EVERY == 0:
             progress(done, total)
-        sample = data.samples[sample_of(row.columns, data.by)]
+        sample = data.samples[data.sample_of(row.columns)]
         if row.probabilities is None:
             sample.failed += 1
             data.failed += [row] if len(data.failed) < MOST_FAILED else []
@@ -161,19 +173,13 @@ def gather(survey: Survey, by: Sequence[str], each: int, progress: ProgressCallb
         best = int(row.probabilities.argmax())
         _count(data, row, sample, best, survey.classes)
         _place(data, row.columns, sample)
-        label = data.confirmed.get(row.path)
-        _add_depth(data, row.columns, best if label is None else numbers.get(label.class_name), len(numbers))
+        if row.path not in excluded:
+            _add_depth(data, row.columns)
         name = survey.classes[best]
         if name not in data.choices:
             data.choices[name] = Choice(each, name)
         data.choices[name].offer(row, float(row.probabilities[best]))
     return data
-
-
-def sample_of(columns: Mapping[str, str], by: Sequence[str]) -> str:
-    """The name of the sample of an image."""
-    texts = (columns.get(name, "").strip() for name in by)
-    return sample_name(tuple("" if is_missing(text) else text for text in texts))
 
 
 def depth_of(columns: Mapping[str, str]) -> float | None:
@@ -197,11 +203,12 @@ def _count(data: Gathered, row: Prediction, sample: SampleRows, best: int, class
         sample.last = max(sample.last, when)
 
 
-def _add_depth(data: Gathered, columns: Mapping[str, str], counted: int | None, classes: int) -> None:
-    """Counts an image at its depth, unless people gave it a class that the model does not have."""
+def _add_depth(data: Gathered, columns: Mapping[str, str]) -> None:
     depth = depth_of(columns)
-    if depth is not None and counted is not None:
-        data.depths.setdefault(round(depth), np.zeros(classes, np.int64))[counted] += 1
+    if depth is None:
+        data.no_depth += 1
+    else:
+        data.depths[math.floor(depth + 0.5)] += 1
 
 
 def _place(data: Gathered, columns: Mapping[str, str], sample: SampleRows) -> None:

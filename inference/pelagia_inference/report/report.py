@@ -6,7 +6,7 @@ they can be found; what cannot be shown is counted and said. `pelagia.pages` esc
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,12 @@ from pelagia.model.card import ModelCard
 from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
 from pelagia.pages.page import Chart, render
 from pelagia.survey.journal import Survey
-from pelagia.survey.model_card import card_of_survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.files import refuse_existing, write_text
-from pelagia_inference.counts.counts import Counts, count_survey
+from pelagia_inference.counts.counts import Counts
+from pelagia_inference.counts.options import CountOptions
 from pelagia_inference.counts.table import about_cells
-from pelagia_inference.report import composition, facts, scores
+from pelagia_inference.report import composition, depths, facts, scores
 from pelagia_inference.report.gallery import Gallery, images_of_each_kind, make_gallery
 from pelagia_inference.report.gather import KINDS, Gathered, gather
 from pelagia_inference.report.sizes import size_charts
@@ -54,8 +54,7 @@ def write_report(
     survey: Survey,
     out: Path,
     *,
-    by: Sequence[str] = (),
-    card: ModelCard | None = None,
+    counting: CountOptions = CountOptions(),  # noqa: B008 - it is frozen
     most_bytes: int = 3_000_000,
     progress: ProgressCallback | None = None,
 ) -> Report:
@@ -64,8 +63,7 @@ def write_report(
     Args:
         survey: the open survey.
         out: the file to write; a page that is there already is replaced.
-        by: the columns that name the samples; by default those of `count_survey`.
-        card: the model, for a survey that does not keep it.
+        counting: how images are counted, and the model of a survey that does not keep it.
         most_bytes: the largest size of all thumbnails.
         progress: called with (done, total) while rows and images are read.
 
@@ -76,15 +74,19 @@ def write_report(
     require_free(out)
     if not len(survey):
         raise InputError(f"the survey {survey.folder} has no images yet: classify some first")
-    card = card or card_of_survey(survey)
-    data = gather(survey, by, images_of_each_kind(len(survey.counts_by_class())), progress)
-    counts = count_survey(survey, by, card=card)
+    card = counting.card(survey)
+    data = gather(survey, counting, images_of_each_kind(len(survey.counts_by_class())), progress)
+    counts = counting.count(survey, progress)
+    bands = depths.count_bands(survey, data, counting, progress)
     gallery = make_gallery(survey, data, most_bytes, progress)
-    write_text(out, _page(survey, data, counts, gallery, card))
+    write_text(out, _page(survey, data, (counts, bands), gallery, card))
     return Report(out, out.stat().st_size, sum(1 for _ in gallery.pictures()))
 
 
-def _page(survey: Survey, data: Gathered, counts: Counts, gallery: Gallery, card: ModelCard | None) -> str:
+def _page(
+    survey: Survey, data: Gathered, counted: tuple[Counts, Counts | None], gallery: Gallery, card: ModelCard | None
+) -> str:
+    counts, bands = counted
     return render(
         "pelagia_inference.report",
         "survey.html",
@@ -92,7 +94,7 @@ def _page(survey: Survey, data: Gathered, counts: Counts, gallery: Gallery, card
         mark=MARK,
         **_summary(survey, data, counts, card),
         **_checks(survey, data),
-        **_composition(data, counts),
+        **_composition(data, counts, bands),
         **_places(data),
         sizes=size_charts(survey, counts.samples),
         **_scores(survey, data, card),
@@ -135,12 +137,13 @@ def _checks(survey: Survey, data: Gathered) -> dict[str, Any]:
     return {"checked": facts.was_checked(survey), "flagged": flagged, "flags": flags, "folder": str(survey.folder)}
 
 
-def _composition(data: Gathered, counts: Counts) -> dict[str, Any]:
+def _composition(data: Gathered, counts: Counts, bands: Counts | None) -> dict[str, Any]:
     order, words = composition.transect(counts, data.samples)
     matrix = composition.matrix_of(counts, order)
     without = facts.samples_without_volume(counts.samples)
     liters = without == 0 and bool(len(matrix.samples)) and any(count.per_liter is not None for count in counts.counts)
     several = len(matrix.samples) > 1
+    shown = composition.numbers_shown(counts)
     return {
         "method": counts.method,
         "cells": about_cells(counts),
@@ -153,10 +156,10 @@ def _composition(data: Gathered, counts: Counts) -> dict[str, Any]:
         "liters": liters,
         "without_volume": without,
         "legend": composition.legend(matrix),
-        "transect": composition.along_transect(matrix, words, liters) if several else None,
+        "transect": composition.along_transect(matrix, f"{shown} Samples {words}.", liters) if several else None,
         "most_dots": composition.MOST_DOTS,
         "class_charts": composition.class_charts(matrix, liters) if several else [],
-        "depth": composition.depth_chart(data, matrix),
+        "depth": depths.depth_chart(data, bands, matrix) if bands else None,
     }
 
 

@@ -18,6 +18,7 @@ from cli_fixtures import Pelagia
 from pelagia.errors import InputError, MissingExtra
 from pelagia.options import needs
 from pelagia.survey.journal import Prediction, Survey
+from pelagia_inference.counts.options import CountOptions
 from pelagia_inference.report.report import write_report
 
 Scheme = Literal["light", "dark"]
@@ -156,7 +157,7 @@ def test_an_empty_survey_and_an_unknown_column_are_refused(surveyed: Path, tmp_p
     with Survey.open(tmp_path / "s") as survey, pytest.raises(InputError, match="has no images yet"):
         write_report(survey, tmp_path / "r.html")
     with Survey.open(surveyed) as survey, pytest.raises(InputError, match="did you mean 'station'"):
-        write_report(survey, tmp_path / "r.html", by=["statoin"])
+        write_report(survey, tmp_path / "r.html", counting=CountOptions(by=("statoin",)))
 
 
 @pytest.mark.browser

@@ -45,15 +45,16 @@ class Table:
     refers: Mapping[str, str] = field(default_factory=dict)
 
 
-def tables_of(survey: Survey, counts: Counts, taxonomy: Taxonomy | None) -> list[Table]:
+def tables_of(survey: Survey, counts: Counts, taxonomy: Taxonomy | None, people: bool = False) -> list[Table]:
     """The tables of a survey; those without rows are left out.
 
     Args:
         survey: the open survey.
         counts: its counts.
         taxonomy: that of its model, if it is known.
+        people: whether the names of those who confirmed labels are in the tables.
     """
-    return [_images(survey), *_counted(counts), *_taxonomy(taxonomy), *_added(survey)]
+    return [_images(survey), *_counted(counts), *_taxonomy(taxonomy), *_added(survey, people)]
 
 
 def _images(survey: Survey) -> Table:
@@ -112,11 +113,11 @@ def _taxonomy(taxonomy: Taxonomy | None) -> Iterator[Table]:
     )
 
 
-def _added(survey: Survey) -> list[Table]:
+def _added(survey: Survey, people: bool) -> list[Table]:
     """What was added to the survey; a table without rows is left out."""
     found = []
     if confirmed_of(survey):
-        found.append(_confirmed(survey))
+        found.append(_confirmed(survey, people))
     if next(counted_cells(survey), None) is not None:
         found.append(_counted_cells(survey))
     if next(image_flags(survey), None) is not None:
@@ -128,8 +129,8 @@ def _added(survey: Survey) -> list[Table]:
     return found
 
 
-def _confirmed(survey: Survey) -> Table:
-    columns = ("path", "class_name", "people", "made_at", "source")
+def _confirmed(survey: Survey, people: bool) -> Table:
+    columns = ("path", "class_name", *(("people",) if people else ()), "made_at", "source")
     rows = ([getattr(one, name) or None for name in columns] for one in confirmed_of(survey).values())
     title = "Labels that people confirmed"
     return Table("confirmed", title, [*map(_text, columns)], ("path",), rows, {"path": "images"})

@@ -7,41 +7,56 @@ samples, not of images.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pelagia.model.card import ModelCard
 from pelagia.survey.journal import Survey
-from pelagia.survey.model_card import card_of_survey
 from pelagia.system.files import sha256_of_file, slug, write_text
 from pelagia.system.tables import write_table
 from pelagia.system.version import __version__
-from pelagia_inference.counts.counts import Counts, count_survey
+from pelagia_inference.counts.counts import Counts
 from pelagia_inference.exports.datapackage.tables import Table, tables_of
 from pelagia_inference.exports.dwc.metadata import LICENSES, DatasetMetadata, load_metadata
 from pelagia_inference.exports.exporting import Exporting
 from pelagia_inference.exports.results import write_csv
+from pelagia_inference.exports.tidy import notes_of
 
 PACKAGE_FILE = "datapackage.json"
 
 
 def write(work: Exporting) -> list[str]:
     """Writes the package of an export, and returns what a person should know, one sentence each."""
-    sizes = write_datapackage(work.survey, work.folder, by=work.options.by, metadata=work.options.metadata)
-    return [f"{len(sizes)} tables: {', '.join(sizes)}"]
+    sizes = write_datapackage(
+        work.survey,
+        work.folder,
+        work.counts,
+        card=work.card,
+        metadata=work.options.metadata,
+        people=work.options.people,
+    )
+    return [f"{len(sizes)} tables: {', '.join(sizes)}", *notes_of(work)]
 
 
 def write_datapackage(
-    survey: Survey, folder: Path, *, by: Sequence[str] = (), metadata: Path | None = None
+    survey: Survey,
+    folder: Path,
+    counts: Counts,
+    *,
+    card: ModelCard | None = None,
+    metadata: Path | None = None,
+    people: bool = False,
 ) -> dict[str, int]:
     """Writes a survey as a data package.
 
     Args:
         survey: the open survey.
         folder: an empty folder to write into.
-        by: the columns that name the samples, as in `count_survey`.
+        counts: its counts.
+        card: the card of its model; None: it is not known.
         metadata: the YAML file about the dataset, as for a Darwin Core Archive; title, license and people are taken
             from it.
+        people: whether the names of those who confirmed labels are written.
 
     Returns:
         Table -> the size of its file in bytes.
@@ -53,20 +68,23 @@ def write_datapackage(
     """
     about = load_metadata(metadata, survey)
     write_csv(survey, folder / "images.csv", exact=True)
-    counts = count_survey(survey, by)
-    card = card_of_survey(survey)
     resources = []
-    for table in tables_of(survey, counts, card.taxonomy if card else None):
+    for table in tables_of(survey, counts, card.taxonomy if card else None, people):
         path = folder / f"{table.name}.csv"
         if table.rows is not None:
             write_table(path, [one["name"] for one in table.fields], table.rows, guard_formulas=False)
         resources.append(_resource(table, path))
-    write_text(folder / PACKAGE_FILE, _json(_package(survey, about, counts, resources)))
+    write_text(folder / PACKAGE_FILE, _json(_package(survey, about, counts, card, resources)))
     return {one["name"]: one["bytes"] for one in resources}
 
 
-def _package(survey: Survey, about: DatasetMetadata, counts: Counts, resources: list[dict[str, Any]]) -> dict[str, Any]:
-    card = card_of_survey(survey)
+def _package(
+    survey: Survey,
+    about: DatasetMetadata,
+    counts: Counts,
+    card: ModelCard | None,
+    resources: list[dict[str, Any]],
+) -> dict[str, Any]:
     package: dict[str, Any] = {
         "profile": "data-package",
         "name": slug(about.id).lower(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -15,6 +15,7 @@ from pelagia.survey.additions import confirmed_of
 from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.tables.values import is_missing, number
+from pelagia_inference.counts.samples import Grouping
 
 _ROWS_AT_ONCE = 4096
 _EARTH_RADIUS_M = 6_371_000.0
@@ -99,23 +100,22 @@ def distance_m(one: tuple[float, float], other: tuple[float, float]) -> float:
     return 2 * _EARTH_RADIUS_M * math.asin(min(1.0, math.sqrt(half)))
 
 
-def key_of(values: Iterable[str]) -> tuple[str, ...]:
-    """The values that name a sample, without spaces around them, and empty where they say that there is none."""
-    return tuple("" if is_missing(text) else text.strip() for text in values)
-
-
 def details_of(
-    survey: Survey, by: tuple[str, ...], progress: ProgressCallback = lambda done, total: None
+    survey: Survey,
+    grouping: Grouping,
+    excluded: Container[str] = (),
+    progress: ProgressCallback = lambda done, total: None,
 ) -> dict[tuple[str, ...], Details]:
     """The details of each sample.
 
     Args:
         survey: the open survey.
-        by: the columns that name the samples, as in `Counts`.
+        grouping: how the images are put into samples, as in the counts.
+        excluded: images that are left out.
         progress: called with (images done, all images).
 
     Returns:
-        The key of the sample, as `key_of` gives it -> its details.
+        The key of the sample -> its details.
     """
     confirmed = confirmed_of(survey)
     found: dict[tuple[str, ...], Details] = defaultdict(Details)
@@ -123,7 +123,9 @@ def details_of(
     for done, row in enumerate(survey, 1):
         if done % _ROWS_AT_ONCE == 0:
             progress(done, total)
-        details = found[key_of(row.columns.get(name, "") for name in by)]
+        if row.path in excluded:
+            continue
+        details = found[grouping.key(row.columns)]
         details.add(row.columns)
         if row.probabilities is None or (label := confirmed.get(row.path)) is None:
             continue

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pelagia_inference.counts.samples import Sample
-from pelagia_inference.exports.dwc.details import Details, distance_m, interval, key_of
+from pelagia_inference.exports.dwc.details import Details, distance_m, interval
 from pelagia_inference.exports.dwc.metadata import DatasetMetadata
 from pelagia_inference.exports.dwc.terms import PLACE, instrument_of
 
@@ -43,7 +43,7 @@ def sample_events(
     samples: Iterable[Sample], details: Mapping[tuple[str, ...], Details], metadata: DatasetMetadata
 ) -> list[SampleEvent]:
     """The samples as events, in their order."""
-    return [_sample_event(one, details.get(key_of(one.key), Details()), metadata) for one in samples]
+    return [_sample_event(one, details.get(one.key, Details()), metadata) for one in samples]
 
 
 def _sample_event(sample: Sample, details: Details, metadata: DatasetMetadata) -> SampleEvent:

@@ -10,11 +10,11 @@ from pathlib import Path
 from pelagia.errors import InputError
 from pelagia.model.card import ModelCard
 from pelagia.survey.journal import Survey
-from pelagia.survey.model_card import card_of_survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.files import refuse_existing
 from pelagia.taxonomy import Taxonomy, load_taxonomy
-from pelagia_inference.counts.counts import Counts, count_survey
+from pelagia_inference.counts.counts import Counts, excluded_images
+from pelagia_inference.counts.options import CountOptions
 from pelagia_inference.exports.dwc import measurements
 from pelagia_inference.exports.dwc.archive import eml_of, write_archive
 from pelagia_inference.exports.dwc.details import details_of
@@ -24,6 +24,7 @@ from pelagia_inference.exports.dwc.missing import Missing, missing_in
 from pelagia_inference.exports.dwc.occurrences import (
     Names,
     Occurrence,
+    not_named,
     not_organisms,
     occurrence_row,
     occurrences_of,
@@ -42,6 +43,7 @@ class Published:
         target: the archive.
         rows: table -> number of rows.
         not_organisms: class that is not an organism -> number of its images, which are left out.
+        not_named: verdict -> number of its images, which are left out if only accepted names count.
         failed: number of images that could not be classified, which are left out.
         absences: number of occurrences that say that a taxon is absent.
         confirmed: number of occurrences that people confirmed.
@@ -52,6 +54,7 @@ class Published:
     target: Path
     rows: dict[str, int]
     not_organisms: Counter[str]
+    not_named: Counter[str]
     failed: int
     absences: int
     confirmed: int
@@ -65,7 +68,7 @@ def write(work: Exporting) -> list[str]:
     done = write_dwc(
         work.survey,
         work.folder / ARCHIVE_FILE,
-        by=options.by,
+        counting=options,
         metadata=options.metadata,
         taxonomy=options.taxonomy,
         absences=options.absences,
@@ -74,6 +77,8 @@ def write(work: Exporting) -> list[str]:
         progress=work.progress,
     )
     work.left_out[FAILED] += done.failed
+    for verdict, images in done.not_named.items():
+        work.left_out[f"images that the model did not name with a class ({verdict.replace('_', ' ')})"] += images
     for name, images in done.not_organisms.items():
         work.left_out[f"images of '{name}', which is not an organism"] += images
     events, occurrences, measured = done.rows.values()
@@ -89,7 +94,7 @@ def write_dwc(
     survey: Survey,
     target: Path,
     *,
-    by: Sequence[str] = (),
+    counting: CountOptions = CountOptions(),  # noqa: B008 - it is frozen
     metadata: Path | None = None,
     taxonomy: Path | None = None,
     absences: bool = False,
@@ -102,7 +107,7 @@ def write_dwc(
     Args:
         survey: the open survey.
         target: the zip file to write; it must not exist.
-        by: the columns that name the samples, as in `count_survey`.
+        counting: how images are counted.
         metadata: the YAML file about the dataset; if it does not exist, a template is written there.
         taxonomy: a taxonomy file to use instead of that of the model.
         absences: whether taxa of which a sample has no image are written as absent.
@@ -117,10 +122,12 @@ def write_dwc(
     """
     refuse_existing(target)
     about = load_metadata(metadata, survey)
-    card = card_of_survey(survey)
+    card = counting.card(survey)
     names = Names(_taxonomy(survey, card, taxonomy))
-    counts = count_survey(survey, by, card=card)
-    events = sample_events(counts.samples, details_of(survey, counts.by, progress), about)
+    counts = counting.count(survey)
+    excluded = excluded_images(survey, counting.exclude_flags)
+    details = details_of(survey, counting.grouping(survey), excluded, progress)
+    events = sample_events(counts.samples, details, about)
     rows = event_rows(events, about)
     occurrences = occurrences_of(events, counts.counts, names, absences=absences)
     model = model_reference(survey, card, about)
@@ -142,6 +149,7 @@ def _published(
         target,
         {name: len(table) for name, table in tables.items()},
         not_organisms(counts.counts, names),
+        not_named(counts.counts),
         sum(sample.failed for sample in counts.samples),
         sum(row["occurrenceStatus"] == ABSENT for row in occurrences),
         sum(row["identificationVerificationStatus"] == HUMAN for row in occurrences),

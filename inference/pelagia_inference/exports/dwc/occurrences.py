@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pelagia.lineages import UNRANKED
 from pelagia.taxonomy import Taxon, Taxonomy
 from pelagia_inference.counts.counts import Count
-from pelagia_inference.counts.estimate import CLASS
+from pelagia_inference.counts.estimate import APART, CLASS
 from pelagia_inference.exports.dwc.events import Row, SampleEvent
 from pelagia_inference.exports.dwc.metadata import DatasetMetadata
 from pelagia_inference.exports.dwc.terms import ABSENT, BASIS, HIGHER_RANKS, HUMAN, MACHINE, PRESENT, lsid
@@ -141,6 +141,15 @@ def not_organisms(counts: Iterable[Count], names: Names) -> Counter[str]:
     for count in counts:
         if count.kind == CLASS and names.of(count.name) is None:
             found[count.name] += count.raw + count.confirmed
+    return +found
+
+
+def not_named(counts: Iterable[Count]) -> Counter[str]:
+    """Verdict -> number of images that count as no class, if only accepted names count."""
+    found: Counter[str] = Counter()
+    for count in counts:
+        if count.kind == APART:
+            found[count.name] += count.raw
     return +found
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from pelagia.survey.additions import Confirmed, CountedCells, Flag, Measured, add_counted_cells, add_flags, add_measures
 from pelagia.survey.journal import Survey
+from pelagia.survey.model_card import card_of_survey
+from pelagia_inference.counts.counts import count_survey
 from pelagia_inference.exports.datapackage.write import write_datapackage
 from surveys.small_survey import IMAGES, SAMPLES, make_survey
 
@@ -27,7 +29,13 @@ def package(tmp_path: Path, samples: dict[str, dict[str, str]] = SAMPLES) -> Pat
     out = tmp_path / "package"
     out.mkdir()
     with Survey.open(folder) as survey:
-        write_datapackage(survey, out, metadata=tmp_path / "dataset.yaml")
+        write_datapackage(
+            survey,
+            out,
+            count_survey(survey),
+            card=card_of_survey(survey),
+            metadata=tmp_path / "dataset.yaml",
+        )
     return out
 
 

@@ -15,7 +15,6 @@ from pelagia.errors import ConfigError, InputError
 from pelagia.survey.additions import Confirmed, Measured, add_measures
 from pelagia.survey.journal import Survey
 from pelagia_inference.counts.counts import Counts, count_survey
-from pelagia_inference.exports.dwc import export
 from pelagia_inference.exports.dwc.export import Published, write_dwc
 from surveys.small_survey import IMAGES, SAMPLES, TAXONOMY, make_survey
 
@@ -191,7 +190,7 @@ def corrected(survey: Survey, by: object = (), **options: object) -> Counts:
 def test_corrected_abundances_and_their_interval_are_further_measurements(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "count_survey", corrected)
+    monkeypatch.setattr("pelagia_inference.counts.counts.count_survey", corrected)
     archive = publish(tmp_path).target
     abundance = ABUNDANCE
     machine = measured(archive, "A:Calanus:PredictedByMachine")
@@ -212,7 +211,7 @@ def test_corrected_abundances_and_their_interval_are_further_measurements(
 def test_a_volume_in_cubic_metres_gives_numbers_per_cubic_metre(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "count_survey", corrected)
+    monkeypatch.setattr("pelagia_inference.counts.counts.count_survey", corrected)
     net = {name: {**columns, "sampleSizeUnit": "cubic metre"} for name, columns in SAMPLES.items()}
     archive = publish(tmp_path, survey=make_survey(tmp_path / "net", net)).target
     row = measured(archive, "A:Calanus:PredictedByMachine")[ABUNDANCE]

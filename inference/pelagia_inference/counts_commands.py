@@ -8,48 +8,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pelagia.errors import InputError
 from pelagia.system import console
-from pelagia.tables.values import number
+from pelagia_inference.counts.options import (
+    By,
+    Cells,
+    CountAs,
+    DepthBins,
+    ExcludeFlags,
+    Model,
+    NoCorrection,
+    count_options,
+)
 
 if TYPE_CHECKING:
     from pelagia_inference.counts.counts import Counts
 
 SurveyPath = Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")]
-By = Annotated[
-    str,
-    typer.Option(
-        metavar="COLUMN,...",
-        help="Columns of the input that name the samples; depth stands for the columns of depth. Default: the first of "
-        "sample, eventID, station and locationID that there is.",
-    ),
-]
-DepthBins = Annotated[str, typer.Option(metavar="METERS,...", help="Put samples together by depth: 0,50,100,200.")]
 CountsOut = Annotated[Path | None, typer.Option(help="Write the table to this file: .csv, .xlsx or .parquet.")]
-CountAs = Annotated[
-    str,
-    typer.Option(
-        "--count",
-        metavar="likeliest|accepted",
-        help="likeliest: every image counts as its likeliest class, whatever the verdict of the model. accepted: only "
-        "what the model accepted counts, the other images count apart, and nothing is corrected.",
-    ),
-]
-ExcludeFlags = Annotated[
-    str, typer.Option(metavar="FLAG,...", help="Leave out images with these flags of `pelagia check`.")
-]
-Cells = Annotated[
-    Path | None,
-    typer.Option(help="Table with the cells of an image: class,cells,sd,images or path,cells."),
-]
-Model = Annotated[Path | None, typer.Option(help="The model of the survey, if the survey does not keep its taxonomy.")]
-NoCorrection = Annotated[bool, typer.Option("--no-correction", help="Do not correct for the errors of the model.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
 
 
 def counts(
     survey: SurveyPath,
-    by: By = "",
+    by: By = None,
     depth_bins: DepthBins = "",
     out: CountsOut = None,
     count_as: CountAs = "likeliest",
@@ -68,26 +49,13 @@ def counts(
     pelagia counts survey --cells cells.csv                 also cells: chains become cells per liter
     """
     from pelagia.survey.journal import Survey
-    from pelagia.survey.model_card import require_card
-    from pelagia_inference.counts.cells import read_cells
-    from pelagia_inference.counts.counts import count_survey
     from pelagia_inference.counts.table import require_writable, write_counts
 
     if out is not None:
         require_writable(out)
-    table = read_cells(cells) if cells else None
+    options = count_options(by, depth_bins, count_as, exclude_flags, cells, model, no_correction)
     with Survey.open(survey) as opened, console.progress_bar("counting") as update:
-        result = count_survey(
-            opened,
-            _names(by),
-            depth_bins=_depths(depth_bins),
-            count_as=count_as,
-            exclude_flags=_names(exclude_flags),
-            cells=table,
-            card=require_card(opened, model) if model else None,
-            correct=not no_correction,
-            progress=update,
-        )
+        result = options.count(opened, update)
     if out is not None:
         write_counts(result, out)
     _show(result, as_json, out)
@@ -108,14 +76,3 @@ def _show(result: Counts, as_json: bool, out: Path | None) -> None:
         console.say(f"{len(result.counts)} rows in {out}")
     else:
         console.say("for each sample, class and taxon: add --out counts.csv")
-
-
-def _names(text: str) -> list[str]:
-    return [name for part in text.split(",") if (name := part.strip())]
-
-
-def _depths(text: str) -> list[float]:
-    values = [number(part) for part in _names(text)]
-    if None in values:
-        raise InputError(f"--depth-bins: '{text}' is not a list of depths in meters, such as 0,50,100,200")
-    return [value for value in values if value is not None]
