@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pelagia.model.metadata import ModelFile, ModelMetadata
+from pelagia_inference.counts.correction import summary
 
 
 def model_facts(file: ModelFile) -> list[tuple[str, str]]:
@@ -22,6 +23,7 @@ def model_facts(file: ModelFile) -> list[tuple[str, str]]:
         *_embedding(file),
         *((name, f"{value:.4f}") for name, value in data.metrics.items()),
         *_limits(data),
+        *_counting(file),
         *_quantization(data),
     ]
 
@@ -58,6 +60,24 @@ def _limits(data: ModelMetadata) -> list[tuple[str, str]]:
         share = f"{data.unknown.known_share:.0%} of images of known classes have a lower score"
         rows.append(
             ("unknown", f"images with an out-of-distribution score above {data.unknown.threshold:.3f}; {share}")
+        )
+    return rows
+
+
+def _counting(file: ModelFile) -> list[tuple[str, str]]:
+    """How counts are corrected, how far that helped in simulated surveys, and when a survey is warned of."""
+    counting = file.counting
+    if counting is None:
+        return [
+            ("counts", "not corrected: the model has no statistics for it; `pelagia export` of this version adds them")
+        ]
+    rows = [("counts", summary(counting))]
+    if (drift := counting.drift) is not None:
+        warned = f"{drift.false_warnings:.0%} of {drift.groups} groups that were left out would be warned of"
+        rows.append(("drift limit", f"{drift.limit:.3f}; a sample with a larger distance is warned of; {warned}"))
+    if counting.unknown_limit is not None:
+        rows.append(
+            ("unknown share", f"a sample with more than {counting.unknown_limit:.1%} unknown images is warned of")
         )
     return rows
 
