@@ -5,6 +5,7 @@
     flags(path, flag, detail, PK (path, flag))            what is wrong with an image; see `pelagia check`
     sample_flags(sample, flag, detail, PK (sample, flag)) what is wrong with a sample
     measures(path PK, ...)                                one column, REAL, for each of `MEASURES`; null: not known
+    meta.pixel_size_um                                    the pixel size that a user typed; missing: none
 
 Invariant: the rows of the run stay as they are. A program that does not know these tables leaves them alone. Rows are
 replaced by a later row of the same key.
@@ -31,6 +32,7 @@ MEASURES = (
 """Measures of an object, float64: its sharpness (no unit), area and size in pixels, equivalent spherical diameter in
 micrometers, volume in cubic micrometers and in cubic pixels, and how much it looks cut off by the edge (0..1)."""
 
+_PIXEL_SIZE = "pixel_size_um"
 _TABLES = (
     "CREATE TABLE IF NOT EXISTS confirmed (path TEXT PRIMARY KEY, class TEXT NOT NULL, people TEXT NOT NULL,"
     " made_at TEXT NOT NULL, source TEXT NOT NULL)",
@@ -173,6 +175,17 @@ def flags_of_image(survey: Survey, path: str) -> list[str]:
     """The names of the flags of one image, sorted."""
     query = "SELECT flag FROM flags WHERE path = ? ORDER BY flag"
     return [flag for (flag,) in _read(survey, "flags", query, (path,))]
+
+
+def kept_pixel_size(survey: Survey) -> float:
+    """The size of a pixel in micrometers that a user typed for images whose input states none; 0: nobody did."""
+    return float(survey.meta.get(_PIXEL_SIZE, "0"))
+
+
+def keep_pixel_size(survey: Survey, micrometers: float) -> None:
+    """Keeps such a size in a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
+    survey.write((), "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_PIXEL_SIZE, repr(micrometers))])
+    survey.meta[_PIXEL_SIZE] = repr(micrometers)
 
 
 def _read(survey: Survey, table: str, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pelagia.errors import InputError
-from pelagia.survey.additions import Flag, add_flags, forget_flags
+from pelagia.survey.additions import Flag, add_flags, forget_flags, keep_pixel_size, kept_pixel_size
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.model_card import card_of_survey
 from pelagia.system.console import ProgressCallback
@@ -82,21 +82,25 @@ def check_survey(
     pixel_size: float = 0.0,
     expected: Mapping[str, list[Region]] | None = None,
     progress: ProgressCallback | None = None,
+    *,
+    replace_pixel_size: bool = False,
 ) -> Checked:
     """Checks a survey that was opened to add.
 
     Args:
         by: the columns that name the samples; by default the first of `SAMPLE_COLUMNS` that the survey has.
-        pixel_size: the size in micrometers for images that have none; 0: there is none.
+        pixel_size: the size in micrometers for images that have none, which the survey keeps; 0: the kept one.
         expected: taxon -> where it lives; None: classes are not judged.
         progress: called with (measured, all images).
+        replace_pixel_size: whether another size than the kept one replaces it, for all images.
 
     Raises:
-        InputError: the survey lacks a column, or a file cannot be replaced.
+        InputError: the survey keeps another pixel size, lacks a column, or a file cannot be replaced.
         SurveyError: the disk is full or failing, or the journal is damaged.
     """
+    size = _pixel_size(survey, pixel_size, replace_pixel_size)
     measuring = measure_survey(survey, progress)
-    data = gather(survey, by, pixel_size)
+    data = gather(survey, by, size)
     judge = Judge(data)
     counts = judge.counts()
     lineages = {} if expected is None else _lineages(survey)
@@ -113,6 +117,19 @@ def check_survey(
         total.update(one)
     warnings = tuple(_warnings(data, measuring, expected, lineages))
     return Checked(data.by, measuring, tuple(rows), total, len(data.sample), files, warnings)
+
+
+def _pixel_size(survey: Survey, given: float, replaces: bool) -> float:
+    """The size for images that have none: the one that is given, which is kept, else the kept one."""
+    kept = kept_pixel_size(survey)
+    if given and kept and given != kept and not replaces:
+        raise InputError(
+            f"the survey {survey.folder} was checked with --pixel-size {kept:g}, and now it is {given:g}: leave the "
+            f"option out to use {kept:g}, or add --replace-pixel-size to use {given:g} for all images"
+        )
+    if given and given != kept:
+        keep_pixel_size(survey, given)
+    return given or kept
 
 
 def _sample_flags(

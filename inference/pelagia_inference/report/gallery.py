@@ -15,6 +15,7 @@ import cv2
 
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.images.preprocess import ImageError, PreprocessSpec, decode_with_remark
+from pelagia.survey.additions import kept_pixel_size
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.pictures import read_pictures
 from pelagia.system.console import ProgressCallback, decoder_messages_hidden
@@ -177,7 +178,7 @@ def _picture(survey: Survey, data: Gathered, row: Prediction, found: bytes, numb
         base64.b64encode(encoded).decode("ascii"),
         width,
         height,
-        _bar(pixel_size_um(row.columns) / scale, width),
+        _bar((pixel_size_um(row.columns) or kept_pixel_size(survey)) / scale, width),
         probability,
         row.verdict.decision or NO_DECISION,
         numbers[sample],

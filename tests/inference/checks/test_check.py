@@ -129,6 +129,30 @@ def test_sizes_that_are_missing_or_impossible_are_flagged(drawn, drawn_survey):
     assert "esd_um" not in values["c.png"]  # its size cannot be right
 
 
+def test_a_pixel_size_that_was_typed_once_is_kept_shown_and_never_mixed(drawn, drawn_survey, pelagia):
+    folder = drawn_survey({"a.png": drawn(1)}, {"a.png": {"station": "X"}})
+
+    def diameter():
+        with Survey.open(folder) as survey:
+            [row] = measures_of(survey)
+            return row.values["esd_um"]
+
+    checked(folder, pixel_size=2.0)
+    first = diameter()
+    again = pelagia("check", folder)
+    assert again.returncode == 0, again.stderr
+    assert "images without a pixel size have 2 micrometers, as an earlier --pixel-size said" in again.stderr
+    assert diameter() == first
+    other = pelagia("check", folder, "--pixel-size", "4")
+    assert other.returncode == 2
+    assert "was checked with --pixel-size 2, and now it is 4" in " ".join(other.stderr.split())
+    assert diameter() == first
+    assert pelagia("check", folder, "--pixel-size", "4", "--replace-pixel-size").returncode == 0
+    assert diameter() == pytest.approx(2 * first, rel=1e-4)
+    checked(folder)
+    assert diameter() == pytest.approx(2 * first, rel=1e-4)
+
+
 def test_a_sample_out_of_focus_and_one_full_of_bubbles_are_flagged(drawn, drawn_survey):
     images = {f"s{sample}_{number:02}.png": drawn(20 * sample + number) for sample in range(4) for number in range(15)}
     images |= {path: cv2.GaussianBlur(image, (0, 0), 2) for path, image in images.items() if path.startswith("s2")}
