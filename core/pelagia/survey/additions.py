@@ -8,7 +8,8 @@
     meta.pixel_size_um                                    the pixel size that a user typed; missing: none
 
 Invariant: the rows of the run stay as they are. A program that does not know these tables leaves them alone. Rows are
-replaced by a later row of the same key.
+replaced by a later row of the same key. A table is there only if something of its kind was added, or looked for: a
+survey with labels of people and without a check has no table of flags.
 """
 
 from __future__ import annotations
@@ -33,16 +34,15 @@ MEASURES = (
 micrometers, volume in cubic micrometers and in cubic pixels, and how much it looks cut off by the edge (0..1)."""
 
 _PIXEL_SIZE = "pixel_size_um"
-_TABLES = (
-    "CREATE TABLE IF NOT EXISTS confirmed (path TEXT PRIMARY KEY, class TEXT NOT NULL, people TEXT NOT NULL,"
-    " made_at TEXT NOT NULL, source TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS counted_cells (path TEXT PRIMARY KEY, cells REAL NOT NULL, people TEXT NOT NULL,"
-    " source TEXT NOT NULL)",
-    "CREATE TABLE IF NOT EXISTS flags (path TEXT, flag TEXT, detail TEXT NOT NULL, PRIMARY KEY (path, flag))",
-    "CREATE TABLE IF NOT EXISTS sample_flags (sample TEXT, flag TEXT, detail TEXT NOT NULL,"
-    " PRIMARY KEY (sample, flag))",
-    f"CREATE TABLE IF NOT EXISTS measures (path TEXT PRIMARY KEY, {', '.join(f'{name} REAL' for name in MEASURES)})",
-)
+_TABLES = {
+    "confirmed": "path TEXT PRIMARY KEY, class TEXT NOT NULL, people TEXT NOT NULL, made_at TEXT NOT NULL,"
+    " source TEXT NOT NULL",
+    "counted_cells": "path TEXT PRIMARY KEY, cells REAL NOT NULL, people TEXT NOT NULL, source TEXT NOT NULL",
+    "flags": "path TEXT, flag TEXT, detail TEXT NOT NULL, PRIMARY KEY (path, flag)",
+    "sample_flags": "sample TEXT, flag TEXT, detail TEXT NOT NULL, PRIMARY KEY (sample, flag)",
+    "measures": f"path TEXT PRIMARY KEY, {', '.join(f'{name} REAL' for name in MEASURES)}",
+}
+"""Table -> its columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Measured:
 def add_confirmed(survey: Survey, rows: Iterable[Confirmed]) -> None:
     """Adds labels of people to a survey that was opened to add. Raises SurveyError if the disk is full or failing."""
     cells = [(row.path, row.class_name, row.people, row.made_at, row.source) for row in rows]
-    survey.write(_TABLES, "INSERT OR REPLACE INTO confirmed VALUES (?, ?, ?, ?, ?)", cells)
+    _write(survey, "confirmed", "INSERT OR REPLACE INTO confirmed VALUES (?, ?, ?, ?, ?)", cells)
 
 
 def confirmed_rows(survey: Survey) -> Iterator[Confirmed]:
@@ -117,7 +117,7 @@ def confirmed_label(survey: Survey, path: str) -> Confirmed | None:
 def add_counted_cells(survey: Survey, rows: Iterable[CountedCells]) -> None:
     """Adds cells that people counted to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
     cells = [(row.path, row.cells, row.people, row.source) for row in rows]
-    survey.write(_TABLES, "INSERT OR REPLACE INTO counted_cells VALUES (?, ?, ?, ?)", cells)
+    _write(survey, "counted_cells", "INSERT OR REPLACE INTO counted_cells VALUES (?, ?, ?, ?)", cells)
 
 
 def counted_cells(survey: Survey) -> Iterator[CountedCells]:
@@ -130,13 +130,13 @@ def add_flags(survey: Survey, images: Iterable[Flag], samples: Iterable[Flag] = 
     """Adds flags of images and samples to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
     for table, flags in (("flags", images), ("sample_flags", samples)):
         cells = [(flag.on, flag.flag, flag.detail) for flag in flags]
-        survey.write(_TABLES, f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", cells)
+        _write(survey, table, f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", cells)
 
 
 def forget_flags(survey: Survey) -> None:
     """Deletes all flags, before a new check."""
     for table in ("flags", "sample_flags"):
-        survey.write(_TABLES, f"DELETE FROM {table}", [()])
+        _write(survey, table, f"DELETE FROM {table}", [()])
 
 
 def image_flags(survey: Survey) -> Iterator[Flag]:
@@ -154,7 +154,7 @@ def add_measures(survey: Survey, rows: Iterable[Measured]) -> None:
     """Adds measures to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
     cells = [(row.path, *(row.values.get(name) for name in MEASURES)) for row in rows]
     marks = ", ".join("?" * (1 + len(MEASURES)))
-    survey.write(_TABLES, f"INSERT OR REPLACE INTO measures VALUES ({marks})", cells)
+    _write(survey, "measures", f"INSERT OR REPLACE INTO measures VALUES ({marks})", cells)
 
 
 def measures_of(survey: Survey) -> Iterator[Measured]:
@@ -190,3 +190,8 @@ def keep_pixel_size(survey: Survey, micrometers: float) -> None:
 
 def _read(survey: Survey, table: str, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
     return survey.read(query, values) if survey.has_table(table) else iter(())
+
+
+def _write(survey: Survey, table: str, statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Runs a statement for each row, after making the table if it is missing."""
+    survey.write([f"CREATE TABLE IF NOT EXISTS {table} ({_TABLES[table]})"], statement, rows)
