@@ -12,9 +12,15 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import cv2
 import jinja2
+import numpy as np
+from numpy.typing import NDArray
 
 from pelagia.system.files import printable
+
+LOSSLESS = 101
+"""The quality that keeps every pixel."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,30 @@ class Chart:
     svg: str
     alt: str
     caption: str
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small image: WebP in base64, its name, its description for screen readers, and the lines below it.
+
+    ``data`` is empty if the image cannot be shown.
+    """
+
+    data: str
+    name: str
+    alt: str
+    lines: Sequence[str]
+
+
+def webp(pixels: NDArray[np.uint8], quality: int) -> str:
+    """An image (uint8, H x W x 3, RGB) as WebP in base64. ``quality``: 1 to 100, or `LOSSLESS`."""
+    data = cv2.imencode(".webp", pixels[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
+    return base64.b64encode(data).decode("ascii")
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of texts that is not sorted, for the macro ``plain``."""
+    return Table(columns, [[Cell(text) for text in row] for row in rows])
 
 
 def count_cell(number: int) -> Cell:

@@ -171,10 +171,10 @@ def measures_of_image(survey: Survey, path: str) -> dict[str, float]:
     return {name: value for name, value in zip(MEASURES, values, strict=False) if value is not None}
 
 
-def flags_of_image(survey: Survey, path: str) -> list[str]:
-    """The names of the flags of one image, sorted."""
-    query = "SELECT flag FROM flags WHERE path = ? ORDER BY flag"
-    return [flag for (flag,) in _read(survey, "flags", query, (path,))]
+def flags_of_image(survey: Survey, path: str) -> list[Flag]:
+    """The flags of one image, sorted by name."""
+    query = "SELECT path, flag, detail FROM flags WHERE path = ? ORDER BY flag"
+    return [Flag(*row) for row in _read(survey, "flags", query, (path,))]
 
 
 def kept_pixel_size(survey: Survey) -> float:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from pelagia.options import needs
 from pelagia.system import console
 
 SurveyFolder = Annotated[Path, typer.Argument(metavar="SURVEY", help="A folder that `pelagia classify` made.")]
@@ -96,9 +97,9 @@ def explain(
     from pelagia.system.files import refuse_existing, write_text
     from pelagia_inference.decisions import shown
     from pelagia_inference.decisions.explain import explain as explain_image
-    from pelagia_inference.decisions.page import page_of
 
     if out is not None:
+        needs("report", "explain --out")
         refuse_existing(out, "page")
     known = read_embeddings(references) if references else None
     labeled = Dataset.read(dataset) if dataset else None
@@ -108,6 +109,8 @@ def explain(
     if out is None:
         shown.explanation(found)
     else:
+        from pelagia_inference.decisions.page import page_of
+
         write_text(out, page_of(found, survey.absolute().name, "" if card is None else card.name))
         console.say(f"written: {out}")
 

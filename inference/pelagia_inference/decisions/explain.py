@@ -15,12 +15,16 @@ from pelagia.images.preprocess import ImageError, decode
 from pelagia.model.card import ModelCard
 from pelagia.model.rules import Rule, rules_of
 from pelagia.shell import command_line
-from pelagia.survey.additions import Confirmed, Flag, confirmed_of, image_flags
+from pelagia.survey.additions import Confirmed, Flag, confirmed_label, flags_of_image
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.pictures import read_pictures
 from pelagia.taxonomy import Taxonomy
 
 Pixels = NDArray[np.uint8]
+MODEL_CLASS = "class of the model"
+"""What a class of the model is called beside the ranks of taxa, one of which is class."""
+LEAST_SHOWN = 0.005
+"""Taxa and classes with a smaller sum of probabilities are not shown."""
 _ROWS_AT_ONCE = 4096
 
 
@@ -128,13 +132,27 @@ def explain(
         classes=classes,
         levels=levels,
         rule=rule,
-        flags=tuple(flag for flag in image_flags(survey) if flag.on == row.path),
-        confirmed=confirmed_of(survey).get(row.path),
+        flags=tuple(flags_of_image(survey, row.path)),
+        confirmed=confirmed_label(survey, row.path),
         pixels=pixels,
         no_picture=no_picture,
         similar=similar,
         no_similar=no_similar,
     )
+
+
+def sentence_of(found: Explanation) -> str:
+    """Why the decision was made, in words."""
+    if found.rule:
+        return found.rule.words
+    if found.row.verdict.decision:
+        return "The survey keeps no thresholds, because an older version made it: name the model with --model."
+    return "The model has no thresholds: each image has its likeliest class, whatever the probability is."
+
+
+def shown_levels(found: Explanation) -> list[Level]:
+    """The taxa and classes that are likely enough to be shown."""
+    return [level for level in found.levels if level.probability >= LEAST_SHOWN]
 
 
 def tree_of(card: ModelCard, probabilities: dict[str, float]) -> tuple[Level, ...]:

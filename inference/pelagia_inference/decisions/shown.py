@@ -61,7 +61,7 @@ def decided(policy: Policy, done: Decided) -> None:
 
 def explanation(found: Explanation) -> None:
     """Prints why a survey says what it says of an image."""
-    from pelagia_inference.decisions.page import sentence_of, shown_levels
+    from pelagia_inference.decisions.explain import MODEL_CLASS, sentence_of, shown_levels
 
     row = found.row
     if found.pixels is None:
@@ -85,9 +85,11 @@ def explanation(found: Explanation) -> None:
     if row.message:
         console.say(f"remark: {row.message}")
     console.table(("class", "probability"), [(name, f"{value:.4f}") for name, value in found.classes[:_NAMES_SHOWN]])
+    if (hidden := len(found.classes) - _NAMES_SHOWN) > 0:
+        console.say(f"{hidden} more classes are less likely")
     if levels := shown_levels(found):
         rows = [
-            ("  " * level.depth + level.name, level.rank or "class", f"{level.probability:.4f}") for level in levels
+            ("  " * level.depth + level.name, level.rank or MODEL_CLASS, f"{level.probability:.4f}") for level in levels
         ]
         console.table(("taxon", "rank", "sum"), rows)
     _similar(found)

@@ -125,7 +125,7 @@ def _images(work: Exporting) -> TidyTable:
 def _additions(work: Exporting, path: str) -> dict[str, Cell]:
     """What was added to an image after the run."""
     found: dict[str, Cell] = {**measures_of_image(work.survey, path)}
-    found["flags"] = ",".join(flags_of_image(work.survey, path)) or None
+    found["flags"] = ",".join(flag.flag for flag in flags_of_image(work.survey, path)) or None
     if label := confirmed_label(work.survey, path):
         found |= {"confirmed_class": label.class_name, "confirmed_at": label.made_at or None}
         found["confirmed_by"] = label.people or None

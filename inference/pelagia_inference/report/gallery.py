@@ -6,15 +6,16 @@ not shown is counted, with its reason.
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.images.preprocess import ImageError, PreprocessSpec, decode_with_remark
+from pelagia.pages.page import webp
 from pelagia.survey.additions import kept_pixel_size
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.pictures import read_pictures
@@ -165,8 +166,7 @@ def _picture(survey: Survey, data: Gathered, row: Prediction, found: bytes, numb
     scale = SIDE / max(sides)
     height, width = (max(1, round(side * scale)) for side in sides)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    small = cv2.resize(pixels, (width, height), interpolation=method)[..., ::-1]
-    encoded = cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1].tobytes()
+    small = np.asarray(cv2.resize(pixels, (width, height), interpolation=method), np.uint8)
     best = int(row.probabilities.argmax())
     probability = float(row.probabilities[best])
     sample = data.sample_of(row.columns)
@@ -175,7 +175,7 @@ def _picture(survey: Survey, data: Gathered, row: Prediction, found: bytes, numb
     lines += [f"people: {label.class_name}"] if label else []
     return Picture(
         row.path,
-        base64.b64encode(encoded).decode("ascii"),
+        webp(small, _QUALITY),
         width,
         height,
         _bar((pixel_size_um(row.columns) or kept_pixel_size(survey)) / scale, width),

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from pelagia import __version__
+from pelagia.pages.page import plain_table, render
 from pelagia_labeling.agreement.measure import Agreement, ClassAgreement, PairAgreement
 from pelagia_labeling.agreement.repeats import SelfAgreement
 from pelagia_labeling.agreement.resample import DRAWS, LEVEL, Estimate
@@ -163,20 +163,16 @@ def _repeats_as_json(one: SelfAgreement) -> dict[str, Any]:
 
 def html(agreement: Agreement, title: str) -> str:
     """The page; every text in it is escaped, because people choose the names of classes and accounts."""
-    loader = jinja2.PackageLoader("pelagia_labeling.agreement", "pages")
-    pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    return pages.get_template("agreement.html").render(
+    return render(
+        "pelagia_labeling.agreement",
+        "agreement.html",
         title=title,
         agreement=agreement,
         headline=headline(agreement) if agreement.shared else [],
-        class_header=class_header(agreement),
-        class_rows=class_rows(agreement),
-        pair_header=PAIR_HEADER,
-        pair_rows=pair_rows(agreement),
-        repeat_header=REPEAT_HEADER,
-        repeat_rows=repeat_rows(agreement),
-        confusion_header=CONFUSION_HEADER,
-        confusion_rows=confusion_rows(agreement),
+        classes=plain_table(class_header(agreement), class_rows(agreement)),
+        pairs=plain_table(PAIR_HEADER, pair_rows(agreement)),
+        repeats=plain_table(REPEAT_HEADER, repeat_rows(agreement)),
+        confusions=plain_table(CONFUSION_HEADER, confusion_rows(agreement)),
         matrix=_matrix(agreement),
         made_by=f"pelagia {__version__}",
     )

@@ -1,20 +1,25 @@
 """`pelagia explain`: one image of a survey."""
 
 import re
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from playwright.sync_api import Browser
 
+from browser_fixtures import SCHEMES, Scheme, faults_of
 from cli_fixtures import Pelagia
 from pelagia.dataset.schema import Dataset
 from pelagia.embeddings import Embeddings, read_embeddings, writing_embeddings
-from pelagia.errors import InputError
+from pelagia.errors import InputError, MissingExtra
 from pelagia.model.metadata import ModelFile
 from pelagia.survey.additions import Confirmed, Flag, add_confirmed, add_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.model_card import require_card
-from pelagia_inference.decisions.explain import explain, tree_of
+from pelagia_inference.decisions import commands
+from pelagia_inference.decisions.explain import Similar, explain, tree_of
 from pelagia_inference.decisions.page import page_of
 
 
@@ -89,20 +94,22 @@ def test_the_page_has_the_pictures_inside_and_runs_no_name(opened: Survey, tmp_p
     row = next(iter(opened))
     probabilities = row.probabilities
     found = explain(opened, row.path, require_card(opened))
+    hidden = {"<b>": "<i>", "turned": "\u202egnp.x"}
     with Survey.open_for_writing(
         tmp_path / "bad", model_sha256="f" * 64, classes=opened.classes, settings={}
     ) as survey:
-        survey.add([Prediction(bad, row.file, row.sha256, probabilities=probabilities, columns={"<b>": "<i>"})])
+        survey.add([Prediction(bad, row.file, row.sha256, probabilities=probabilities, columns=hidden)])
         named = explain(survey, bad)
     page = page_of(found, "out", "tiny")
-    assert page.count('src="data:image/png;base64,') == 1
+    assert page.count('src="data:image/webp;base64,') == 1
     assert not re.search(r'(src|href)="(?!data:)', page)
     assert found.rule is not None
     assert found.rule.words in page
     hostile = page_of(named, "<x>", "<y>")
-    assert "<script>" not in hostile
+    assert hostile.count("<script") == 1  # that of all pages
     assert "<b>" not in hostile
     assert "<x>" not in hostile
+    assert "\u202e" not in hostile
     assert "&lt;script&gt;alert(1)&lt;/script&gt;.png" in hostile
 
 
@@ -112,3 +119,28 @@ def test_the_command_makes_a_page_once(pelagia: Pelagia, folder: Path, tmp_path:
     done = pelagia("explain", folder, name, "--out", tmp_path / "page.html")
     assert done.stdout == f"written: {tmp_path / 'page.html'}\n"
     assert pelagia("explain", folder, name, "--out", tmp_path / "page.html").returncode == 2
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_axe_finds_no_fault_on_the_page(chromium: Browser, opened: Survey, tmp_path: Path, scheme: Scheme) -> None:
+    row = next(iter(opened))
+    found = explain(opened, row.path, require_card(opened))
+    assert found.pixels is not None
+    similar = tuple(Similar(f"{at}.png", 0.9, "copepod", pixels) for at, pixels in enumerate((found.pixels, None)))
+    flagged = replace(found, similar=similar, flags=(Flag(row.path, "blurred", "sharpness 3"),))
+    (tmp_path / "page.html").write_text(page_of(flagged, "out", "tiny"), encoding="utf-8")
+    assert faults_of(chromium, tmp_path / "page.html", scheme) == []
+
+
+def test_a_page_needs_jinja_and_the_text_does_not(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Survey.open(folder) as survey:
+        name = next(iter(survey)).path
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    monkeypatch.setattr("pelagia.options.find_spec", lambda name: None)
+    commands.explain(folder, name)
+    assert "probability" in capsys.readouterr().out
+    with pytest.raises(MissingExtra, match=r"`pelagia explain --out` needs the package 'jinja2'.*\[report\]"):
+        commands.explain(folder, name, tmp_path / "page.html")

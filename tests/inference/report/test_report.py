@@ -7,13 +7,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page
 
+from browser_fixtures import SCHEMES, Scheme, faults_of
 from cli_fixtures import Pelagia
 from pelagia.errors import InputError, MissingExtra
 from pelagia.options import needs
@@ -21,7 +20,6 @@ from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.options import CountOptions
 from pelagia_inference.report.report import write_report
 
-Scheme = Literal["light", "dark"]
 PHONE, LAPTOP = (390, 844), (1280, 800)
 
 
@@ -161,15 +159,9 @@ def test_an_empty_survey_and_an_unknown_column_are_refused(surveyed: Path, tmp_p
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", SCHEMES)
 def test_axe_finds_no_fault_for_people_with_a_screen_reader(chromium: Browser, written: Path, scheme: Scheme) -> None:
-    context = chromium.new_context(bypass_csp=True, color_scheme=scheme)  # axe is a script that the page would refuse
-    page = context.new_page()
-    page.goto(written.as_uri())
-    page.add_style_tag(content=".class { content-visibility: visible }")
-    found = Axe().run(page).response["violations"]
-    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
-    context.close()
+    assert faults_of(chromium, written, scheme, ".class { content-visibility: visible }") == []
 
 
 def test_without_jinja_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

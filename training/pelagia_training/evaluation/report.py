@@ -6,12 +6,9 @@ escapes every text and forbids all network access.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from pelagia import __version__
@@ -19,7 +16,7 @@ from pelagia.dataset.schema import Dataset, Record, left_out_in_words
 from pelagia.dataset.splits import SPLITS
 from pelagia.images.preprocess import ImageError, PreprocessSpec, load
 from pelagia.pages import page as pages
-from pelagia.pages.page import Cell, Chart, Table, count_cell
+from pelagia.pages.page import Cell, Chart, Table, Thumbnail, count_cell, webp
 from pelagia.system.files import write_text
 from pelagia_training.evaluation import charts
 from pelagia_training.evaluation.by_value import ByColumn, metrics_by, table_by
@@ -45,16 +42,6 @@ REPORT_FILE = "report.html"
 
 Curves = Mapping[str, Sequence[float]]
 """Columns of a run's `metrics.csv`, one value per epoch."""
-
-
-@dataclass(frozen=True)
-class Thumbnail:
-    """A small image: WebP in base64, its file name, its description for screen readers, and the lines below it."""
-
-    data: str
-    name: str
-    alt: str
-    lines: Sequence[str]
 
 
 def write_report(
@@ -157,8 +144,7 @@ def thumbnail(dataset: Dataset, record: Record, alt: str, lines: Sequence[str]) 
         pixels = load(dataset.file(record).read_bytes(), _THUMB)
     except (OSError, ImageError):
         return None
-    data = cv2.imencode(".webp", pixels[..., ::-1], [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1].tobytes()
-    return Thumbnail(base64.b64encode(data).decode("ascii"), record.source or record.path, alt, lines)
+    return Thumbnail(webp(pixels, _QUALITY), record.source or record.path, alt, lines)
 
 
 def _between(interval: Interval | None, digits: int = 3) -> str:
