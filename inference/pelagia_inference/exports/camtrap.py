@@ -22,7 +22,7 @@ from pelagia.errors import first_few
 from pelagia.system.files import write_text
 from pelagia.system.tables import Cell, write_table
 from pelagia.taxonomy import Taxon
-from pelagia_inference.exports.exporting import Exporting, Named, require
+from pelagia_inference.exports.exporting import Exporting, Named, nothing_to_export, require
 from pelagia_inference.exports.extents import Extent, extents_of, interval_of, iso, zone_of
 
 NAME = "camtrap-dp"
@@ -93,17 +93,24 @@ class CamtrapMetadata(Strict):
 
 
 def write(work: Exporting) -> list[str]:
-    """Writes ``datapackage.json`` and the three tables. Raises ConfigError, which lists all that is missing."""
+    """Writes ``datapackage.json`` and the three tables.
+
+    Raises:
+        ConfigError: something is missing or wrong; the message lists all of it.
+        InputError: no image can be in the package.
+    """
     said = work.metadata(CamtrapMetadata, NAME)
     zone = zone_of(said.time_zone)
     if not work.options.by and _DEPLOYMENT in work.survey.columns().own:
         work.options = replace(work.options, by=(_DEPLOYMENT,))
     extents = extents_of(work, zone)
-    require(NAME, _missing(said, extents))
+    require(NAME, _missing(said, extents, zone))
     package = _Package(work, said, zone)
     _write_table(work, "media", MEDIA, package.media())
     _write_table(work, "observations", OBSERVATIONS, package.observations())
-    deployments = [_deployment(name, extents[name], said) for name in extents if name in package.used]
+    if not package.used:
+        raise nothing_to_export(work)
+    deployments = [_deployment(name, extents[name], said, zone) for name in extents if name in package.used]
     _write_table(work, "deployments", DEPLOYMENTS, deployments)
     descriptor = _descriptor(said, package, deployments)
     write_text(work.folder / "datapackage.json", json.dumps(descriptor, ensure_ascii=False, indent=1) + "\n")
@@ -115,10 +122,17 @@ def _write_table(work: Exporting, name: str, header: Sequence[str], rows: Iterab
     write_table(work.folder / f"{name}.csv", header, cells, guard_formulas=False)
 
 
-def _missing(said: CamtrapMetadata, extents: Mapping[str, Extent]) -> Iterator[str]:
+def _missing(said: CamtrapMetadata, extents: Mapping[str, Extent], zone: tzinfo | None) -> Iterator[str]:
     for key in ("contributors", "project_title", "sampling_design", "capture_method", "individual_animals"):
         if getattr(said, key) in ("", (), None):
             yield f"{key} is missing"
+    if unknown := [name for name in said.deployments if name not in extents]:
+        there = first_few(extents) or "none"
+        yield f"deployments: {first_few(unknown)} are no deployments of the survey, which are {there}"
+    for name, place in said.deployments.items():
+        for key in ("start", "end"):
+            if (text := getattr(place, key)) and interval_of(text, zone) is None:
+                yield f"deployments: {name}: {key} '{text}' is not a time with a zone, such as 2024-05-01T10:20:30Z"
     places = [
         name for name, extent in extents.items() if not _has_position(extent, said.deployments.get(name, Place()))
     ]
@@ -139,17 +153,18 @@ def _has_position(extent: Extent, place: Place) -> bool:
     return extent.has_one_position or (place.latitude is not None and place.longitude is not None)
 
 
-def _deployment(name: str, extent: Extent, said: CamtrapMetadata) -> dict[str, Any]:
+def _deployment(name: str, extent: Extent, said: CamtrapMetadata, zone: tzinfo | None) -> dict[str, Any]:
     assert extent.first is not None and extent.last is not None  # noqa: S101, PT018 - `_missing` checked it
     place = said.deployments.get(name, Place())
+    start, end = interval_of(place.start, zone), interval_of(place.end, zone)
     latitude = extent.latitudes[0] if place.latitude is None else place.latitude
     longitude = extent.longitudes[0] if place.longitude is None else place.longitude
     return {
         "deploymentID": name,
         "latitude": latitude,
         "longitude": longitude,
-        "deploymentStart": place.start or iso(extent.first),
-        "deploymentEnd": place.end or iso(extent.last),
+        "deploymentStart": iso(start[0] if start else extent.first),
+        "deploymentEnd": iso(end[1] if end else extent.last),
     }
 
 

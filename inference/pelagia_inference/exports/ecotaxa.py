@@ -30,7 +30,7 @@ from pelagia.sources.image import is_image_name
 from pelagia.sources.seen import Seen
 from pelagia.survey.additions import Confirmed
 from pelagia.system.names import safe_name
-from pelagia_inference.exports.exporting import Exporting, Named
+from pelagia_inference.exports.exporting import Exporting, Named, nothing_to_export
 
 HEADER = (
     *("object_id", "img_file_name", "img_rank", "object_annotation_category", "object_annotation_status"),
@@ -45,7 +45,7 @@ _SIGNATURES = {b"\x89PNG\r\n": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif"}
 
 
 def write(work: Exporting) -> list[str]:
-    """Writes the zips."""
+    """Writes the zips. Raises InputError if no image can be in them."""
     free = FreeColumns()
     for row in work.survey:
         if row.ok:
@@ -57,6 +57,8 @@ def write(work: Exporting) -> list[str]:
             zips.add(named, data)
     finally:
         zips.close()
+    if not zips.parts:
+        raise nothing_to_export(work)
     if zips.unnamed:
         notes.append(f"{zips.unnamed} {NO_NAME}")
     if zips.converted:

@@ -16,7 +16,7 @@ from pelagia.shell import command_line
 from pelagia.sources.ecotaxa.import_table import ENCODING, PREDICTED, TableWriter, entry
 from pelagia.sources.seen import Seen
 from pelagia_inference.exports.ecotaxa import annotation_of
-from pelagia_inference.exports.exporting import Exporting, Named
+from pelagia_inference.exports.exporting import Exporting, Named, nothing_to_export
 
 TABLE, FILE = "ecotaxa_update.tsv", "ecotaxa_update.zip"
 HEADER = (
@@ -37,7 +37,7 @@ def write(work: Exporting) -> list[str]:
     """Writes the table, inside a zip, which EcoTaxa takes.
 
     Raises:
-        InputError: the survey's images do not come from EcoTaxa.
+        InputError: the survey's images do not come from EcoTaxa, or no object can be updated.
     """
     if "object_id" not in work.survey.columns().own:
         again = command_line("pelagia", "survey", "export", work.survey.folder, "--to", "ecotaxa")
@@ -56,6 +56,8 @@ def write(work: Exporting) -> list[str]:
             people |= named.confirmed is not None and bool(named.confirmed.people)
             table.add([_ids(named.row.columns) | annotation_of(named, work.people(named.confirmed))])
             rows += 1
+    if not rows:
+        raise nothing_to_export(work)
     with zipfile.ZipFile(work.folder / FILE, "x", zipfile.ZIP_DEFLATED) as archive:
         archive.write(path, entry(TABLE).filename)
     notes = [f"objects: {rows}; in EcoTaxa, import {FILE} as an update with the classification"]

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from pydantic import BaseModel
 
 from pelagia.config import load_config
-from pelagia.errors import ConfigError
+from pelagia.errors import ConfigError, InputError
 from pelagia.model.card import ModelCard
 from pelagia.shell import command_line
 from pelagia.survey.additions import Confirmed, confirmed_label
@@ -212,6 +212,12 @@ def require(format_name: str, missing: Iterable[str]) -> None:
     if faults:
         example = command_line("pelagia", "survey", "export", "SURVEY", "--to", format_name, "--metadata", "FILE.yaml")
         raise ConfigError(f"nothing was written, because {format_name} needs more ({example})", faults)
+
+
+def nothing_to_export(work: Exporting) -> InputError:
+    """The error for an export that would have nothing in it; the message says what was left out."""
+    found = [f"{count} {reason}" for reason, count in (+work.left_out).items()]
+    return InputError(f"there is nothing to export: {'; '.join(found) or 'the survey has no images'}")
 
 
 def as_text(value: object) -> str:

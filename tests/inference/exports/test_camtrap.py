@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 from frictionless import Package, Resource, Schema
 
-from pelagia.errors import ConfigError
+from pelagia.errors import ConfigError, InputError
 from pelagia.tables.reader import open_table
 from pelagia_inference.exports.camtrap import _FILE_PATH
 from pelagia_inference.exports.export import ExportOptions, export_survey
@@ -172,6 +172,34 @@ def test_all_that_is_missing_is_listed_before_anything_is_written(sea, tmp_path)
     text = str(refused.value)
     for word in ("contributors", "project_title", "sampling_design", "without one position", "time_zone"):
         assert word in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_wrong_with_the_deployments_is_listed(sea, tmp_path):
+    told = METADATA + '  deployments: {"=St 0": {start: tomorrow}, "St 1": {latitude: 5}}\n'
+    (tmp_path / "wrong.yaml").write_text(told, encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        export_survey(sea, tmp_path / "out", "camtrap-dp", ExportOptions(metadata=tmp_path / "wrong.yaml"))
+    assert "St 1 are no deployments of the survey, which are =St 0, =St 1" in str(refused.value)
+    assert "=St 0: start 'tomorrow' is not a time with a zone" in str(refused.value)
+
+
+def test_the_times_of_a_deployment_are_those_of_the_metadata(sea, tmp_path):
+    told = METADATA + '  deployments: {"=St 0": {start: "2024-04-30 08:00", end: "2024-05-02T00:00:00+02:00"}}\n'
+    (tmp_path / "times.yaml").write_text(told, encoding="utf-8")
+    export_survey(sea, tmp_path / "out", "camtrap-dp", ExportOptions(metadata=tmp_path / "times.yaml"))
+    assert faults(tmp_path / "out") == []
+    text = (tmp_path / "out" / "deployments.csv").read_text(encoding="utf-8")
+    assert "2024-04-30T08:00:00Z,2024-05-02T00:00:00+02:00" in text
+
+
+def test_a_package_without_images_is_refused(tmp_path, options):
+    with write_survey(tmp_path / "survey", ["a..b.png"]) as survey, pytest.raises(InputError) as refused:
+        export_survey(survey, tmp_path / "out", "camtrap-dp", options)
+    assert str(refused.value) == (
+        "there is nothing to export: 1 images whose path the format does not allow (two dots in a row); 1 images that "
+        "could not be classified"
+    )
     assert not (tmp_path / "out").exists()
 
 

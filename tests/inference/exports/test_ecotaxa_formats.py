@@ -114,6 +114,13 @@ def test_an_image_that_is_gone_is_counted_and_a_format_that_ecotaxa_lacks_become
     assert "1 images were written as PNG, because EcoTaxa does not show their format" in done.notes
 
 
+def test_an_export_whose_images_are_all_gone_is_refused(tmp_path):
+    survey, gone = write_survey(tmp_path / "survey", NAMES), f"{len(NAMES)} {NO_PICTURE}"
+    with survey, pytest.raises(InputError, match=f"nothing to export: .*{gone}"):
+        export_survey(survey, tmp_path / "out", "ecotaxa")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def from_ecotaxa(tmp_path, encode):
     """A survey of an EcoTaxa export: predicted, validated and dubious objects, one of them confirmed here."""

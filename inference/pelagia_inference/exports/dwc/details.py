@@ -60,8 +60,9 @@ class Details:
                 self.wrong.setdefault(name, text)
 
     def _add_date(self, text: str) -> None:
+        """ISO 8601 has a T between day and time; `datetime` also takes a space."""
         for part in text.split("/"):
-            value = seconds_of(part), part.strip()
+            value = seconds_of(part), part.strip().replace(" ", "T")
             self.first = value if self.first is None else min(self.first, value)
             self.last = value if self.last is None else max(self.last, value)
 

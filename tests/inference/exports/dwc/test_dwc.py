@@ -331,7 +331,7 @@ def test_nothing_is_written_if_something_that_is_required_is_missing(tmp_path: P
 
 def test_positions_and_times_that_differ_in_a_sample_become_their_middle_and_span(tmp_path: Path) -> None:
     folder = make_survey(tmp_path / "moving", {"A": SAMPLES["A"]}, {"A": IMAGES["A"]})
-    later = {**SAMPLES["A"], "eventDate": "2024-05-01T11:00:00Z", "decimalLatitude": "54.6"}
+    later = {**SAMPLES["A"], "eventDate": "2024-05-01 11:00:00Z", "decimalLatitude": "54.6"}
     make_survey(folder, {"A": later}, {"A": IMAGES["A"][:1]})  # the first image is written again
     events = {row["eventID"]: row for row in tables_of(publish(tmp_path, survey=folder).target)["Event"]}
     sample = events["cruise1:sample:A"]
