@@ -145,7 +145,7 @@ def compare(a: Survey, b: Survey, *, by: Sequence[str] = (), first: int = 20, ou
 
     Args:
         a, b: the open surveys.
-        by: the columns of A that name the samples; as in `grouping`.
+        by: the columns of A that name the samples; by default as in `grouping`.
         first: how many images to look at first.
         out: a .csv with all changed images, in the order in which to look at them.
 
@@ -222,13 +222,13 @@ def _to_look_at(answers: tuple[Rows, Rows], first: NDArray[np.float32], second: 
 
 
 def _samples(
-    a: Survey, samples: Grouping, left: Rows, answers: tuple[Rows, Rows], classes: int
+    a: Survey, grouped: Grouping, left: Rows, answers: tuple[Rows, Rows], classes: int
 ) -> tuple[SampleDifference, ...]:
     """The samples of the images in both, the most different first; empty if no column names samples."""
-    if not samples.columns:
+    if not grouped.columns:
         return ()
     places: dict[tuple[str, ...], int] = {}
-    keys = (samples.key(row.columns) for row in a)
+    keys = (grouped.key(row.columns) for row in a)
     sample = np.fromiter((places.setdefault(key, len(places)) for key in keys), np.int64, len(a))[left]
     first, second = (np.zeros((len(places), classes), np.int64) for _ in answers)
     np.add.at(first, (sample, answers[0]), 1)

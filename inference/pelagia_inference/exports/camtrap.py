@@ -19,6 +19,7 @@ from pydantic import Field
 
 from pelagia.config import Strict
 from pelagia.errors import first_few
+from pelagia.lineages import UNRANKED
 from pelagia.system.files import write_text
 from pelagia.system.tables import Cell, write_table
 from pelagia.taxonomy import Taxon
@@ -173,7 +174,6 @@ class _Package:
 
     def __init__(self, work: Exporting, said: CamtrapMetadata, zone: tzinfo | None) -> None:
         self._work, self._said, self._zone = work, said, zone
-        self._taxa = {} if work.card is None else _taxa_of(work)
         self._made = interval_of(work.survey.meta.get("created", ""), UTC)
         self.used: set[str] = set()
         self.taxa: dict[str, str] = {}
@@ -182,7 +182,7 @@ class _Package:
     @property
     def has_taxa(self) -> bool:
         """Whether the model says to which taxon a class belongs."""
-        return bool(self._taxa)
+        return bool(self._work.taxa)
 
     def media(self) -> Iterator[dict[str, Cell]]:
         """The rows of ``media.csv``; what the format cannot hold is counted as left out."""
@@ -242,17 +242,9 @@ class _Package:
 
     def _taxon(self, name: str) -> Taxon | None:
         """The taxon of a class or a taxon; None if it is not an organism, or not known."""
-        if not self._taxa and name:
-            return Taxon(name=name, rank="unranked")
-        return self._taxa.get(name)
-
-
-def _taxa_of(work: Exporting) -> dict[str, Taxon]:
-    """Class or taxon -> its taxon; empty if the model has no taxa."""
-    assert work.card is not None  # noqa: S101 - the caller checked it
-    taxonomy = work.card.taxonomy
-    taxa = {taxon.name: taxon for taxon in taxonomy.taxa}
-    return taxa | {entry.name: taxa[entry.taxon] for entry in taxonomy.classes if entry.taxon}
+        if not self.has_taxa and name:
+            return Taxon(name=name, rank=UNRANKED)
+        return self._work.taxa.get(name)
 
 
 def _why_not(address: str, has_time: bool) -> str:

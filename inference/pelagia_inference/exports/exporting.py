@@ -25,6 +25,7 @@ from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.pictures import read_pictures
 from pelagia.system.console import ProgressCallback
 from pelagia.system.version import __version__
+from pelagia.taxonomy import Taxon
 from pelagia_inference.counts.counts import Counts, excluded_images
 from pelagia_inference.counts.options import CountOptions
 from pelagia_inference.counts.samples import Grouping, sample_name
@@ -174,6 +175,14 @@ class Exporting:
     def card(self) -> ModelCard | None:
         """The card of the model; None if the survey is older than such cards."""
         return self.options.card(self.survey)
+
+    @cached_property
+    def taxa(self) -> dict[str, Taxon]:
+        """Class or taxon -> its taxon; a class that is no organism has none. Empty if the model has no taxa."""
+        if self.card is None:
+            return {}
+        taxa = {taxon.name: taxon for taxon in self.card.taxonomy.taxa}
+        return taxa | {entry.name: taxa[entry.taxon] for entry in self.card.taxonomy.classes if entry.taxon}
 
     @property
     def model_text(self) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
 
 from pelagia.errors import InputError
+from pelagia.tables.values import number
 from pelagia_inference.exports.exporting import Exporting
 
 _OFFSET = re.compile(r"(?:UTC)?([+-])(\d\d):?(\d\d)")
@@ -94,15 +95,15 @@ class Extent:
             self.last = found[1] if self.last is None else max(self.last, found[1])
         else:
             self.no_time += 1
-        latitude = degrees(columns.get("decimalLatitude", ""), 90)
-        longitude = degrees(columns.get("decimalLongitude", ""), 180)
+        latitude = within(columns.get("decimalLatitude", ""), 90)
+        longitude = within(columns.get("decimalLongitude", ""), 180)
         if latitude is None or longitude is None:
             self.no_position += 1
         else:
             self.latitudes = _range([*self.latitudes, latitude])
             self.longitudes = _range([*self.longitudes, longitude])
         for name in ("minimumDepthInMeters", "maximumDepthInMeters"):
-            if (depth := degrees(columns.get(name, ""), 12_000)) is not None:
+            if (depth := within(columns.get(name, ""), 12_000)) is not None:
                 self.depths = _range([*self.depths, depth])
 
     @property
@@ -111,13 +112,10 @@ class Extent:
         return bool(self.latitudes) and len({*self.latitudes}) == len({*self.longitudes}) == 1
 
 
-def degrees(text: str, limit: float) -> float | None:
+def within(text: str, limit: float) -> float | None:
     """A number whose absolute value is at most ``limit``; None if the text is not one."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if abs(value) <= limit else None
+    value = number(text)
+    return None if value is None or abs(value) > limit else value
 
 
 def _range(values: Sequence[float]) -> list[float]:

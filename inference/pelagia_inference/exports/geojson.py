@@ -13,8 +13,10 @@ from typing import Any
 
 from pelagia.system.files import new_file
 from pelagia_inference.counts.counts import Count
+from pelagia_inference.counts.estimate import TAXON
 from pelagia_inference.counts.samples import Sample
 from pelagia_inference.exports.exporting import Exporting
+from pelagia_inference.exports.extents import within
 from pelagia_inference.exports.tidy import notes_of
 
 FILE = "samples.geojson"
@@ -49,12 +51,9 @@ def write(work: Exporting) -> list[str]:
 
 def position_of(sample: Sample) -> list[float] | None:
     """Longitude and latitude of a sample in degrees; None if its images have no position, or not the same one."""
-    try:
-        longitude = float(sample.columns["decimalLongitude"])
-        latitude = float(sample.columns["decimalLatitude"])
-    except (KeyError, ValueError):
-        return None
-    return [longitude, latitude] if abs(longitude) <= 180 and abs(latitude) <= 90 else None
+    longitude = within(sample.columns.get("decimalLongitude", ""), 180)
+    latitude = within(sample.columns.get("decimalLatitude", ""), 90)
+    return None if longitude is None or latitude is None else [longitude, latitude]
 
 
 def _properties(sample: Sample, counts: list[Count]) -> Iterator[tuple[str, Any]]:
@@ -66,4 +65,4 @@ def _properties(sample: Sample, counts: list[Count]) -> Iterator[tuple[str, Any]
         for name in _NUMBERS:
             value = getattr(count, name)
             if value is not None and math.isfinite(value):
-                yield f"{name} {'taxon ' * (count.kind == 'taxon')}{count.name}", value
+                yield f"{name} {'taxon ' * (count.kind == TAXON)}{count.name}", value

@@ -18,11 +18,13 @@ from pydantic import Field
 
 from pelagia.config import Strict
 from pelagia.errors import first_few
+from pelagia.images.pixel_size import pixel_size_um
 from pelagia.survey.additions import measures_of_image
 from pelagia.system.files import slug
 from pelagia_inference.counts.samples import Sample
+from pelagia_inference.exports.dwc.terms import lsid
 from pelagia_inference.exports.exporting import Exporting, Named, as_text, require
-from pelagia_inference.exports.extents import Extent, degrees, extents_of, zone_of
+from pelagia_inference.exports.extents import Extent, extents_of, zone_of
 
 NAME = "seabass"
 MISSING = "-9999"
@@ -125,20 +127,22 @@ def _imaged_ml(said: SeabassMetadata, sample: Sample) -> float | None:
 
 
 def _pixel_per_um(said: SeabassMetadata, sample: Sample) -> float | None:
-    size = degrees(sample.columns.get("pixel_size_um", ""), 1e6)
-    return said.pixel_per_um or (1 / size if size and size > 0 else None)
+    size = pixel_size_um(sample.columns)
+    return said.pixel_per_um or (1 / size if size else None)
 
 
 def _file_names(said: SeabassMetadata, extents: Mapping[str, Extent]) -> dict[str, str]:
     """Sample -> the name of its file; no two are the same, also where capitals do not count."""
     found: dict[str, str] = {}
+    taken: set[str] = set()
     for name in extents:
         first = text = f"{slug(f'{said.experiment}-{said.cruise}')}_{slug(name)}"
         number = 2
-        while text.lower() in {other.lower() for other in found.values()}:
+        while text.lower() in taken:
             text, number = f"{first}_{number}", number + 1
-        found[name] = text
-    return {name: f"{text}.sb" for name, text in found.items()}
+        taken.add(text.lower())
+        found[name] = f"{text}.sb"
+    return found
 
 
 def _header(work: Exporting, said: SeabassMetadata, sample: Sample, extent: Extent, file_name: str) -> str:
@@ -229,13 +233,6 @@ class _Rows:
         self._work, self._said, self._pixels = work, said, pixels
         self._unmeasured = 0
         self._without_id: set[str] = set()
-        self._names: dict[str, tuple[str, str]] = {}
-        if work.card is not None:
-            taxa = {taxon.name: taxon for taxon in work.card.taxonomy.taxa}
-            classes = {entry.name: taxa[entry.taxon] for entry in work.card.taxonomy.classes if entry.taxon}
-            for name, taxon in (taxa | classes).items():
-                lsid = f"urn:lsid:marinespecies.org:taxname:{taxon.aphia_id}" if taxon.aphia_id else ""
-                self._names[name] = (taxon.name, lsid)
 
     def line(self, named: Named, sample: str) -> str:
         """The line of an image."""
@@ -249,11 +246,11 @@ class _Rows:
         """Category, scientific name and its identifier."""
         if not name:
             return [MISSING] * 3
-        scientific, lsid = self._names.get(name, ("", ""))
-        lsid = self._said.scientific_name_ids.get(name, lsid)
-        if not lsid:
+        taxon = self._work.taxa.get(name)
+        identifier = self._said.scientific_name_ids.get(name, lsid(taxon.aphia_id) if taxon else "")
+        if not identifier:
             self._without_id.add(name)
-        return [_plain(text, in_list=True) or MISSING for text in (name, scientific, lsid)]
+        return [_plain(text, in_list=True) or MISSING for text in (name, taxon.name if taxon else "", identifier)]
 
     def _measures(self, named: Named, pixel_per_um: float) -> list[str]:
         found = measures_of_image(self._work.survey, named.row.path)

@@ -7,8 +7,11 @@ import geojson
 import pytest
 from openpyxl import load_workbook
 
+from pelagia_inference.counts.samples import Sample
 from pelagia_inference.exports import workbook
 from pelagia_inference.exports.export import ExportOptions, export_survey
+from pelagia_inference.exports.extents import Extent
+from pelagia_inference.exports.geojson import position_of
 from survey_fixtures import CLASSES, NAMES
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -83,6 +86,15 @@ def test_the_map_is_valid_geojson_with_a_point_for_each_station(sea, tmp_path):
     assert read.features[1].properties["confirmed Copépode"] == 1
     assert read.features[1].properties["confirmed taxon Copepoda"] == 1
     assert read.features[1].properties["sample"] == "=St 1"
+
+
+def test_every_format_reads_a_position_as_the_counts_do():
+    columns = {"decimalLatitude": "54,5", "decimalLongitude": " -3.25 ", "minimumDepthInMeters": "-999"}
+    assert position_of(Sample("S1", ("S1",), columns)) == [-3.25, 54.5]
+    extent = Extent()
+    extent.add(columns, None)
+    assert (extent.latitudes, extent.longitudes, extent.depths) == ([54.5, 54.5], [-3.25, -3.25], [])
+    assert position_of(Sample("S1", ("S1",), columns | {"decimalLatitude": "99"})) is None
 
 
 def test_a_sample_without_one_position_has_no_point_and_that_is_said(sea, tmp_path):
