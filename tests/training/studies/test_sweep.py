@@ -22,7 +22,7 @@ from cli_fixtures import Pelagia
 from model_fixtures import REPOSITORY, TINY
 from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset
-from pelagia.errors import ConfigError, DiskFullError, InputError, MissingExtra
+from pelagia.errors import ConfigError, InputError, MissingExtra
 from pelagia.options import needs
 from pelagia.shell import install_command
 from pelagia_labeling.importers.dataset import import_dataset
@@ -207,50 +207,6 @@ def test_a_space_of_few_combinations_is_tried_once_each(dataset: Dataset, tmp_pa
     assert said[-1] == "all 2 combinations were tried"
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_no_combination_is_drawn_twice(tmp_path: Path, seed: int) -> None:
-    _, space = load_search(CONFIG, [], ["train.long_tail=none,focal,sqrt_sampling", "train.soup=2..3"])
-    drawn = []
-    with open_trial_store(tmp_path / STUDY_FILE, space) as store:
-        while trial := store.next(seed):
-            drawn.append(tuple(trial.values.values()))
-            store.end(trial.number, "complete", 0.5)
-    assert len(drawn) == len(set(drawn)) == 6
-
-
-def test_what_is_drawn_depends_on_the_seed_and_neither_on_restarts_nor_on_the_order_of_the_keys(
-    dataset: Dataset, tmp_path: Path
-) -> None:
-    def drawn(folder: str, seed: int, starts: int, search: tuple[str, ...]) -> list[dict[str, object]]:
-        space = planned(dataset.root, search=search)[1]
-        (tmp_path / folder).mkdir()
-        for _ in range(starts):
-            with open_trial_store(tmp_path / folder / STUDY_FILE, space) as store:
-                for _ in range(12 // starts):  # after ten of them, TPE no longer draws at random
-                    trial = store.next(seed)
-                    assert trial is not None
-                    assert store.next(seed) == trial
-                    store.end(trial.number, "complete", -abs(trial.values["augment.strength"] - 1))
-                values = [one.values for one in store.trials()]
-        return values
-
-    once = drawn("once", 0, 1, SEARCH)
-    assert drawn("often", 0, 4, SEARCH[::-1]) == once
-    assert drawn("other", 1, 1, SEARCH) != once
-
-
-@pytest.mark.slow
-def test_the_key_that_decides_is_named_once_twenty_trials_are_complete(tmp_path: Path) -> None:
-    _, space = load_search(CONFIG, [], ["augment.light=0..1", "augment.noise=0..1"])
-    with open_trial_store(tmp_path / STUDY_FILE, space) as store:
-        for number in range(1, 21):
-            assert store.importance() == {}, number
-            trial = store.next(0)
-            assert trial is not None
-            store.end(number, "complete", -abs(trial.values["augment.light"] - 0.5))
-        assert next(iter(store.importance())) == "augment.light"
-
-
 def test_another_search_or_config_in_the_same_folder_is_refused_with_what_differs(
     swept: tuple[Path, Sweep], dataset: Dataset
 ) -> None:
@@ -328,41 +284,6 @@ def test_a_damaged_study_file_is_one_line_and_is_made_again_from_the_runs(datase
     said: list[str | Step] = []
     assert sweep(config, space, out, trials=1, report=said.append) == found
     assert not any(isinstance(event, Step) for event in said)
-
-
-def test_a_full_disk_is_known_by_the_error_code_of_sqlite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, space = load_search(CONFIG, [], SEARCH)
-    with open_trial_store(tmp_path / STUDY_FILE, space) as store:
-        assert store.next(0) is not None
-    connect = sqlite3.connect
-
-    def connect_to_a_full_disk(file: Path, timeout: float) -> sqlite3.Connection:
-        connection = connect(file, timeout=timeout)
-        connection.execute("PRAGMA max_page_count = 1")  # the file keeps its size and cannot grow
-        return connection
-
-    def store_a_long_fault() -> None:
-        with open_trial_store(tmp_path / STUDY_FILE, space) as store:
-            store.end(1, "failed", fault="x" * 1_000_000)
-
-    monkeypatch.setattr("pelagia_training.studies.trials.sqlite3.connect", connect_to_a_full_disk)
-    with pytest.raises(DiskFullError, match=r"the disk of .* is full: free some space, .*; the sweep resumes"):
-        store_a_long_fault()
-
-
-def test_whole_numbers_are_drawn_where_a_key_holds_them(dataset: Dataset, tmp_path: Path) -> None:
-    search = ("train.micro_batch=1..8", "train.lr=1e-4..1", "model.options.width=1..3", "model.size=true,false")
-    config, space = planned(dataset.root, search=search)
-    with open_trial_store(tmp_path / STUDY_FILE, space) as store:
-        trial = store.next(config.seed)
-    assert trial is not None
-    assert {key: type(value) for key, value in trial.values.items()} == {
-        "model.options.width": int,
-        "model.size": str,
-        "train.micro_batch": int,
-        "train.lr": float,
-    }
-    assert space["model.size"].value("true") is True
 
 
 def test_the_command_shows_the_trials_and_what_to_do_next(
