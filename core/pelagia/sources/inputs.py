@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -45,7 +46,9 @@ KINDS: tuple[Kind, ...] = (
 _TABLES = (manifest.KIND,)
 
 
-def list_images(inputs: StrPath | Sequence[StrPath], listing: Listing | None = None) -> Iterator[SourceImage]:
+def list_images(
+    inputs: StrPath | Sequence[StrPath], listing: Listing | None = None, *, pass_over: bool = False
+) -> Iterator[SourceImage]:
     """The images of folders, image files, manifests, archives, IFCB bins, EcoTaxa exports, and patterns for all these.
 
     They come one by one, in an order that depends only on the inputs. Any thread may read them. With several
@@ -55,6 +58,7 @@ def list_images(inputs: StrPath | Sequence[StrPath], listing: Listing | None = N
     Args:
         inputs: paths; one path may stand alone.
         listing: holds the options; counts what is left out and collects warnings while the images are listed.
+        pass_over: an input that is gone or wrong is passed over, and the others are listed: for images of a former run.
 
     Raises:
         InputError: an input does not exist, has no image, or is not of a known kind; or a manifest is wrong.
@@ -66,8 +70,9 @@ def list_images(inputs: StrPath | Sequence[StrPath], listing: Listing | None = N
         _refuse_same_names([entry.label for entry in named])
     for entry in named:
         prefix = "" if len(named) == 1 or entry.self_named else f"{entry.label}/"
-        for image in _list_one(entry.path, entry.kind, listing):
-            yield replace(image, path=prefix + image.path) if prefix else image
+        with suppress(InputError) if pass_over else nullcontext():
+            for image in _list_one(entry.path, entry.kind, listing):
+                yield replace(image, path=prefix + image.path) if prefix else image
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ def read_pictures(survey: Survey, rows: Iterable[Prediction]) -> Iterator[tuple[
 def _listed_again(survey: Survey, missing: set[str]) -> Iterator[tuple[Prediction, bytes | str]]:
     inputs = inputs_of(survey)
     if missing and inputs:
-        listing = list_images(inputs, Listing(listing_of(survey)))
+        listing = list_images(inputs, Listing(listing_of(survey)), pass_over=True)
         for images in _batches(image for image in listing if image.path in missing):
             missing -= images.keys()
             for row in survey.rows_of(list(images)):
@@ -68,9 +68,9 @@ def _listed_again(survey: Survey, missing: set[str]) -> Iterator[tuple[Predictio
 
 
 def _batches(images: Iterable[SourceImage]) -> Iterator[dict[str, SourceImage]]:
-    """The images by path, some at a time. If an input is gone, they end there: the images that follow are missing."""
+    """The images by path, some at a time."""
     batch: dict[str, SourceImage] = {}
-    with suppress(InputError):
+    with suppress(InputError):  # no input can be listed
         for image in images:
             batch[image.path] = image
             if len(batch) == _ROWS_AT_ONCE:

@@ -55,6 +55,18 @@ def test_an_image_that_changed_or_is_gone_has_a_reason(tmp_path, archive, put):
     assert sorted(found) == [f"{at}.png" for at in range(5)]
 
 
+def test_the_images_of_the_other_inputs_come_back_if_the_first_is_gone(tmp_path, archive):
+    other = tmp_path / "other.zip"
+    with zipfile.ZipFile(other, "w") as made, zipfile.ZipFile(archive) as first:
+        made.writestr("x.png", first.read("0.png") + b" ")
+    with survey_of(tmp_path / "s", [archive, other]) as survey:
+        archive.unlink()
+        found = read(survey)
+        assert found.pop("other.zip/x.png") == next(survey.rows_of(["other.zip/x.png"])).sha256
+        assert {text.split(":")[0] for text in found.values()} == {"missing"}
+        assert len(found) == 5
+
+
 def test_the_images_of_an_input_that_is_gone_are_missing(tmp_path, archive):
     with survey_of(tmp_path / "s", [archive]) as survey:
         archive.rename(tmp_path / "elsewhere.zip")
