@@ -72,8 +72,8 @@ def was_checked(survey: Survey) -> bool:
     return survey.has_table("sample_flags")
 
 
-def flag_tables(survey: Survey, images: int) -> tuple[Table, Table]:
-    """The flags of samples, those with the same details together; and the number of images by flag."""
+def flag_tables(survey: Survey, images: int) -> tuple[Table, int, Table]:
+    """The flags of samples, those with the same details together; how many of them are not shown; images by flag."""
     names: dict[tuple[str, str], list[str]] = defaultdict(list)
     for flag in sample_flags(survey):
         names[flag.flag.replace("_", " "), flag.detail].append(flag.on)
@@ -86,9 +86,8 @@ def flag_tables(survey: Survey, images: int) -> tuple[Table, Table]:
         [Cell(name.replace("_", " ")), count_cell(count), Cell(f"{count / max(images, 1):.1%}", count)]
         for name, count in counts.most_common()
     ]
-    return Table(("Flag", "Samples", "Which", "Details"), samples[:_MOST_ROWS]), Table(
-        ("Flag", "Images", "Share"), rows
-    )
+    flagged = Table(("Flag", "Samples", "Which", "Details"), samples[:_MOST_ROWS])
+    return flagged, len(samples) - len(flagged.rows), Table(("Flag", "Images", "Share"), rows)
 
 
 def failures(survey: Survey, data: Gathered) -> tuple[Table, Table]:

@@ -133,8 +133,9 @@ def _summary(survey: Survey, data: Gathered, counts: Counts, card: ModelCard | N
 
 def _checks(survey: Survey, data: Gathered) -> dict[str, Any]:
     classified = sum(sample.decisions.total() for sample in data.samples.values())
-    flagged, flags = facts.flag_tables(survey, classified)
-    return {"checked": facts.was_checked(survey), "flagged": flagged, "flags": flags, "folder": str(survey.folder)}
+    flagged, more, flags = facts.flag_tables(survey, classified)
+    checked = {"checked": facts.was_checked(survey), "flagged": flagged, "more_flagged": more, "flags": flags}
+    return checked | {"folder": str(survey.folder)}
 
 
 def _composition(data: Gathered, counts: Counts, bands: Counts | None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from browser_fixtures import SCHEMES, Scheme, faults_of
 from cli_fixtures import Pelagia
 from pelagia.errors import InputError, MissingExtra
 from pelagia.options import needs
+from pelagia.survey.additions import Confirmed, Flag, add_confirmed, add_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.options import CountOptions
 from pelagia_inference.report.report import write_report
@@ -147,6 +148,18 @@ def test_a_survey_without_columns_or_card_has_a_page_too(tmp_path: Path) -> None
         text = write_report(survey, tmp_path / "r.html").path.read_text(encoding="utf-8")
     assert "There is no map" in text
     assert "give the file with --model" in text
+
+
+def test_flags_of_samples_beyond_the_table_are_counted_and_labels_of_people_are_no_check(tmp_path: Path) -> None:
+    row = Prediction("x.png", "/nowhere/x.png", "c" * 64, probabilities=np.array([0.9, 0.1], np.float32))
+    with Survey.open_for_writing(tmp_path / "s", model_sha256="b" * 64, classes=["a", "b"], settings={}) as survey:
+        survey.add([row])
+        add_confirmed(survey, [Confirmed("x.png", "a")])
+        assert "The samples were not checked" in write_report(survey, tmp_path / "r.html").path.read_text("utf-8")
+        add_flags(survey, [], [Flag(f"S{at}", "blurred", f"share {at}") for at in range(302)])
+        text = write_report(survey, tmp_path / "r.html").path.read_text("utf-8")
+    assert "2 more flags of samples are in checks.csv" in text
+    assert text.count("<td>share ") == 300
 
 
 def test_an_empty_survey_and_an_unknown_column_are_refused(surveyed: Path, tmp_path: Path) -> None:
