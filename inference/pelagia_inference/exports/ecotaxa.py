@@ -23,6 +23,7 @@ from pelagia.sources.ecotaxa.import_table import (
     FreeColumns,
     TableWriter,
     entry,
+    has_zone,
     person_column,
     places_and_times,
 )
@@ -61,6 +62,8 @@ def write(work: Exporting) -> list[str]:
         raise nothing_to_export(work)
     if zips.unnamed:
         notes.append(f"{zips.unnamed} {NO_NAME}")
+    if zips.zoneless:
+        notes.append(f"{zips.zoneless} images have a time without a zone: EcoTaxa takes it as UTC")
     if zips.converted:
         notes.append(f"{zips.converted} images were written as PNG, because EcoTaxa does not show their format")
     if zips.confirmed and not work.options.people:
@@ -74,7 +77,7 @@ class _Zips:
     def __init__(self, work: Exporting, columns: Mapping[str, tuple[str, str]]) -> None:
         self._work, self._columns = work, columns
         self.most_bytes = work.options.part_bytes or MOST_BYTES
-        self.parts = self.unnamed = self.converted = self.confirmed = 0
+        self.parts = self.unnamed = self.converted = self.confirmed = self.zoneless = 0
         self._names = Seen()
         self._size = 0
         self._zip: zipfile.ZipFile | None = None
@@ -95,6 +98,7 @@ class _Zips:
         self._table.add([self._row(named, name)])
         self._size += len(data) + BYTES_OF_ROW
         self.unnamed += not named.name
+        self.zoneless += not has_zone(named.row.columns.get("eventDate", ""))
         self.confirmed += named.confirmed is not None and bool(named.confirmed.people)
 
     def _begin(self) -> None:
@@ -158,9 +162,9 @@ def annotation_of(named: Named, people: str) -> dict[str, str]:
 
 def _made_by(confirmed: Confirmed, person: str) -> dict[str, str]:
     row = {person_column(person): person} if person else {}
-    if made := places_and_times({"eventDate": confirmed.made_at}).get("object_date"):
-        row["object_annotation_date"] = made
-        row["object_annotation_time"] = places_and_times({"eventDate": confirmed.made_at})["object_time"]
+    made = places_and_times({"eventDate": confirmed.made_at})
+    if "object_date" in made:
+        row["object_annotation_date"], row["object_annotation_time"] = made["object_date"], made["object_time"]
     return row
 
 

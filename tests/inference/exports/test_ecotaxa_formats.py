@@ -13,6 +13,7 @@ from ecotaxa_exports import FORMS, object_row
 from pelagia.errors import InputError
 from pelagia.model.decision import ABSTAINED, ACCEPTED, Verdict
 from pelagia.sources import Listing, list_images
+from pelagia.sources.ecotaxa.import_table import has_zone, places_and_times
 from pelagia.survey.additions import Confirmed, add_confirmed
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.exports.ecotaxa_update import FILE, TABLE
@@ -112,6 +113,23 @@ def test_an_image_that_is_gone_is_counted_and_a_format_that_ecotaxa_lacks_become
         data = np.frombuffer(archive.read(row["img_file_name"]), np.uint8)
     assert np.array_equal(cv2.imdecode(data, cv2.IMREAD_UNCHANGED), gray)
     assert "1 images were written as PNG, because EcoTaxa does not show their format" in done.notes
+
+
+@pytest.mark.parametrize(
+    ("given", "date", "time", "zone"),
+    [
+        ("2024-05-01T00:30:00+02:00", "20240430", "223000", True),
+        ("2024-05-01T10:20:30Z/2024-05-01T11:00:00Z", "20240501", "102030", True),
+        ("2024-05-01 10:20", "20240501", "102000", False),
+        ("2024-05-01", "20240501", "", True),
+        ("", None, None, True),
+    ],
+)
+def test_times_are_utc(given, date, time, zone):
+    row = places_and_times({"eventDate": given, "decimalLatitude": "54,5", "decimalLongitude": "NA"})
+    assert (row.get("object_date"), row.get("object_time")) == (date, time)
+    assert (row["object_lat"], row["object_lon"]) == ("54.5", "")
+    assert has_zone(given) is zone
 
 
 def test_an_export_whose_images_are_all_gone_is_refused(tmp_path):

@@ -13,10 +13,12 @@ import csv
 import re
 import zipfile
 from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import IO, Any
 
 from pelagia.errors import first_few
 from pelagia.sources.ecotaxa.columns import RENAMED
+from pelagia.tables.values import is_missing, number
 
 VALIDATED, PREDICTED = "validated", "predicted"
 STATUSES = (VALIDATED, PREDICTED)
@@ -107,17 +109,45 @@ def _is_number(text: str) -> bool:
 
 
 def places_and_times(columns: Mapping[str, str]) -> dict[str, str]:
-    """EcoTaxa's columns of position, depth, date, time, station and instrument, from the columns in Pelagia."""
+    """EcoTaxa's columns of position, depth, date, time, station and instrument, from the columns in Pelagia.
+
+    EcoTaxa's times are UTC: a time with another zone is converted. One without a zone stays as it is.
+    """
     row = {
         "sample_stationid": columns.get("station", ""),
         "acq_instrument": columns.get("instrument", ""),
-        **{old: columns.get(new, "") for new, old in PLACE.items()},
+        **{old: _with_point(columns.get(new, "")) for new, old in PLACE.items()},
     }
-    if found := _DATE.match(columns.get("eventDate", "")):
+    if found := _DATE.match(_in_utc(columns.get("eventDate", ""))):
         year, month, day, hour, minute, second = found.groups()
         row["object_date"] = f"{year}{month}{day}"
         row["object_time"] = f"{hour}{minute}{second or '00'}" if hour else ""
     return row
+
+
+def has_zone(event_date: str) -> bool:
+    """Whether an ``eventDate`` has no time, or a time with a zone."""
+    found = _DATE.match(event_date)
+    when = _moment(event_date)
+    return found is None or found[4] is None or (when is not None and when.tzinfo is not None)
+
+
+def _moment(event_date: str) -> datetime | None:
+    """The first moment of an ``eventDate``; None if it is not ISO 8601."""
+    try:
+        return datetime.fromisoformat(event_date.partition("/")[0].strip())
+    except ValueError:
+        return None
+
+
+def _in_utc(event_date: str) -> str:
+    when = _moment(event_date)
+    return event_date if when is None or when.tzinfo is None else when.astimezone(UTC).isoformat()
+
+
+def _with_point(text: str) -> str:
+    """A number with a decimal point; empty for a word that stands for no value; any other text as it is."""
+    return "" if is_missing(text) else text if number(text) is None else text.strip().replace(",", ".")
 
 
 def person_column(person: str) -> str:
