@@ -127,6 +127,19 @@ def test_the_package_has_valid_tables_that_refer_to_each_other(sea, tmp_path, op
     assert (seen[NAMES[5]]["classificationMethod"], seen[NAMES[5]]["classifiedBy"]) == ("human", "")
     assert done.left_out == {"images that could not be classified": 1}
     assert "deployments: 2; taxa: 3" in done.notes
+    place = rows_of(tmp_path / "out" / "deployments.csv")["=St 0"]
+    assert (place["latitude"], place["longitude"]) == ("54.5", "-3.25")
+
+
+def test_the_timestamp_of_an_image_is_the_first_moment_of_its_time(tmp_path, options):
+    with write_survey(tmp_path / "survey", NAMES[:1]) as survey:
+        row = next(row for row in survey if row.ok)
+        span = {"eventDate": "2024-05-01T10:00:00Z/2024-05-01T11:00:00Z"}
+        survey.add([replace(row, columns=row.columns | span)])
+        export_survey(survey, tmp_path / "out", "camtrap-dp", options)
+    assert rows_of(tmp_path / "out" / "media.csv")[NAMES[0]]["timestamp"] == "2024-05-01T10:00:00Z"
+    seen = rows_of(tmp_path / "out" / "observations.csv")[NAMES[0]]
+    assert (seen["eventStart"], seen["eventEnd"]) == ("2024-05-01T10:00:00Z", "2024-05-01T11:00:00Z")
 
 
 def test_a_fault_would_be_found(sea, tmp_path, options):

@@ -53,6 +53,17 @@ def test_each_bin_has_its_scores_by_the_number_of_the_image(tmp_path):
     }
 
 
+def test_images_are_sorted_by_number_and_have_the_number_of_their_class(tmp_path):
+    names = [f"{BINS[0]}_{number}" for number in ("00002", "00010", "100000", "20000")]
+    survey, scores = survey_of(tmp_path / "s", names)
+    with survey:
+        export_survey(survey, tmp_path / "out", "ifcb")
+    with h5py.File(tmp_path / "out" / f"{BINS[0]}_class.h5", "r") as file:
+        assert file["roi_numbers"][:].tolist() == [2, 10, 20000, 100000]
+        best = [int(scores[names[at]].argmax()) for at in (0, 1, 3, 2)]
+        assert file["output_classes"][:].tolist() == best
+
+
 def test_labels_stay_different_in_ascii(tmp_path):
     survey, _ = survey_of(tmp_path / "s", NAMES, ("動物", "Œ", "e", "é", "e_2"))
     with survey:

@@ -9,7 +9,9 @@ import pytest
 
 from pelagia.errors import ConfigError
 from pelagia.survey.journal import Prediction, Survey
+from pelagia_inference.counts.samples import Sample
 from pelagia_inference.exports.export import ExportOptions, export_survey
+from pelagia_inference.exports.seabass import SeabassMetadata, _imaged_ml, _pixel_per_um
 from survey_fixtures import NAMES, write_survey
 
 METADATA = """
@@ -99,6 +101,13 @@ def test_each_sample_is_a_file_that_keeps_the_rules(sea, tmp_path, options):
     assert sizes == ["160", "20", "1600"]
     assert any("classes have no scientificNameID" in note and "=medusa" in note for note in done.notes)
     assert done.left_out == {"images that could not be classified": 1}
+
+
+def test_the_imaged_volume_is_the_imaged_part_of_the_water():
+    sample = Sample("S1", ("S1",), {"pixel_size_mm": "0.002"}, volume_l=8.0, fraction=0.25)
+    assert _imaged_ml(SeabassMetadata(), sample) == 2000
+    assert _imaged_ml(SeabassMetadata(volume_imaged_ml=4.5), sample) == 4.5
+    assert _pixel_per_um(SeabassMetadata(), sample) == 0.5
 
 
 def test_a_label_of_people_is_in_the_manual_fields_beside_that_of_the_machine(sea, tmp_path, options):

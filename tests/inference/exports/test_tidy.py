@@ -56,6 +56,7 @@ def test_every_image_is_in_the_table_with_what_was_added(sea, tmp_path):
     rows = {row["path"].removeprefix("'"): row for row in rows_of(tmp_path / "out" / "images.csv")}
     assert set(rows) == {*NAMES, "broken.png"}
     assert rows[NAMES[-1]]["confirmed_class"] == CLASSES[0]
+    assert rows[NAMES[-1]]["confirmed_at"] == "2024-07-01T08:09:10Z"
     assert "confirmed_by" not in rows[NAMES[-1]]
     assert rows[NAMES[0]]["esd_um"] == "14.5"
     assert rows["broken.png"]["reason"] == "empty"
