@@ -2,7 +2,6 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +14,6 @@ from pelagia.system.files import sha256_of
 from pelagia_inference.decisions.compare import bray_curtis, compare, kappa_of
 
 A, B = ("copepod", "detritus", "medusa"), ("medusa", "copepod", "egg")
-
-
-def moved_to(survey: Path, path: str, station: str) -> None:
-    """Gives an image another value in the column station."""
-    with Survey.open_for_writing(survey, model_sha256=model_of(A), classes=A, settings={}) as opened:
-        opened.add(replace(row, columns={"station": station}) for row in list(opened.rows_of([path])))
-
-
-def model_of(classes: tuple[str, ...]) -> str:
-    return sha256_of("".join(classes).encode())
 
 
 def made(
@@ -44,13 +33,6 @@ def made(
     with Survey.open_for_writing(folder, model_sha256=model_of(classes), classes=classes, settings={}) as survey:
         survey.add(rows)
     return folder
-
-
-def test_the_samples_are_those_of_the_counts(two: tuple[Path, Path]) -> None:
-    moved_to(two[0], "a1", " b ")  # with spaces around it
-    moved_to(two[0], "a2", "NA")  # a word for no value
-    with Survey.open(two[0]) as a, Survey.open(two[1]) as b:
-        assert {one.name: one.images for one in compare(a, b).samples} == {"a": 1, "b": 3, "(none)": 1}
 
 
 @pytest.fixture
