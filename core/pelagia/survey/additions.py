@@ -14,11 +14,13 @@ survey with labels of people and without a check has no table of flags.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pelagia.survey.journal import Survey
+
+T = TypeVar("T")
 
 MEASURES = (
     "sharpness",
@@ -186,6 +188,23 @@ def keep_pixel_size(survey: Survey, micrometers: float) -> None:
     """Keeps such a size in a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
     survey.write((), "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_PIXEL_SIZE, repr(micrometers))])
     survey.meta[_PIXEL_SIZE] = repr(micrometers)
+
+
+class Beside(Generic[T]):
+    """Rows of a table that is sorted by path, read along with those of the survey: one of them is in memory."""
+
+    def __init__(self, rows: Iterator[T], path: Callable[[T], str]) -> None:
+        self._rows, self._path = rows, path
+        self._next = next(rows, None)
+
+    def of(self, path: str) -> list[T]:
+        """The rows of a path; it must not be before that of the last call."""
+        found = []
+        while self._next is not None and (at := self._path(self._next)) <= path:
+            if at == path:
+                found.append(self._next)
+            self._next = next(self._rows, None)
+        return found
 
 
 def _read(survey: Survey, table: str, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:

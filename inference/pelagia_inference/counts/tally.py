@@ -8,17 +8,18 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from tempfile import TemporaryFile
-from typing import IO, Generic, TypeVar
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
 from pelagia.survey.additions import (
+    Beside,
     Confirmed,
     CountedCells,
     Flag,
@@ -38,7 +39,6 @@ COUNT_AS = (LIKELIEST, ACCEPTED_ONLY)
 """What an image counts as: its likeliest class whatever the verdict, or only what the model accepted."""
 
 Progress = Callable[[int, int], None]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -174,23 +174,6 @@ class Probabilities:
         self._file.close()
 
 
-class _Beside(Generic[T]):
-    """Rows of another table that is sorted by path, read along with those of the survey."""
-
-    def __init__(self, rows: Iterator[T], path: Callable[[T], str]) -> None:
-        self._rows, self._path = rows, path
-        self._next = next(rows, None)
-
-    def of(self, path: str) -> list[T]:
-        """The rows of a path; it must not be before that of the last call."""
-        found = []
-        while self._next is not None and (at := self._path(self._next)) <= path:
-            if at == path:
-                found.append(self._next)
-            self._next = next(self._rows, None)
-        return found
-
-
 def tally(
     survey: Survey, choices: Choices, probabilities: Probabilities | None = None, progress: Progress | None = None
 ) -> Tally:
@@ -205,10 +188,10 @@ def tally(
     found, total = Tally(), len(survey) if progress else 0
     part_of = _Parts(found, choices.grouping)
     count = _Counter(survey, choices, probabilities, found.one_cell)
-    flags: _Beside[Flag] = _Beside(image_flags(survey), lambda flag: flag.on)
-    labels: _Beside[Confirmed] = _Beside(confirmed_rows(survey), lambda label: label.path)
-    counted: _Beside[CountedCells] = _Beside(counted_cells(survey), lambda one: one.path)
-    measures: _Beside[Measured] = _Beside(measures_of(survey), lambda measured: measured.path)
+    flags: Beside[Flag] = Beside(image_flags(survey), lambda flag: flag.on)
+    labels: Beside[Confirmed] = Beside(confirmed_rows(survey), lambda label: label.path)
+    counted: Beside[CountedCells] = Beside(counted_cells(survey), lambda one: one.path)
+    measures: Beside[Measured] = Beside(measures_of(survey), lambda measured: measured.path)
     for done, row in enumerate(survey):
         if progress and done % 1000 == 0:
             progress(done, total)

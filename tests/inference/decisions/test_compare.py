@@ -16,6 +16,10 @@ from pelagia_inference.decisions.compare import bray_curtis, compare, kappa_of
 A, B = ("copepod", "detritus", "medusa"), ("medusa", "copepod", "egg")
 
 
+def model_of(classes: tuple[str, ...]) -> str:
+    return sha256_of("".join(classes).encode())
+
+
 def made(
     folder: Path, classes: tuple[str, ...], answers: dict[str, str], content: dict[str, str] | None = None
 ) -> Path:

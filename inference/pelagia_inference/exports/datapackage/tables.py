@@ -9,7 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from pelagia.survey.additions import MEASURES, Flag, confirmed_of, counted_cells, image_flags, measures_of, sample_flags
+from pelagia.survey.additions import (
+    MEASURES,
+    Flag,
+    confirmed_rows,
+    counted_cells,
+    image_flags,
+    measures_of,
+    sample_flags,
+)
 from pelagia.survey.columns import VERDICT
 from pelagia.survey.journal import Survey
 from pelagia.system.tables import Cell
@@ -116,7 +124,7 @@ def _taxonomy(taxonomy: Taxonomy | None) -> Iterator[Table]:
 def _added(survey: Survey, people: bool) -> list[Table]:
     """What was added to the survey; a table without rows is left out."""
     found = []
-    if confirmed_of(survey):
+    if next(confirmed_rows(survey), None) is not None:
         found.append(_confirmed(survey, people))
     if next(counted_cells(survey), None) is not None:
         found.append(_counted_cells(survey))
@@ -128,10 +136,8 @@ def _added(survey: Survey, people: bool) -> list[Table]:
         found.append(_measures(survey))
     return found
 
-
-def _confirmed(survey: Survey, people: bool) -> Table:
     columns = ("path", "class_name", *(("people",) if people else ()), "made_at", "source")
-    rows = ([getattr(one, name) or None for name in columns] for one in confirmed_of(survey).values())
+    rows = ([getattr(one, name) or None for name in columns] for one in confirmed_rows(survey))
     title = "Labels that people confirmed"
     return Table("confirmed", title, [*map(_text, columns)], ("path",), rows, {"path": "images"})
 

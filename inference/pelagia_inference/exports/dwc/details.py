@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pelagia.survey.additions import confirmed_of
+from pelagia.survey.additions import Beside, Confirmed, confirmed_rows
 from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.tables.values import is_missing, number
@@ -58,6 +58,13 @@ class Details:
                 self._add_date(text) if name == "eventDate" else self._add_number(name, text)
             except ValueError:
                 self.wrong.setdefault(name, text)
+
+    def add_label(self, label: Confirmed) -> None:
+        """Takes the label that people gave an image."""
+        people = [name for part in label.people.split("|") if (name := part.strip())]
+        self.people[label.class_name].update(dict.fromkeys(people))
+        if label.source:
+            self.sources[label.class_name][label.source] = None
 
     def _add_date(self, text: str) -> None:
         """ISO 8601 has a T between day and time; `datetime` also takes a space."""
@@ -118,7 +125,7 @@ def details_of(
     Returns:
         The key of the sample -> its details.
     """
-    confirmed = confirmed_of(survey)
+    labels: Beside[Confirmed] = Beside(confirmed_rows(survey), lambda label: label.path)
     found: dict[tuple[str, ...], Details] = defaultdict(Details)
     total = len(survey)
     for done, row in enumerate(survey, 1):
@@ -128,10 +135,7 @@ def details_of(
             continue
         details = found[grouping.key(row.columns)]
         details.add(row.columns)
-        if row.probabilities is None or (label := confirmed.get(row.path)) is None:
-            continue
-        people = [name for part in label.people.split("|") if (name := part.strip())]
-        details.people[label.class_name].update(dict.fromkeys(people))
-        if label.source:
-            details.sources[label.class_name][label.source] = None
+        for label in labels.of(row.path):
+            if row.probabilities is not None:
+                details.add_label(label)
     return dict(found)

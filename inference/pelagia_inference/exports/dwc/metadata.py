@@ -8,7 +8,7 @@ from pydantic import Field
 
 from pelagia.config import Strict, load_config, yaml_word
 from pelagia.errors import InputError
-from pelagia.survey.additions import confirmed_of
+from pelagia.survey.additions import confirmed_rows
 from pelagia.survey.journal import Survey
 from pelagia.system.files import slug, write_text
 
@@ -136,7 +136,7 @@ def load_metadata(path: Path | None, survey: Survey) -> DatasetMetadata:
 
 def _people_of(survey: Survey) -> str:
     """The lines of the template for the people who confirmed labels."""
-    labels = confirmed_of(survey).values()
+    labels = confirmed_rows(survey)
     people = sorted({name for label in labels for part in label.people.split("|") if (name := part.strip())})
     lines = [f"\n  {yaml_word(name)}: {yaml_word('' if '@' in name else name)}" for name in people]
     return "".join(lines) or "{}"
