@@ -18,8 +18,8 @@ fi
 trap stop EXIT
 mkdir "$demo"
 
-step "Draw simulated images of plankton from 16 stations"
-pelagia simulate "$demo/survey" --images 2400 --seed 1
+step "Draw simulated images of plankton from 64 stations"
+pelagia simulate "$demo/survey" --images 2400 --stations 64 --seed 1
 
 step "Start Label Studio"
 pelagia studio start
@@ -39,11 +39,11 @@ pelagia label pull --project "$project" --group-column station --out "$demo/data
 step "Train"
 pelagia train configs/training/tiny_cpu.yaml --set "dataset=$demo/dataset" --no-export --out "$demo/run"
 
-step "Export, with the parity check"
+step "Export, with the parity check; the stations of the validation split say how counts are corrected"
 pelagia export "$demo/run" --out "$demo/model.onnx"
 
 step "Draw images from other stations, and classify them"
-pelagia simulate "$demo/new_survey" --images 600 --seed 2
+pelagia simulate "$demo/new_survey" --images 1200 --seed 2
 pelagia classify "$demo/model.onnx" "$demo/new_survey/manifest.csv" --out "$demo/predictions"
 
 step "Measure the model on these stations, which it has not seen"
@@ -65,7 +65,7 @@ step "Done"
 cat <<END
 model          $demo/model.onnx           (pelagia model show $demo/model.onnx)
 predictions    $demo/predictions/predictions.csv
-counts         $demo/counts.csv           (per liter, by station, class and taxon)
+counts         $demo/counts.csv           (corrected, per liter, by station, class and taxon)
 archive        $demo/predictions/exports/dwc   (Darwin Core, for OBIS and GBIF)
 survey page    $demo/predictions/report.html
 metrics        $demo/evaluation/report.html (open it in a browser), per_class.csv, metrics.json

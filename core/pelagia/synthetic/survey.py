@@ -31,6 +31,7 @@ from pelagia.system.paths import StrPath
 from pelagia.system.tables import Cell, write_table
 
 STATIONS = 16
+MOST_STATIONS = 200  # the northernmost is at 71 degrees
 RAREST = 0.036  # the least share of a class in a survey
 
 # Shares in the water; a station's own community scatters around them.
@@ -82,27 +83,30 @@ def taxonomy_yaml() -> str:
 
 
 def simulate_survey(
-    out: StrPath, *, images: int = 1800, seed: int = 0, progress: Callable[[int], None] | None = None
+    out: StrPath,
+    *,
+    images: int = 1800,
+    seed: int = 0,
+    stations: int = STATIONS,
+    progress: Callable[[int], None] | None = None,
 ) -> SimulatedSurvey:
-    """Draws a survey into the new folder `out`; the same seed and number of images give the same bytes.
+    """Draws a survey into the new folder `out`; the same seed and numbers give the same bytes.
 
     Args:
         out: a folder that does not exist yet.
         images: the number of images. Every class appears in 10 or more images; with the default, at least 60 times.
         seed: 0 or more; surveys of different seeds share no station.
+        stations: the number of stations, at most 200; fewer if there are fewer images.
         progress: called after each image with the number drawn so far.
 
     Raises:
         InputError: `out` exists, or a number is out of range.
     """
-    if images < 1:
-        raise InputError(f"a survey of {images} images cannot be drawn: ask for 1 or more")
-    if seed < 0:
-        raise InputError(f"the seed {seed} is negative: give 0 or more")
-    stations = [_station(seed, index) for index in range(min(STATIONS, images))]
-    plan = _plan(stations, images, seed)
+    _require(images, seed, stations)
+    visited = [_station(seed, index) for index in range(min(stations, images))]
+    plan = _plan(visited, images, seed)
     with new_folder(out := Path(out), "survey") as partial:
-        for station in stations:
+        for station in visited:
             (partial / "images" / station.name).mkdir(parents=True)
         for done, item in enumerate(plan, start=1):
             (partial / item.path).write_bytes(encode(draw_image(item, seed), item.station))
@@ -111,6 +115,10 @@ def simulate_survey(
         _write_table(partial / "manifest.csv", plan, with_class=False)
         _write_table(partial / "truth.csv", plan, with_class=True)
         write_text(partial / "taxonomy.yaml", taxonomy_yaml())
+    return _described(out, plan)
+
+
+def _described(out: Path, plan: list[Planned]) -> SimulatedSurvey:
     counts = Counter(item.kind for item in plan)
     return SimulatedSurvey(
         root=out,
@@ -118,9 +126,19 @@ def simulate_survey(
         truth=out / "truth.csv",
         taxonomy=out / "taxonomy.yaml",
         images=len(plan),
-        stations=len(stations),
+        stations=len({item.station.index for item in plan}),
         counts={kind: counts[kind] for kind in ORGANISMS},
     )
+
+
+def _require(images: int, seed: int, stations: int) -> None:
+    """Raises InputError if a number is out of range."""
+    if images < 1:
+        raise InputError(f"a survey of {images} images cannot be drawn: ask for 1 or more")
+    if seed < 0:
+        raise InputError(f"the seed {seed} is negative: give 0 or more")
+    if not 1 <= stations <= MOST_STATIONS:
+        raise InputError(f"{stations} stations cannot be drawn: ask for 1 to {MOST_STATIONS}")
 
 
 # --- the survey -------------------------------------------------------------------------------------------------------

@@ -206,3 +206,21 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         simulate_survey(tmp_path / "survey", images=20, progress=stop)
     assert not list(tmp_path.iterdir())
+
+
+def test_more_stations_can_be_asked_for_and_the_first_ones_stay_the_same(tmp_path: Path) -> None:
+    few = simulate_survey(tmp_path / "few", images=40, seed=3)
+    many = simulate_survey(tmp_path / "many", images=40, seed=3, stations=40)
+    assert (few.stations, many.stations) == (16, 40)
+    positions = [
+        {row["station"]: (row["decimalLatitude"], row["instrument"]) for row in rows_of(survey.manifest)}
+        for survey in (few, many)
+    ]
+    assert positions[0].items() <= positions[1].items()
+
+
+@pytest.mark.parametrize("stations", [0, 201])
+def test_a_number_of_stations_out_of_range_is_refused(tmp_path: Path, stations: int) -> None:
+    with pytest.raises(InputError, match=f"{stations} stations cannot be drawn: ask for 1 to 200"):
+        simulate_survey(tmp_path / "survey", images=5, stations=stations)
+    assert not (tmp_path / "survey").exists()
