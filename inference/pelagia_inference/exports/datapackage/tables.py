@@ -136,6 +136,8 @@ def _added(survey: Survey, people: bool) -> list[Table]:
         found.append(_measures(survey))
     return found
 
+
+def _confirmed(survey: Survey, people: bool) -> Table:
     columns = ("path", "class_name", *(("people",) if people else ()), "made_at", "source")
     rows = ([getattr(one, name) or None for name in columns] for one in confirmed_rows(survey))
     title = "Labels that people confirmed"
