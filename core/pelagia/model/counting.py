@@ -109,6 +109,9 @@ class Counting(Strict):
         description="share of images above the threshold of the out-of-distribution score that nearly all groups of "
         "the validation split did not exceed; null: no such score, or too few groups",
     )
+    unknown_usual: float | None = Field(
+        default=None, description="the same share in all validation images; null: as for unknown_limit"
+    )
     unsure_loss: tuple[float, ...] = Field(
         default=(), description="per class: share of its images that the model's rule leaves unnamed"
     )

@@ -86,12 +86,17 @@ def different(measured: float, drift: Drift) -> str:
 
 
 def many_unknown(counting: Counting, images: int, unknown_share: float | None) -> str:
-    """A warning if more images are unlike all classes than chance and the groups of the model explain; else empty."""
-    limit = counting.unknown_limit
+    """A warning if more images are unlike all classes than chance and the groups of the model explain; else empty.
+
+    The limit already holds the chance of groups of the size of those of the model, so the chance of this sample is
+    added to the usual share, and the larger of both counts. A model without the usual share adds it to the limit.
+    """
+    limit, usual = counting.unknown_limit, counting.unknown_usual
     if limit is None or unknown_share is None:
         return ""
-    chance = 2 * np.sqrt(max(limit, 1 / images) * (1 - limit) / images)
-    if unknown_share <= limit + chance:
+    base = limit if usual is None else usual
+    chance = 2 * np.sqrt(max(base, 1 / images) * (1 - base) / images)
+    if unknown_share <= max(limit, base + chance):
         return ""
     return (
         f"{unknown_share:.0%} of the images are like none of the classes (usual: up to {limit:.0%}), and the corrected "

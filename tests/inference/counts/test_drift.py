@@ -50,3 +50,13 @@ def test_more_unknown_images_than_usual_are_warned_of() -> None:
     assert many_unknown(document, 400, 0.09) == ""
     assert many_unknown(document, 20, 0.15) == "", "three of twenty images may be chance"
     assert many_unknown(counting(scores()), 400, 0.3) == ""
+
+
+def test_chance_is_not_added_to_a_limit_that_holds_it() -> None:
+    document = counting(scores(), unknown_limit=0.15, unknown_usual=0.05)
+    assert many_unknown(document, 30, 0.2) != ""
+    assert many_unknown(document, 30, 0.15) == ""
+    assert many_unknown(document.model_copy(update={"unknown_usual": None}), 30, 0.2) == "", "as in older models"
+    few = counting(scores(), unknown_limit=0.08, unknown_usual=0.05)
+    assert many_unknown(few, 20, 0.1) == "", "two of twenty images may be chance"
+    assert many_unknown(few, 400, 0.1) != ""

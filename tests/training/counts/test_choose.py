@@ -11,7 +11,7 @@ from pelagia.model.card import card_of
 from pelagia.model.counting import Recipe
 from pelagia.model.metadata import ModelFile
 from pelagia_training.counts.choose import best_recipe, choose, factors
-from pelagia_training.counts.document import drift_of, unknown_limit
+from pelagia_training.counts.document import drift_of, unknown_shares
 from pelagia_training.counts.simulate import trials
 
 
@@ -65,5 +65,9 @@ def test_an_exported_model_says_how_its_counts_are_corrected(model: ModelFile) -
 def test_the_usual_share_of_unknown_images_is_that_of_the_groups() -> None:
     groups = [str(number) for number in range(10) for _ in range(50)]
     above = np.array([number % 10 == 0 for number in range(500)])
-    assert unknown_limit(above, groups) == pytest.approx(0.1)
-    assert unknown_limit(above[:100], groups[:100]) is None
+    assert unknown_shares(above, groups) == pytest.approx((0.1, 0.1))
+    above[:10] = True  # one group has more, and the limit is between its share and that of the others
+    limit, usual = unknown_shares(above, groups) or (0, 0)
+    assert usual == pytest.approx(0.118)
+    assert 0.1 < limit < 0.28
+    assert unknown_shares(above[:100], groups[:100]) is None

@@ -85,7 +85,7 @@ def counting_of(
     decision: Decision,
     report: Report = lambda text: None,
     *,
-    unknown: float | None = None,
+    unknown: tuple[float, float] | None = None,
 ) -> Counting:
     """The document of a model.
 
@@ -94,7 +94,7 @@ def counting_of(
         taxonomy: that of the model.
         decision: the model's rule.
         report: called with a line of text for people.
-        unknown: what `unknown_limit` gives.
+        unknown: what `unknown_shares` gives.
     """
     calibration = calibration_of(labeled, taxonomy)
     recipe, spread, simulated = NOT_CORRECTED
@@ -115,7 +115,8 @@ def counting_of(
         simulated=simulated,
         spread=tuple(spread.tolist()),
         drift=drift_of(calibration, recipe),
-        unknown_limit=unknown,
+        unknown_limit=unknown[0] if unknown else None,
+        unknown_usual=unknown[1] if unknown else None,
         unsure_loss=unsure_loss(calibration, taxonomy, decision),
         **packed(calibration),
     )
@@ -158,8 +159,10 @@ def drift_of(calibration: Calibration, recipe: Recipe, seed: int = 2) -> Drift |
     return Drift(limit=limit, false_warnings=float((np.array(checked) > limit).mean()), groups=len(checked))
 
 
-def unknown_limit(is_unknown: NDArray[np.bool_], groups: Sequence[str]) -> float | None:
-    """The share of unknown images that 97.5% of the groups do not exceed; None: fewer than eight groups of 20 images.
+def unknown_shares(is_unknown: NDArray[np.bool_], groups: Sequence[str]) -> tuple[float, float] | None:
+    """The share of unknown images that 97.5% of the groups do not exceed, and the share in all of their images.
+
+    None: fewer than eight groups of 20 images.
 
     Args:
         is_unknown: bool, N: whether the out-of-distribution score of a validation image is above the threshold.
@@ -168,7 +171,9 @@ def unknown_limit(is_unknown: NDArray[np.bool_], groups: Sequence[str]) -> float
     names, numbers = np.unique(groups, return_inverse=True)
     images = np.bincount(numbers, minlength=len(names))
     shares = (np.bincount(numbers, is_unknown.astype(float), len(names)) / images)[images >= LEAST_IN_GROUP]
-    return float(np.quantile(shares, _DRIFT_LEVEL)) if len(shares) >= _LEAST_DRIFT_GROUPS else None
+    if len(shares) < _LEAST_DRIFT_GROUPS:
+        return None
+    return float(np.quantile(shares, _DRIFT_LEVEL)), float(is_unknown.mean())
 
 
 def unsure_loss(calibration: Calibration, taxonomy: Taxonomy, decision: Decision) -> tuple[float, ...]:

@@ -32,7 +32,7 @@ from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Answers
 from pelagia_inference.machine.verify import verify
 from pelagia_training.config import TrainConfig
-from pelagia_training.counts.document import Labeled, counting_of, out_of_fold, unknown_limit
+from pelagia_training.counts.document import Labeled, counting_of, out_of_fold, unknown_shares
 from pelagia_training.data.batches import sizes_of, spread
 from pelagia_training.devices import memory_kept
 from pelagia_training.export.onnx_graph import to_onnx
@@ -133,7 +133,7 @@ def _counting(
     unknown = None
     if calibrated.scores is not None and calibrated.unknown is not None:
         above = calibrated.scores > calibrated.unknown.threshold
-        unknown = unknown_limit(above, [record.group for record in val])
+        unknown = unknown_shares(above, [record.group for record in val])
     labeled = labeled or Labeled(val, calibrated.held_out, folds=0)
     return counting_of(labeled, state.taxonomy, calibrated.decision, report, unknown=unknown)
 
