@@ -84,7 +84,6 @@ def counting_of(
     taxonomy: Taxonomy,
     decision: Decision,
     report: Report = lambda text: None,
-    *,
     unknown: tuple[float, float] | None = None,
 ) -> Counting:
     """The document of a model.
