@@ -11,6 +11,7 @@ pytest_plugins = [
     "core_fixtures",
     "data_fixtures",
     "disk_fixtures",
+    "final_fixtures",
     "model_fixtures",
     "studio_fixtures",
     "survey_fixtures",

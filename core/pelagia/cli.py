@@ -26,7 +26,7 @@ COMMANDS = {
         "Draw a small survey of synthetic organisms for first tests.",
     ),
     "train": (
-        "pelagia_training.commands:train",
+        "pelagia_training.train_command:train",
         "Train a network on a dataset. The same command resumes an interrupted run.",
     ),
     "retrain": (

@@ -57,7 +57,7 @@ LONG_FUNCTIONS = {
     "labeling/pelagia_labeling/tasks/push.py:push": _DOCUMENTED,
     "labeling/pelagia_labeling/versions/merge.py:merge": _DOCUMENTED,
     "training/pelagia_training/commands.py:export": "it names each of its options twice",
-    "training/pelagia_training/commands.py:train": _DOCUMENTED,
+    "training/pelagia_training/train_command.py:train": _DOCUMENTED,
     "training/pelagia_training/measure_commands.py:evaluate": _DOCUMENTED,
     "training/pelagia_training/data/crop_cache.py:open_cache": _DOCUMENTED,
     "training/pelagia_training/evaluation/evaluate.py:evaluate": _DOCUMENTED,

@@ -23,6 +23,7 @@ _MODULES = {
     "evaluate": "pelagia_training.evaluation.evaluate",
     "export": "pelagia_training.export.export",
     "load_config": "pelagia.config",
+    "plan_final": "pelagia_training.runs.final",
     "quantize": "pelagia_training.export.quantize",
     "train": "pelagia_training.train",
 }
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from pelagia_training.evaluation.evaluate import evaluate as evaluate
     from pelagia_training.export.export import export as export
     from pelagia_training.export.quantize import quantize as quantize
+    from pelagia_training.runs.final import plan_final as plan_final
     from pelagia_training.studies.folds import cross_validate as cross_validate
     from pelagia_training.train import train as train
 else:

@@ -72,10 +72,15 @@ class Resplit(Strict):
     test_groups: tuple[str, ...] = Field(
         default=(), description="groups that are the test split, such as one camera; empty: chosen by the seed"
     )
+    everything: bool = Field(
+        default=False, description="all images are training images; only `pelagia train --final` sets it"
+    )
     seed: int = Field(default=0, ge=0, description="seed of the random assignment")
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Resplit:
+        if self.everything and (self.folds is not None or self.test_groups):
+            raise ValueError("everything holds no image out, so it excludes folds and test_groups")
         if self.folds is not None and self.fold > self.folds:
             raise ValueError(f"there are {self.folds} folds, so there is no fold {self.fold}: choose 1 to {self.folds}")
         if self.test_groups and (self.folds is not None or self.by == "image"):

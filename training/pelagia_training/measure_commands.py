@@ -127,23 +127,28 @@ def quantize(
     needs("training", "quantize")
     from pelagia.dataset.schema import Dataset
     from pelagia.model.metadata import ModelFile, refuse_model
+    from pelagia_training.data.resplit import learned_everything
 
     large, dataset = ModelFile.read(model), Dataset.read(calibration)
     dataset.split(split)  # a mistake is reported before torch is imported
     refuse_model(out)
+    learned = learned_everything(dataset, large.metadata)
+    split = "train" if learned else split
     from pelagia_training.export.compare import compare
     from pelagia_training.export.quantize import quantize as run_quantization
 
     small = run_quantization(large, dataset, out, kind="fp16" if fp16 else "int8", report=console.note)
-    _show_comparison(large, small, compare(large, small, dataset, split, timed=not fp16, report=console.note))
+    _show_comparison(large, small, learned, compare(large, small, dataset, split, timed=not fp16, report=console.note))
 
 
-def _show_comparison(large: ModelFile, small: ModelFile, result: Comparison) -> None:
+def _show_comparison(large: ModelFile, small: ModelFile, learned: bool, result: Comparison) -> None:
+    """Prints the comparison; ``learned``: the models were trained on the images on which they are compared."""
     measured = small.metadata.quantisation
     assert measured is not None  # noqa: S101 - `quantize` has just set it
+    gate = f"{measured.images} {'training' if learned else 'validation'} images"
     console.say(
-        f"{measured.kind} gate passed: same top-1 on {measured.top1_agreement:.1%} of {measured.images} validation "
-        f"images, macro-F1 {measured.float_macro_f1:.4f} -> {measured.macro_f1:.4f}"
+        f"{measured.kind} gate passed: same top-1 on {measured.top1_agreement:.1%} of {gate}, "
+        f"macro-F1 {measured.float_macro_f1:.4f} -> {measured.macro_f1:.4f}"
     )
     speed = (
         "not measured, because this model is for a GPU"
@@ -153,7 +158,8 @@ def _show_comparison(large: ModelFile, small: ModelFile, result: Comparison) -> 
     console.say(f"speed     {speed}")
     console.say(f"size      {len(large.data) / 1e6:.1f} -> {len(small.data) / 1e6:.1f} MB")
     scores = f"{result.large.metrics.macro_f1:.4f} -> {result.small.metrics.macro_f1:.4f} ({result.change:+.4f})"
-    console.say(f"macro-F1  {scores} on {result.small.images} images of the split '{result.small.split}'")
+    images = "images that both were trained on" if learned else f"images of the split '{result.small.split}'"
+    console.say(f"macro-F1  {scores} on {result.small.images} {images}")
     advice = "use it" if result.speed is not None else "use it on a GPU"
     if result.against:
         advice = f"do not use it: {'; '.join(result.against)}"

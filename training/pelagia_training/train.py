@@ -23,7 +23,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from pelagia.errors import Interrupted, TrainingError, first_few
+from pelagia.errors import Interrupted, TrainingError
 from pelagia.images.preprocess import Image
 from pelagia.system.paths import StrPath
 from pelagia_training.config import TrainConfig
@@ -55,7 +55,7 @@ from pelagia_training.fit.begin import begin_history, prolonged_after
 from pelagia_training.fit.console import logged
 from pelagia_training.fit.context import Report, RunContext
 from pelagia_training.fit.learner import Learner, build_learner, seed_everything
-from pelagia_training.fit.prepare import first_network, require_even_batches, training_batches
+from pelagia_training.fit.prepare import first_network, require_even_batches, training_batches, warn_of_settings
 from pelagia_training.fit.saving import average_last_epochs, best_weights, save_epoch, save_run_checkpoint
 from pelagia_training.fit.schedule import Rate, build_schedule, restarted
 from pelagia_training.fit.targets import TargetBuilder, load_teachers
@@ -63,8 +63,8 @@ from pelagia_training.fit.validation import Validation, validate
 from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
 from pelagia_training.network.optim import build_optimizer, require_optimizer
-from pelagia_training.runs.check import Begin, require_dataset_there, resumes
-from pelagia_training.runs.folder import CHECKPOINT_FILE, RunState, flat, open_run, run_name, write_state
+from pelagia_training.runs.check import Begin, require_dataset_there, require_final, resumes
+from pelagia_training.runs.folder import CHECKPOINT_FILE, FinalFit, RunState, flat, open_run, run_name, write_state
 from pelagia_training.runs.loggers import open_loggers, require_loggers
 from pelagia_training.runs.soup import Soup
 
@@ -83,15 +83,16 @@ def train(
     *,
     resume: bool = True,
     dry_export: bool = False,
+    final: FinalFit | None = None,
 ) -> RunState:
     """Trains a network on the train split, validates it on the val split, and writes the run folder ``out``.
 
-    An interrupted run resumes from its last checkpoint, with the same result as an uninterrupted run, unless ``resume``
-    is False.
+    An interrupted run resumes from its last checkpoint with the same result, unless ``resume`` is False.
 
     Args:
         report: a function that is called with messages, and with the state after each batch and epoch.
         dry_export: whether to check that the network can be exported before a new run begins.
+        final: what `plan_final` gives for a run on all images, which validates nothing.
 
     Returns:
         The content of `run.json` of the finished run.
@@ -102,15 +103,14 @@ def train(
         Interrupted: a SIGTERM arrived, and a checkpoint was written.
     """
     out = Path(out)
-    require_loggers(config.loggers)
-    require_optimizer(config.train.optimizer, config.train.optimizer_options)
+    _require_usable(config, final, out)
     fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
     with ExitStack() as stack:
         stack.enter_context(open_run(out, config, resume) if is_first() else nullcontext())
         stack.enter_context(deterministic(fabric))
         stack.enter_context(memory_kept())
         report = stack.enter_context(logged(out, report))
-        run = _prepare(config, out, fabric, report, stack, dry_export)
+        run = _prepare(config, out, fabric, report, stack, dry_export, final)
         run.logger(run.history.metrics)
         while run.unfinished:
             _train_epoch(run)
@@ -209,18 +209,21 @@ def _require_convergence(run: RunContext) -> None:
         )
 
 
-def _end_epoch(run: RunContext, validation: Validation) -> None:
+def _end_epoch(run: RunContext, validation: Validation | None) -> None:
     """Increments the epoch counter, then saves the weights, the metrics and finally a checkpoint."""
-    progress, history, metrics = run.progress, run.history, metrics_of(validation.confusion)
+    progress, history = run.progress, run.history
+    confusion, loss = (None, None) if validation is None else (validation.confusion, validation.loss)
+    metrics = None if confusion is None else metrics_of(confusion)
     progress.epoch += 1
-    progress.epochs_without_gain = 0 if metrics.macro_f1 > progress.best else progress.epochs_without_gain + 1
+    is_best = metrics is None or metrics.macro_f1 > progress.best
+    progress.epochs_without_gain = 0 if is_best else progress.epochs_without_gain + 1
     found: dict[str, Any] = {"epoch": progress.epoch, "seconds": round(run.seconds, 1)}
-    if progress.epochs_without_gain == 0:
-        progress.best = metrics.macro_f1
-        found |= best_weights(progress.epoch, validation.confusion)
+    if is_best:
+        progress.best = progress.best if metrics is None else metrics.macro_f1
+        found |= best_weights(progress.epoch, confusion)
     history.state = history.state.model_copy(update=found)
-    history.metrics.append(run.epoch_metrics(metrics, validation.loss))
-    epoch_report = run.report_step(metrics, validation.loss)
+    history.metrics.append(run.epoch_metrics(metrics, loss))
+    epoch_report = run.report_step(metrics, loss, ended=True)
     progress.batch, progress.loss_sum, progress.uniform_loss_sum = 0, 0.0, 0.0
     if is_first():
         save_epoch(run)
@@ -248,19 +251,21 @@ def _finish(run: RunContext) -> RunState:
 # ---- before the first batch
 
 
+def _require_usable(config: TrainConfig, final: FinalFit | None, out: Path) -> None:
+    require_final(config, final, out)
+    require_loggers(config.loggers)
+    require_optimizer(config.train.optimizer, config.train.optimizer_options)
+
+
 def _prepare(
-    config: TrainConfig, out: Path, fabric: Fabric, report: Report, stack: ExitStack, dry_export: bool
+    config: TrainConfig, out: Path, fabric: Fabric, report: Report, stack: ExitStack, dry: bool, final: FinalFit | None
 ) -> RunContext:
     """Builds data, network and learner, and loads the run's checkpoint if there is one."""
     require_dataset_there(out, config)
     splits = _read_data(config, fabric.world_size, report)
     begin = resumes(out, config, splits.dataset)
     seed_everything((config.seed,))
-    network = first_network(
-        config.model, splits, config.preprocess.size, config.data.resplit, report, with_weights=begin == "no"
-    )
-    if dry_export and begin == "no" and is_first():
-        check_export(config, splits.dataset, splits.val, network, report)
+    network = _first_network(config, splits, begin, dry, report)
     crops, val_crops = _open_crops(config, splits, report)
     launch(fabric)
     share_batch_norms(network, fabric)
@@ -268,11 +273,11 @@ def _prepare(
     rate = _schedule(config, out, begin, len(batches))
     learner = _build_learner(config, fabric, network, splits, rate, len(batches), report)
     stop = stack.enter_context(stop_on_sigterm())
-    history = begin_history(config, out, splits, learner, begin, report)
+    history = begin_history(config, out, splits, learner, begin, report, final)
     loggers, settings = config.loggers if is_first() else (), flat(config.model_dump(mode="json"))
     return RunContext(
         out=out,
-        epochs=config.train.epochs,
+        epochs=final.epochs if final else config.train.epochs,
         patience=config.train.patience,
         soup_epochs=config.train.soup,
         checkpoint_seconds=60 * config.train.checkpoint_minutes,
@@ -289,26 +294,21 @@ def _prepare(
     )
 
 
+def _first_network(config: TrainConfig, splits: Splits, begin: Begin, dry_export: bool, report: Report) -> Normalized:
+    """The network with its first weights; with ``dry_export``, that of a new run is exported and compared."""
+    side, split = config.preprocess.size, config.data.resplit
+    network = first_network(config.model, splits, side, split, report, with_weights=begin == "no")
+    if dry_export and begin == "no" and is_first():
+        check_export(config, splits.dataset, splits.val or splits.train, network, report)
+    return network
+
+
 def _read_data(config: TrainConfig, processes: int, report: Report) -> Splits:
     """Reads the rows for training and validation, and reports warnings about them."""
     require_even_batches(config.train.batch_size, processes)
     splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
     report_soft_labels(splits.train, config.train.soft_labels, report)
-    if missing := splits.classes_without_validation:
-        report(
-            f"warning: the val split has no image of {first_few(missing)}, so these classes cannot be validated: "
-            "label more, or set data.exclude"
-        )
-    if (count := len(splits.train)) < config.train.batch_size:
-        report(
-            f"warning: there are only {count} training images, fewer than train.batch_size: one batch per epoch; "
-            "to have more, set a smaller train.batch_size"
-        )
-    if config.train.warmup_epochs >= config.train.epochs:
-        report(
-            f"warning: the warm-up of {config.train.warmup_epochs:g} epochs is at least as long as the training of "
-            f"{config.train.epochs}: the learning rate never reaches train.lr; lower train.warmup_epochs"
-        )
+    warn_of_settings(splits, config.train.batch_size, config.train.warmup_epochs, config.train.epochs, report)
     return splits
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pelagia.errors import InputError, did_you_mean
 from pelagia.model.card import ModelCard
 from pelagia.model.decision import CoverageAndPrecision, Decider, Decision
+from pelagia.model.held_out import images_are_called
 from pelagia.model.policies import conservative_target
 
 CONSERVATIVE, BALANCED, EVERYTHING = "conservative", "balanced", "everything"
@@ -28,10 +29,12 @@ class Policy:
         decision: the thresholds.
         unknown_above: images with a higher out-of-distribution score get no name; None: the score is not used.
         target: the precision that it was chosen for, 0..1; None: it was chosen for none.
-        expected: share of accepted images and their precision on the validation images; None: not measured.
-        images: number of these validation images.
+        expected: share of accepted images and their precision on the validation images, or out of fold; None: not
+            measured.
+        images: number of these images.
         words: what it is, in words.
         overridden: class -> threshold that the user gave; None: the class is never accepted.
+        measured_on: what these images are called: "validation" or "out-of-fold".
     """
 
     name: str
@@ -42,6 +45,7 @@ class Policy:
     images: int
     words: str
     overridden: Mapping[str, float | None]
+    measured_on: str = "validation"
 
     def decider(self, card: ModelCard) -> Decider:
         """The rule for the classes of the model."""
@@ -53,11 +57,11 @@ class Policy:
         if self.expected is None:
             known = "its share of accepted images was not measured"
         elif self.expected.precision is None:
-            known = f"it accepts none of the {self.images} validation images of the model"
+            known = f"it accepts none of the {self.images} {self.measured_on} images of the model"
         else:
             known = (
-                f"on the {self.images} validation images of the model it accepts {self.expected.accepted:.1%} and "
-                f"{self.expected.precision:.1%} of their names are right"
+                f"on the {self.images} {self.measured_on} images of the model it accepts "
+                f"{self.expected.accepted:.1%} and {self.expected.precision:.1%} of their names are right"
             )
         changed = "; this does not hold for the thresholds that you gave" if self.overridden else ""
         return f"{known}{changed}"
@@ -82,7 +86,7 @@ def policy_of(card: ModelCard, name: str, overrides: Mapping[str, float | None] 
             f"--policy {name}: the model has no thresholds, because an early version exported it: use --policy "
             f"{EVERYTHING}, or export the model again and classify with it"
         )
-    policy = makers[name](card)
+    policy = replace(makers[name](card), measured_on=images_are_called(card.dataset))
     if not overrides:
         return policy
     classes = dict(policy.decision.classes)

@@ -28,6 +28,7 @@ def decided_as_json(policy: Policy, done: Decided) -> dict[str, object]:
         "expected_accepted": None if expected is None else expected.accepted,
         "expected_precision": None if expected is None else expected.precision,
         "validation_images": policy.images,
+        "measured_on": policy.measured_on,
         "overridden": dict(policy.overridden),
         "images": done.images,
         "failed": done.failed,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pelagia.errors import InputError, did_you_mean
 from pelagia.model.card import ModelCard
 from pelagia.model.decision import Decider, Verdict
+from pelagia.model.held_out import images_are_called
 from pelagia.model.tracks import log_probabilities, track_probabilities
 from pelagia.survey.columns import VERDICT, ResultColumns
 from pelagia.survey.journal import NEXT_CLASSES, Survey
@@ -81,8 +82,9 @@ def exponent_for(card: ModelCard | None, column: str) -> tuple[float, str]:
     found = card and card.policies and card.policies.tracks
     how = "mean log-probability of the images of a track"
     if found and found.column == column:
+        images = images_are_called(card.dataset) if card else "validation"
         return found.exponent, (
-            f"{how}; N images count as N^{found.exponent:g}, which was fitted on {found.tracks} validation tracks"
+            f"{how}; N images count as N^{found.exponent:g}, which was fitted on {found.tracks} {images} tracks"
         )
     why = f"was fitted on the tracks of the column '{found.column}'" if found else "has nothing fitted on tracks"
     return 0.0, f"{how}; not calibrated for tracks, because the model {why}: a track is as sure as its mean image"

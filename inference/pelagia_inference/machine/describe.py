@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pelagia.model.held_out import out_of_fold_of
 from pelagia.model.metadata import ModelFile, ModelMetadata
 from pelagia_inference.counts.correction import summary
 
@@ -22,10 +23,17 @@ def model_facts(file: ModelFile) -> list[tuple[str, str]]:
         ("parity gate", f"{parity.images} images, largest difference {parity.max_probability_difference:.2g}"),
         *_embedding(file),
         *((name, f"{value:.4f}") for name, value in data.metrics.items()),
+        *_measured_on(data),
         *_limits(data),
         *_counting(file),
         *_quantization(data),
     ]
+
+
+def _measured_on(data: ModelMetadata) -> list[tuple[str, str]]:
+    """Of a model that was trained on all images: what its metrics and limits were measured on."""
+    found = out_of_fold_of(data.dataset)
+    return [("measured on", found.text)] if found else []
 
 
 def _embedding(file: ModelFile) -> list[tuple[str, str]]:
@@ -44,7 +52,7 @@ def class_rows(metadata: ModelMetadata) -> list[tuple[str, int, str]]:
 
 
 def _limits(data: ModelMetadata) -> list[tuple[str, str]]:
-    """Calibration, decision rule and out-of-distribution threshold, measured on the validation split."""
+    """Calibration, decision rule and out-of-distribution threshold, on the validation split or out of fold."""
     rows = []
     if (fit := data.calibration) is not None:
         errors = f"{fit.error_before:.4f} before, {fit.error:.4f} after, on {fit.images} images"
@@ -58,6 +66,12 @@ def _limits(data: ModelMetadata) -> list[tuple[str, str]]:
         )
     if data.unknown is not None:
         share = f"{data.unknown.known_share:.0%} of images of known classes have a lower score"
+        measured = out_of_fold_of(data.dataset)
+        if measured and measured.known_accepted is not None:
+            share = (
+                f"chosen so that {data.unknown.known_share:.0%} of images of known classes have a lower score; in the "
+                f"folds, a threshold that was chosen without the fold accepted {measured.known_accepted:.1%}"
+            )
         rows.append(
             ("unknown", f"images with an out-of-distribution score above {data.unknown.threshold:.3f}; {share}")
         )

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pelagia.errors import first_few
 from pelagia.model.card import ModelCard
+from pelagia.model.held_out import out_of_fold_of
 from pelagia.pages.page import Cell, Table, count_cell
 from pelagia.shell import command_line
 from pelagia.survey.additions import image_flags, sample_flags
@@ -35,12 +36,14 @@ def what_was_run(survey: Survey, card: ModelCard | None) -> list[tuple[str, str]
         ("Model's SHA-256", survey.meta.get("model_sha256", "")[:12]),
     ]
     if card:
+        measured = out_of_fold_of(card.dataset)
         metrics = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in card.metrics.items())
         facts += [
             ("Exported", f"{card.created}, pelagia {card.pelagia_version}"),
             ("License", card.licence),
             ("Trained on", _dataset(card)),
             ("Metrics of the export", metrics),
+            ("Measured on", measured.text if measured else ""),
             ("Rule", _rule(card)),
         ]
     return [(name, value) for name, value in (*facts, ("Page made by", f"pelagia {__version__}")) if value]

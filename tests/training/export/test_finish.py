@@ -50,7 +50,7 @@ def test_a_model_that_cannot_be_made_leaves_the_run_and_its_report(copy: Path, m
     def refused(*given: object, **named: object) -> ModelFile:
         raise DatasetError("the gate did not open")
 
-    monkeypatch.setattr(finish, "export", refused)
+    monkeypatch.setattr(finish, "export_run", refused)
     before = (copy / "best.safetensors").read_bytes()
     with pytest.raises(DatasetError, match="the gate did not open"):
         deliver(copy)

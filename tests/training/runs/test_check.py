@@ -20,7 +20,7 @@ WITHOUT_TORCH = """
 import sys
 from pathlib import Path
 from pelagia.errors import PelagiaError
-from pelagia_training.commands import train
+from pelagia_training.train_command import train
 try:
     train(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:], None, True, None, True, None)
 except PelagiaError as error:

@@ -31,11 +31,17 @@ def as_trained(dataset: Dataset, model: ModelMetadata) -> Dataset:
     return resplit(dataset, Resplit.model_validate(how))
 
 
+def learned_everything(dataset: Dataset, model: ModelMetadata) -> bool:
+    """Whether ``model`` was trained on all images of ``dataset`` (`pelagia train --final`)."""
+    how = (model.training.get("data") or {}).get("resplit") or {}
+    return bool(how.get("everything")) and model.dataset["fingerprint"] == dataset.meta.fingerprint
+
+
 def resplit(dataset: Dataset, how: Resplit | None) -> Dataset:
     """The dataset with other splits in its records and counts; the dataset itself if ``how`` is None.
 
     With folds, the fold is the test split, and 15% of the other images are the val split, assigned in the same way. So
-    it is with ``test_groups``.
+    it is with ``test_groups``. With ``everything``, all images are in the train split.
 
     Raises:
         ConfigError: a group of ``test_groups`` is not in the dataset.
@@ -44,7 +50,9 @@ def resplit(dataset: Dataset, how: Resplit | None) -> Dataset:
         return dataset
     classes = [record.class_name for record in dataset.records]
     groups = [record.group if how.by == "group" else record.path for record in dataset.records]
-    if how.test_groups:
+    if how.everything:
+        splits = ["train"] * len(classes)
+    elif how.test_groups:
         splits = _with_test(classes, groups, _members(dataset, how.test_groups), how.seed)
     elif how.folds is None:
         splits = assign_splits(classes, groups, dataset.meta.split.fractions, how.seed)

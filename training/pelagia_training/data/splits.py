@@ -21,7 +21,10 @@ from pelagia_training.data.resplit import resplit
 
 @dataclass(frozen=True)
 class Splits:
-    """The rows for training and for validation, of the classes in ``taxonomy``."""
+    """The rows for training and for validation, of the classes in ``taxonomy``.
+
+    ``val`` is empty if all images are trained on (`Resplit.everything`).
+    """
 
     dataset: Dataset
     taxonomy: Taxonomy
@@ -34,9 +37,9 @@ class Splits:
 
     @property
     def classes_without_validation(self) -> list[str]:
-        """Classes without a validation image."""
+        """Classes without a validation image; empty if the run has no validation."""
         validated = {record.class_name for record in self.val}
-        return [name for name in self.classes if name not in validated]
+        return [name for name in self.classes if name not in validated] if validated else []
 
 
 def read_splits(folder: Path | None, exclude: Sequence[str] = (), split: Resplit | None = None) -> Splits:
@@ -58,15 +61,22 @@ def read_splits(folder: Path | None, exclude: Sequence[str] = (), split: Resplit
         hint = did_you_mean(unknown[0], dataset.class_names)
         raise ConfigError("data.exclude", [f"'{unknown[0]}' is not a class of {folder}{hint}"])
     taxonomy = dataset.meta.taxonomy.restricted_to(set(dataset.class_names) - set(exclude))
-    train_records, val_records = (
-        [record for record in dataset.split(name) if record.class_name in taxonomy.names] for name in ("train", "val")
+    names = ("train",) if split and split.everything else ("train", "val")
+    train_records, *others = (
+        [record for record in dataset.split(name) if record.class_name in taxonomy.names] for name in names
     )
-    _require_images(train_records, val_records, taxonomy.names)
+    val_records = [record for records in others for record in records]
+    _require_images(train_records, taxonomy.names)
+    if others and not val_records:
+        raise DatasetError(
+            "the val split has no image, because there are too few groups: import the dataset again with a "
+            "--group-column that has more values"
+        )
     return Splits(dataset, taxonomy, train_records, val_records)
 
 
-def _require_images(train_records: Sequence[Record], val_records: Sequence[Record], classes: Sequence[str]) -> None:
-    """Raises DatasetError if a class has fewer than two training images or the val split has no image."""
+def _require_images(train_records: Sequence[Record], classes: Sequence[str]) -> None:
+    """Raises DatasetError if a class has fewer than two training images."""
     if len(classes) < 2:
         raise DatasetError(
             f"the number of classes to train on is {len(classes)}, but a classifier needs at least two: "
@@ -75,11 +85,6 @@ def _require_images(train_records: Sequence[Record], val_records: Sequence[Recor
     counts = Counter(record.class_name for record in train_records)
     if rare := [name for name in classes if counts[name] < 2]:
         raise DatasetError(_advice_on_rare(rare, counts, classes))
-    if not val_records:
-        raise DatasetError(
-            "the val split has no image, because there are too few groups: import the dataset again with a "
-            "--group-column that has more values"
-        )
 
 
 def _advice_on_rare(rare: Sequence[str], counts: Mapping[str, int], classes: Sequence[str]) -> str:

@@ -13,14 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.model.decision import CoverageAndPrecision
+from pelagia.model.held_out import images_are_called
 from pelagia.model.metadata import ModelMetadata
 from pelagia.survey.journal import Prediction
 from pelagia_training.figures.calibrate import error_by_chance, uncalibrated
 from pelagia_training.figures.metrics import reliability_diagram
 from pelagia_training.figures.thresholds import coverage_and_precision
 
-NO_TEMPERATURES = "without temperatures, because they did not help on held-out validation images"
-"""Said of a model whose temperatures are all 1 (`pelagia_training.figures.calibrate.pays`)."""
+
+def no_temperatures(images: str) -> str:
+    """Said of a model whose temperatures are all 1 (`pelagia_training.figures.calibrate.pays`).
+
+    Args:
+        images: what the images are called that they were fitted on: "validation" or "out-of-fold".
+    """
+    held_out = "held-out validation" if images == "validation" else images
+    return f"without temperatures, because they did not help on {held_out} images"
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,7 @@ class Assessment:
         error_before: expected calibration error with every temperature set to 1; None if no temperature was fitted.
         error: expected calibration error with the model's temperatures.
         fitted: whether the model has temperatures other than 1.
+        fitted_on: what the images are called that the temperatures and thresholds were fitted on.
         error_by_chance: the error that a perfectly calibrated model would show on this number of images.
         target_precision: the precision for which the thresholds were chosen; None if the model has no thresholds.
         by_thresholds: share of accepted images and their precision, if only the class thresholds are used; None if the
@@ -49,11 +58,12 @@ class Assessment:
     known_flagged: float | None = None
     unknown_flagged: float | None = None
     fitted: bool = True
+    fitted_on: str = "validation"
 
     def lines(self) -> list[tuple[str, str]]:
         """Name and value of each result, as text for people."""
         before = "" if self.error_before is None else f"{self.error_before:.4f} before calibration, "
-        how = "with the model's temperatures" if self.fitted else NO_TEMPERATURES
+        how = "with the model's temperatures" if self.fitted else no_temperatures(self.fitted_on)
         chance = f"{self.error_by_chance:.4f} is expected by chance"
         rows = [("calibration error", f"{before}{self.error:.4f} {how}; {chance}")]
         for name, result in (("by thresholds", self.by_thresholds), ("with roll-up", self.by_roll_up)):
@@ -100,8 +110,9 @@ def assess(
     before, fitted = None, metadata.calibration is None or set(metadata.calibration.temperatures) != {1.0}
     if metadata.calibration is not None and fitted:
         before = reliability_diagram(uncalibrated(probabilities, metadata.calibration.temperatures), targets).error
+    fitted_on = images_are_called(metadata.dataset)
     error = reliability_diagram(probabilities, targets).error
-    calibration = Assessment(before, error, error_by_chance(probabilities), fitted=fitted)
+    calibration = Assessment(before, error, error_by_chance(probabilities), fitted=fitted, fitted_on=fitted_on)
     flagged: dict[str, float | None] = {}
     limit = None if metadata.unknown is None else metadata.unknown.threshold
     if scores is not None and limit is not None:

@@ -20,7 +20,7 @@ from pelagia.sources import SourceImage
 from pelagia.survey.journal import Prediction
 from pelagia_inference.survey.pipeline import predict
 from pelagia_training.data.batches import targets_of
-from pelagia_training.data.resplit import as_trained
+from pelagia_training.data.resplit import as_trained, learned_everything
 from pelagia_training.evaluation.assess import Assessment, assess, scores_of
 from pelagia_training.figures.bootstrap import Intervals, intervals_of
 from pelagia_training.figures.metrics import (
@@ -117,10 +117,11 @@ def evaluate(
 
     Raises:
         InputError: there is no such split or group.
-        DatasetError: no image of the split can be compared.
+        DatasetError: no image of the split can be compared, or the model was trained on all images of the dataset.
     """
     classes = model.metadata.classes
     dataset = as_trained(dataset, model.metadata)
+    _require_held_out(model, dataset, split)
     chosen = of_groups(dataset.split(split), test_groups, f"the split '{split}'")
     records = [record for record in chosen if record.class_name in classes]
     others = [record for record in chosen if record.class_name not in classes]
@@ -145,6 +146,16 @@ def evaluate(
         unknown=dict(unknown),
         assessment=assessment,
     )
+
+
+def _require_held_out(model: ModelFile, dataset: Dataset, split: str) -> None:
+    """Raises DatasetError if ``split`` is to measure the model, which was trained on all images of ``dataset``."""
+    if split in ("val", "test") and learned_everything(dataset, model.metadata):
+        raise DatasetError(
+            f"the model {model.path} was trained on all images of {dataset.root}, so no image is left to measure it. "
+            "Its figures were measured out of fold, by networks of the same recipe: `pelagia model show` prints them; "
+            "to measure the model itself, give a dataset of other groups"
+        )
 
 
 def of_groups(records: Sequence[Record], groups: Sequence[str], where: str) -> tuple[Record, ...]:

@@ -34,6 +34,8 @@ def evaluate_run(run: Path, split: str) -> Evaluation:
     """
     config, state = read_run(run)
     dataset = dataset_of(state.dataset, config, state, has_option=False)
+    if state.final and split in ("val", "test"):
+        raise DatasetError(f"the run {run} has no split '{split}': {state.final.not_measured}")
     records = [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
     if not records:
         raise DatasetError(

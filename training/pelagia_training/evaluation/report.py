@@ -51,16 +51,17 @@ def write_report(
     curves: Curves | None = None,
     by: ByColumn | None = None,
     stressed: Sequence[Stressed] = (),
+    *,
+    notes: Sequence[str] = (),
 ) -> None:
-    """Writes the page ``path``.
+    """Writes the page ``path`` that shows ``evaluation``.
 
     Args:
-        path: the file to write.
-        evaluation: the evaluation to show.
         dataset: the evaluated dataset; the page shows some of its images.
         curves: learning curves of the run that made the model; None if they are not known.
         by: the metrics for each value of a column of the manifest; the page also shows these.
         stressed: the metrics of disturbed images; the page also shows these.
+        notes: more sentences for the summary.
     """
     page = render(
         "report.html",
@@ -69,7 +70,7 @@ def write_report(
         headline=with_people(_headline(evaluation), evaluation.label_agreement),
         interval_note=_interval_note(evaluation),
         people_note=people_note(evaluation.label_agreement),
-        notes=[*_notes(evaluation, dataset), *_notes_on_curves(evaluation, curves)],
+        notes=[*notes, *_notes(evaluation, dataset), *_notes_on_curves(evaluation, curves)],
         facts=_facts(evaluation),
         classes=_classes(evaluation),
         matrix=_matrix(evaluation),

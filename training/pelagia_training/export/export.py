@@ -18,6 +18,7 @@ from pelagia.errors import DatasetError
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.images.preprocess import Image, load
 from pelagia.model.counting import Counting
+from pelagia.model.held_out import OutOfFold
 from pelagia.model.metadata import (
     EmbeddingOutput,
     ModelFile,
@@ -35,10 +36,13 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.counts.document import Labeled, counting_of, out_of_fold, unknown_shares
 from pelagia_training.data.batches import sizes_of, spread
 from pelagia_training.devices import memory_kept
+from pelagia_training.export.final import calibrate_final
+from pelagia_training.export.held_out import held_out_predictions
 from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.export.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_answers
 from pelagia_training.export.reliability import CalibratedNetwork, calibrate_network, with_embedding
 from pelagia_training.figures.metrics import metrics_of
+from pelagia_training.network.backbone import Normalized
 from pelagia_training.runs.folder import RunState, read_run
 from pelagia_training.runs.load import dataset_of, load_trained
 
@@ -47,8 +51,23 @@ _REFERENCE_BYTES = 64_000
 
 
 @dataclass(frozen=True)
+class Exported:
+    """An exported model, and what its figures were measured on.
+
+    Attributes:
+        model: the model.
+        calibrated: what was fitted.
+        held_out: the images that it was fitted on: the validation split or, of a run on all images, those of all folds.
+    """
+
+    model: ModelFile
+    calibrated: CalibratedNetwork
+    held_out: Sequence[Record]
+
+
+@dataclass(frozen=True)
 class _GateImages:
-    """Validation images for the parity gate: their records, and the bytes of their files, in the same order."""
+    """Images for the parity gate: their records, and the bytes of their files, in the same order."""
 
     records: Sequence[Record]
     encoded: Sequence[bytes]
@@ -74,7 +93,8 @@ def export(
         orientations: a value that replaces `model.orientations` of the run's config.
         embedding: a value that replaces `model.embedding` of the run's config: whether the model also gives embeddings.
         folds: the folder of a cross-validation of the same dataset with the same classes: its out-of-fold predictions
-            say how counts are corrected. By default, the predictions of the validation split do.
+            say how counts are corrected. By default, the predictions of the validation split do. For a run on all
+            images: the folder of its cross-validation, if it was moved.
         load_for_training: the trainer's preprocessing, by default `load`; only tests of the gate replace it.
         report: called with a line of text for people.
 
@@ -85,6 +105,30 @@ def export(
         DatasetError: the dataset is missing, or the run was trained on another dataset.
         ParityError: the exported graph and the trained network give different outputs. No file is left behind.
     """
+    return export_run(
+        run,
+        out,
+        dataset=dataset,
+        orientations=orientations,
+        embedding=embedding,
+        folds=folds,
+        load_for_training=load_for_training,
+        report=report,
+    ).model
+
+
+def export_run(
+    run: StrPath,
+    out: StrPath,
+    *,
+    dataset: StrPath | None = None,
+    orientations: int | None = None,
+    embedding: bool | None = None,
+    folds: StrPath | None = None,
+    load_for_training: Callable[[bytes], Image] | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> Exported:
+    """As `export`, and also returns what the model's figures were measured on."""
     refuse_model(out := Path(out))
     config, state = read_run(run := Path(run))
     config = _with_options(config, orientations, embedding)
@@ -92,49 +136,75 @@ def export(
         epochs = f"epoch {state.epoch} of {config.train.epochs}"
         report(f"warning: the run was interrupted after {epochs}: exporting its best weights so far")
     images = dataset_of(Path(dataset) if dataset else state.dataset, config, state)
-    labeled = out_of_fold(Path(folds), images, state.taxonomy) if folds else None
-    calibrated = _calibrate(run, config, state, images, report)
-    counting = _counting(labeled, calibrated, _known(images, "val", state), state, report)
+    labeled = out_of_fold(Path(folds), images, state.taxonomy) if folds and not state.final else None
+    calibrated, held_out = _calibrate(run, config, state, images, Path(folds) if folds else None, report)
+    if state.final:
+        labeled = Labeled(held_out, calibrated.held_out, state.final.folds)
+    counting = _counting(labeled, calibrated, held_out, state, report)
     report("tracing the network")
     graph = to_onnx(calibrated.network, config.preprocess.size)
-    records = spread(_known(images, "val", state), 2 * GATE_IMAGES)
+    records = spread(_known(images, "train" if state.final else "val", state), 2 * GATE_IMAGES)
     gate = _GateImages(records, _read(images, records))
-    report(f"parity gate over {len(records)} validation images")
+    report(f"parity gate over {len(records)} {'training' if state.final else 'validation'} images")
     expected = _trainer_answers(calibrated, config, gate, load_for_training)
-    metadata = _metadata(config, state, calibrated, _references(gate, expected))
+    metadata = _metadata(config, state, calibrated, _references(gate, expected), held_out)
     write = partial(write_model, policies=calibrated.policies, counting=counting)
-    return _write_checked(out, graph, metadata, write, gate, expected)
+    return Exported(_write_checked(out, graph, metadata, write, gate, expected), calibrated, held_out)
 
 
 def _calibrate(
-    run: Path, config: TrainConfig, state: RunState, dataset: Dataset, report: Callable[[str], None]
-) -> CalibratedNetwork:
-    """The trained network with temperatures, thresholds and, if possible, an out-of-distribution score."""
-    report("fitting temperatures, thresholds and the out-of-distribution score")
-    known = _known(dataset, "train", state), _known(dataset, "val", state)
+    run: Path, config: TrainConfig, state: RunState, dataset: Dataset, folds: Path | None, report: Callable[[str], None]
+) -> tuple[CalibratedNetwork, Sequence[Record]]:
+    """The trained network with temperatures, thresholds and, if possible, an out-of-distribution score.
+
+    Returns:
+        The network, and the held-out images that they were fitted on.
+    """
     network = load_trained(run, config, state)
     with memory_kept():
-        calibrated = calibrate_network(network, dataset, known, state.taxonomy, config.preprocess, config.decision)
+        if state.final:
+            calibrated, held_out = _calibrate_final(run, network, config, state, dataset, folds, report)
+        else:
+            report("fitting temperatures, thresholds and the out-of-distribution score")
+            train, held_out = _known(dataset, "train", state), _known(dataset, "val", state)
+            known = train, held_out
+            calibrated = calibrate_network(network, dataset, known, state.taxonomy, config.preprocess, config.decision)
     if config.model.embedding:
         calibrated = with_embedding(calibrated, config.preprocess.size, config.model.backbone)
     if calibrated.no_unknown:
         report(f"warning: the model has no out-of-distribution score, because {calibrated.no_unknown}")
-    return calibrated
+    return calibrated, held_out
+
+
+def _calibrate_final(
+    run: Path,
+    network: Normalized,
+    config: TrainConfig,
+    state: RunState,
+    dataset: Dataset,
+    folds: Path | None,
+    report: Callable[[str], None],
+) -> tuple[CalibratedNetwork, list[Record]]:
+    """The same for a run on all images: from the out-of-fold predictions of its cross-validation."""
+    assert state.final is not None  # noqa: S101 - the caller has checked it
+    predictions = held_out_predictions(run, state.final, dataset, config, folds, report)
+    report("fitting temperatures, thresholds and the out-of-distribution score to the out-of-fold predictions")
+    calibrated = calibrate_final(network, dataset, predictions, state.taxonomy, config, report)
+    return calibrated, list(predictions.records)
 
 
 def _counting(
     labeled: Labeled | None,
     calibrated: CalibratedNetwork,
-    val: Sequence[Record],
+    held_out: Sequence[Record],
     state: RunState,
     report: Callable[[str], None],
 ) -> Counting:
     """How counts are corrected, judged by ``labeled`` or, if it is None, by the validation split."""
     unknown = None
-    if calibrated.scores is not None and calibrated.unknown is not None:
-        above = calibrated.scores > calibrated.unknown.threshold
-        unknown = unknown_shares(above, [record.group for record in val])
-    labeled = labeled or Labeled(val, calibrated.held_out, folds=0)
+    if calibrated.above is not None:
+        unknown = unknown_shares(calibrated.above, [record.group for record in held_out])
+    labeled = labeled or Labeled(held_out, calibrated.held_out, folds=0)
     return counting_of(labeled, state.taxonomy, calibrated.decision, report, unknown=unknown)
 
 
@@ -227,9 +297,20 @@ def _references(gate: _GateImages, expected: Answers) -> list[ReferenceImage]:
 
 
 def _metadata(
-    config: TrainConfig, state: RunState, calibrated: CalibratedNetwork, references: Sequence[ReferenceImage]
+    config: TrainConfig,
+    state: RunState,
+    calibrated: CalibratedNetwork,
+    references: Sequence[ReferenceImage],
+    held_out: Sequence[Record],
 ) -> ModelMetadata:
     dataset = {"name": state.dataset_name, "fingerprint": state.fingerprint, "counts": state.counts}
+    measured_on, best = "val", {"best_epoch": state.best_epoch}
+    if state.final:
+        groups = len({record.group for record in held_out})
+        share = calibrated.known_accepted
+        measured = OutOfFold(folds=state.final.folds, images=len(held_out), groups=groups, known_accepted=share)
+        dataset["out_of_fold"] = measured.model_dump()
+        measured_on, best = "out_of_fold", {}
     return ModelMetadata(
         name=config.name,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -243,9 +324,9 @@ def _metadata(
         decision=calibrated.decision,
         unknown=calibrated.unknown,
         validation_confusion=tuple(map(tuple, calibrated.confusion.tolist())),
-        metrics={f"val_{name}": value for name, value in metrics_of(calibrated.confusion).headline.items()},
+        metrics={f"{measured_on}_{name}": value for name, value in metrics_of(calibrated.confusion).headline.items()},
         dataset=dataset,
-        training={**_without_folders(config), "best_epoch": state.best_epoch, "epochs_done": state.epoch},
+        training={**_without_folders(config), **best, "epochs_done": state.epoch},
         parity=Parity(images=0, batch_sizes=BATCH_SIZES, top1_disagreements=0, max_probability_difference=0.0),
         references=tuple(references),
     )

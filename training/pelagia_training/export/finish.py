@@ -14,7 +14,8 @@ from pelagia.model.metadata import ModelFile
 from pelagia_training.evaluation.evaluate import evaluate
 from pelagia_training.evaluation.evaluate_torch import evaluate_run
 from pelagia_training.evaluation.report import REPORT_FILE, write_report
-from pelagia_training.export.export import export
+from pelagia_training.export.export import export_run
+from pelagia_training.export.final_report import report_final
 from pelagia_training.runs.folder import MODEL_FILE, read_run
 from pelagia_training.runs.load import dataset_of
 from pelagia_training.runs.logs import read_curves
@@ -23,21 +24,27 @@ from pelagia_training.runs.logs import read_curves
 def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> ModelFile:
     """Exports a run's best weights into the run folder, and writes the report of the exported model.
 
+    The report of a run on all images is that of the out-of-fold predictions.
+
     Args:
         run: the run folder; an older model in it is replaced.
         report: called with a line of text for people.
 
     Raises:
-        PelagiaError: the export failed; the report is then made from the PyTorch network.
+        PelagiaError: the export failed; the report is then made from the PyTorch network, if it has a val split.
     """
     config, state = read_run(run)
     (run / MODEL_FILE).unlink(missing_ok=True)
     try:
-        model = export(run, run / MODEL_FILE, report=report)
+        exported = export_run(run, run / MODEL_FILE, report=report)
     except PelagiaError:
-        report_without_model(run)
+        if not state.final:
+            report_without_model(run)
         raise
-    dataset = dataset_of(state.dataset, config, state)
+    model, dataset = exported.model, dataset_of(state.dataset, config, state)
+    if state.final:
+        report_final(run, exported, dataset, state.final)
+        return model
     write_report(run / REPORT_FILE, evaluate(model, dataset, "val"), dataset, read_curves(run))
     return model
 

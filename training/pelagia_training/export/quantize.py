@@ -37,7 +37,7 @@ from pelagia_inference.machine.session import Answers, Session, stacked
 from pelagia_inference.machine.setting import DEFAULT_BATCH
 from pelagia_inference.machine.verify import verify
 from pelagia_training.data.batches import load_fitted, sizes_of, spread, targets_of
-from pelagia_training.data.resplit import as_trained
+from pelagia_training.data.resplit import as_trained, learned_everything
 from pelagia_training.export.precision import Batch, is_float, to_fp16, to_int8
 from pelagia_training.figures.metrics import confusion_matrix, metrics_of
 from pelagia_training.network.unknown import threshold_for
@@ -111,7 +111,13 @@ def quantize(
         raise ModelError(f"{model.path} is quantized already: give the float model that `pelagia export` made")
     dataset = as_trained(dataset, model.metadata)
     calibration = spread(_records(dataset, "train", model, report), CALIBRATION_IMAGES) if kind == "int8" else []
-    checked = spread(_records(dataset, "val", model, report), GATE_IMAGES)
+    learned = learned_everything(dataset, model.metadata)
+    checked = spread(_records(dataset, "train" if learned else "val", model, report), GATE_IMAGES)
+    if learned:
+        report(
+            f"warning: the model was trained on all images of {dataset.root}, so the gate compares both models on such "
+            "images: their macro-F1 is too high for new images"
+        )
     if dataset.meta.fingerprint != model.metadata.dataset["fingerprint"]:
         report("warning: the model was trained on another dataset, so the gate may measure on its training images")
     graph = _convert(model, dataset, calibration, kind, report)
@@ -119,7 +125,7 @@ def quantize(
         embedding = _embedding(model)
         write = partial(write_model, policies=model.policies, counting=model.counting)
         write(candidate, graph, model.metadata, embedding)
-        report(f"{kind} gate over {len(checked)} validation images")
+        report(f"{kind} gate over {len(checked)} {'training' if learned else 'validation'} images")
         changes = _checked_metadata(model, ModelFile.read(candidate), dataset, checked, kind, len(calibration))
         write(candidate, graph, model.metadata.model_copy(update=changes), embedding)
         verify(ModelFile.read(candidate))
@@ -146,10 +152,11 @@ def _checked_metadata(
 ) -> dict[str, object]:
     """The metadata in which ``small`` differs from ``model``. Raises ParityError if ``small`` fails the gate."""
     measured, scores = _gate(model, small, dataset, records, kind)
+    learned = learned_everything(dataset, model.metadata)
     return {
         "quantisation": measured.model_copy(update={"calibration_images": calibration_images}),
         "tolerance": GATES[kind].tolerance,
-        "unknown": _unknown(model.metadata.unknown, scores, kind),
+        "unknown": _unknown(model.metadata.unknown, scores, kind, learned),
         "references": _references(small),
     }
 
@@ -176,31 +183,38 @@ def _records(dataset: Dataset, split: str, model: ModelFile, report: Callable[[s
     return records
 
 
-def _unknown(before: Unknown | None, scores: NDArray[np.float32] | None, kind: Kind) -> Unknown | None:
-    """The metadata of a quantized model's out-of-distribution score, computed from its scores of validation images."""
-    if before is None or scores is None:
+Scores = tuple[NDArray[np.float32] | None, NDArray[np.float32] | None]
+"""Float32, N: the out-of-distribution scores of the float model and of the quantized model; None: it has none."""
+
+
+def _unknown(before: Unknown | None, scores: Scores, kind: Kind, learned: bool) -> Unknown | None:
+    """The metadata of a quantized model's out-of-distribution score, computed from its scores of validation images.
+
+    If the images are ``learned``, their scores are too low for a threshold: that of the float model is then moved by
+    the median difference between the scores of both models.
+    """
+    of_float, of_small = scores
+    if before is None or of_small is None:
         return None
-    changes = {
-        "threshold": threshold_for(scores, before.known_share),
-        "tolerance": GATES[kind].unknown_tolerance,
-    }
-    return before.model_copy(update=changes)
+    threshold = threshold_for(of_small, before.known_share)
+    if learned and of_float is not None:
+        threshold = before.threshold + float(np.median(of_small - of_float))
+    return before.model_copy(update={"threshold": threshold, "tolerance": GATES[kind].unknown_tolerance})
 
 
 def _gate(
     model: ModelFile, small: ModelFile, dataset: Dataset, records: Sequence[Record], kind: Kind
-) -> tuple[Quantization, NDArray[np.float32] | None]:
+) -> tuple[Quantization, Scores]:
     """Compares both models on ``records``.
 
     Returns:
-        The comparison.
-        Float32, N: the quantized model's out-of-distribution scores; None if the model computes no score.
+        The comparison, and the out-of-distribution scores of both models.
 
     Raises:
         ParityError: the quantized model is outside the limits of `GATES`.
     """
     classes = model.metadata.classes
-    (float_top1, _), (small_top1, scores) = _answers((Session(model), Session(small)), dataset, records)
+    (float_top1, of_float), (small_top1, of_small) = _answers((Session(model), Session(small)), dataset, records)
     targets = targets_of(records, classes)
     before, after = (
         metrics_of(confusion_matrix(targets, top1, len(classes))).macro_f1 for top1 in (float_top1, small_top1)
@@ -220,7 +234,7 @@ def _gate(
     )
     if not GATES[kind].passes(images=len(records), changed=changed, fewer_right=fewer_right, loss=before - after):
         raise ParityError(_refusal(measured, kind, dataset))
-    return measured, scores
+    return measured, (of_float, of_small)
 
 
 def _refusal(measured: Quantization, kind: Kind, dataset: Dataset) -> str:

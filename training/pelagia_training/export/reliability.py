@@ -1,7 +1,8 @@
 """Fits what makes an exported model reliable: temperatures, thresholds, and the out-of-distribution score.
 
 Invariant: the score's subspace is fitted on training images; temperatures and thresholds are fitted on validation
-images, preprocessed as the runner does it. No test image is used.
+images, preprocessed as the runner does it. No test image is used. `pelagia_training.export.final` does the same for a
+network that was trained on all images.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ UNKNOWN_TOLERANCE = 5e-3
 is computed as the difference of large numbers; on FlowCam with mobilenetv2, trainer and runner differed by 1e-5."""
 UNKNOWN_TOLERANCE_SHARE = 0.01
 """The same as a share of the spread of the scores: such a difference changes the order of hardly any images."""
+NO_FEATURES = "the network does not end in one linear layer"
 _COLLAPSED = 1e-4
 """If the features outside the subspace are smaller than this share of all features, they are mostly rounding errors of
 float32: the features have collapsed into fewer dimensions."""
@@ -69,9 +71,12 @@ class CalibratedNetwork:
         policies: the thresholds of the conservative policy, and the exponent for tracks.
         unknown: metadata of the out-of-distribution score; None if the model has no such score.
         no_unknown: why the model has no such score; empty if it has one, or if the config turns it off.
-        confusion: int64, classes x classes, the confusion matrix of the validation split.
-        held_out: float64, N x classes: the probabilities of the validation images, each calibrated without its group.
-        scores: float32, N: the out-of-distribution scores of the validation images; None if the model has none.
+        confusion: int64, classes x classes, the confusion matrix of the held-out images: those of the validation
+            split, or those of all folds.
+        held_out: float64, N x classes: the probabilities of the held-out images, each calibrated without its group.
+        above: bool, N: whether the out-of-distribution score of a held-out image is above the threshold; None if the
+            model has no score.
+        known_accepted: of a network that was trained on all images: as in `pelagia.model.held_out.OutOfFold`.
     """
 
     network: Deployed
@@ -82,7 +87,8 @@ class CalibratedNetwork:
     no_unknown: str
     confusion: Matrix
     held_out: NDArray[np.float64]
-    scores: NDArray[np.float32] | None
+    above: NDArray[np.bool_] | None
+    known_accepted: float | None = None
 
 
 def calibrate_network(
@@ -110,26 +116,26 @@ def calibrate_network(
     logits, features = outputs(classifier, dataset, val, spec)
     targets = targets_of(val, taxonomy.names)
     calibration, held_out = calibrate(logits, targets, [record.group for record in val])
-    rules = _rules(dataset, val, held_out.astype(np.float32), targets, taxonomy, config.target_precision)
-    vim, why = None, ""
+    rules = rules_of(dataset, val, held_out.astype(np.float32), targets, taxonomy, config.target_precision)
+    vim, why, virtual, unknown, above = None, "", None, None, None
     if config.unknown and features is None:
-        why = "the network does not end in one linear layer"
+        why = NO_FEATURES
     elif config.unknown:
-        vim, why = _fit_subspace(classifier, dataset, train, spec)
-    virtual, unknown, scores = None, None, None
+        vim, _, why = fit_subspace(classifier, dataset, train, spec)
     if vim is not None and features is not None:
         virtual = VirtualLogit(vim)
         scores = vim_score(vim, features, logits)
-        unknown = _unknown(vim, scores, config.known_share)
+        unknown = unknown_of(vim, scores, config.known_share, threshold_for(scores, config.known_share))
+        above = scores > unknown.threshold
     network = Deployed(classifier, calibration.temperatures, virtual).eval()
     predicted = calibrated(logits, calibration.temperatures).argmax(axis=1)
     confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
-    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion, held_out, scores)
+    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion, held_out, above)
 
 
-def _rules(
+def rules_of(
     dataset: Dataset,
-    val: Sequence[Record],
+    held_out: Sequence[Record],
     probabilities: NDArray[np.float32],
     targets: NDArray[np.int64],
     taxonomy: Taxonomy,
@@ -140,7 +146,7 @@ def _rules(
     strict = choose_thresholds(probabilities, targets, taxonomy, conservative_target(target))
     evidence = None
     if (column := dataset.meta.split.group_column) is not None:
-        tracks = np.array([record.extra.get(column, "") for record in val])
+        tracks = np.array([record.extra.get(column, "") for record in held_out])
         named = tracks != ""
         evidence = fit_evidence(probabilities[named], targets[named], tracks[named], column)
     return decision, Policies(conservative=strict, tracks=evidence)
@@ -163,33 +169,40 @@ def with_embedding(calibrated: CalibratedNetwork, size: int, backbone: str) -> C
     return replace(calibrated, network=Deployed(network.classifier, divisors, network.unknown, embedding=True).eval())
 
 
-def _fit_subspace(
+def fit_subspace(
     classifier: Normalized, dataset: Dataset, train: Sequence[Record], spec: PreprocessSpec
-) -> tuple[Vim | None, str]:
-    """Fits the principal subspace of the training images' features. If they have collapsed, None and the reason."""
+) -> tuple[Vim | None, NDArray[np.float32], str]:
+    """Fits the principal subspace of the training images' features.
+
+    Returns:
+        The subspace, and the scores of the training images that it was fitted on (float32, N); the reason is empty. If
+        the network shows no features, or they have collapsed: None, no scores, and the reason.
+    """
     logits, features = outputs(classifier, dataset, spread(train, SUBSPACE_IMAGES), spec)
-    assert features is not None  # noqa: S101 - the network exposed its features for the validation images
+    if features is None:
+        return None, np.empty(0, np.float32), NO_FEATURES
     layer = last_layer(classifier)
     vim = fit_vim(features, logits, layer.weight.detach().numpy(), layer.bias.detach().numpy())
     outside = outside_share(vim, features)
     if outside >= _COLLAPSED:
-        return vim, ""
-    return None, (
+        return vim, vim_score(vim, features, logits), ""
+    reason = (
         f"the features of the training images have collapsed into {vim.dimensions} of {features.shape[1]} dimensions "
         f"({outside:.1g} of their length is outside), as in a network that has hardly been trained or has diverged: "
         "train longer or with a lower train.lr"
     )
+    return None, np.empty(0, np.float32), reason
 
 
-def _unknown(vim: Vim, scores: NDArray[np.float32], known_share: float) -> Unknown:
-    """The metadata of the out-of-distribution score; ``scores``: the scores of the validation images, float32, N."""
+def unknown_of(vim: Vim, scores: NDArray[np.float32], known_share: float, threshold: float) -> Unknown:
+    """The metadata of the out-of-distribution score; ``scores``: float32, N, of images of the model's classes."""
     low, high = np.percentile(scores.astype(np.float64), (5, 95))
     return Unknown(
         dimensions=vim.dimensions,
         principal_share=PRINCIPAL_SHARE,
         weight=WEIGHT,
         known_share=known_share,
-        threshold=threshold_for(scores, known_share),
+        threshold=threshold,
         tolerance=max(UNKNOWN_TOLERANCE, UNKNOWN_TOLERANCE_SHARE * float(high - low)),
     )
 

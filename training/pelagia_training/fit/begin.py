@@ -23,21 +23,32 @@ from pelagia_training.fit.context import Report
 from pelagia_training.fit.learner import Learner
 from pelagia_training.fit.prepare import first_state
 from pelagia_training.runs.check import Begin
-from pelagia_training.runs.folder import CHECKPOINT_FILE, LAST_FILE, read_state, write_config, write_state
+from pelagia_training.runs.folder import CHECKPOINT_FILE, LAST_FILE, FinalFit, read_state, write_config, write_state
 from pelagia_training.runs.logs import read_metrics, write_metrics
 
 
 def begin_history(
-    config: TrainConfig, out: Path, splits: Splits, learner: Learner, begin: Begin, report: Report
+    config: TrainConfig,
+    out: Path,
+    splits: Splits,
+    learner: Learner,
+    begin: Begin,
+    report: Report,
+    final: FinalFit | None = None,
 ) -> RunHistory:
     """The history of the run so far, or a new one; also writes it to the run folder.
 
     `run.json` is written before `config.yaml`, so that a run which is killed here can be prolonged again.
+
+    Args:
+        final: what a run on all images has from its cross-validation; None: an ordinary run.
     """
-    now = environment(name_of(learner.fabric))
+    now, epochs = environment(name_of(learner.fabric)), final.epochs if final else config.train.epochs
     if begin == "no":
         history = RunHistory(RunProgress(), first_state(splits, learner.network, now), [])
         report(f"training {config.model.backbone} on {len(splits.train)} images, {now['device']}")
+        if final:
+            report(f"no image is held out; {epochs} epochs, because {final.reason}")
     else:
         history = prolonged(out, learner) if begin == "prolonged" else load_checkpoint(out / CHECKPOINT_FILE, learner)
         for change in changes(history.state.environment, now):
@@ -45,7 +56,8 @@ def begin_history(
         history.state = history.state.model_copy(update={"dataset": splits.dataset.root.absolute()})
         done = history.progress
         how = "training the finished run longer," if begin == "prolonged" else "resuming"
-        report(f"{how} after epoch {done.epoch} of {config.train.epochs}, batch {done.batch}")
+        report(f"{how} after epoch {done.epoch} of {epochs}, batch {done.batch}")
+    history.state = history.state.model_copy(update={"final": final})
     learner.fabric.barrier()  # no process writes before all processes have read
     if is_first():
         if begin == "prolonged":

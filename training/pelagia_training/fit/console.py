@@ -11,6 +11,8 @@ from pelagia_training.devices import is_first
 from pelagia_training.fit.context import Report, Step
 from pelagia_training.runs.logs import training_log
 
+NOT_VALIDATED = "not validated: all images are trained on"
+
 
 @contextmanager
 def show_training() -> Iterator[Callable[[str | Step], None]]:
@@ -25,7 +27,9 @@ def show_training() -> Iterator[Callable[[str | Step], None]]:
             update(
                 (event.epoch - 1) * event.batches + event.batch, total, f"epoch {event.epoch}, loss {event.loss:.3f}"
             )
-            if event.validation is not None:
+            if event.ended and event.validation is None:
+                console.note(f"epoch {event.epoch:3}/{event.epochs}  loss {event.loss:.4f}  {NOT_VALIDATED}")
+            elif event.validation is not None:
                 scores = event.validation
                 star = "  best" if event.best else ""
                 console.note(
@@ -51,6 +55,8 @@ def logged(out: Path, report: Report) -> Iterator[Report]:
                 metrics = ", ".join(f"{name} {value:.4f}" for name, value in event.validation.headline.items())
                 losses = f"loss {event.loss:.4f}, validation loss {event.validation_loss:.4f}"
                 log(f"epoch {event.epoch} of {event.epochs}, {losses}, {metrics}")
+            elif event.ended:
+                log(f"epoch {event.epoch} of {event.epochs}, loss {event.loss:.4f}, {NOT_VALIDATED}")
             report(event)
 
         yield both

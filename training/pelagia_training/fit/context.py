@@ -24,7 +24,10 @@ from pelagia_training.runs.logs import EpochMetrics
 
 @dataclass(frozen=True)
 class Step:
-    """The state of a run after a batch or an epoch. After a batch, ``validation`` and its loss are None."""
+    """The state of a run after a batch or an epoch.
+
+    After a batch, ``validation`` and its loss are None; so they are after an epoch of a run without validation.
+    """
 
     epoch: int
     epochs: int
@@ -34,6 +37,8 @@ class Step:
     validation: Metrics | None = None
     validation_loss: float | None = None
     best: bool = False
+    ended: bool = False
+    """Whether the epoch has ended."""
 
 
 Report = Callable[[str | Step], None]
@@ -52,7 +57,7 @@ class RunContext:
         checkpoint_seconds: the time between two checkpoints within an epoch.
         loader: yields the training batches.
         batches: chooses the images of each training batch.
-        val_images: N images, each uint8 of S x S x 3, RGB, 0..255.
+        val_images: N images, each uint8 of S x S x 3, RGB, 0..255; none if all images are trained on.
         val_sizes: float32, N x 3 (width, height, pixel size in micrometers); None if the network takes no sizes.
         val_targets: int64, N, class indices.
         stop: an event that a SIGTERM sets.
@@ -112,24 +117,22 @@ class RunContext:
         lower = f"--set train.lr={self.learner.peak_rate / 3:.2g}"
         return f"{kept}. Try a lower learning rate in a new run: {lower}, or a longer warm-up (train.warmup_epochs)"
 
-    def epoch_metrics(self, validation: Metrics, loss: float) -> EpochMetrics:
-        """The row of `metrics.csv` for the epoch that has just ended."""
+    def epoch_metrics(self, validation: Metrics | None, loss: float | None) -> EpochMetrics:
+        """The row of `metrics.csv` for the epoch that has just ended; without validation, both are None."""
         progress, learner, batches = self.progress, self.learner, len(self.batches)
         return EpochMetrics(
             epoch=progress.epoch,
             train_loss=progress.loss_sum / batches,
             lr=learner.peak_rate * learner.rate(progress.epoch * batches),
-            val_accuracy=validation.accuracy,
-            val_macro_f1=validation.macro_f1,
-            val_balanced_accuracy=validation.balanced_accuracy,
             val_loss=loss,
+            **({} if validation is None else {f"val_{name}": value for name, value in validation.headline.items()}),
         )
 
-    def report_step(self, validation: Metrics | None = None, loss: float | None = None) -> Step:
-        """The state to report after a batch or, if ``validation`` is given, after an epoch."""
+    def report_step(self, validation: Metrics | None = None, loss: float | None = None, *, ended: bool = False) -> Step:
+        """The state to report after a batch or, if it has ``ended``, after an epoch."""
         progress = self.progress
         return Step(
-            epoch=progress.epoch + (validation is None),
+            epoch=progress.epoch + (not ended),
             epochs=self.epochs,
             batch=progress.batch,
             batches=len(self.batches),
@@ -137,4 +140,5 @@ class RunContext:
             validation=validation,
             validation_loss=loss,
             best=validation is not None and progress.epochs_without_gain == 0,
+            ended=ended,
         )

@@ -33,6 +33,27 @@ def require_even_batches(batch_size: int, processes: int) -> None:
         raise ConfigError("train.batch_size", [fault])
 
 
+def warn_of_settings(
+    splits: Splits, batch_size: int, warmup: float, epochs: int, report: Callable[[str], None]
+) -> None:
+    """Reports classes that cannot be validated, and a batch or a warm-up that is too large for the training."""
+    if missing := splits.classes_without_validation:
+        report(
+            f"warning: the val split has no image of {first_few(missing)}, so these classes cannot be validated: "
+            "label more, or set data.exclude"
+        )
+    if (count := len(splits.train)) < batch_size:
+        report(
+            f"warning: there are only {count} training images, fewer than train.batch_size: one batch per epoch; "
+            "to have more, set a smaller train.batch_size"
+        )
+    if warmup >= epochs:
+        report(
+            f"warning: the warm-up of {warmup:g} epochs is at least as long as the training of {epochs}: the learning "
+            "rate never reaches train.lr; lower train.warmup_epochs"
+        )
+
+
 def first_network(
     model: NetworkConfig,
     splits: Splits,

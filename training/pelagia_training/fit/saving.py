@@ -39,7 +39,10 @@ def save_epoch(run: RunContext) -> None:
 
 
 def average_last_epochs(run: RunContext) -> None:
-    """Averages the weights of the last epochs, and keeps the average if it is better than every epoch."""
+    """Averages the weights of the last epochs, and keeps the average if it is better than every epoch.
+
+    Without validation the average is always kept.
+    """
     learner, progress = run.learner, run.progress
     soup = Soup(run.out, run.soup_epochs)
     learner.fabric.barrier()  # wait until the last epoch's weights are written
@@ -47,20 +50,27 @@ def average_last_epochs(run: RunContext) -> None:
     if average is None:
         return
     learner.evaluated.load_state_dict(average)
-    confusion = validate(run).confusion
-    metrics = metrics_of(confusion)
-    better = metrics.macro_f1 > progress.best
-    verdict = "kept" if better else f"not kept, because the best epoch has {progress.best:.4f}"
-    run.report(f"average of the last epochs: validation macro-F1 {metrics.macro_f1:.4f}, {verdict}")
+    validation = validate(run)
+    if validation is None:
+        better = True
+        run.report("average of the last epochs: kept; nothing is validated")
+    else:
+        macro_f1 = metrics_of(validation.confusion).macro_f1
+        better = macro_f1 > progress.best
+        verdict = "kept" if better else f"not kept, because the best epoch has {progress.best:.4f}"
+        run.report(f"average of the last epochs: validation macro-F1 {macro_f1:.4f}, {verdict}")
     if better:
+        confusion = None if validation is None else validation.confusion
         run.history.state = run.history.state.model_copy(update=best_weights(progress.epoch, confusion))
         if is_first():
             with _disk_may_be_full(run):
                 save_weights(run.out / BEST_FILE, learner.evaluated, progress.epoch)
 
 
-def best_weights(epoch: int, confusion: Matrix) -> dict[str, Any]:
-    """The entries of `run.json` about the best weights."""
+def best_weights(epoch: int, confusion: Matrix | None) -> dict[str, Any]:
+    """The entries of `run.json` about the weights to export; without a confusion matrix nothing was validated."""
+    if confusion is None:
+        return {"best_epoch": epoch}
     return {
         "best_epoch": epoch,
         "metrics": metrics_of(confusion).headline,

@@ -33,8 +33,10 @@ class Validation:
     loss: float
 
 
-def validate(run: RunContext) -> Validation:
-    """Classifies the val split with the weights that are evaluated."""
+def validate(run: RunContext) -> Validation | None:
+    """Classifies the val split with the weights that are evaluated; None if all images are trained on."""
+    if not len(run.val_targets):
+        return None
     logits = _validation_logits(run)
     confusion = confusion_matrix(run.val_targets, logits.argmax(1), logits.shape[1])
     return Validation(confusion, negative_log_likelihood(softmax(logits), run.val_targets))

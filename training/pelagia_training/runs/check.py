@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from pelagia.dataset.schema import META_FILE, Dataset
-from pelagia.errors import DatasetError, InputError
+from pelagia.errors import ConfigError, DatasetError, InputError
 from pelagia.shell import command_line
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.splits import read_splits
@@ -19,6 +19,7 @@ from pelagia_training.runs.folder import (
     CHECKPOINT_FILE,
     CONFIG_FILE,
     STATE_FILE,
+    FinalFit,
     RunState,
     differences,
     prolongs,
@@ -32,16 +33,21 @@ Begin = Literal["no", "resumed", "prolonged"]
 """How a training uses the run folder: not at all, from its checkpoint, or from the last weights of a finished run."""
 
 
-def require_trainable(config: TrainConfig, out: Path | None = None, resume: bool = True) -> None:
+def require_trainable(
+    config: TrainConfig, out: Path | None = None, resume: bool = True, final: FinalFit | None = None
+) -> None:
     """Checks what a training needs, without torch.
 
     Args:
         out: the run folder; None if it is not known yet, as for the runs of a cross-validation.
         resume: whether an interrupted run may be resumed.
+        final: what a run on all images has from its cross-validation; None: an ordinary run.
 
     Raises:
         ConfigError, InputError, DatasetError, MissingExtra: as `pelagia_training.train.train`.
     """
+    if out is not None:
+        require_final(config, final, out)
     require_loggers(config.loggers)
     started = out is not None and require_open(out, config, resume)
     if started and out is not None:
@@ -49,6 +55,29 @@ def require_trainable(config: TrainConfig, out: Path | None = None, resume: bool
     splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
     if started and out is not None:
         resumes(out, config, splits.dataset)
+
+
+def require_final(config: TrainConfig, final: FinalFit | None, out: Path) -> None:
+    """Raises an error if no image is held out although no cross-validation was named, or another one than before.
+
+    Raises:
+        ConfigError: ``config`` holds no image out, and ``final`` is None.
+        InputError: the run ``out`` was started with another cross-validation.
+    """
+    if (config.data.resplit is not None and config.data.resplit.everything) != (final is not None):
+        make = command_line("pelagia", "train", "--final", "CROSS_VALIDATION", "--out", out)
+        raise ConfigError(
+            "data.resplit.everything",
+            [f"a run that holds no image out needs a cross-validation: train it with `{make}`"],
+        )
+    if final is None or not (out / STATE_FILE).is_file():
+        return
+    started = read_state(out).final
+    if started is not None and started.weights != final.weights:
+        raise InputError(
+            f"the run {out} was started with the cross-validation {started.cross_validation}, and "
+            f"{final.cross_validation} has other networks: name that one, or choose another --out"
+        )
 
 
 def require_dataset_there(out: Path, config: TrainConfig) -> None:

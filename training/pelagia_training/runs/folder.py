@@ -23,7 +23,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from pelagia import __version__
 from pelagia.config import Strict, dump_yaml, made_by_newer, read_text, validate
@@ -55,8 +55,32 @@ _EARLY = frozenset(
 """Files that a run may hold before its first checkpoint."""
 
 
+class FinalFit(Strict):
+    """What a run on all labeled images (`pelagia train --final`) has from the cross-validation of its recipe."""
+
+    cross_validation: Path
+    weights: str = Field(description="SHA-256 of the weights of all folds")
+    folds: int
+    images: int = Field(description="images that were predicted out of fold")
+    groups: int = Field(description="their groups")
+    macro_f1: float = Field(description="out of fold, of all images together, as the cross-validation reported it")
+    epochs: int = Field(description="epochs of the run")
+    reason: str = Field(description="why so many")
+    last_weights: bool = Field(description="whether the folds predict with their last weights; else with their best")
+
+    @property
+    def not_measured(self) -> str:
+        """Why the run has no validation metrics, and the figures that its recipe has."""
+        return (
+            f"not measured: all images were trained on; out-of-fold macro-F1 {self.macro_f1:.4f} of {self.folds} folds"
+        )
+
+
 class RunState(Strict):
-    """The content of `run.json`."""
+    """The content of `run.json`.
+
+    A run on all labeled images has ``final``, and no metrics and no confusion matrix of its own.
+    """
 
     schema_version: Literal[1] = 1
     status: Literal["running", "finished"] = "running"
@@ -75,6 +99,7 @@ class RunState(Strict):
     seconds: float = 0.0
     prolonged_after: int = 0
     """The number of epochs after which the finished run was prolonged the last time; 0: never."""
+    final: FinalFit | None = None
 
 
 def write_config(folder: Path, config: TrainConfig) -> None:

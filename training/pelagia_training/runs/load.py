@@ -11,7 +11,7 @@ from pelagia.errors import DatasetError, InputError, first_line
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.resplit import resplit
 from pelagia_training.network.backbone import Normalized, SizeHead, build_network
-from pelagia_training.runs.folder import BEST_FILE, CONFIG_FILE, RunState
+from pelagia_training.runs.folder import BEST_FILE, CONFIG_FILE, LAST_FILE, RunState
 
 
 def dataset_of(folder: Path, config: TrainConfig, state: RunState, *, has_option: bool = True) -> Dataset:
@@ -35,8 +35,11 @@ def dataset_of(folder: Path, config: TrainConfig, state: RunState, *, has_option
     return resplit(dataset, config.data.resplit)
 
 
-def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
+def load_trained(run: Path, config: TrainConfig, state: RunState, *, last: bool = False) -> Normalized:
     """Loads the network of a run with its best weights: images, uint8 N x S x S x 3 -> logits, float32 N x C.
+
+    Args:
+        last: take the weights after the last epoch instead.
 
     Raises:
         InputError: the weights are damaged, or do not fit the config.
@@ -52,17 +55,18 @@ def load_trained(run: Path, config: TrainConfig, state: RunState) -> Normalized:
     )
     size_head = SizeHead(len(state.taxonomy.classes)) if config.model.size else None
     model = Normalized(network, state.mean, state.std, size_head, config.model.orientations)
+    path, wanted = (run / LAST_FILE, state.epoch) if last else (run / BEST_FILE, state.best_epoch)
     try:
-        with safe_open(run / BEST_FILE, "pt") as file:
+        with safe_open(path, "pt") as file:
             epoch = (file.metadata() or {}).get("epoch")
             model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118 - no mapping
-    except (SafetensorError, RuntimeError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise InputError(
-            f"{run / BEST_FILE} is damaged, or {run / CONFIG_FILE} was edited ({first_line(error)}): train again"
+            f"{path} is missing or damaged, or {run / CONFIG_FILE} was edited ({first_line(error)}): train again"
         ) from None
-    if epoch != str(state.best_epoch):
+    if epoch != str(wanted):
         raise InputError(
-            f"the run {run} was killed while it wrote its best weights: resume it with the `pelagia train` "
+            f"the run {run} was killed while it wrote its weights: resume it with the `pelagia train` "
             "command that started it"
         )
     return model.eval()

@@ -21,15 +21,16 @@ from pelagia_training.runs.folder import LOG_FILE, METRICS_FILE
 class EpochMetrics:
     """One row of `metrics.csv`: the metrics of one epoch.
 
-    ``val_loss`` is None for the first epochs of a run that an older Pelagia started, which did not compute it.
+    The validation metrics are None if all images are trained on. ``val_loss`` is also None for the first epochs of a
+    run that an older Pelagia started, which did not compute it.
     """
 
     epoch: int
     train_loss: float
     lr: float
-    val_accuracy: float
-    val_macro_f1: float
-    val_balanced_accuracy: float
+    val_accuracy: float | None = None
+    val_macro_f1: float | None = None
+    val_balanced_accuracy: float | None = None
     val_loss: float | None = None
 
     @property
@@ -40,12 +41,15 @@ class EpochMetrics:
 
 
 def write_metrics(folder: Path, metrics: Sequence[EpochMetrics]) -> None:
-    """Writes `metrics.csv`."""
-    rows = (
-        [epoch, *("" if value is None else f"{value:.6g}" for value in values)]
-        for epoch, *values in (asdict(one).values() for one in metrics)
-    )
-    write_table(folder / METRICS_FILE, [column.name for column in fields(EpochMetrics)], rows, guard_formulas=False)
+    """Writes `metrics.csv`. A metric that no epoch has gets no column."""
+    columns = [column.name for column in fields(EpochMetrics)]
+    measured = [name for name in columns if not metrics or any(getattr(one, name) is not None for one in metrics)]
+    rows = ([str(one.epoch), *(_cell(getattr(one, name)) for name in measured[1:])] for one in metrics)
+    write_table(folder / METRICS_FILE, measured, rows, guard_formulas=False)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:.6g}"
 
 
 def read_metrics(folder: Path, epochs: int) -> list[EpochMetrics]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,18 @@ from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import DatasetError, InputError
 from pelagia.shell import command_line
 from pelagia.survey.journal import JOURNAL_FILE, Survey
+from pelagia.system.files import sha256_of, sha256_of_file
+from pelagia_training.runs.folder import BEST_FILE
 
-SURVEY_FOLDER = "out_of_fold"
-"""The survey with the predictions, in the folder of the cross-validation."""
+SURVEY_FOLDER, FOLDS_FILE = "out_of_fold", "folds.json"
+"""The survey with the predictions, and the metrics, in the folder of the cross-validation."""
+OUT_OF_FOLD = "out of fold"
+"""The name of the split in evaluations."""
+
+
+def digest_of_folds(runs: Sequence[Path]) -> str:
+    """The SHA-256 of the best weights of all folds, by which the predictions of other weights are noticed."""
+    return sha256_of("".join(sha256_of_file(run / BEST_FILE) for run in runs).encode())
 
 
 def read_predictions(run: Path, dataset: Dataset) -> tuple[list[Record], NDArray[np.float32], tuple[str, ...]]:

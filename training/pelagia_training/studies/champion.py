@@ -15,6 +15,7 @@ from typing import Any
 from pelagia.config import validate
 from pelagia.dataset.schema import META_FILE, Dataset, Record, fingerprint
 from pelagia.errors import DatasetError, InputError
+from pelagia.model.held_out import out_of_fold_of
 from pelagia.model.metadata import ModelFile
 from pelagia.shell import command_line
 from pelagia_training.config import TrainConfig
@@ -107,6 +108,13 @@ def hold_out(champion: ModelFile, trained_on: Dataset, new: Dataset) -> HeldOut:
     test = new.split("test")
     kept = [record for record in test if record.sha256 not in images and record.group not in groups]
     if not kept:
+        if out_of_fold_of(champion.metadata.dataset):
+            raise DatasetError(
+                f"{champion.path} was trained on all images of its dataset, and the groups of all {len(test)} test "
+                f"images of {new.root} are among them, so nothing is left to compare on: label images of new groups "
+                "(such as stations) and put them into the test split; or compare the recipes instead, with `pelagia "
+                "train --folds` for each, on the new dataset"
+            )
         pull = command_line("pelagia", "label", "pull", "--project", "PROJECT", "--parent", trained_on.root)
         raise DatasetError(
             f"the champion was trained on the groups of all {len(test)} test images of {new.root}, so nothing is left "
@@ -151,6 +159,9 @@ def _is_fine_tuned(weights: Path | None) -> bool:
 def config_of_challenger(champion: ModelFile, run: Path | None, new: Dataset) -> TrainConfig:
     """The champion's config for the new dataset. If its run is known, the challenger starts from its weights.
 
+    It does not start from the weights of a champion that was trained on all images: they know the images of the val
+    split, by which the challenger's best epoch and temperatures are chosen.
+
     Then early layers learn slower, and a new head learns alone at first, as in configs/training/finetune.yaml. The
     learning rate is halved only if the champion's own run was not fine-tuned: else the challenger of a long chain of
     retrainings would learn nothing.
@@ -160,15 +171,16 @@ def config_of_challenger(champion: ModelFile, run: Path | None, new: Dataset) ->
     """
     if run is not None:
         config, state = read_run(run)
-        learned = state.taxonomy.names == new.class_names
         document = config.model_dump()
+    if run is not None and state.final is None:
+        learned = state.taxonomy.names == new.class_names
         document["model"] |= {"pretrained": False, "weights": run, "mean": None, "std": None}
         train = document["train"]
         if not _is_fine_tuned(config.model.weights):
             train["lr"] /= 2
         train["layer_decay"] = min(train["layer_decay"], 0.85)
         train["freeze_epochs"] = 0 if learned else min(3, train["epochs"] - 1)
-    else:
+    elif run is None:
         document = {
             key: value for key, value in champion.metadata.training.items() if key not in ("best_epoch", "epochs_done")
         }

@@ -27,7 +27,7 @@ from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import ConfigError, DatasetError, InputError, first_few
 from pelagia.shell import command_line
 from pelagia.survey.journal import JOURNAL_FILE, Prediction, Survey
-from pelagia.system.files import sha256_of, sha256_of_file, write_text
+from pelagia.system.files import write_text
 from pelagia.system.paths import StrPath
 from pelagia_training.config import Resplit, TrainConfig
 from pelagia_training.data.crops import open_crops
@@ -39,12 +39,9 @@ from pelagia_training.evaluation.folder import as_json
 from pelagia_training.evaluation.report import REPORT_FILE, write_report
 from pelagia_training.fit.context import Report
 from pelagia_training.runs.check import is_finished
-from pelagia_training.runs.folder import BEST_FILE, read_run
-from pelagia_training.runs.out_of_fold import SURVEY_FOLDER
+from pelagia_training.runs.folder import read_run
+from pelagia_training.runs.out_of_fold import FOLDS_FILE, OUT_OF_FOLD, SURVEY_FOLDER, digest_of_folds
 from pelagia_training.train import train
-
-FOLDS_FILE = "folds.json"
-SPLIT = "out of fold"
 
 
 @dataclass(frozen=True)
@@ -175,13 +172,13 @@ def _together(evaluations: list[Evaluation], dataset: Dataset) -> Evaluation:
     records = [record for evaluation in evaluations for record in evaluation.records]
     probabilities = np.concatenate([evaluation.probabilities for evaluation in evaluations])
     model = (f"{len(evaluations)} folds", "")
-    return evaluation_of(records, probabilities, evaluations[0].classes, dataset, SPLIT, model=model)
+    return evaluation_of(records, probabilities, evaluations[0].classes, dataset, OUT_OF_FOLD, model=model)
 
 
 def _write_survey(result: CrossValidation, dataset: Dataset, out: Path) -> None:
     """Writes the out-of-fold probabilities as a survey; its model's SHA-256 is the SHA-256 of all folds' weights."""
     runs = [out / f"fold-{number}" for number in range(1, len(result.folds) + 1)]
-    weights = sha256_of("".join(sha256_of_file(run / BEST_FILE) for run in runs).encode())
+    weights = digest_of_folds(runs)
     settings = {"folds": len(runs), "dataset": dataset.meta.fingerprint}
     if (out / SURVEY_FOLDER / JOURNAL_FILE).is_file():
         with Survey.open(out / SURVEY_FOLDER) as survey:

@@ -1,0 +1,89 @@
+"""Fits what makes the exported model of a run on all labeled images reliable.
+
+Invariant: temperatures, thresholds, policies, the confusion matrix and the correction of counts come from out-of-fold
+predictions: each image was predicted by a network that had not seen the image or its group. The subspace of the
+out-of-distribution score is that of the final network; `pelagia_training.network.threshold` finds its threshold. The
+final network itself is measured on no image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pelagia.dataset.schema import Dataset
+from pelagia.model.metadata import Unknown
+from pelagia.taxonomy import Taxonomy
+from pelagia_training.config import TrainConfig
+from pelagia_training.data.batches import targets_of
+from pelagia_training.export.held_out import HeldOut
+from pelagia_training.export.reliability import CalibratedNetwork, fit_subspace, rules_of, unknown_of
+from pelagia_training.figures.calibrate import calibrate, calibrated
+from pelagia_training.figures.metrics import confusion_matrix
+from pelagia_training.network.backbone import Deployed, Normalized
+from pelagia_training.network.threshold import accepted_shares, mean_distance, threshold_at
+from pelagia_training.network.unknown import Vim, VirtualLogit
+
+
+def calibrate_final(
+    classifier: Normalized,
+    dataset: Dataset,
+    held_out: HeldOut,
+    taxonomy: Taxonomy,
+    config: TrainConfig,
+    report: Callable[[str], None],
+) -> CalibratedNetwork:
+    """Fits temperatures, thresholds and the out-of-distribution score of a network that was trained on all images.
+
+    Args:
+        classifier: the trained network.
+        dataset: the dataset that it was trained on.
+        held_out: the predictions of the folds' networks.
+        taxonomy: the model's taxonomy.
+        config: the run's config.
+        report: called with a line of text for people.
+    """
+    records, settings = held_out.records, config.decision
+    targets = targets_of(records, taxonomy.names)
+    calibration, probabilities = calibrate(held_out.logits, targets, [record.group for record in records])
+    rules = rules_of(dataset, records, probabilities.astype(np.float32), targets, taxonomy, settings.target_precision)
+    virtual, unknown, above, accepted, why = None, None, None, None, held_out.no_scores
+    if held_out.scores is not None:
+        known = [record for record in dataset.records if record.class_name in taxonomy.names]
+        vim, trained, why = fit_subspace(classifier, dataset, known, config.preprocess)
+        if vim is not None:
+            virtual = VirtualLogit(vim)
+            unknown, above, accepted = _unknown(held_out, vim, trained, settings.known_share, report)
+    network = Deployed(classifier, calibration.temperatures, virtual).eval()
+    predicted = calibrated(held_out.logits, calibration.temperatures).argmax(axis=1)
+    confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
+    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion, probabilities, above, accepted)
+
+
+def _unknown(
+    held_out: HeldOut, vim: Vim, trained: NDArray[np.float32], share: float, report: Callable[[str], None]
+) -> tuple[Unknown, NDArray[np.bool_], float]:
+    """The metadata of the score, whether its fold's network calls each image unknown, and the share of known images
+    that the threshold of the other folds accepts.
+
+    Args:
+        held_out: the predictions of the folds, with scores.
+        vim: the subspace of the final network.
+        trained: float32, the scores of images that the final network was trained on.
+        share: the share of images of known classes that are not called unknown.
+        report: called with a line of text for people.
+    """
+    folds = held_out.scores_by_fold()
+    distance = mean_distance(folds, share)
+    unknown = unknown_of(vim, trained, share, threshold_at(trained, distance))
+    shares = accepted_shares(folds, share)
+    accepted = float(np.average(shares, weights=[len(fold.held_out) for fold in folds]))
+    report(
+        f"out-of-distribution score: the threshold of the other folds accepts {accepted:.1%} of the images that a fold "
+        f"held out ({min(shares):.1%} to {max(shares):.1%}; {share:.0%} is wanted)"
+    )
+    limits = np.array([threshold_at(fold.trained, distance) for fold in folds])
+    assert held_out.scores is not None  # noqa: S101 - the caller has checked it
+    return unknown, held_out.scores > limits[held_out.folds - 1], accepted
