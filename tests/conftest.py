@@ -11,7 +11,6 @@ pytest_plugins = [
     "core_fixtures",
     "data_fixtures",
     "disk_fixtures",
-    "final_fixtures",
     "model_fixtures",
     "studio_fixtures",
     "survey_fixtures",

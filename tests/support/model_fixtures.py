@@ -1,4 +1,4 @@
-"""A simulated dataset, a network trained on it for two epochs, and its exported model; each is made once a session."""
+"""A simulated dataset, networks trained on it for two epochs, and their models; each is made once a session."""
 
 from __future__ import annotations
 
@@ -75,6 +75,33 @@ def sized(sized_run: Path, tmp_path_factory: pytest.TempPathFactory) -> ModelFil
     from pelagia_training.export.export import export
 
     return export(sized_run, tmp_path_factory.mktemp("models") / "sized.onnx")
+
+
+@pytest.fixture(scope="session")
+def cross_validation(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two folds of two epochs; tests must not change the folder."""
+    pytest.importorskip("torch")
+    from pelagia_training.config import TrainConfig
+    from pelagia_training.studies.folds import cross_validate
+
+    out = tmp_path_factory.mktemp("final") / "cv"
+    settings = [f"dataset={dataset.root}", *TINY, "train.ema_decay=0.5"]
+    cross_validate(load_config(REPOSITORY / "configs/training/tiny_cpu.yaml", TrainConfig, settings), 2, out)
+    return out
+
+
+@pytest.fixture(scope="session")
+def final_run(cross_validation: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on all images, with its model; tests must not change the folder."""
+    from pelagia_training.export.finish import deliver
+    from pelagia_training.runs.final import plan_final
+    from pelagia_training.train import train
+
+    out = tmp_path_factory.mktemp("final") / "run"
+    config, final = plan_final(cross_validation)
+    train(config, out, final=final)
+    deliver(out)
+    return out
 
 
 def with_metadata_of(model: ModelFile, path: Path, policies: Policies | None = None, **changes: object) -> ModelFile:

@@ -30,11 +30,7 @@ def train(
     folds: Annotated[int | None, typer.Option(min=2, help="Number of folds for cross-validation by group.")] = None,
     final: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="A folder of `train --folds`: train its config on all labeled images. No image is held out; the "
-            "model's figures are those of the folds.",
-        ),
+        typer.Option(metavar="FOLDER", help="A folder of `train --folds`: train its config on all labeled images."),
     ] = None,
     export: Annotated[
         bool,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pelagia.dataset.schema import Dataset
+from pelagia.dataset.schema import Dataset, ParentMeta
 from pelagia.errors import DatasetError, InputError
 from pelagia.images.preprocess import load
 from pelagia.model.card import card_of_model
@@ -22,7 +23,7 @@ from pelagia_training.evaluation.evaluate import evaluate
 from pelagia_training.export.export import export
 from pelagia_training.export.held_out import HeldOut, held_out_predictions
 from pelagia_training.export.quantize import quantize
-from pelagia_training.figures.calibrate import calibrated
+from pelagia_training.figures.calibrate import calibrate
 from pelagia_training.figures.metrics import confusion_matrix, metrics_of
 from pelagia_training.network.predict import predict
 from pelagia_training.runs.folder import read_run
@@ -67,8 +68,8 @@ def test_the_metadata_hold_the_figures_of_the_folds(
     data, classes = final_model.metadata, final_model.metadata.classes
     targets = np.array([classes.index(one.class_name) for one in held_out.records])
     assert data.calibration is not None
-    best = calibrated(held_out.logits, data.calibration.temperatures).argmax(1)
-    confusion = confusion_matrix(targets, best, len(classes))
+    _, probabilities = calibrate(held_out.logits, targets, [one.group for one in held_out.records])
+    confusion = confusion_matrix(targets, probabilities.argmax(1), len(classes))
     assert data.metrics == {f"out_of_fold_{name}": value for name, value in metrics_of(confusion).headline.items()}
     np.testing.assert_array_equal(data.validation_confusion, confusion)
     assert (data.calibration.images, data.decision.images) == (len(targets), len(targets))
@@ -128,6 +129,31 @@ def test_damaged_predictions_are_made_again(
     (tmp_path / "out_of_fold-1.npz").write_bytes((final_run / "out_of_fold-1.npz").read_bytes()[:2000])
     again = held_out_predictions(tmp_path, state.final, dataset, config, None, lambda text: None)
     np.testing.assert_allclose(again.logits, held_out.logits, atol=1e-5)
+
+
+def test_an_interrupted_run_is_not_exported(final_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(final_run, tmp_path / "run")
+    text = (run / "run.json").read_text().replace('"status": "finished"', '"status": "running"')
+    (run / "run.json").write_text(text)
+    with pytest.raises(InputError, match="was interrupted after epoch 2 of 2, and the figures of its cross-validation"):
+        export(run, tmp_path / "model.onnx")
+
+
+def test_a_newer_version_of_its_dataset_is_warned_of(final_model: ModelFile, dataset: Dataset) -> None:
+    parent = ParentMeta(
+        path="../old",
+        name="old",
+        fingerprint=dataset.meta.fingerprint,
+        images=240,
+        added=0,
+        removed=0,
+        relabeled=0,
+        moved=0,
+    )
+    newer = replace(dataset, meta=dataset.meta.model_copy(update={"fingerprint": "0" * 64, "parents": (parent,)}))
+    assert (
+        "trained on all 240 images of 'drawn', from which this dataset was made" in evaluate(final_model, newer).warning
+    )
 
 
 def test_another_cross_validation_is_refused(

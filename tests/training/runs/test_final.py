@@ -97,6 +97,14 @@ def test_a_run_cannot_resume_with_another_cross_validation(final_run: Path, copy
         train(config, tmp_path / "run", final=final.model_copy(update={"weights": "0" * 64}))
 
 
+def test_a_finished_run_cannot_be_trained_longer(final_run: Path, cross_validation: Path) -> None:
+    config, final = plan_final(cross_validation)
+    with pytest.raises(
+        InputError, match=r"is finished \(2 epochs\): its model is .*model\.onnx; to train again, choose"
+    ):
+        train(config, final_run, final=final)
+
+
 def test_a_config_alone_cannot_hold_nothing_out(dataset: Dataset, tmp_path: Path) -> None:
     changes = [f"dataset={dataset.root}", *TINY, "data.resplit={everything: true}"]
     config = load_config(REPOSITORY / "configs/training/tiny_cpu.yaml", TrainConfig, changes)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pelagia.dataset.schema import Dataset, LabelAgreement, Record
 from pelagia.errors import DatasetError, InputError, did_you_mean, first_few
+from pelagia.model.held_out import out_of_fold_of
 from pelagia.model.metadata import ModelFile, ModelMetadata
 from pelagia.sources import SourceImage
 from pelagia.survey.journal import Prediction
@@ -55,6 +56,7 @@ class Evaluation:
         intervals: the confidence intervals of the metrics, computed by resampling groups.
         assessment: results of the model's own decision rule; None for a run that is not exported yet.
         label_agreement: how far the people agree who labeled the dataset; None if it does not say.
+        warning: why the metrics may be too high; empty if nothing is known against them.
     """
 
     model: str
@@ -74,6 +76,7 @@ class Evaluation:
     intervals: Intervals
     assessment: Assessment | None = None
     label_agreement: LabelAgreement | None = None
+    warning: str = ""
 
     @property
     def images(self) -> int:
@@ -139,13 +142,14 @@ def evaluate(
     scores = scores_of([answer for _, answer in answered]), scores_of(predictions[len(records) :])
     assessment = assess(model.metadata, probabilities, targets_of(compared, classes), *scores)
     name = (model.path.name, model.sha256)
-    return evaluation_of(
+    result = evaluation_of(
         *(compared, probabilities, classes, dataset, split),
         model=name,
         failed=failed,
         unknown=dict(unknown),
         assessment=assessment,
     )
+    return replace(result, warning=_about_learned_images(model.metadata, dataset))
 
 
 def _require_held_out(model: ModelFile, dataset: Dataset, split: str) -> None:
@@ -156,6 +160,18 @@ def _require_held_out(model: ModelFile, dataset: Dataset, split: str) -> None:
             "Its figures were measured out of fold, by networks of the same recipe: `pelagia model show` prints them; "
             "to measure the model itself, give a dataset of other groups"
         )
+
+
+def _about_learned_images(model: ModelMetadata, dataset: Dataset) -> str:
+    """Why a dataset that was made from the model's dataset may hold images that the model was trained on."""
+    measured = out_of_fold_of(model.dataset)
+    if measured and model.dataset["fingerprint"] in {parent.fingerprint for parent in dataset.meta.parents}:
+        return (
+            f"the model was trained on all {measured.images} images of '{model.dataset['name']}', from which this "
+            "dataset was made: unless the split holds only images of new groups, the metrics are too high; choose such "
+            "groups with --test-groups"
+        )
+    return ""
 
 
 def of_groups(records: Sequence[Record], groups: Sequence[str], where: str) -> tuple[Record, ...]:

@@ -179,6 +179,8 @@ def _notes(evaluation: Evaluation, dataset: Dataset) -> list[str]:
     ]
     if evaluation.failed:
         notes.append(f"Left out: {evaluation.failed} images that cannot be read.")
+    if evaluation.warning:
+        notes.append(f"{evaluation.warning[0].upper()}{evaluation.warning[1:]}.")
     if evaluation.split == "val":
         notes.append(
             "The best epoch was chosen by these images, so the metrics are slightly optimistic. Report those of the "

@@ -38,6 +38,8 @@ def show_evaluation(result: Evaluation, by: ByColumn | None = None) -> None:
         console.say(text)
     for name, text in result.assessment.lines() if result.assessment else ():
         console.say(f"{name:18} {text}")
+    if result.warning:
+        console.note(f"warning: {result.warning}")
     if result.groups < FEW_GROUPS:
         console.note(
             f"warning: there are only {result.groups} groups, so the intervals are too narrow: do not rely on them"

@@ -14,7 +14,7 @@ import numpy as np
 from pelagia import __version__
 from pelagia.config import validate
 from pelagia.dataset.schema import Dataset, Record
-from pelagia.errors import DatasetError
+from pelagia.errors import DatasetError, InputError
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.images.preprocess import Image, load
 from pelagia.model.counting import Counting
@@ -133,6 +133,11 @@ def export_run(
     config, state = read_run(run := Path(run))
     config = _with_options(config, orientations, embedding)
     if state.status != "finished":
+        if state.final:
+            raise InputError(
+                f"the run {run} was interrupted after epoch {state.epoch} of {state.final.epochs}, and the figures of "
+                "its cross-validation are those of a finished run: run its `pelagia train --final` command again"
+            )
         epochs = f"epoch {state.epoch} of {config.train.epochs}"
         report(f"warning: the run was interrupted after {epochs}: exporting its best weights so far")
     images = dataset_of(Path(dataset) if dataset else state.dataset, config, state)

@@ -1,7 +1,8 @@
 """Fits what makes the exported model of a run on all labeled images reliable.
 
 Invariant: temperatures, thresholds, policies, the confusion matrix and the correction of counts come from out-of-fold
-predictions: each image was predicted by a network that had not seen the image or its group. The subspace of the
+predictions: each image was predicted by a network that had not seen the image or its group, and its probabilities
+were calibrated with temperatures that were fitted without its group. The subspace of the
 out-of-distribution score is that of the final network; `pelagia_training.network.threshold` finds its threshold. The
 final network itself is measured on no image.
 """
@@ -20,7 +21,7 @@ from pelagia_training.config import TrainConfig
 from pelagia_training.data.batches import targets_of
 from pelagia_training.export.held_out import HeldOut
 from pelagia_training.export.reliability import CalibratedNetwork, fit_subspace, rules_of, unknown_of
-from pelagia_training.figures.calibrate import calibrate, calibrated
+from pelagia_training.figures.calibrate import calibrate
 from pelagia_training.figures.metrics import confusion_matrix
 from pelagia_training.network.backbone import Deployed, Normalized
 from pelagia_training.network.threshold import accepted_shares, mean_distance, threshold_at
@@ -57,8 +58,7 @@ def calibrate_final(
             virtual = VirtualLogit(vim)
             unknown, above, accepted = _unknown(held_out, vim, trained, settings.known_share, report)
     network = Deployed(classifier, calibration.temperatures, virtual).eval()
-    predicted = calibrated(held_out.logits, calibration.temperatures).argmax(axis=1)
-    confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
+    confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(taxonomy.names))
     return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion, probabilities, above, accepted)
 
 

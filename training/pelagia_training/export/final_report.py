@@ -42,7 +42,8 @@ def report_final(run: Path, exported: Exported, dataset: Dataset, final: FinalFi
     notes = [
         f"The model was trained on all these images, so it was measured on none of them. The metrics are those of "
         f"{final.folds} networks of the same recipe, each on the groups that it had not seen "
-        f"({final.cross_validation.name}). Each of them was trained on fewer images than the model.",
+        f"({final.cross_validation.name}). Each of them was trained on fewer images than the model. The thresholds "
+        "were chosen on these images too, so the shares that they accept are slightly optimistic.",
     ]
     if final.last_weights:
         notes.append(

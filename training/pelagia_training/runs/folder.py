@@ -250,10 +250,10 @@ def _require_unfinished(folder: Path, config: TrainConfig, resume: bool) -> None
         model = folder / MODEL_FILE
         export = command_line("pelagia", "export", folder, "--out", "MODEL.onnx")
         use = f"its model is {model}" if model.exists() else f"export it with `{export}`"
+        longer = f"to train it longer, add --set train.epochs={max(2 * state.epoch, config.train.epochs + 1)}; "
         raise InputError(
-            f"the run {folder} is finished ({state.epoch} epochs): {use}; to train it longer, add "
-            f"--set train.epochs={max(2 * state.epoch, config.train.epochs + 1)}; to train again, choose another --out "
-            "or remove the folder"
+            f"the run {folder} is finished ({state.epoch} epochs): {use}; {'' if state.final else longer}to train "
+            "again, choose another --out or remove the folder"
         )
     if not resume:
         raise InputError(

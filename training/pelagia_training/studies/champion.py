@@ -131,8 +131,11 @@ def hold_out(champion: ModelFile, trained_on: Dataset, new: Dataset) -> HeldOut:
 
 
 def _only(dataset: Dataset, records: list[Record]) -> Dataset:
-    """The dataset with these records, and with their own fingerprint, so that no split of a run is applied to it."""
-    meta = dataset.meta.model_copy(update={"fingerprint": fingerprint(records)})
+    """The dataset with these records, and with their own fingerprint, so that no split of a run is applied to it.
+
+    It has no parents, because it holds none of the images that a model has learned from them.
+    """
+    meta = dataset.meta.model_copy(update={"fingerprint": fingerprint(records), "parents": ()})
     return replace(dataset, meta=meta, records=tuple(records))
 
 
