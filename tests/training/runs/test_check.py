@@ -22,7 +22,7 @@ from pathlib import Path
 from pelagia.errors import PelagiaError
 from pelagia_training.train_command import train
 try:
-    train(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:], None, True, None, True, None)
+    train(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])
 except PelagiaError as error:
     print(error)
 assert "torch" not in sys.modules
