@@ -6,8 +6,8 @@ the threshold of a fold, which its held-out images give, is measured in the scor
 its distance from their median, in units of their spread between the 10th and the 90th percentile. The mean distance of
 the folds gives the threshold of the final network.
 
-A rank among the training scores instead of the distance would be at its end: in most networks nearly all training
-images are below the threshold.
+A distance, unlike a quantile of the folds' scores, does not depend on the scale of the scores, and unlike a rank it can
+lie beyond the highest score of the training images. docs/decisions/last-epoch-of-a-final-run.md compares them.
 """
 
 from __future__ import annotations
