@@ -63,21 +63,25 @@ def train(
     needs("training", "train")
     from pelagia_training.runs.check import require_trainable
 
-    if final and (folds or test_groups):
-        raise InputError("--final holds no image out, so it excludes --folds and --test-groups")
+    _refuse_contradiction(final, folds, test_groups)
     settings, fit = _settings(config, set_ or [], test_groups or [], final)
     if show_augmentations is not None:
         _show_augmentations(settings, show_augmentations)
         return
     if out is None:
         raise InputError("no run folder is given: name one with --out RUN")
-    if folds and test_groups:
-        raise InputError("--folds holds out each group once, and --test-groups names the held-out groups: give one")
     require_trainable(settings, None if folds else out, resume, fit)  # a mistake is reported before torch is imported
     if folds:
         _cross_validate(settings, folds, out, resume)
     else:
         _train_one(settings, out, resume, export, fit)
+
+
+def _refuse_contradiction(final: Path | None, folds: int | None, test_groups: list[str] | None) -> None:
+    if final and (folds or test_groups):
+        raise InputError("--final holds no image out, so it excludes --folds and --test-groups")
+    if folds and test_groups:
+        raise InputError("--folds holds out each group once, and --test-groups names the held-out groups: give one")
 
 
 def _settings(

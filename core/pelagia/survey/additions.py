@@ -128,17 +128,18 @@ def counted_cells(survey: Survey) -> Iterator[CountedCells]:
     return (CountedCells(*row) for row in _read(survey, "counted_cells", query))
 
 
-def add_flags(survey: Survey, images: Iterable[Flag], samples: Iterable[Flag] = ()) -> None:
-    """Adds flags of images and samples to a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
-    for table, flags in (("flags", images), ("sample_flags", samples)):
-        cells = [(flag.on, flag.flag, flag.detail) for flag in flags]
-        _write(survey, table, f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", cells)
+def set_flags(survey: Survey, images: Iterable[Flag], samples: Iterable[Flag] = ()) -> None:
+    """Replaces all flags of a survey that was opened to add, at once: the old ones stay if this is interrupted.
 
-
-def forget_flags(survey: Survey) -> None:
-    """Deletes all flags, before a new check."""
-    for table in ("flags", "sample_flags"):
-        _write(survey, table, f"DELETE FROM {table}", [()])
+    Raises:
+        SurveyError: as `add_confirmed`.
+    """
+    kinds = {"flags": images, "sample_flags": samples}
+    inserts = [
+        (f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)", ((flag.on, flag.flag, flag.detail) for flag in flags))
+        for table, flags in kinds.items()
+    ]
+    survey.write([*map(_create, kinds), *(f"DELETE FROM {table}" for table in kinds)], *inserts)
 
 
 def image_flags(survey: Survey) -> Iterator[Flag]:
@@ -186,7 +187,7 @@ def kept_pixel_size(survey: Survey) -> float:
 
 def keep_pixel_size(survey: Survey, micrometers: float) -> None:
     """Keeps such a size in a survey that was opened to add. Raises SurveyError as `add_confirmed`."""
-    survey.write((), "INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_PIXEL_SIZE, repr(micrometers))])
+    survey.write((), ("INSERT OR REPLACE INTO meta VALUES (?, ?)", [(_PIXEL_SIZE, repr(micrometers))]))
     survey.meta[_PIXEL_SIZE] = repr(micrometers)
 
 
@@ -213,4 +214,8 @@ def _read(survey: Survey, table: str, query: str, values: Sequence[str] = ()) ->
 
 def _write(survey: Survey, table: str, statement: str, rows: Sequence[Sequence[Any]]) -> None:
     """Runs a statement for each row, after making the table if it is missing."""
-    survey.write([f"CREATE TABLE IF NOT EXISTS {table} ({_TABLES[table]})"], statement, rows)
+    survey.write([_create(table)], (statement, rows))
+
+
+def _create(table: str) -> str:
+    return f"CREATE TABLE IF NOT EXISTS {table} ({_TABLES[table]})"

@@ -362,8 +362,8 @@ class Survey:
         """Whether the journal has a table."""
         return bool(list(self.read("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))))
 
-    def write(self, tables: Sequence[str], statement: str, rows: Sequence[Sequence[Any]]) -> None:
-        """Runs a statement once for each row, in one transaction, after making tables that are missing.
+    def write(self, first: Sequence[str], *inserts: tuple[str, Iterable[Sequence[Any]]]) -> None:
+        """Runs the first statements, then each other one once for each of its rows, in one transaction.
 
         Raises:
             SurveyError: the disk is full or failing; nothing is changed.
@@ -371,9 +371,10 @@ class Survey:
         with self._explained():
             try:
                 self._db.execute("BEGIN")
-                for table in tables:
-                    self._db.execute(table)
-                self._db.executemany(statement, rows)
+                for statement in first:
+                    self._db.execute(statement)
+                for statement, rows in inserts:
+                    self._db.executemany(statement, rows)
                 self._db.execute("COMMIT")
             finally:
                 if self._db.in_transaction:

@@ -38,7 +38,7 @@ def add_signatures(survey: Survey, rows: Iterable[tuple[str, bytes]]) -> None:
     Raises:
         SurveyError: the disk is full or failing; nothing is added.
     """
-    survey.write((_TABLE,), "INSERT OR REPLACE INTO signatures VALUES (?, ?)", list(rows))
+    survey.write((_TABLE,), ("INSERT OR REPLACE INTO signatures VALUES (?, ?)", list(rows)))
 
 
 def signatures_of(survey: Survey, paths: Sequence[str]) -> dict[str, bytes]:

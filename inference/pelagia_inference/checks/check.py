@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from pelagia.errors import InputError
-from pelagia.survey.additions import Flag, add_flags, forget_flags, keep_pixel_size, kept_pixel_size
+from pelagia.survey.additions import Flag, keep_pixel_size, kept_pixel_size, set_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.model_card import card_of_survey
 from pelagia.system.console import ProgressCallback
@@ -29,7 +29,6 @@ from pelagia_inference.checks.samples import flow_flags, pixel_flags, share_flag
 from pelagia_inference.counts.samples import sample_name
 
 FLAGS_FILE, SAMPLES_FILE = "checks.csv", "check_samples.csv"
-_BATCH = 1000
 _QUANTILES = (0.1, 0.5, 0.9)
 _MANY_SOFT = 0.5
 
@@ -105,16 +104,13 @@ def check_survey(
     counts = judge.counts()
     lineages = {} if expected is None else _lineages(survey)
     flags = list(_sample_flags(data, counts, expected, lineages))
-    forget_flags(survey)
-    add_flags(survey, (), flags)
+    set_flags(survey, (flag for _, flag in _image_flags(survey, judge)), flags)
     by_sample: dict[str, dict[str, str]] = {}
     for flag in flags:
         by_sample.setdefault(flag.on, {})[flag.flag] = flag.detail
     rows = sorted(_checked(data, counts, by_sample), key=lambda row: row.name)
     files = (_write_flags(survey, data, judge, flags), _write_samples(survey, rows))
-    total: Counter[str] = Counter()
-    for one in counts:
-        total.update(one)
+    total = sum(counts, Counter[str]())
     warnings = tuple(_warnings(data, measuring, expected, lineages))
     return Checked(data.by, measuring, tuple(rows), total, len(data.sample), files, warnings)
 
@@ -172,21 +168,19 @@ def _checked(
         )
 
 
+def _image_flags(survey: Survey, judge: Judge) -> Iterator[tuple[Prediction, Flag]]:
+    for index, row in enumerate(row for row in survey if row.ok):
+        yield from ((row, flag) for flag in judge.flags(index, row.path))
+
+
 def _write_flags(survey: Survey, data: Gathered, judge: Judge, flags: Sequence[Flag]) -> Path:
-    """Writes ``checks.csv``, samples first, and the flags of images into the journal."""
+    """Writes ``checks.csv``, samples first."""
 
     def rows() -> Iterator[tuple[Cell, ...]]:
         for flag in sorted(flags, key=lambda flag: (flag.on, flag.flag)):
             yield flag.on, None, flag.flag, flag.detail
-        batch: list[Flag] = []
-        for index, row in enumerate(row for row in survey if row.ok):
-            found = list(judge.flags(index, row.path))
-            batch += found
-            yield from ((_sample_name(row, data), row.path, flag.flag, flag.detail) for flag in found)
-            if len(batch) >= _BATCH:
-                add_flags(survey, batch)
-                batch = []
-        add_flags(survey, batch)
+        for row, flag in _image_flags(survey, judge):
+            yield _sample_name(row, data), row.path, flag.flag, flag.detail
 
     return _write(survey.folder / FLAGS_FILE, ("sample", "path", "flag", "detail"), rows())
 

@@ -25,7 +25,6 @@ _CLASS = ("class", "label", "taxon")
 _PEOPLE = ("people", "annotators", "annotator", "identifiedBy")
 _CELLS = (CELLS_COUNTED, "cells")
 _TIME = ("made_at", "dateIdentified")
-_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +214,8 @@ def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
         if label.cells is not None and key not in labels.cells_differ:
             counted.append(CountedCells(row.path, label.cells, label.people, labels.source))
     if not dry_run:
-        for start in range(0, len(found), _AT_ONCE):
-            add_confirmed(survey, found[start : start + _AT_ONCE])
-        for start in range(0, len(counted), _AT_ONCE):
-            add_counted_cells(survey, counted[start : start + _AT_ONCE])
+        add_confirmed(survey, found)
+        add_counted_cells(survey, counted)
     strange, cells = tuple(_strange(survey, by_class)), len(counted)
     return Result(by_class, labels, images, len(used), contradicting, replaced, strange, first_contradicting, cells)
 

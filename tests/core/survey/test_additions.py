@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,13 @@ from pelagia.survey.additions import (
     Flag,
     Measured,
     add_confirmed,
-    add_flags,
     add_measures,
     confirmed_label,
     confirmed_of,
-    forget_flags,
     image_flags,
     measures_of,
     sample_flags,
+    set_flags,
 )
 from pelagia.survey.journal import Prediction, Survey
 
@@ -35,7 +35,7 @@ def test_what_is_added_is_read_back_and_a_later_row_replaces_an_earlier_one(fold
     with Survey.open(folder, to_add=True) as survey:
         add_confirmed(survey, [Confirmed("x.png", "a", "Ada")])
         add_confirmed(survey, [Confirmed("x.png", "b", "Ben", "2024-05-01", "one")])
-        add_flags(survey, [Flag("x.png", "blurred", "3")], [Flag("S1", "no_volume")])
+        set_flags(survey, [Flag("x.png", "blurred", "3")], [Flag("S1", "no_volume")])
         add_measures(survey, [Measured("x.png", {"area_px": 7.0})])
     with Survey.open(folder) as survey:
         label = Confirmed("x.png", "b", "Ben", "2024-05-01", "one")
@@ -55,10 +55,25 @@ def test_labels_of_people_alone_make_a_survey_neither_checked_nor_measured(folde
         ]
 
 
+def test_a_check_that_ends_midway_leaves_the_flags_of_the_one_before(folder: Path) -> None:
+    def interrupted() -> Iterator[Flag]:
+        yield Flag("x.png", "clipped")
+        raise KeyboardInterrupt
+
+    with Survey.open(folder, to_add=True) as survey:
+        set_flags(survey, [Flag("x.png", "blurred")], [Flag("S1", "no_volume")])
+        with pytest.raises(KeyboardInterrupt):
+            set_flags(survey, interrupted())
+    with Survey.open(folder) as survey:
+        assert (list(image_flags(survey)), list(sample_flags(survey))) == (
+            [Flag("x.png", "blurred")],
+            [Flag("S1", "no_volume")],
+        )
+
+
 def test_a_check_that_finds_nothing_leaves_its_tables(folder: Path) -> None:
     with Survey.open(folder, to_add=True) as survey:
-        forget_flags(survey)
-        add_flags(survey, ())
+        set_flags(survey, ())
     with Survey.open(folder) as survey:
         assert survey.has_table("flags")
         assert survey.has_table("sample_flags")

@@ -7,7 +7,7 @@ import pytest
 from counting import LITER, image, images, write_survey
 from pelagia.errors import InputError
 from pelagia.model.decision import Verdict
-from pelagia.survey.additions import Confirmed, Flag, add_confirmed, add_flags
+from pelagia.survey.additions import Confirmed, Flag, add_confirmed, set_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.counts import Count, Counts, count_survey
 
@@ -275,7 +275,7 @@ def test_flagged_images_are_left_out_and_counted(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image has the flag 'blurred'; flags of images: none; set them"):
         counted(folder, exclude_flags=["blurred"])
     with Survey.open(folder, to_add=True) as survey:
-        add_flags(
+        set_flags(
             survey, [Flag("a_calanus_1.png", "blurred"), Flag("a_calanus_2.png", "clipped")], [Flag("A", "clogged")]
         )
     counts = counted(folder, exclude_flags=["blurred"])

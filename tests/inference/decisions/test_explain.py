@@ -15,7 +15,7 @@ from pelagia.dataset.schema import Dataset
 from pelagia.embeddings import Embeddings, read_embeddings, writing_embeddings
 from pelagia.errors import InputError, MissingExtra
 from pelagia.model.metadata import ModelFile
-from pelagia.survey.additions import Confirmed, Flag, add_confirmed, add_flags
+from pelagia.survey.additions import Confirmed, Flag, add_confirmed, set_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.model_card import require_card
 from pelagia_inference.decisions import commands
@@ -46,7 +46,7 @@ def test_an_image_is_found_by_its_path_its_file_or_the_end_of_its_path(opened: S
 def test_an_explanation_has_the_picture_the_rule_flags_and_what_people_said(folder: Path, pelagia: Pelagia) -> None:
     with Survey.open(folder, to_add=True) as survey:
         row = next(iter(survey))
-        add_flags(survey, [Flag(row.path, "blurred", "sharpness 3"), Flag("other.png", "clipped")])
+        set_flags(survey, [Flag(row.path, "blurred", "sharpness 3"), Flag("other.png", "clipped")])
         add_confirmed(survey, [Confirmed(row.path, "copepod", "Ada")])
     with Survey.open(folder) as survey:
         found = explain(survey, row.path, require_card(survey))

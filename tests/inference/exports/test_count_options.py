@@ -13,7 +13,7 @@ import pytest
 
 from cli_fixtures import Pelagia
 from pelagia.model.decision import Verdict
-from pelagia.survey.additions import Flag, add_flags
+from pelagia.survey.additions import Flag, set_flags
 from pelagia.survey.journal import Prediction, Survey
 from surveys.small_survey import IMAGES, SAMPLES, TAXONOMY, make_survey
 
@@ -32,7 +32,7 @@ sampling_protocol: nets
 def survey(tmp_path: Path) -> Path:
     folder = make_survey(tmp_path / "survey")
     with Survey.open(folder, to_add=True) as opened:
-        add_flags(opened, [Flag("A/000.png", "blurred"), Flag("B/001.png", "blurred")])
+        set_flags(opened, [Flag("A/000.png", "blurred"), Flag("B/001.png", "blurred")])
     (tmp_path / "cells.csv").write_text("class,cells,sd,images\ncalanus,3,1,20\n", encoding="utf-8")
     (tmp_path / "about.yaml").write_text(METADATA, encoding="utf-8")
     return folder

@@ -11,7 +11,7 @@ import pytest
 
 from pelagia.model.card import ModelCard
 from pelagia.model.decision import Decision, Verdict
-from pelagia.survey.additions import Confirmed, Flag, Measured, add_confirmed, add_flags, add_measures
+from pelagia.survey.additions import Confirmed, Flag, Measured, add_confirmed, add_measures, set_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.files import sha256_of
 from pelagia.taxonomy import LabelClass, Taxonomy
@@ -85,7 +85,7 @@ def surveyed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         survey.add(rows(root / "images"))
     with Survey.open(root / "survey", to_add=True) as survey:
         add_confirmed(survey, [Confirmed("S2/03.png", f"other {EVIL}", "Ana")])
-        add_flags(survey, [Flag("S1/01.png", "blurred")], [Flag("S10", "no_volume", EVIL)])
+        set_flags(survey, [Flag("S1/01.png", "blurred")], [Flag("S10", "no_volume", EVIL)])
         names = [row.path for row in survey if row.ok]
         add_measures(
             survey,

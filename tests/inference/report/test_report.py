@@ -16,7 +16,7 @@ from browser_fixtures import SCHEMES, Scheme, faults_of
 from cli_fixtures import Pelagia
 from pelagia.errors import InputError, MissingExtra
 from pelagia.options import needs
-from pelagia.survey.additions import Confirmed, Flag, add_confirmed, add_flags
+from pelagia.survey.additions import Confirmed, Flag, add_confirmed, set_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.options import CountOptions
 from pelagia_inference.report.report import write_report
@@ -156,7 +156,7 @@ def test_flags_of_samples_beyond_the_table_are_counted_and_labels_of_people_are_
         survey.add([row])
         add_confirmed(survey, [Confirmed("x.png", "a")])
         assert "The samples were not checked" in write_report(survey, tmp_path / "r.html").path.read_text("utf-8")
-        add_flags(survey, [], [Flag(f"S{at}", "blurred", f"share {at}") for at in range(302)])
+        set_flags(survey, [], [Flag(f"S{at}", "blurred", f"share {at}") for at in range(302)])
         text = write_report(survey, tmp_path / "r.html").path.read_text("utf-8")
     assert "2 more flags of samples are in checks.csv" in text
     assert text.count("<td>share ") == 300

@@ -79,12 +79,21 @@ def write_report(
         reliability=_reliability(evaluation),
         curves=_curves(curves) if curves else [],
         limits=evaluation.assessment.lines() if evaluation.assessment else (),
+        **_sections(evaluation, dataset, by, stressed),
+    )
+    write_text(path, page)
+
+
+def _sections(
+    evaluation: Evaluation, dataset: Dataset, by: ByColumn | None, stressed: Sequence[Stressed]
+) -> dict[str, object]:
+    """The sections on groups, on the values of a column, on disturbed images and on the dataset."""
+    return {
         **_group_section(evaluation, dataset),
         **_column_section(by),
         **stress_section(stressed, evaluation, dataset),
         **_dataset_section(dataset),
-    )
-    write_text(path, page)
+    }
 
 
 def _dataset_section(dataset: Dataset) -> dict[str, object]:

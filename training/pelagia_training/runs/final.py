@@ -25,6 +25,7 @@ from pelagia.dataset.schema import Dataset
 from pelagia.errors import ConfigError, DatasetError, InputError, first_few
 from pelagia.shell import command_line
 from pelagia.survey.journal import JOURNAL_FILE, Survey
+from pelagia.system.paths import StrPath
 from pelagia_training.config import FREE_KEYS, Resplit, TrainConfig
 from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, FinalFit, RunState, differences, read_run
 from pelagia_training.runs.out_of_fold import FOLDS_FILE, SURVEY_FOLDER, digest_of_folds
@@ -60,7 +61,7 @@ def fold_of(folder: Path, number: int) -> Path:
     return folder / f"fold-{number}"
 
 
-def plan_final(folder: Path, changes: Sequence[str] = ()) -> tuple[TrainConfig, FinalFit]:
+def plan_final(folder: StrPath, changes: Sequence[str] = ()) -> tuple[TrainConfig, FinalFit]:
     """The config of a run on all labeled images, and what it has from the cross-validation ``folder``.
 
     Args:
@@ -72,6 +73,7 @@ def plan_final(folder: Path, changes: Sequence[str] = ()) -> tuple[TrainConfig, 
         ConfigError: a changed key would change the recipe.
         DatasetError: the dataset is missing, or is another one.
     """
+    folder = Path(folder)
     folds = read_folds(folder)
     recipe = _recipe(folds)
     config = overridden(recipe, list(changes), "--set")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pelagia.survey.additions import Confirmed, CountedCells, Flag, Measured, add_counted_cells, add_flags, add_measures
+from pelagia.survey.additions import Confirmed, CountedCells, Flag, Measured, add_counted_cells, add_measures, set_flags
 from pelagia.survey.journal import Survey
 from pelagia.survey.model_card import card_of_survey
 from pelagia_inference.counts.counts import count_survey
@@ -20,7 +20,7 @@ frictionless = pytest.importorskip("frictionless")
 def package(tmp_path: Path, samples: dict[str, dict[str, str]] = SAMPLES) -> Path:
     folder = make_survey(tmp_path / "survey", samples, confirmed=[Confirmed("A/000.png", "krill", "Ann")])
     with Survey.open(folder, to_add=True) as survey:
-        add_flags(survey, [Flag("A/001.png", "blurred", "below 3")], [Flag("A", "clogged")])
+        set_flags(survey, [Flag("A/001.png", "blurred", "below 3")], [Flag("A", "clogged")])
         add_counted_cells(survey, [CountedCells("A/000.png", 5.5, "Ann", "a dataset")])
         add_measures(survey, [Measured("A/001.png", {"area_px": 12.5})])
     (tmp_path / "dataset.yaml").write_text(
