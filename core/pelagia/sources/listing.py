@@ -84,12 +84,14 @@ class Listing:
         left_out: key of `LEFT_OUT`, or of `count_other_file` -> number of things that are not listed.
         warnings: a sentence for people -> how often it was said.
         archives: (number of parts of the path, ending) -> number of archives in folders, which are not opened.
+        empty_samples: the columns of samples that were taken and have no image, such as IFCB bins of triggers alone.
     """
 
     options: ListingOptions = field(default_factory=ListingOptions)
     left_out: Counter[str] = field(default_factory=Counter)
     warnings: Counter[str] = field(default_factory=Counter)
     archives: Counter[tuple[int, str]] = field(default_factory=Counter)
+    empty_samples: list[Mapping[str, str]] = field(default_factory=list)
 
     def warn(self, text: str) -> None:
         """Adds a warning: what was found, what was assumed, and the option that decides otherwise."""

@@ -5,6 +5,7 @@
     flags(path, flag, detail, PK (path, flag))            what is wrong with an image; see `pelagia check`
     sample_flags(sample, flag, detail, PK (sample, flag)) what is wrong with a sample
     measures(path PK, ...)                                one column, REAL, for each of `MEASURES`; null: not known
+    empty_samples(sample PK, columns)                     samples without an image; their columns of the input, JSON
     meta.pixel_size_um                                    the pixel size that a user typed; missing: none
 
 Invariant: the rows of the run stay as they are. A program that does not know these tables leaves them alone. Rows are
@@ -14,6 +15,7 @@ survey with labels of people and without a check has no table of flags.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -42,6 +44,7 @@ _TABLES = {
     "counted_cells": "path TEXT PRIMARY KEY, cells REAL NOT NULL, people TEXT NOT NULL, source TEXT NOT NULL",
     "flags": "path TEXT, flag TEXT, detail TEXT NOT NULL, PRIMARY KEY (path, flag)",
     "sample_flags": "sample TEXT, flag TEXT, detail TEXT NOT NULL, PRIMARY KEY (sample, flag)",
+    "empty_samples": "sample TEXT PRIMARY KEY, columns TEXT NOT NULL",
     "measures": f"path TEXT PRIMARY KEY, {', '.join(f'{name} REAL' for name in MEASURES)}",
 }
 """Table -> its columns."""
@@ -126,6 +129,25 @@ def counted_cells(survey: Survey) -> Iterator[CountedCells]:
     """The cells that people counted, sorted by path."""
     query = "SELECT path, cells, people, source FROM counted_cells ORDER BY path"
     return (CountedCells(*row) for row in _read(survey, "counted_cells", query))
+
+
+def add_empty_samples(survey: Survey, samples: Iterable[Mapping[str, str]]) -> None:
+    """Adds samples that were taken and have no image to a survey that was opened to write.
+
+    Args:
+        samples: the columns of each, as its images would have them; ``sample`` is its name.
+
+    Raises:
+        SurveyError: as `add_confirmed`.
+    """
+    if rows := [(columns["sample"], json.dumps(dict(columns), ensure_ascii=False)) for columns in samples]:
+        _write(survey, "empty_samples", "INSERT OR REPLACE INTO empty_samples VALUES (?, ?)", rows)
+
+
+def empty_samples(survey: Survey) -> Iterator[Mapping[str, str]]:
+    """The columns of the samples that were taken and have no image, sorted by name."""
+    rows = _read(survey, "empty_samples", "SELECT columns FROM empty_samples ORDER BY sample")
+    return (json.loads(columns) for (columns,) in rows)
 
 
 def set_flags(survey: Survey, images: Iterable[Flag], samples: Iterable[Flag] = ()) -> None:

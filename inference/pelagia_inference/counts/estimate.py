@@ -175,7 +175,7 @@ def _water(parts: Sequence[Part], by: Grouping, split: set[str]) -> Water:
     own: dict[str, list[Effort]] = defaultdict(list)
     images: dict[str, list[Part]] = defaultdict(list)
     for part, effort in zip(parts, efforts, strict=True):
-        if part.images:  # a row that failed may have no columns at all
+        if part.images or part.is_empty:  # a row that failed may have no columns at all
             own[part.own].append(effort)
             images[part.own].append(part)
     several = [found for group in images.values() if (found := _several(group, by))[0]]

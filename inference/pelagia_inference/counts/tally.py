@@ -26,13 +26,14 @@ from pelagia.survey.additions import (
     Measured,
     confirmed_rows,
     counted_cells,
+    empty_samples,
     image_flags,
     measures_of,
 )
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.cells import CELLS, PEOPLE, CellTable, Moments, carbon_of, joined
 from pelagia_inference.counts.samples import DEPTHS, WHERE, Grouping, are_unlike, where_of
-from pelagia_inference.counts.volumes import EFFORT_COLUMNS
+from pelagia_inference.counts.volumes import EFFORT_COLUMNS, effort_of
 
 LIKELIEST, ACCEPTED_ONLY = "likeliest", "accepted"
 COUNT_AS = (LIKELIEST, ACCEPTED_ONLY)
@@ -76,6 +77,7 @@ class Part:
         by_people: class -> images whose cells people counted, of those in ``cells``.
         rows: numbers of its unconfirmed images in the file of probabilities.
         where: column of `WHERE` -> its values in the images, two at most: enough to know that they differ.
+        is_empty: whether it is a sample that was taken and has no image: its water counts.
     """
 
     key: tuple[str, ...]
@@ -93,6 +95,7 @@ class Part:
     carbon: dict[str, Moments] = field(default_factory=lambda: defaultdict(Moments))
     rows: array[int] = field(default_factory=lambda: array("q"))
     where: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in WHERE})
+    is_empty: bool = False
 
     @property
     def machine(self) -> int:
@@ -132,6 +135,8 @@ class Tally:
         spanning: images whose depth range goes beyond one interval of depth.
         one_cell: class -> images whose carbon was computed as that of one cell, because their cells are not known.
         no_cells: images whose column `CELLS` holds no number.
+        empty, empty_no_volume: names of the samples that were taken and have no image: those whose volume is known, and
+            those whose volume is not, which are not among the parts.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -141,6 +146,8 @@ class Tally:
     no_time: int = 0
     spanning: int = 0
     no_cells: int = 0
+    empty: list[str] = field(default_factory=list)
+    empty_no_volume: list[str] = field(default_factory=list)
 
 
 class Probabilities:
@@ -207,7 +214,22 @@ def tally(
         cells = choices.cells.of_image(row.path, row.columns, people[0].cells if people else None)
         found.no_cells += bool(row.columns.get(CELLS)) and cells[0] is None
         count(part, row, label[0].class_name if label else "", measured[0] if measured else None, cells)
+    _add_empty(found, part_of, survey, choices.grouping)
     return found
+
+
+def _add_empty(found: Tally, part_of: _Parts, survey: Survey, grouping: Grouping) -> None:
+    """Adds the samples that were taken and have no image, so that their water counts."""
+    with_images = {part.own for part in found.parts if part.images}
+    for columns in empty_samples(survey):
+        own = grouping.own_sample(columns)
+        if own in with_images:  # a later run found its images
+            continue
+        if effort_of(columns).fault:
+            found.empty_no_volume.append(own)
+            continue
+        part_of(columns).is_empty = True
+        found.empty.append(own)
 
 
 class _Parts:

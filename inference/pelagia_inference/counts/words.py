@@ -33,7 +33,7 @@ def warnings(
     """
     yield from _about_correction(found, choices, card, method)
     yield from _about_drift(samples, drift)
-    yield from _about_samples(samples, choices)
+    yield from _about_samples(found, samples, choices)
     yield from _about_alike_names(samples)
     yield from _about_water(samples)
     yield from _about_images(found, samples, choices)
@@ -72,7 +72,7 @@ def _about_drift(samples: Sequence[Sample], drift: Sequence[tuple[str, str]]) ->
         yield f"{len(texts)} of {len(samples)} samples ({first_few(texts, 3)}): {next(iter(texts.values()))}"
 
 
-def _about_samples(samples: Sequence[Sample], choices: Choices) -> Iterator[str]:
+def _about_samples(found: Tally, samples: Sequence[Sample], choices: Choices) -> Iterator[str]:
     columns = choices.grouping.columns
     for index, name in enumerate(columns):
         missing = sum(sample.images + sample.failed for sample in samples if not sample.key[index])
@@ -87,6 +87,13 @@ def _about_samples(samples: Sequence[Sample], choices: Choices) -> Iterator[str]
         )
     if pooled := [sample.name for sample in samples if sample.pooled > 1]:
         yield f"several samples are put together, and their volumes added up, in {first_few(pooled)}"
+    if found.empty:
+        yield f"{len(found.empty)} samples have no image, and their volumes count: {first_few(found.empty)}"
+    if found.empty_no_volume:
+        yield (
+            f"{len(found.empty_no_volume)} samples have no image and no known volume: if they are put together with "
+            f"others, the concentrations are too high: {first_few(found.empty_no_volume)}"
+        )
     if flagged := [f"{sample.name} ({sample.flags.replace('|', ', ')})" for sample in samples if sample.flags]:
         yield f"samples with flags of `pelagia check`: {first_few(flagged)}"
 

@@ -15,6 +15,7 @@ from pelagia.model.decision import ACCEPTED, DECISIONS, ROLLED_UP, Verdict
 from pelagia.model.metadata import ModelFile
 from pelagia.shell import command_line
 from pelagia.sources import Listing, ListingOptions, left_out_lines, list_images
+from pelagia.survey.additions import add_empty_samples
 from pelagia.survey.journal import Survey
 from pelagia.system.paths import StrPath, paths_of
 from pelagia_inference.exports.results import CSV, formats_to_write, held_open, write_results
@@ -142,6 +143,7 @@ def _run(
     images = list_images(plan.inputs, listing)
     decider = plan.model.metadata.decider
     at = writer.write_all(predict_with(pool, images, plan.setting, skip=writer.todo, decider=decider))
+    add_empty_samples(survey, listing.empty_samples)
     pool.close()  # writing the results needs memory but no worker
     counts, failures = survey.counts_by_class(), survey.counts_by_reason()
     files = write_results(survey, formats)

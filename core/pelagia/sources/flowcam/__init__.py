@@ -79,8 +79,9 @@ def images_or_fault(path: Path, listing: Listing) -> Iterator[SourceImage]:
 def _images(particles: ParticleList, listing: Listing) -> Iterator[SourceImage]:
     run = _Run(particles.path, listing)
     seen = Seen()
-    found = False
+    found, is_empty = False, True
     for particle in particles.particles():
+        is_empty = is_empty and particle.is_empty
         if particle.is_empty:
             listing.left_out["flowcam_no_image"] += 1
         elif particle.fault:
@@ -92,6 +93,8 @@ def _images(particles: ParticleList, listing: Listing) -> Iterator[SourceImage]:
             yield run.image(name, particle)
     if found and not particles.ends_with_line:
         listing.warn(_NO_END)
+    if is_empty:
+        listing.empty_samples.append(run.columns)
 
 
 class _Run:
@@ -100,8 +103,8 @@ class _Run:
     def __init__(self, lst: Path, listing: Listing) -> None:
         self.name = printable(lst.name[: -len(SUFFIX)])
         self._lst, self._listing = lst, listing
-        self._columns = run_columns(lst, listing)
-        self._size = float(self._columns.get("pixel_size_um", "0"))
+        self.columns = run_columns(lst, listing)
+        self._size = float(self.columns.get("pixel_size_um", "0"))
         self._warned: set[str] = set()
         self._names: dict[str, str] = {}
         with suppress(OSError):  # then each particle is a failed image
@@ -111,7 +114,7 @@ class _Run:
 
     def failed(self, row: int, fault: str) -> SourceImage:
         """A row that cannot be used."""
-        return failed(f"{self.name}_row{row}", self._lst, "damaged", fault, self._columns)
+        return failed(f"{self.name}_row{row}", self._lst, "damaged", fault, self.columns)
 
     def image(self, name: str, particle: Particle) -> SourceImage:
         """A particle."""
@@ -119,7 +122,7 @@ class _Run:
             self._last, self._collage = particle.collage, self._file(particle.collage)
         cut = Cut(self._collage, particle.x, particle.y, particle.width, particle.height)
         place = inside(self._lst.parent / printable(self._collage.name), name)
-        return SourceImage(name, place, self._columns | self._own_columns(particle), cut)
+        return SourceImage(name, place, self.columns | self._own_columns(particle), cut)
 
     def _file(self, name: str) -> Path:
         """The file of a collage. The case of its name does not matter, as on the instrument's computer."""

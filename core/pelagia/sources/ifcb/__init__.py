@@ -151,10 +151,12 @@ def _images(files: BinFiles, adc: Adc, listing: Listing) -> Iterator[SourceImage
     else:
         missing = Fault("missing", "the bin has no .roi, which holds its pixels")
         readers = ((roi, second, missing) for roi, second in pairs)
+    is_empty = True
     for roi, second, reader in readers:
         if roi.is_empty:
             listing.left_out["no_image"] += 1
             continue
+        is_empty = False
         name = files.bin_id.target(roi.target)
         own = columns | {"target": str(roi.target)}
         if roi.fault:
@@ -164,6 +166,8 @@ def _images(files: BinFiles, adc: Adc, listing: Listing) -> Iterator[SourceImage
             listing.left_out["stitched"] += 1
             own["stitched_with"] = str(second.target)
         yield SourceImage(name, f"{files.place}!/{name}", own, reader)
+    if is_empty:
+        listing.empty_samples.append(columns)
 
 
 def _pairs(adc: Adc, listing: Listing) -> Iterator[tuple[Roi, Roi | None]]:

@@ -99,3 +99,14 @@ def test_in_a_folder_files_with_other_names_are_counted(tmp_path, put):
 def test_a_name_with_an_impossible_date_has_no_date(make_style_d):
     (image,) = list_images([make_style_d((4, 3, 0), name="D20221399T124533_IFCB134")])
     assert "eventDate" not in image.columns
+
+
+def test_in_a_folder_a_bin_without_an_image_is_an_empty_sample_with_its_volume(make_style_d):
+    make_style_d((0, 0, 0), (0, 0, 0), (0, 0, 0), name="D20220520T124533_IFCB134")
+    path = make_style_d((4, 3, 0), (0, 0, 0), (0, 0, 0))
+    listing = Listing()
+    assert list(by_name(path.parent, listing=listing)) == [f"{BIN}_00001"]
+    (empty,) = listing.empty_samples
+    assert empty["sample"] == "D20220520T124533_IFCB134"
+    assert empty["eventDate"] == "2022-05-20T12:45:33Z"
+    assert float(empty["sampleSizeValue"]) > 0
