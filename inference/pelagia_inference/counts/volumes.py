@@ -111,21 +111,24 @@ def _volume(columns: Mapping[str, str]) -> tuple[float, str]:
 
 def _per_image(columns: Mapping[str, str]) -> float:
     """The organisms of the water that an image stands for."""
-    dilution = _at_least_1(columns, DILUTION, "2 for one part of sample and one part of water") or 1.0
+    dilution = _at_least_1(columns, DILUTION, "2 for one part of sample and one part of water")
     if columns.get("instrument", "").lower().startswith("planktoscope") or _stated(columns, IMAGED):
-        return dilution * _of_planktoscope(columns)
+        return _of_planktoscope(columns, dilution)
     sub_part = _at_least_1(columns, SUB_PART, "4 for a quarter")
     fraction = _fraction(columns)
     if sub_part and fraction and abs(sub_part * fraction - 1) > 0.01:
         raise _Fault(f"{SUB_PART} {sub_part:g} and {FRACTION} {fraction:g} contradict each other")
-    return dilution * (sub_part or (1 / fraction if fraction else 1.0))
+    return (dilution or 1.0) * (sub_part or (1 / fraction if fraction else 1.0))
 
 
-def _of_planktoscope(columns: Mapping[str, str]) -> float:
+def _of_planktoscope(columns: Mapping[str, str], dilution: float | None) -> float:
     imaged, concentrated = (_positive(columns, name) for name in (IMAGED, CONCENTRATED))
     if imaged is None or concentrated is None:
         raise _Fault(f"a PlanktoScope needs the columns {IMAGED} and {CONCENTRATED} in milliliters")
-    factor = concentrated / imaged * (_positive(columns, PLANKTOSCOPE_DILUTION) or 1.0)
+    own = _positive(columns, PLANKTOSCOPE_DILUTION)
+    if own and dilution and abs(own / dilution - 1) > 0.01:
+        raise _Fault(f"{DILUTION} {dilution:g} and {PLANKTOSCOPE_DILUTION} {own:g} contradict each other")
+    factor = concentrated / imaged * (own or dilution or 1.0)
     if sub_part := _at_least_1(columns, SUB_PART, "4 for a quarter"):
         factor *= sub_part
     return factor

@@ -174,6 +174,18 @@ def test_a_planktoscope_counts_a_part_of_the_concentrated_sample(tmp_path: Path)
     assert one(counts, "calanus").organisms == 3 * 100 / 5 * 2
 
 
+@pytest.mark.parametrize(("dilution", "organisms"), [("2", 3 * 100 / 5 * 2), ("4", None)])
+def test_a_dilution_that_is_stated_twice_counts_once_or_contradicts(
+    tmp_path: Path, dilution: str, organisms: float | None
+) -> None:
+    columns = {"acq_imaged_volume": "5", "sample_concentrated_sample_volume": "100", "sample_dilution_factor": "2"}
+    rows = images("a", {"calanus": 3}, at("A", **columns, dilution=dilution))
+    counts = counted(write_survey(tmp_path / "s", rows))
+    assert one(counts, "calanus").organisms == organisms
+    why = "" if organisms else "dilution 4 and sample_dilution_factor 2 contradict each other"
+    assert counts.samples[0].no_volume == why
+
+
 def test_a_motoda_fraction_may_be_a_ratio(tmp_path: Path) -> None:
     counts = counted(write_survey(tmp_path / "s", images("a", {"calanus": 3}, at("A", subsample_fraction="1/8"))))
     assert one(counts, "calanus").organisms == 24
