@@ -148,7 +148,8 @@ def read_cells(path: Path) -> CellTable:
     """Reads a table with ``class,cells`` and perhaps ``sd,images,carbon``, or with ``path,cells``.
 
     Raises:
-        InputError: the table has other columns, or a value that is no number; the message has its line.
+        InputError: the table has other columns, a value that is no number, or rows that contradict each other; the
+            message has the line.
     """
     table = open_table(path, what="table of cells", known=("class", "path", CELLS))
     if ("class" in table.columns) == ("path" in table.columns) or (
@@ -158,12 +159,14 @@ def read_cells(path: Path) -> CellTable:
             f"{path}: a table of cells has the columns class, cells (and sd, images, carbon), or the columns path, "
             f"cells; this one has {', '.join(table.columns)}"
         )
-    by_class, by_image, carbon = {}, {}, {}
+    by_class: dict[str, CellsPerImage] = {}
+    by_image: dict[str, float] = {}
+    carbon: dict[str, str] = {}
     for line, row in table.rows():
         where = f"{path}, {table.place} {line}"
         if "path" in row:
             if (cells := _number(row, CELLS, where)) is not None:
-                by_image[row["path"]] = cells
+                _add_image(by_image, row["path"], cells, where)
             continue
         name = row["class"].strip()
         if name in by_class or name in carbon:
@@ -174,6 +177,15 @@ def read_cells(path: Path) -> CellTable:
         if not is_missing(kind := row.get("carbon", "")):
             carbon[name] = _kind(kind, where)
     return CellTable(by_class, by_image, carbon)
+
+
+def _add_image(by_image: dict[str, float], path: str, cells: float, where: str) -> None:
+    if is_missing(path):
+        raise InputError(f"{where}: a number of cells, but no path of an image")
+    if (before := by_image.setdefault(path, cells)) != cells:
+        raise InputError(
+            f"{where}: {cells:g} cells for '{path}', but {before:g} in a row above: leave the right row in the table"
+        )
 
 
 def _number(row: Mapping[str, str], name: str, where: str) -> float | None:

@@ -135,6 +135,7 @@ class Tally:
         spanning: images whose depth range goes beyond one interval of depth.
         one_cell: class -> images whose carbon was computed as that of one cell, because their cells are not known.
         no_cells: images whose column `CELLS` holds no number.
+        not_in_survey: paths of the table of cells that are not in the survey, sorted.
         empty, empty_no_volume: names of the samples that were taken and have no image: those whose volume is known, and
             those whose volume is not, which are not among the parts.
     """
@@ -146,6 +147,7 @@ class Tally:
     no_time: int = 0
     spanning: int = 0
     no_cells: int = 0
+    not_in_survey: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     empty_no_volume: list[str] = field(default_factory=list)
 
@@ -199,7 +201,9 @@ def tally(
     labels: Beside[Confirmed] = Beside(confirmed_rows(survey), lambda label: label.path)
     counted: Beside[CountedCells] = Beside(counted_cells(survey), lambda one: one.path)
     measures: Beside[Measured] = Beside(measures_of(survey), lambda measured: measured.path)
+    unused = set(choices.cells.images)
     for done, row in enumerate(survey):
+        unused.discard(row.path)
         if progress and done % 1000 == 0:
             progress(done, total)
         part = part_of(row.columns)
@@ -214,6 +218,7 @@ def tally(
         cells = choices.cells.of_image(row.path, row.columns, people[0].cells if people else None)
         found.no_cells += bool(row.columns.get(CELLS)) and cells[0] is None
         count(part, row, label[0].class_name if label else "", measured[0] if measured else None, cells)
+    found.not_in_survey = sorted(unused)
     _add_empty(found, part_of, survey, choices.grouping)
     return found
 

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
-from pelagia.errors import first_few
+from pelagia.errors import did_you_mean, first_few
 from pelagia.model.card import ModelCard
 from pelagia_inference.counts.cells import CELLS
 from pelagia_inference.counts.samples import DEPTH, NO_VALUE, Sample
@@ -37,7 +37,7 @@ def warnings(
     yield from _about_alike_names(samples)
     yield from _about_water(samples)
     yield from _about_images(found, samples, choices)
-    yield from _about_names(names, choices, card)
+    yield from _about_names(found, names, choices, card)
 
 
 def _about_correction(found: Tally, choices: Choices, card: ModelCard | None, method: str) -> Iterator[str]:
@@ -146,8 +146,14 @@ def _about_images(found: Tally, samples: Sequence[Sample], choices: Choices) -> 
         yield f"{found.no_cells} images have a value in the column {CELLS} that is not a number of 0 or more"
 
 
-def _about_names(names: Names, choices: Choices, card: ModelCard | None) -> Iterator[str]:
+def _about_names(found: Tally, names: Names, choices: Choices, card: ModelCard | None) -> Iterator[str]:
     if card is not None and (others := names.classes[len(card.taxonomy.names) :]):
         yield f"people gave names that are no classes of the model: {first_few(others)}"
     if unknown := sorted({*choices.cells.classes, *choices.cells.carbon} - set(names.classes)):
-        yield f"--cells: the table has classes that the survey does not have: {first_few(unknown)}"
+        said = [f"'{name}'{did_you_mean(name, names.classes)}" for name in unknown]
+        yield f"--cells: the table has classes that the survey does not have: {first_few(said)}"
+    if found.not_in_survey:
+        yield (
+            f"--cells: {len(found.not_in_survey)} of the {len(choices.cells.images)} images in the table are not in "
+            f"the survey, and are not used: {first_few(found.not_in_survey, 3)}; a path must be that of predictions.csv"
+        )

@@ -117,12 +117,27 @@ def test_counts_without_cells_say_nothing_of_them(tmp_path: Path) -> None:
         ("class,number\nx,1\n", "has the columns class, cells"),
         ("class,cells\nx,many\n", "line 2: cells 'many' is not a number of 0 or more"),
         ("class,cells\nx,1\nx,2\n", "line 3: the class 'x' is in the table twice"),
+        ("path,cells\na.png,2\na.png,3\n", "line 3: 3 cells for 'a.png', but 2 in a row above"),
+        ("path,cells\n,2\n", "line 2: a number of cells, but no path"),
         ("class,cells,carbon\nx,1,tree\n", "line 2: carbon 'tree' is not one of diatom, protist, none"),
     ],
 )
 def test_a_wrong_table_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(InputError, match=why):
         table(tmp_path / "cells.csv", text)
+
+
+def test_names_of_the_table_that_are_not_in_the_survey_are_said(tmp_path: Path) -> None:
+    folder = write_survey(tmp_path / "s", [image("1.png", "chaetoceros", A)])
+    by_image = table(tmp_path / "images.csv", "path,cells\n1.png,7\n1.png,7\nimages/1.png,7\n")
+    by_class = table(tmp_path / "classes.csv", "class,cells\nChaetoceros,7\n")
+    with Survey.open(folder) as survey:
+        said = [count_survey(survey, cells=cells).warnings[-1] for cells in (by_image, by_class)]
+    assert said == [
+        "--cells: 1 of the 2 images in the table are not in the survey, and are not used: images/1.png; a path must "
+        "be that of predictions.csv",
+        "--cells: the table has classes that the survey does not have: 'Chaetoceros' (did you mean 'chaetoceros'?)",
+    ]
 
 
 def test_the_volume_of_a_class_is_the_mean_of_its_measured_images_times_their_number(tmp_path: Path) -> None:
