@@ -16,6 +16,7 @@ from pelagia.system.files import printable
 from pelagia.tables.values import is_missing, number
 
 _LIMITS = {"decimalLatitude": 90, "decimalLongitude": 180, "minimumDepthInMeters": 12000, "maximumDepthInMeters": 12000}
+_DEPTHS = ("minimumDepthInMeters", "maximumDepthInMeters")
 _TIME = "eventDate"
 _DAY = re.compile(
     r"([0-9]{4})(?:-?([0-9]{2}))?(?:-?([0-9]{2}))?(?:[T ][0-9]{2}(?::?[0-9]{2}){0,2}([.,][0-9]+)?.{0,6})?"
@@ -34,15 +35,27 @@ class StatedValues:
     def __init__(self, table: str, columns: Collection[str], listing: Listing) -> None:
         self._table, self._listing = table, listing
         self._names = [name for name in (*PIXEL_SIZE_COLUMNS, *_LIMITS, _TIME) if name in columns]
+        self._has_depths = all(name in columns for name in _DEPTHS)
         self._said: dict[str, str] = {}
-        """Column -> the warning, with the first value that is wrong."""
+        """Column, or columns -> the warning, with the first value that is wrong."""
 
     def check(self, row: Mapping[str, str]) -> None:
         """Warns of the values of a row that cannot be right. A missing value is not wrong."""
         for name in self._names:
             if (fault := _fault(name, row[name])) and not is_missing(row[name]):
-                text = f"{self._table}: the column {name} has values that are not {fault}"
-                self._listing.warn(self._said.setdefault(name, text))
+                self._warn(name, f"the column {name} has values that are not {fault}")
+        if self._has_depths:
+            self._check_depths(*(row[name] for name in _DEPTHS))
+
+    def _check_depths(self, top: str, bottom: str) -> None:
+        shallow, deep = number(top), number(bottom)
+        if shallow is not None and deep is not None and shallow > deep:
+            found = f"such as {printable(top.strip())} and {printable(bottom.strip())}"
+            text = f"the {_DEPTHS[0]} is more than the {_DEPTHS[1]} in rows, {found}: they are passed on as they are"
+            self._warn(_DEPTHS[0] + _DEPTHS[1], text)
+
+    def _warn(self, key: str, text: str) -> None:
+        self._listing.warn(self._said.setdefault(key, f"{self._table}: {text}"))
 
 
 @lru_cache(1 << 12)

@@ -112,6 +112,11 @@ class Grouping:
         found = _depths(columns)
         return len(found) == 2 and any(min(found) < edge < max(found) for edge in self.edges)
 
+    def is_reversed(self, columns: Mapping[str, str]) -> bool:
+        """Whether the minimum depth of an image is more than its maximum depth, and intervals of depth are counted."""
+        found = _depths(columns)
+        return bool(self.edges) and len(found) == 2 and found[0] > found[1]
+
     def _depth(self, columns: Mapping[str, str]) -> str:
         """The interval with the middle of the depth range; the last interval includes its end."""
         found = _depths(columns)

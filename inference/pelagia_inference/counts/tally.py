@@ -133,6 +133,7 @@ class Tally:
         excluded: flag -> images that were left out because of it.
         no_time: images without a time.
         spanning: images whose depth range goes beyond one interval of depth.
+        reversed_depths: images whose minimum depth is more than their maximum depth, if intervals of depth are counted.
         one_cell: class -> images whose carbon was computed as that of one cell, because their cells are not known.
         no_cells: images whose column `CELLS` holds no number.
         not_in_survey: paths of the table of cells that are not in the survey, sorted.
@@ -146,6 +147,7 @@ class Tally:
     one_cell: Counter[str] = field(default_factory=Counter)
     no_time: int = 0
     spanning: int = 0
+    reversed_depths: int = 0
     no_cells: int = 0
     not_in_survey: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
@@ -246,16 +248,18 @@ class _Parts:
         if not grouping.edges:
             names = dict.fromkeys((*grouping.columns, grouping.own, *EFFORT_COLUMNS))
         self._names = tuple(name for name in names if name)
-        self._seen: dict[tuple[str | None, ...], tuple[Part, bool]] = {}
+        self._seen: dict[tuple[str | None, ...], tuple[Part, bool, bool]] = {}
         self._parts: dict[tuple[object, ...], Part] = {}
 
     def __call__(self, columns: Mapping[str, str]) -> Part:
         values = tuple(map(columns.get, self._names))
         known = self._seen.get(values)
         if known is None:
-            known = self._seen[values] = self._part(columns), self._grouping.spans(columns)
-        part, spans = known
+            grouping = self._grouping
+            known = self._seen[values] = self._part(columns), grouping.spans(columns), grouping.is_reversed(columns)
+        part, spans, is_reversed = known
         self._found.spanning += spans
+        self._found.reversed_depths += is_reversed
         for name, known_values in part.where.items():
             text = where_of(columns, name) if len(known_values) < 2 else ""
             if text and not any(not are_unlike(name, text, known_text) for known_text in known_values):

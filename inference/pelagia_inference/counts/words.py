@@ -135,6 +135,11 @@ def _about_images(found: Tally, samples: Sequence[Sample], choices: Choices) -> 
         yield f"{failed} images could not be classified: organisms on them are not counted"
     if found.spanning:
         yield f"{found.spanning} images have a depth range that goes beyond one bin: they count in that of its middle"
+    if found.reversed_depths:
+        yield (
+            f"{found.reversed_depths} images have a minimumDepthInMeters that is more than their maximumDepthInMeters: "
+            "the two were taken as the ends of one range"
+        )
     if found.no_time:
         yield f"{found.no_time} of {total + failed} images have no time (column eventDate)"
     if taken := [name for name, count in sorted(found.one_cell.items()) if count]:

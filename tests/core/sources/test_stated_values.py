@@ -43,3 +43,15 @@ def test_other_dates_are_said(text):
 @pytest.mark.parametrize(("text", "right"), [("5", True), ("-0.5", True), ("16 ft", False), ("50000", False)])
 def test_depths_are_meters(text, right):
     assert (warned("minimumDepthInMeters", text) == []) is right
+
+
+def test_a_depth_range_in_the_wrong_order_is_said_once_with_its_number():
+    listing = Listing()
+    names = ["minimumDepthInMeters", "maximumDepthInMeters"]
+    values = StatedValues("m.csv", names, listing)
+    for top, bottom in (("0", "20"), ("50", "5"), ("90", "10"), ("10", "10"), ("", "5")):
+        values.check(dict(zip(names, (top, bottom), strict=True)))
+    assert listing.warning_texts() == (
+        "m.csv: the minimumDepthInMeters is more than the maximumDepthInMeters in rows, such as 50 and 5: they are "
+        "passed on as they are (2 times)",
+    )

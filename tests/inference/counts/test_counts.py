@@ -214,6 +214,13 @@ def test_depth_is_put_into_bins_by_its_middle(tmp_path: Path) -> None:
     assert without.by == ("station", "minimumDepthInMeters", "maximumDepthInMeters")
 
 
+def test_a_depth_range_in_the_wrong_order_is_one_range_and_is_said(tmp_path: Path) -> None:
+    columns = at("A", minimumDepthInMeters="80", maximumDepthInMeters="60")
+    counts = counted(write_survey(tmp_path / "s", images("a", {"calanus": 6}, columns)), depth_bins=(0, 50, 100))
+    assert [sample.name for sample in counts.samples] == ["A/50-100"]
+    assert any(text.startswith("6 images have a minimumDepthInMeters that is more") for text in counts.warnings)
+
+
 def test_the_volume_of_a_sample_that_is_split_is_not_used(tmp_path: Path) -> None:
     rows = images("a", {"calanus": 6}, at("A", haul="1")) + images("b", {"calanus": 6}, at("A", haul="2"))
     counts = counted(write_survey(tmp_path / "s", rows), "haul")

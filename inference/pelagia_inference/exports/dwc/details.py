@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from pelagia.survey.additions import Beside, Confirmed, confirmed_rows
+from pelagia.survey.additions import Beside, Confirmed, confirmed_rows, empty_samples
 from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
 from pelagia.tables.values import is_missing, number
@@ -138,4 +138,6 @@ def details_of(
         for label in labels.of(row.path):
             if row.probabilities is not None:
                 details.add_label(label)
+    for columns in empty_samples(survey):
+        found[grouping.key(columns)].add(columns)
     return dict(found)

@@ -18,6 +18,8 @@ Row = dict[str, str]
 
 STATION_COLUMNS = ("station", "locationID")
 CRUISE_COLUMN = "cruise"
+_DEPTHS = {"minimumDepthInMeters": 0, "maximumDepthInMeters": 1}
+"""Column -> the end of its range in the images of a sample that is the depth of the sample."""
 
 
 @dataclass
@@ -73,9 +75,13 @@ def _size(sample: Sample) -> Row:
 
 
 def _add_depth(event: SampleEvent) -> None:
-    for name, end in (("minimumDepthInMeters", 0), ("maximumDepthInMeters", 1)):
-        if name in event.details.ranges:
-            event.row[name] = number(event.details.ranges[name][end])
+    found = {name: event.details.ranges[name][end] for name, end in _DEPTHS.items() if name in event.details.ranges}
+    if len(found) == len(_DEPTHS) and found["minimumDepthInMeters"] > found["maximumDepthInMeters"]:
+        top, bottom = map(number, found.values())
+        fault = f"its minimumDepthInMeters {top} is more than its maximumDepthInMeters {bottom}"
+        event.faults |= dict.fromkeys(_DEPTHS, fault)
+        return
+    event.row |= {name: number(depth) for name, depth in found.items()}
 
 
 def _add_position(event: SampleEvent, metadata: DatasetMetadata) -> None:
