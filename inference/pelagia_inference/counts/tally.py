@@ -40,6 +40,8 @@ COUNT_AS = (LIKELIEST, ACCEPTED_ONLY)
 """What an image counts as: its likeliest class whatever the verdict, or only what the model accepted."""
 
 Progress = Callable[[int, int], None]
+_MOST_SEEN = 10_000
+"""Combinations of columns whose sub-sample is remembered: images may each have their own depth."""
 
 
 @dataclass(frozen=True)
@@ -255,6 +257,8 @@ class _Parts:
         values = tuple(map(columns.get, self._names))
         known = self._seen.get(values)
         if known is None:
+            if len(self._seen) >= _MOST_SEEN:
+                self._seen.clear()
             grouping = self._grouping
             known = self._seen[values] = self._part(columns), grouping.spans(columns), grouping.is_reversed(columns)
         part, spans, is_reversed = known
