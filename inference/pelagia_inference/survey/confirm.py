@@ -8,7 +8,7 @@ The cells that people counted come along, in a table of their own: an empty cell
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -47,6 +47,7 @@ class Labels:
     Attributes:
         source: where they come from.
         by_sha256, by_path: the labels of images, by their bytes and by their names. None: labels that contradict.
+        named: path -> SHA-256, of labels that have both.
         rows: number of labels that were read.
         no_class: rows without a class.
         no_cells: images (or rows) with a number of cells that cannot be used, and the number.
@@ -56,6 +57,7 @@ class Labels:
     source: str
     by_sha256: dict[str, Label | None] = field(default_factory=dict)
     by_path: dict[str, Label | None] = field(default_factory=dict)
+    named: dict[str, str] = field(default_factory=dict)
     rows: int = 0
     no_class: int = 0
     no_cells: list[str] = field(default_factory=list)
@@ -64,6 +66,8 @@ class Labels:
     def add(self, sha256: str, path: str, label: Label) -> None:
         """Adds a label. A second one of another class, or with other cells, for the same image makes both unusable."""
         self.rows += 1
+        if sha256 and path:
+            self.named[path] = sha256.lower()
         table, key = (self.by_sha256, sha256.lower()) if sha256 else (self.by_path, path)
         before = table.setdefault(key, label)
         if before is None or before.class_name != label.class_name:
@@ -90,6 +94,8 @@ class Result:
     Attributes:
         strange: names that are no classes and no taxa of the model, each with the class that may be meant.
         first_contradicting: the path of the first image with labels of several classes.
+        other_bytes: SHA-256 of labels that were not used -> the image of the survey that has their path, and other
+            bytes.
     """
 
     by_class: Counter[str]
@@ -101,6 +107,7 @@ class Result:
     strange: tuple[str, ...] = ()
     first_contradicting: str = ""
     cells: int = 0
+    other_bytes: Mapping[str, str] = field(default_factory=dict)
 
     def lines(self) -> Iterator[str]:
         """What was done, and what was left out, one sentence each."""
@@ -114,7 +121,13 @@ class Result:
                 f"{self.first_contradicting}: none of them was used"
             )
         known = len(self.labels.by_sha256) + len(self.labels.by_path)
-        if unused := known - self.used:
+        if others := list(self.other_bytes.values()):
+            yield (
+                f"{len(others)} of its {known} labeled images have the path of an image of the survey, but other bytes "
+                f"(SHA-256): {first_few(others, 3)}; they were not used. Were the files changed, or is it another "
+                "survey?"
+            )
+        if unused := known - self.used - len(others):
             yield f"{unused} of its {known} labeled images are not in the survey (by SHA-256, else by path)"
         if self.labels.no_class:
             yield f"{self.labels.no_class} of its rows have no class"
@@ -150,7 +163,7 @@ def read_labels(source: Path, people: str = "") -> Labels:
         for record in dataset.records:
             counted = labels.cells_of(record.extra.get(CELLS_COUNTED, ""), record.path)
             named = Label(record.class_name, record.annotators or people, dataset.meta.created, counted)
-            labels.add(record.sha256, record.path, named)
+            labels.add(record.sha256, record.source or record.path, named)
         return labels
     table = open_table(source, what="table of labels", known=("path", "sha256", "class"))
     columns = {name: find_column(table.columns, names, str(source), "") for name, names in _NAMES.items()}
@@ -216,8 +229,19 @@ def confirm(survey: Survey, labels: Labels, *, dry_run: bool = False) -> Result:
     if not dry_run:
         add_confirmed(survey, found)
         add_counted_cells(survey, counted)
-    strange, cells = tuple(_strange(survey, by_class)), len(counted)
-    return Result(by_class, labels, images, len(used), contradicting, replaced, strange, first_contradicting, cells)
+    strange, cells, other = tuple(_strange(survey, by_class)), len(counted), _other_bytes(survey, labels, used)
+    numbers = images, len(used), contradicting, replaced
+    return Result(by_class, labels, *numbers, strange, first_contradicting, cells, other)
+
+
+def _other_bytes(survey: Survey, labels: Labels, used: set[tuple[str, str]]) -> dict[str, str]:
+    """SHA-256 of labels that were not used -> the image of the survey that has their path, and other bytes."""
+    found = {}
+    for path, own in survey.read("SELECT path, sha256 FROM images WHERE sha256 != '' ORDER BY path"):
+        given = labels.named.get(path, own)
+        if given != own and ("sha256", given) not in used:
+            found[given] = path
+    return found
 
 
 def _strange(survey: Survey, names: Iterable[str]) -> Iterator[str]:

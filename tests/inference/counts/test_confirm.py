@@ -40,8 +40,14 @@ def test_labels_are_matched_by_path(folder: Path, tmp_path: Path) -> None:
 def test_other_bytes_with_the_same_name_are_another_image(folder: Path, tmp_path: Path) -> None:
     sha256 = b"a_calanus_1.png".hex().ljust(64, "0")
     text = f"path,sha256,class\na_calanus_0.png,{'f' * 64},acartia\nrenamed.png,{sha256},acartia\n"
-    _, found = confirmed(folder, tmp_path / "labels.csv", text)
+    text += f"gone.png,{'e' * 64},acartia\na_calanus_1.png,{'d' * 64},acartia\n"
+    result, found = confirmed(folder, tmp_path / "labels.csv", text)
     assert list(found) == ["a_calanus_1.png"]
+    assert list(result.lines())[1:] == [
+        "2 of its 4 labeled images have the path of an image of the survey, but other bytes (SHA-256): "
+        "a_calanus_0.png, a_calanus_1.png; they were not used. Were the files changed, or is it another survey?",
+        "1 of its 4 labeled images are not in the survey (by SHA-256, else by path)",
+    ]
 
 
 def test_labels_that_contradict_each_other_are_not_used(folder: Path, tmp_path: Path) -> None:
