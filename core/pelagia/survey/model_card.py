@@ -27,6 +27,12 @@ def card_of_survey(survey: Survey) -> ModelCard | None:
         ) from None
 
 
+def names_of_model(survey: Survey) -> set[str]:
+    """The classes of the survey's model, and its taxa if the survey keeps them. Errors: those of `card_of_survey`."""
+    card = card_of_survey(survey)
+    return {*survey.classes, *((taxon.name for taxon in card.taxonomy.taxa) if card else ())}
+
+
 def require_card(survey: Survey, model: Path | None = None) -> ModelCard:
     """The card of the survey's model: that of the file ``model`` if one is named, else the one that the survey keeps.
 

@@ -20,7 +20,7 @@ from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.model_card import card_of_survey
 from pelagia.system.console import ProgressCallback
 from pelagia.system.tables import Cell, write_table
-from pelagia_inference.checks.expected import Region, place_and_month, unexpected
+from pelagia_inference.checks.expected import Region, place_and_month, unexpected, unknown_taxa
 from pelagia_inference.checks.gather import Gathered, SampleState, gather, key_of
 from pelagia_inference.checks.judge import Judge
 from pelagia_inference.checks.measure import Measuring, measure_survey
@@ -111,7 +111,7 @@ def check_survey(
     rows = sorted(_checked(data, counts, by_sample), key=lambda row: row.name)
     files = (_write_flags(survey, data, judge, flags), _write_samples(survey, rows))
     total = sum(counts, Counter[str]())
-    warnings = tuple(_warnings(data, measuring, expected, lineages))
+    warnings = (*_warnings(data, measuring, expected, lineages), *unknown_taxa(survey, expected or ()))
     return Checked(data.by, measuring, tuple(rows), total, len(data.sample), files, warnings)
 
 

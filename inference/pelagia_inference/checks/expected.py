@@ -13,12 +13,14 @@ A taxon may have several rows. A taxon that the list does not name is not judged
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pelagia.errors import InputError
+from pelagia.errors import InputError, did_you_mean, first_few
 from pelagia.survey.additions import Flag
+from pelagia.survey.journal import Survey
+from pelagia.survey.model_card import names_of_model
 from pelagia.tables.reader import open_table
 from pelagia.tables.values import number
 from pelagia_inference.checks.gather import SampleState
@@ -116,6 +118,24 @@ def unexpected(
         if found:
             place = f"at {where[0]:.2f}, {where[1]:.2f} in month {where[2]}"
             yield Flag(sample.name, "unexpected_class", f"{', '.join(found)} {place}")
+
+
+def unknown_taxa(survey: Survey, expected: Collection[str]) -> Iterator[str]:
+    """A warning, in words, of the names in the list that the model does not have. Those that resemble one come first.
+
+    Args:
+        survey: the open survey, with the names of its model.
+        expected: the taxa of the list.
+    """
+    known = names_of_model(survey)
+    unknown = {name: did_you_mean(name, known) for name in sorted({*expected} - known)}
+    if unknown:
+        named = sorted((f"'{name}'{alike}" for name, alike in unknown.items() if alike), key=str.casefold)
+        named += [f"'{name}'" for name, alike in unknown.items() if not alike]
+        yield (
+            f"{len(unknown)} of the {len(expected)} taxa in the list of expected taxa are no class and no taxon of the "
+            f"model, so they judge nothing: {first_few(named)}"
+        )
 
 
 def place_and_month(columns: Mapping[str, str]) -> tuple[float, float, int] | None:

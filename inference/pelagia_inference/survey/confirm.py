@@ -17,7 +17,7 @@ from pelagia.dataset.schema import Dataset
 from pelagia.errors import InputError, did_you_mean, first_few
 from pelagia.survey.additions import Confirmed, CountedCells, add_confirmed, add_counted_cells
 from pelagia.survey.journal import Survey
-from pelagia.survey.model_card import card_of_survey
+from pelagia.survey.model_card import names_of_model
 from pelagia.tables.reader import open_table
 from pelagia.tables.values import find_column, is_missing, number
 
@@ -246,8 +246,6 @@ def _other_bytes(survey: Survey, labels: Labels, used: set[tuple[str, str]]) -> 
 
 def _strange(survey: Survey, names: Iterable[str]) -> Iterator[str]:
     """The names that are no classes and no taxa of the model, sorted, each with the class that may be meant."""
-    card = card_of_survey(survey)
-    known = {*survey.classes, *((taxon.name for taxon in card.taxonomy.taxa) if card else ())}
-    for name in sorted({*names} - known):
+    for name in sorted({*names} - names_of_model(survey)):
         alike = [one for one in survey.classes if one.casefold() == name.casefold()]
         yield f"'{name}' (did you mean '{alike[0]}'?)" if alike else f"'{name}'{did_you_mean(name, survey.classes)}"

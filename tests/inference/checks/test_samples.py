@@ -9,12 +9,14 @@ from pelagia.dataset.near_duplicates import signature_of
 from pelagia.errors import InputError
 from pelagia.sources.ifcb.adc import Roi
 from pelagia.sources.ifcb.run import BinRun, read_run
-from pelagia_inference.checks.expected import read_expected, unexpected
+from pelagia.survey.journal import Survey
+from pelagia_inference.checks.expected import read_expected, unexpected, unknown_taxa
 from pelagia_inference.checks.gather import SampleState
 from pelagia_inference.checks.repeats import Look, Repeats, repeats_among
 from pelagia_inference.checks.rules import blurred, clearly_above
 from pelagia_inference.checks.runs import center_of, run_flags
 from pelagia_inference.checks.samples import flow_flags, volume_flags
+from surveys.small_survey import make_survey
 
 
 def state(name="s", run=None, classes=(), **columns):
@@ -197,3 +199,13 @@ def test_a_list_without_a_column_is_refused(tmp_path):
     path.write_text("taxon,months\na,1\n", encoding="utf-8")
     with pytest.raises(InputError, match="has no column 'min_latitude'"):
         read_expected(path)
+
+
+def test_names_of_the_list_that_the_model_does_not_have_are_said_with_those_that_may_be_meant(tmp_path):
+    folder = make_survey(tmp_path / "s")
+    with Survey.open(folder) as survey:
+        assert list(unknown_taxa(survey, ["Copepoda", "calanus"])) == []
+        assert list(unknown_taxa(survey, ["Arctic tern", "Copepda", "Calanus"])) == [
+            "2 of the 3 taxa in the list of expected taxa are no class and no taxon of the model, so they judge "
+            "nothing: 'Copepda' (did you mean 'Copepoda'?), 'Arctic tern'"
+        ]
