@@ -54,7 +54,7 @@ def counts(
     if out is not None:
         require_writable(out)
     options = count_options(by, depth_bins, count_as, exclude_flags, cells, model, no_correction)
-    with Survey.open(survey) as opened, console.progress_bar("counting") as update:
+    with Survey.open(survey) as opened, console.progress_bar("counting images, then samples") as update:
         result = options.count(opened, update)
     if out is not None:
         write_counts(result, out)

@@ -153,7 +153,8 @@ def count_survey(
         cells: the cells of images and classes; None: only what people counted and the column ``cells`` of the input.
         card: the card of the model; None: that of the survey.
         correct: correct the counts if the model has statistics for it.
-        progress: called with the rows done and their number.
+        progress: called with the rows done and their number; then, as the correction takes longer than reading, with
+            the samples done and their number.
 
     Raises:
         InputError: the survey lacks a named column, flag or verdict.
@@ -176,10 +177,11 @@ def count_survey(
         names = names_of(survey.classes, {name for part in found.parts for name in part.confirmed}, taxonomy)
         rows = Rows(names, taxonomy, NOT_NAMED if count_as == ACCEPTED_ONLY else ())
         waters = waters_of(found.parts, choices.grouping)
-        numbers = {
-            key: [numbers_of(part, rows, corrector, probabilities) for _, part in water.fractions]
-            for key, water in waters.items()
-        }
+        numbers: dict[Key, list[Numbers]] = {}
+        for done, (key, water) in enumerate(waters.items(), 1):
+            numbers[key] = [numbers_of(part, rows, corrector, probabilities) for _, part in water.fractions]
+            if progress and corrector:
+                progress(done, len(waters))
     samples, counts = _assemble(survey, found, rows, waters, numbers, choices)
     every = [(sample_name(key), one) for key, group in numbers.items() for one in group]
     method = next((one.method for _, one in every if one.method), "")

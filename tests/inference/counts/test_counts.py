@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from counting import LITER, image, images, write_survey
+from counting import LITER, card, image, images, write_survey
 from pelagia.errors import InputError
 from pelagia.model.decision import Verdict
 from pelagia.survey.additions import Confirmed, Flag, add_confirmed, set_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.counts import Count, Counts, count_survey
+from predictions.scores import counting, scores
 
 
 def counted(folder: Path, *by: str, **options: object) -> Counts:
@@ -335,3 +336,14 @@ def test_a_volume_in_cubic_metres_without_a_fraction_is_warned_of(tmp_path: Path
     counts = counted(write_survey(tmp_path / "s", images("a", {"calanus": 2}, at("A", sampleSizeUnit="m3"))))
     assert one(counts, "calanus").per_liter == 0.001
     assert any("all of it, it was assumed: A" in text for text in counts.warnings)
+
+
+def test_the_progress_covers_the_correction_of_the_samples(tmp_path: Path) -> None:
+    rows = images("a", {"calanus": 6}, at("A")) + images("b", {"acartia": 6}, at("B"))
+    seen: list[tuple[int, int]] = []
+    known = card(counting=counting(scores()))
+    counts = counted(
+        write_survey(tmp_path / "s", rows), card=known, progress=lambda done, total: seen.append((done, total))
+    )
+    assert counts.method
+    assert seen == [(0, 12), (1, 2), (2, 2)]  # images, then samples

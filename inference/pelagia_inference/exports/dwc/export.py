@@ -124,7 +124,7 @@ def write_dwc(
     about = load_metadata(metadata, survey)
     card = counting.card(survey)
     names = Names(_taxonomy(survey, card, taxonomy))
-    counts = counting.count(survey)
+    counts = counting.count(survey, progress)
     excluded = excluded_images(survey, counting.exclude_flags)
     details = details_of(survey, counting.grouping(survey), excluded, progress)
     events = sample_events(counts.samples, details, about)
