@@ -239,6 +239,11 @@ def about(counts: Counts) -> Iterator[str]:
     """What the short table shows, one sentence each."""
     images, by = sum(sample.images for sample in counts.samples), ", ".join(counts.by) or "no column"
     yield f"{images} images in {len(counts.samples)} samples (by {by}); the table adds up all samples"
+    if len(counts.samples) > 1 and any(count.corrected is not None for count in counts.counts):
+        yield (
+            "the ends of the 90% intervals are added up as well, as if the model erred in the same way in all samples: "
+            "the interval of the sum is narrower than that, or as wide"
+        )
     apart = any(count.kind == "not_named" for count in counts.counts)
     unsure = [sum(getattr(sample, name) for sample in counts.samples) for name in ("abstained", "unknown")]
     if any(unsure) and not apart:

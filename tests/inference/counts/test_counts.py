@@ -10,6 +10,7 @@ from pelagia.model.decision import Verdict
 from pelagia.survey.additions import Confirmed, Flag, add_confirmed, set_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.counts import Count, Counts, count_survey
+from pelagia_inference.counts.table import about
 from predictions.scores import counting, scores
 
 
@@ -347,3 +348,11 @@ def test_the_progress_covers_the_correction_of_the_samples(tmp_path: Path) -> No
     )
     assert counts.method
     assert seen == [(0, 12), (1, 2), (2, 2)]  # images, then samples
+
+
+def test_the_short_table_says_that_it_adds_up_the_ends_of_intervals(tmp_path: Path) -> None:
+    folder = write_survey(tmp_path / "s", images("a", {"calanus": 6}, at("A")) + images("b", {"calanus": 6}, at("B")))
+    known = card(counting=counting(scores()))
+    both, together = (counted(folder, *by, card=known) for by in ((), ("eventDate",)))
+    assert any("the ends of the 90% intervals are added up" in text for text in about(both))
+    assert not any("are added up" in text for text in about(together))
