@@ -69,6 +69,7 @@ class Count:
         counted_low, counted_high: interval of the mean of ``raw + confirmed`` in such samples (Poisson), without
             the errors of the machine.
         organisms: organisms in the whole sample, with sub-sampling and dilution; None: not known.
+        raw_organisms, confirmed_organisms: the organisms that the images of ``raw`` and of ``confirmed`` stand for.
         cells, cells_low, cells_high: cells on the images; None: not known how many an image shows.
         cells_per_liter, cells_per_liter_low, cells_per_liter_high: cells in a liter of water.
         cells_by_people, cells_by_column, cells_by_class, cells_by_mean: images of the class whose cells people counted,
@@ -93,6 +94,8 @@ class Count:
     counted_low: float = 0.0
     counted_high: float = 0.0
     organisms: float | None = None
+    raw_organisms: float | None = None
+    confirmed_organisms: float | None = None
     cells: float | None = None
     cells_low: float | None = None
     cells_high: float | None = None

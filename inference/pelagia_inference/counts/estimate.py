@@ -337,6 +337,12 @@ class Estimate:
     def _sum(self, name: str) -> Values:
         return np.asarray(np.sum([getattr(one, name) for one in self._numbers], axis=0), np.float64)
 
+    def _stands_for(self, name: str) -> Values:
+        """The organisms that images stand for: of the counts of this name, each of its fraction."""
+        factors = [math.nan if per_image is None else per_image for per_image, _ in self._water.fractions]
+        pairs = zip(factors, self._numbers, strict=True)
+        return np.asarray(np.sum([factor * getattr(one, name) for factor, one in pairs], axis=0), np.float64)
+
     @cached_property
     def _value(self) -> Values:
         return self._sum("value")
@@ -365,8 +371,8 @@ class Estimate:
 
     def _in_water(self) -> dict[str, Values]:
         value, low, high = self._concentration
-        organisms = self._organisms[0]
-        return {"organisms": organisms, "per_liter": value, "per_liter_low": low, "per_liter_high": high}
+        found = {"organisms": self._organisms[0], "per_liter": value, "per_liter_low": low, "per_liter_high": high}
+        return found | {f"{name}_organisms": self._stands_for(name) for name in ("raw", "confirmed")}
 
     def _cells(self) -> dict[str, Values]:
         known, size = self._matter.cells(self._parts), len(self._matter.classes)

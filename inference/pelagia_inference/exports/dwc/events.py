@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pelagia_inference.counts.samples import Sample
+from pelagia_inference.counts.volumes import effort_of
 from pelagia_inference.exports.dwc.details import Details, distance_m, interval
 from pelagia_inference.exports.dwc.metadata import DatasetMetadata
 from pelagia_inference.exports.dwc.terms import PLACE, instrument_of
@@ -67,11 +68,12 @@ def _sample_event(sample: Sample, details: Details, metadata: DatasetMetadata) -
 
 
 def _size(sample: Sample) -> Row:
-    """The volume of a sample, as it is given if all its images have the same."""
-    given = {name: sample.columns.get(name, "") for name in ("sampleSizeValue", "sampleSizeUnit")}
-    if all(given.values()) or not sample.volume_l:
-        return given
-    return {"sampleSizeValue": number(sample.volume_l), "sampleSizeUnit": "litre"}
+    """The volume from which the abundances follow: in the unit of the input, or in liters if several are added up."""
+    if sample.volume_l is None:
+        return {}
+    stated = effort_of(sample.columns).volume
+    value, unit = stated if stated and sample.pooled == 1 else (sample.volume_l, "litre")
+    return {"sampleSizeValue": number(value), "sampleSizeUnit": unit}
 
 
 def _add_depth(event: SampleEvent) -> None:

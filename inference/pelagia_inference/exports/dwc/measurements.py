@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 
 from pelagia_inference.counts.counts import Count
 from pelagia_inference.counts.samples import Sample
+from pelagia_inference.counts.volumes import effort_of
 from pelagia_inference.exports.dwc.events import Row, SampleEvent, number
 from pelagia_inference.exports.dwc.occurrences import Occurrence
 from pelagia_inference.exports.dwc.terms import (
@@ -37,7 +38,6 @@ from pelagia_inference.exports.dwc.terms import (
 MESH_COLUMNS = ("mesh_size_um", "net_mesh_um", "sample_net_mesh")
 """Columns with the mesh of a net in micrometers; the last is that of ZooProcess and EcoTaxa."""
 _LITERS = 1000.0
-_CUBIC_METERS = ("cubic metre", "cubic meter", "m3", "m^3", "m³")
 _BY = {
     MACHINE: "images that the model gave the taxon, as in identificationReferences",
     HUMAN: "images whose taxon people confirmed",
@@ -71,7 +71,7 @@ def of_occurrence(one: Occurrence, method: str, *, first: bool = True) -> Iterat
     """
     unit = unit_of(one.event.sample)
     rows = [_row(COUNT, str(one.images), NO_UNIT, _BY[one.status])]
-    abundance = _sum(_abundance(count, one.status) for count in one.counts)
+    abundance = _sum(_abundance(count, one.status, one.event.sample.volume_l) for count in one.counts)
     if abundance is not None:
         rows.append(_row(ABUNDANCE, _in(abundance, unit), unit, _BY[one.status]))
     if first and method:
@@ -83,19 +83,14 @@ def of_occurrence(one: Occurrence, method: str, *, first: bool = True) -> Iterat
 
 def unit_of(sample: Sample) -> tuple[str, str]:
     """The unit of the abundances of a sample: per cubic meter if its size is given so, else per liter."""
-    given = sample.columns.get("sampleSizeUnit", "").strip().lower()
-    return PER_CUBIC_METER if given in _CUBIC_METERS else PER_LITER
+    stated = effort_of(sample.columns).volume
+    return PER_CUBIC_METER if stated and stated[1] == "cubic metre" else PER_LITER
 
 
-def _abundance(count: Count, status: str) -> float | None:
+def _abundance(count: Count, status: str, liters: float | None) -> float | None:
     """Organisms in a liter, of the images of one class and status; None: the volume is not known."""
-    images = count.confirmed if status == HUMAN else count.raw
-    if count.per_liter is None:
-        return None
-    counted = count.raw + count.confirmed if count.corrected is None else count.corrected
-    if not images:
-        return 0.0
-    return images * count.per_liter / counted if counted else None
+    organisms = count.confirmed_organisms if status == HUMAN else count.raw_organisms
+    return None if organisms is None or not liters else organisms / liters
 
 
 def _corrected(counts: tuple[Count, ...], unit: tuple[str, str], method: str) -> Iterator[Row]:
