@@ -15,6 +15,7 @@ coefficient, are added up before they are divided by ``tot_vol`` (github.com/eco
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,6 +51,9 @@ _SPELLINGS = {
 }
 _UNITS = {name: unit for unit, names in _SPELLINGS.items() for name in (unit, *names)}
 _RATIO = re.compile(r"\s*([0-9]+)\s*/\s*([0-9]+)\s*", re.ASCII)
+_THOUSANDS = re.compile(r"[1-9][0-9]{0,2},[0-9]{3}", re.ASCII)  # 1,000: with a decimal comma, or one of thousands?
+_PLAUSIBLE_LITERS = (1e-9, 1e12)
+_MOST_ORGANISMS = 1e9
 
 
 @dataclass(frozen=True)
@@ -82,12 +86,17 @@ def effort_of(columns: Mapping[str, str]) -> Effort:
     """How much water an image with these columns stands for."""
     volume, per_image, fault = None, None, ""
     try:
-        per_image = _per_image(columns)
+        per_image = _plausible(_per_image(columns))
         volume = _volume(columns)
     except _Fault as reason:
         fault = str(reason)
     assumed = ""
-    if volume and volume[1] == "cubic metre" and not any(_stated(columns, name) for name in _PARTS_OF_A_NET):
+    if volume and _THOUSANDS.fullmatch(text := columns[VALUE].strip()):
+        assumed = (
+            f"the volume '{text}' was read with a decimal comma, as {volume[0]:g}: if the comma separates thousands, "
+            f"write the number without it (column {VALUE})"
+        )
+    elif volume and volume[1] == "cubic metre" and not any(_stated(columns, name) for name in _PARTS_OF_A_NET):
         assumed = (
             f"their volume is in cubic metres, and no column {SUB_PART} or {FRACTION} says which part of the sample "
             "was imaged: all of it, it was assumed"
@@ -106,7 +115,24 @@ def _volume(columns: Mapping[str, str]) -> tuple[float, str]:
         raise _Fault(f"the volume has no unit (column {UNIT}: {', '.join(LITERS)})")
     if (name := _UNITS.get(unit.lower())) is None:
         raise _Fault(f"the unit '{unit}' is not known (column {UNIT}: {', '.join(LITERS)})")
+    if not _PLAUSIBLE_LITERS[0] <= value * LITERS[name] <= _PLAUSIBLE_LITERS[1]:
+        raise _Fault(f"a volume of '{text} {unit}' is not plausible (columns {VALUE} and {UNIT})")
     return value, name
+
+
+def _plausible(per_image: float) -> float:
+    """The same number, if an image can stand for so many organisms."""
+    if per_image < 0.999:
+        raise _Fault(
+            f"more was imaged than there was: an image would stand for {per_image:.3g} organisms (columns {IMAGED}, "
+            f"{CONCENTRATED} and {PLANKTOSCOPE_DILUTION})"
+        )
+    if per_image > _MOST_ORGANISMS:
+        raise _Fault(
+            f"an image would stand for {per_image:.3g} organisms, which is not plausible (columns {SUB_PART}, "
+            f"{FRACTION}, {DILUTION} and those of a PlanktoScope)"
+        )
+    return per_image
 
 
 def _per_image(columns: Mapping[str, str]) -> float:
@@ -140,7 +166,7 @@ def _fraction(columns: Mapping[str, str]) -> float | None:
     if is_missing(text):
         return None
     ratio = _RATIO.fullmatch(text)
-    value = int(ratio[1]) / max(int(ratio[2]), 1) if ratio else number(text)
+    value = int(ratio[1]) / (int(ratio[2]) or math.inf) if ratio else number(text)
     if value is None or not 0 < value <= 1:
         raise _Fault(f"the fraction '{text}' is not above 0 and at most 1 (column {FRACTION}: 0.125 or 1/8)")
     return value

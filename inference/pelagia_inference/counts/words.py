@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pelagia.errors import did_you_mean, first_few
 from pelagia.model.card import ModelCard
@@ -14,6 +14,7 @@ from pelagia_inference.counts.tally import LIKELIEST, Choices, Tally
 from pelagia_inference.counts.taxa import Names
 
 _NUMBER = re.compile(r"[0-9.]+")
+_VALUE = re.compile(r"'[^']*'|[0-9.]+(e[+-]?[0-9]+)?")
 
 
 def warnings(
@@ -103,27 +104,32 @@ def _about_alike_names(samples: Sequence[Sample]) -> Iterator[str]:
     alike: dict[str, list[str]] = defaultdict(list)
     for sample in samples:
         alike["/".join(" ".join(part.casefold().split()) for part in sample.key)].append(sample.name)
-    for same in alike.values():
-        if len(same) > 1:
-            yield (
-                f"the names of the samples {' and '.join(map(repr, same))} differ only in capitals or spaces: they "
-                "are counted apart; if they are one sample, correct it in the input and classify into a new folder"
-            )
+    if found := [" and ".join(map(repr, same)) for same in alike.values() if len(same) > 1]:
+        yield (
+            f"the names of the samples {first_few(found, 3)} differ only in capitals or spaces: they are counted "
+            "apart; if they are one sample, correct it in the input and classify into a new folder"
+        )
 
 
 def _about_water(samples: Sequence[Sample]) -> Iterator[str]:
-    faults: dict[str, list[str]] = defaultdict(list)
+    """One warning for each kind: warnings of one kind differ only in the values of the samples."""
+    faults, assumed = defaultdict[str, dict[str, str]](dict), defaultdict[str, dict[str, str]](dict)
     for sample in samples:
         if sample.images and sample.no_volume:
-            faults[sample.no_volume].append(sample.name)
-    for fault, names in faults.items():
-        yield f"{len(names)} of {len(samples)} samples have no concentration: {fault}: {first_few(names, 3)}"
-    assumed: dict[str, list[str]] = defaultdict(list)
-    for sample in samples:
+            faults[_VALUE.sub("", sample.no_volume)][sample.name] = sample.no_volume
         if sample.assumed:
-            assumed[sample.assumed].append(sample.name)
-    for text, names in assumed.items():
-        yield f"{len(names)} of {len(samples)} samples: {text}: {first_few(names, 3)}"
+            assumed[_VALUE.sub("", sample.assumed)][sample.name] = sample.assumed
+    for texts in faults.values():
+        yield f"{len(texts)} of {len(samples)} samples have no concentration: {_first_of(texts)}"
+    for texts in assumed.values():
+        yield f"{len(texts)} of {len(samples)} samples: {_first_of(texts)}"
+
+
+def _first_of(texts: Mapping[str, str]) -> str:
+    """The first of the texts of samples, with the names of the samples."""
+    text = next(iter(texts.values()))
+    others = ", and others like it" if len({*texts.values()}) > 1 else ""
+    return f"{text}{others}: {first_few(texts, 3)}"
 
 
 def _about_images(found: Tally, samples: Sequence[Sample], choices: Choices) -> Iterator[str]:
