@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from pelagia.errors import InputError, did_you_mean
+from pelagia.errors import InputError, did_you_mean, first_few
 from pelagia.model.card import ModelCard
 from pelagia.model.decision import ABSTAINED, UNKNOWN
 from pelagia.shell import command_line
@@ -189,8 +189,22 @@ def count_survey(
     every = [(sample_name(key), one) for key, group in numbers.items() for one in group]
     method = next((one.method for _, one in every if one.method), "")
     drift = [(name, text) for name, one in every for text in one.warnings]
-    said = warnings(found, samples, choices, names, card, method, drift)
+    said = [*warnings(found, samples, choices, names, card, method, drift)]
+    said += _about_flags(survey, found, samples)
     return Counts(choices.grouping.columns, tuple(samples), tuple(counts), method, tuple(said))
+
+
+def _about_flags(survey: Survey, found: Tally, samples: Sequence[Sample]) -> list[str]:
+    """A warning if flags are of other samples than those that are counted."""
+    known = {sample.name for sample in samples} | {part.own for part in found.parts}
+    others = sorted({flag.on for flag in sample_flags(survey)} - known)
+    if not others:
+        return []
+    check = command_line("pelagia", "check", survey.folder, "--by", "COLUMN")
+    return [
+        f"{len(others)} samples with flags are not among those that are counted ({first_few(others, 3)}), so their "
+        f"flags are not shown: check with the columns by which you count, `{check}`"
+    ]
 
 
 def _require(survey: Survey, count_as: str, flags: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ Invariant: rows are made when they are read, one by one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from pelagia.survey.additions import (
@@ -62,7 +62,7 @@ def tables_of(survey: Survey, counts: Counts, taxonomy: Taxonomy | None, people:
         taxonomy: that of its model, if it is known.
         people: whether the names of those who confirmed labels are in the tables.
     """
-    return [_images(survey), *_counted(counts), *_taxonomy(taxonomy), *_added(survey, people)]
+    return [_images(survey), *_counted(counts), *_taxonomy(taxonomy), *_added(survey, counts, people)]
 
 
 def _images(survey: Survey) -> Table:
@@ -96,7 +96,7 @@ def _counted(counts: Counts) -> Iterator[Table]:
         "counts",
         "The number of organisms of each class and taxon in each sample. Counts of nested taxa overlap",
         typed,
-        ("sample", "name", "rank"),
+        ("sample", "kind", "name"),
         (_cells(one, [each["name"] for each in typed]) for one in counts.counts),
         {"sample": "samples"},
     )
@@ -121,8 +121,12 @@ def _taxonomy(taxonomy: Taxonomy | None) -> Iterator[Table]:
     )
 
 
-def _added(survey: Survey, people: bool) -> list[Table]:
-    """What was added to the survey; a table without rows is left out."""
+def _added(survey: Survey, counts: Counts, people: bool) -> list[Table]:
+    """What was added to the survey; a table without rows is left out.
+
+    Flags of samples refer to the table of samples only if all of these are counted: a check with other columns in
+    ``--by`` has other samples.
+    """
     found = []
     if next(confirmed_rows(survey), None) is not None:
         found.append(_confirmed(survey, people))
@@ -130,8 +134,9 @@ def _added(survey: Survey, people: bool) -> list[Table]:
         found.append(_counted_cells(survey))
     if next(image_flags(survey), None) is not None:
         found.append(_flags("image_flags", "path", "images", image_flags(survey)))
-    if next(sample_flags(survey), None) is not None:
-        found.append(_flags("sample_flags", "sample", "samples", sample_flags(survey)))
+    if flagged := {flag.on for flag in sample_flags(survey)}:
+        table = _flags("sample_flags", "sample", "samples", sample_flags(survey))
+        found.append(table if flagged <= {sample.name for sample in counts.samples} else replace(table, refers={}))
     if next(measures_of(survey), None) is not None:
         found.append(_measures(survey))
     return found

@@ -7,10 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from pelagia.survey.additions import Confirmed, CountedCells, Flag, Measured, add_counted_cells, add_measures, set_flags
+from counting import image
+from counting import write_survey as known_survey
+from pelagia.model.decision import UNKNOWN, Verdict
+from pelagia.survey.additions import (
+    Confirmed,
+    CountedCells,
+    Flag,
+    Measured,
+    add_confirmed,
+    add_counted_cells,
+    add_measures,
+    set_flags,
+)
 from pelagia.survey.journal import Survey
 from pelagia.survey.model_card import card_of_survey
-from pelagia_inference.counts.counts import count_survey
+from pelagia_inference.counts.counts import Counts, count_survey
 from pelagia_inference.exports.datapackage.write import write_datapackage
 from surveys.small_survey import IMAGES, SAMPLES, make_survey
 
@@ -52,6 +64,37 @@ def test_frictionless_finds_no_fault_in_the_package(tmp_path: Path) -> None:
         "images", "samples", "counts", "taxa", "classes", "confirmed", "counted_cells", "image_flags", "sample_flags",
         "measures",
     }  # fmt: skip
+
+
+def exported(tmp_path: Path, folder: Path, **options: object) -> tuple[Counts, Path]:
+    out = tmp_path / "package"
+    out.mkdir()
+    with Survey.open(folder) as survey:
+        counts = count_survey(survey, **options)  # type: ignore[arg-type]
+        write_datapackage(survey, out, counts)
+    return counts, out / "datapackage.json"
+
+
+def test_flags_of_other_samples_than_the_counted_ones_are_kept_and_warned_of(tmp_path: Path) -> None:
+    folder = make_survey(tmp_path / "survey")
+    with Survey.open(folder, to_add=True) as survey:
+        set_flags(survey, [], [Flag("A", "clogged"), Flag("S9", "clogged")])
+    counts, package_file = exported(tmp_path, folder, by=["station"])
+    report = frictionless.validate(str(package_file))
+    assert report.valid, report.to_summary()
+    assert [row["sample"] for row in rows_of(package_file.parent, "sample_flags")] == ["A", "S9"]
+    assert next(sample.flags for sample in counts.samples if sample.name == "S1") == "clogged"
+    assert [text for text in counts.warnings if "1 samples with flags are not among those" in text and "(S9)" in text]
+
+
+def test_a_class_with_the_name_of_a_verdict_is_another_row(tmp_path: Path) -> None:
+    folder = known_survey(tmp_path / "survey", [image("a.png", "calanus", verdict=Verdict(UNKNOWN))], decides=True)
+    with Survey.open(folder, to_add=True) as survey:
+        survey.add([image("b.png", "calanus")])
+        add_confirmed(survey, [Confirmed("b.png", "unknown")])
+    _, package_file = exported(tmp_path, folder, count_as="accepted")
+    report = frictionless.validate(str(package_file))
+    assert report.valid, report.to_summary()
 
 
 def test_frictionless_finds_a_changed_cell(tmp_path: Path) -> None:
