@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from pelagia.errors import Interrupted, PelagiaError
-from pelagia.system.files import is_full, printable
+from pelagia.system.files import is_full, printable, whole_name
 
 COMMANDS = {
     "simulate": (
@@ -332,7 +332,7 @@ def main() -> None:
 
 
 def _disk_fault(error: OSError) -> str:
-    what = f" {error.filename}" if error.filename else ""
+    what = f" {whole_name(str(error.filename))}" if error.filename else ""
     if is_full(error):  # when a file was copied, the error names the source, whose disk is not full
         return "the disk is full: free some space and run the same command again; no half-written file was left"
     remedies = {

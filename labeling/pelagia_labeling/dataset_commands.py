@@ -159,12 +159,10 @@ def dataset_cells(
     pelagia counts survey --cells cells.csv
     """
     from pelagia.dataset.schema import Dataset
-    from pelagia.system.files import refuse_existing
+    from pelagia.system.files import require_new_file
     from pelagia_labeling.exports.cells import cells_by_class, write_cells
 
-    if out.suffix.lower() != ".csv":
-        raise InputError(f"--out {out}: name a file that ends in .csv")
-    refuse_existing(out, "table")
+    require_new_file(out, "table", ".csv")
     found = cells_by_class(Dataset.read(dataset), column)
     write_cells(found, out)
     rows = zip(found.counted, found.rows(), strict=True)

@@ -89,6 +89,13 @@ def refuse_existing_file(path: Path, what: str, example: str) -> None:
     refuse_existing(path, what)
 
 
+def require_new_file(out: Path, what: str, *endings: str) -> None:
+    """Raises InputError unless ``--out`` ends in one of ``endings``, such as ``.csv``, and nothing is there."""
+    if out.suffix.lower() not in endings:
+        raise InputError(f"--out {out}: name a file that ends in {' or '.join(endings)}")
+    refuse_existing_file(out, what, f"new{endings[0]}")
+
+
 def is_full(error: OSError) -> bool:
     """Whether the disk is full, or the user's quota on it is used up."""
     return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
@@ -139,6 +146,14 @@ def new_file(path: Path, mode: str = "wb", **options: Any) -> Iterator[IO[Any]]:
         _flush_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def whole_name(path: str) -> str:
+    """The path that a file or folder will have when it is complete, if ``path`` is that of an incomplete one."""
+    return _PARTIAL.sub(r"\1", path)
+
+
+_PARTIAL = re.compile(r"(?<![^/\\])\.([^/\\]+)\.partial-[^/\\]+")
 
 
 def _partial_of(path: Path) -> str:

@@ -94,13 +94,13 @@ def explain(
     from pelagia.embeddings import read_embeddings
     from pelagia.survey.journal import Survey
     from pelagia.survey.model_card import card_of_survey, require_card
-    from pelagia.system.files import refuse_existing, write_text
+    from pelagia.system.files import require_new_file, write_text
     from pelagia_inference.decisions import shown
     from pelagia_inference.decisions.explain import explain as explain_image
 
     if out is not None:
         needs("report", "explain --out")
-        refuse_existing(out, "page")
+        require_new_file(out, "page", ".html", ".htm")
     known = read_embeddings(references) if references else None
     labeled = Dataset.read(dataset) if dataset else None
     with Survey.open(survey) as opened:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pelagia.errors import InputError
 from pelagia.survey.journal import Survey
-from pelagia.system.files import refuse_existing
+from pelagia.system.files import require_new_file
 from pelagia.system.tables import Cell, write_table
 from pelagia_inference.counts.samples import Grouping, grouping, sample_name
 from pelagia_inference.decisions.pairs import Answers, Rows, answers_of, pair
@@ -150,11 +150,11 @@ def compare(a: Survey, b: Survey, *, by: Sequence[str] = (), first: int = 20, ou
         out: a .csv with all changed images, in the order in which to look at them.
 
     Raises:
-        InputError: no image is in both surveys, A has no such column, or ``out`` exists.
+        InputError: no image is in both surveys, A has no such column, or ``out`` exists or is no .csv.
         SurveyError: a journal cannot be read.
     """
     if out is not None:
-        refuse_existing(out, "table")
+        require_new_file(out, "table", ".csv")
     samples = grouping(a.columns().own, by)
     rows, others = answers_of(a), answers_of(b)
     pairs = pair(rows, others)

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pelagia.errors import InputError, SurveyError
+from pelagia.errors import SurveyError
 from pelagia.model.card import ModelCard
 from pelagia.model.decision import NO_VERDICT, Decider, Verdict
 from pelagia.survey.columns import ResultColumns
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.system.console import ProgressCallback
-from pelagia.system.files import refuse_existing
+from pelagia.system.files import require_new_file
 from pelagia_inference.decisions.policies import Policy
 from pelagia_inference.exports.results import write_csv, write_parquet
 
@@ -115,9 +115,7 @@ def decide(
     if card.taxonomy.names != survey.classes:
         raise SurveyError(f"the survey {survey.folder} and its model have different classes: classify the images again")
     if out is not None:
-        refuse_existing(out, "table")
-        if out.suffix.lower() not in _WRITERS:
-            raise InputError(f"--out {out}: name a file that ends in {' or '.join(_WRITERS)}")
+        require_new_file(out, "table", *_WRITERS)
     rows = _Redecided(survey, policy.decider(card), progress)
     if out is None:
         for _ in rows:

@@ -24,7 +24,7 @@ from pelagia.model.tracks import log_probabilities, track_probabilities
 from pelagia.survey.columns import VERDICT, ResultColumns
 from pelagia.survey.journal import NEXT_CLASSES, Survey
 from pelagia.system.console import ProgressCallback
-from pelagia.system.files import refuse_existing
+from pelagia.system.files import require_new_file
 from pelagia.system.tables import Cell, write_table
 from pelagia.tables.values import is_missing
 
@@ -134,11 +134,11 @@ def write_tracks(
     The arguments are those of `tracks_of`.
 
     Raises:
-        InputError: ``out`` exists, or as `tracks_of`.
+        InputError: ``out`` exists or is no .csv, or as `tracks_of`.
         SurveyError: the journal cannot be read.
     """
     if out is not None:
-        refuse_existing(out, "table")
+        require_new_file(out, "table", ".csv")
     found = _Summary(column)
     decides = card is not None and card.decider.decides
     rows = found.counted(tracks_of(survey, column, card, progress), survey.classes, decides)

@@ -17,7 +17,7 @@ from pelagia.model.decision import ABSTAINED, ACCEPTED, ROLLED_UP, UNKNOWN
 from pelagia.pages.page import Chart, render
 from pelagia.survey.journal import Survey
 from pelagia.system.console import ProgressCallback
-from pelagia.system.files import refuse_existing, write_text
+from pelagia.system.files import require_new_file, write_text
 from pelagia_inference.counts.counts import Counts
 from pelagia_inference.counts.options import CountOptions
 from pelagia_inference.counts.table import about_cells
@@ -44,10 +44,10 @@ class Report:
 
 
 def require_free(path: Path) -> None:
-    """Raises InputError if something other than a page of `write_report` is at ``path``."""
+    """Raises InputError unless ``path`` is a new .html, or a page of `write_report`."""
     if path.is_file() and MARK in path.read_bytes()[:_START].decode("utf-8", "replace"):
         return
-    refuse_existing(path, "report")
+    require_new_file(path, "report", ".html", ".htm")
 
 
 def write_report(

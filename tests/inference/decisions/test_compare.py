@@ -149,3 +149,14 @@ def test_the_command_prints_text_and_json(pelagia: Pelagia, two: tuple[Path, Pat
         assert words in done.stdout
     said = json.loads(pelagia("compare", *two, "--json", "--first", "1").stdout)
     assert (said["changed"], len(said["first"]), said["classes_only_b"]) == (3, 1, {"egg": 1})
+
+
+@pytest.mark.parametrize("command", ["compare", "tracks", "explain", "report"])
+def test_a_table_or_page_is_never_written_under_the_ending_of_another_format(
+    pelagia: Pelagia, two: tuple[Path, Path], tmp_path: Path, command: str
+) -> None:
+    rest = {"compare": [two[1]], "tracks": ["--by-track", "station"], "explain": ["a.png"], "report": []}[command]
+    done = pelagia(command, two[0], *rest, "--out", tmp_path / "out.xlsx")
+    assert done.returncode == 2
+    assert "out.xlsx: name a file that ends in ." in done.stderr
+    assert not (tmp_path / "out.xlsx").exists()
