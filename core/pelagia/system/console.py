@@ -8,6 +8,7 @@ only on a terminal. Rich is imported when something is shown, so that `pelagia -
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 
 
 _STDERR = 2
+_FIGURES = re.compile(r"([-+0-9.,%() ]|to|of)*")
+"""A number, a share or an interval, such as ``0.81 (0.75 to 0.86)``."""
+_LEAST_WIDTH = 10
+"""Characters of a name on one line of a table, unless all are shorter."""
+_GAP = 2
+"""Spaces between two columns of a table."""
 
 ProgressCallback = Callable[[int, int], None]
 """A function that is called with (done, total) during long work."""
@@ -131,16 +138,30 @@ def decoder_messages_hidden() -> Iterator[None]:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Prints a table on stdout; columns of numbers are aligned to the right."""
+    """Prints a table on stdout; columns of numbers are aligned to the right.
+
+    In a narrow terminal names are broken into lines, and figures are not; there a table may be wider than the terminal.
+    """
+    from rich.cells import cell_len
     from rich.table import Table
 
-    drawn = Table(box=None, pad_edge=False, header_style="bold")
+    drawn, needed = Table(box=None, pad_edge=False, header_style="bold"), -_GAP
     for index, column in enumerate(columns):
-        numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
-        drawn.add_column(_plain(column), justify="right" if numeric else "left", overflow="fold")
+        cells = [str(row[index]) for row in rows]
+        numeric = bool(cells) and all(map(_is_number, cells))
+        figures = bool(cells) and all(map(_FIGURES.fullmatch, cells))
+        longest = max(map(cell_len, cells), default=0)
+        least = longest if figures else min(longest, _LEAST_WIDTH)
+        drawn.add_column(
+            _plain(column), justify="right" if numeric else "left", overflow="fold", no_wrap=figures, min_width=least
+        )
+        needed += max([least, *map(cell_len, column.split())]) + _GAP
     for row in rows:
         drawn.add_row(*map(_plain, row))
-    _console(stderr=False).print(drawn, soft_wrap=False)
+    console = _console(stderr=False)
+    if needed > console.width:
+        drawn.width = needed
+    console.print(drawn, soft_wrap=False, crop=False)
 
 
 def counts_table(counts: Mapping[str, int], heading: tuple[str, str]) -> None:

@@ -72,7 +72,7 @@ def _show(found: Agreement) -> None:
     for line in report.text_lines(found):
         console.say(line)
     for header, rows in (
-        (report.class_header(found), report.class_rows(found)),
+        (report.class_header(found)[:4], [row[:4] for row in report.class_rows(found)]),  # Fleiss' kappa: JSON, HTML
         (report.PAIR_HEADER, report.pair_rows(found)),
         (report.CONFUSION_HEADER, report.confusion_rows(found)),
         (report.REPEAT_HEADER, report.repeat_rows(found)),
