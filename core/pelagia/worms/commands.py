@@ -42,12 +42,12 @@ def taxonomy_check(
     pelagia taxonomy check taxonomy.yaml --worms --write checked.yaml
     """
     from pelagia.errors import InputError
-    from pelagia.system.files import refuse_existing
+    from pelagia.system.files import refuse_existing_file
 
     if write is not None:
         if not worms:
             raise InputError("--write writes what --worms proposes: add --worms")
-        refuse_existing(write, "taxonomy")
+        refuse_existing_file(write, "taxonomy", "taxonomy.yaml")
     taxonomy = _taxonomy_in(file)
     without = sum(taxon.aphia_id is None for taxon in taxonomy.taxa)
     organisms = sum(one.taxon is not None for one in taxonomy.classes)
@@ -117,10 +117,10 @@ def taxonomy_from(
     pelagia taxonomy from classes.csv --out taxonomy.yaml
     """
     from pelagia.config import dump_yaml
-    from pelagia.system.files import refuse_existing, write_text
+    from pelagia.system.files import refuse_existing_file, write_text
     from pelagia.worms.table import taxonomy_of_table
 
-    refuse_existing(out, "taxonomy")
+    refuse_existing_file(out, "taxonomy", "taxonomy.yaml")
     taxonomy = taxonomy_of_table(table, lambda text: console.note(f"warning: {text}"))
     write_text(out, dump_yaml(taxonomy))
     none = [one.name for one in taxonomy.classes if one.taxon is None]

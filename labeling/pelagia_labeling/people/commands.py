@@ -39,7 +39,7 @@ def label_agreement(
     """
     needs("labeling", "label agreement")
     from pelagia.errors import InputError
-    from pelagia.system.files import refuse_existing, write_text
+    from pelagia.system.files import refuse_existing_file, write_text
     from pelagia.taxonomy import load_taxonomy
     from pelagia_labeling.agreement.report import as_json, html
     from pelagia_labeling.people.read import project_agreement, table_agreement
@@ -47,9 +47,9 @@ def label_agreement(
 
     if (project is None) == (table is None):
         raise InputError("name either a project with --project or a table with --table")
-    for file in (json_file, html_file):
+    for file, example in ((json_file, "agreement.json"), (html_file, "agreement.html")):
         if file is not None:
-            refuse_existing(file, "file")
+            refuse_existing_file(file, "file", example)
     taxa = load_taxonomy(taxonomy) if taxonomy else None
     if table is not None:
         found = table_agreement(table, group_column=group_column or "", taxonomy=taxa)

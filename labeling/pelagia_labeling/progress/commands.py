@@ -44,13 +44,13 @@ def label_status(
     Use embeddings of a network that was not trained on these labels; otherwise the curve is too high and too flat.
     """
     needs("labeling", "label status")
-    from pelagia.system.files import refuse_existing, write_text
+    from pelagia.system.files import refuse_existing_file, write_text
     from pelagia_labeling.progress.shown import show_status
     from pelagia_labeling.progress.status import status_of
     from pelagia_labeling.studio.connection import connect
 
     if json_:
-        refuse_existing(json_, "file")
+        refuse_existing_file(json_, "file", "status.json")
     with console.progress_bar("reading the labels") as reading, console.progress_bar("learning curve") as fitting:
         found = status_of(
             connect(url),

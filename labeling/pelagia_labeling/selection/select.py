@@ -20,7 +20,7 @@ from pelagia.errors import InputError
 from pelagia.images.preprocess import ImageError, decode
 from pelagia.system.console import ProgressCallback
 from pelagia.system.cores import thread_pool
-from pelagia.system.files import new_folder, refuse_existing
+from pelagia.system.files import new_folder, refuse_existing_file
 from pelagia.system.tables import write_table
 from pelagia_labeling.selection.images import Images
 from pelagia_labeling.selection.pool import Candidate, Pool, Rows
@@ -122,7 +122,7 @@ def select(
         InputError: the strategy needs what the pool lacks, ``out`` exists, or no image can be read.
     """
     require(pool, options)
-    refuse_existing(out, "manifest")
+    refuse_existing_file(out, "manifest", "next.csv")
     folder = images_folder(out)
     with new_folder(folder, "folder of images") as scratch:
         chosen = choose(pool, images, options, scratch, progress)

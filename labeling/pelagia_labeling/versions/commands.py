@@ -17,7 +17,7 @@ from pelagia.errors import InputError
 from pelagia.options import Out, needs, show_dataset
 from pelagia.shell import command_line
 from pelagia.system import console
-from pelagia.system.files import refuse_existing
+from pelagia.system.files import refuse_existing_file
 
 if TYPE_CHECKING:
     from pelagia.dataset.differences import Difference
@@ -49,7 +49,7 @@ def dataset_diff(
     one, two = Dataset.read(before), Dataset.read(after)
     found = compare(one.records, two.records)
     if out is not None:
-        refuse_existing(out, "table")
+        refuse_existing_file(out, "table", "difference.csv")
         difference.write_images(found, out)
     if as_json:
         console.say(json.dumps(difference.as_json(one, two), ensure_ascii=False, indent=1))
@@ -180,7 +180,7 @@ def dataset_history(
     if image is None and out is None:
         raise InputError("name one image with --image, or a table for all images with --out history.csv")
     if out is not None:
-        refuse_existing(out, "table")
+        refuse_existing_file(out, "table", "history.csv")
     found = history.lineage(Dataset.read(dataset))
     for text in found.missing:
         console.note(f"warning: a parent was not found, so its labels are missing: {text}")

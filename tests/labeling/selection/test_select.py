@@ -97,6 +97,10 @@ def test_the_manifest_names_copies_of_the_images_with_their_columns(
     again = pelagia("label", "select", survey, "--budget", 20, "--out", tmp_path / "next.csv")
     assert again.returncode == 2
     assert "exists already" in again.stderr
+    (tmp_path / "empty").mkdir()
+    folder = pelagia("label", "select", survey, "--budget", 20, "--out", tmp_path / "empty")
+    assert (folder.returncode, list((tmp_path / "empty").iterdir())) == (2, [])
+    assert f"is a folder: name the file to make, such as {tmp_path / 'empty' / 'next.csv'}" in folder.stderr
 
 
 def test_the_same_seed_chooses_the_same_and_quotas_hold(
