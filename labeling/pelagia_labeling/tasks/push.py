@@ -131,21 +131,28 @@ def push(
     existing = read_tasks(connection, target, prelabels)
     with open_store(connection, target, taxonomy, upload=upload) as store:
         images = _push_images(connection, target, existing, src, store, prelabels, listing, total, progress)
-    _remove_duplicate_tasks(connection, target, expected=existing.others + len(existing.known))
+    removed = _remove_duplicate_tasks(connection, target, expected=existing.others + len(existing.known))
+    elsewhere = min(removed, images.added)  # the task of each that stays may be that of another push
     attached = _attach_old(connection, target, existing, prelabels) if prelabels is not None else 0
     return PushReport(
         project_id=target.id,
         url=target.url(connection),
-        added=images.added,
-        present=images.present,
+        added=images.added - elsewhere,
+        present=images.present + elsewhere,
         duplicates=images.duplicates,
         bad=images.bad,
         predictions_added=images.predictions + attached,
         created=created,
         interface=interface,
         left_out=dict(listing.left_out),
-        warnings=(*listing.warning_texts(), *images.warnings),
+        warnings=(*listing.warning_texts(), *images.warnings, *_elsewhere_warnings(elsewhere)),
     )
+
+
+def _elsewhere_warnings(images: int) -> list[str]:
+    """The warning about images that this push added, and another one too."""
+    said = "images were also added by another push, at the same time or cut short: one task of each was kept"
+    return [f"{images} {said}"] if images else []
 
 
 def _attach_old(connection: Connection, project: Project, existing: ExistingTasks, prelabels: Prelabels) -> int:
@@ -327,13 +334,14 @@ def _new_task(image: StoredImage, prelabels: Prelabels | None) -> dict[str, Any]
     return task
 
 
-def _remove_duplicate_tasks(connection: Connection, project: Project, expected: int) -> None:
+def _remove_duplicate_tasks(connection: Connection, project: Project, expected: int) -> int:
     """If the project has more than ``expected`` tasks, removes unlabeled tasks whose image has another task.
 
-    Such tasks exist if a push was killed during an import, because the server completes the import later.
+    Such tasks exist if a push was killed during an import, because the server completes the import later, and if two
+    people push the same images at the same time. Returns the number of removed tasks.
     """
     if get_project(connection, project.id).tasks <= expected:
-        return
+        return 0
     by_image: dict[str, list[tuple[bool, int]]] = defaultdict(list)
     for task in list_tasks(connection, project, parts=ANNOTATIONS):
         if task.sha256:
@@ -342,3 +350,4 @@ def _remove_duplicate_tasks(connection: Connection, project: Project, expected: 
     if redundant:
         what = f"removing {len(redundant)} tasks that were imported twice"
         act_on_tasks(connection, project.id, "delete_tasks", redundant, what)
+    return len(redundant)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -23,6 +24,7 @@ from pelagia.system.files import sha256_of
 from pelagia.taxonomy import LabelClass, Taxonomy
 from pelagia_labeling.studio.connection import Connection, connect
 from pelagia_labeling.studio.server import Studio, read_studio, start_studio
+from pelagia_labeling.tasks import push as push_module
 from pelagia_labeling.tasks.annotate import submit
 from pelagia_labeling.tasks.interface import build_interface, parse_interface
 from pelagia_labeling.tasks.project import Task, find_project, get_project, list_tasks, require_project
@@ -319,6 +321,22 @@ def test_tasks_that_were_imported_twice_lose_the_unlabelled_copy(
     left = tasks_of(project)
     assert get_project(connection, report.project_id).tasks == 2
     assert left["a.png"].id == latest
+
+
+def test_images_that_two_pushes_add_at_once_are_counted_once(
+    connection: Connection, make_images: MakeImages, taxonomy: Taxonomy, project: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_tasks = push_module._import_tasks
+
+    def import_in_both(*given: Any) -> int:
+        import_tasks(*given)  # the push of a colleague, who did not see these tasks either
+        return import_tasks(*given)
+
+    monkeypatch.setattr(push_module, "_import_tasks", import_in_both)
+    report = push(connection, make_images("a.png", "b.png"), project, taxonomy)
+    assert get_project(connection, report.project_id).tasks == 2
+    assert (report.added, report.present) == (0, 2)  # the other push says that it added two
+    assert any("2 images were also added by another push" in text for text in report.warnings)
 
 
 PUSH_AND_REPORT = """
