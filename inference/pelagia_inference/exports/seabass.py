@@ -18,8 +18,9 @@ from pydantic import Field
 
 from pelagia.config import Strict
 from pelagia.errors import first_few
-from pelagia.images.pixel_size import pixel_size_um
-from pelagia.survey.additions import measures_of_image
+from pelagia.images.pixel_size import PIXEL_SIZE_COLUMNS, pixel_size_um
+from pelagia.survey.additions import kept_pixel_size, measures_of_image
+from pelagia.survey.journal import Survey
 from pelagia.system.files import slug
 from pelagia_inference.counts.samples import Sample
 from pelagia_inference.exports.dwc.terms import lsid
@@ -46,6 +47,7 @@ FIELDS = (
     *MEASURES,
 )
 _LINES_AT_ONCE = 20_000
+_OF_ADDRESS = "%/:=&?~#+!$;@()*[]"  # what an address may hold; a comma separates fields
 
 
 class SeabassMetadata(Strict):
@@ -86,12 +88,14 @@ def write(work: Exporting) -> list[str]:
     zone = zone_of(said.time_zone)
     extents = extents_of(work, zone)
     samples = {sample.name: sample for sample in work.counts.samples if sample.name in extents}
-    require(NAME, _missing(work, said, extents, samples))
+    typed = _typed_pixel_size(work.survey)
+    pixels = {name: _pixel_per_um(said, sample, typed) for name, sample in samples.items()}
+    require(NAME, _missing(work, said, extents, samples, pixels, typed))
     names = _file_names(said, extents)
     lines = _Lines(work, names)
     for name, sample in samples.items():
-        lines.add(name, _header(work, said, sample, extents[name], names[name]))
-    rows = _Rows(work, said, {name: _pixel_per_um(said, sample) for name, sample in samples.items()})
+        lines.add(name, _header(work, said, sample, extents[name], names[name], pixels[name]))
+    rows = _Rows(work, said, pixels)
     for named in work.classified():
         of_sample = work.sample_of(named.row.columns)
         lines.add(of_sample, rows.line(named, of_sample))
@@ -100,7 +104,12 @@ def write(work: Exporting) -> list[str]:
 
 
 def _missing(
-    work: Exporting, said: SeabassMetadata, extents: Mapping[str, Extent], samples: Mapping[str, Sample]
+    work: Exporting,
+    said: SeabassMetadata,
+    extents: Mapping[str, Extent],
+    samples: Mapping[str, Sample],
+    pixels: Mapping[str, float | None],
+    typed: float,
 ) -> Iterator[str]:
     yield from (f"{key} is missing" for key in _FROM_PEOPLE if not getattr(said, key))
     if not work.survey.has_table("measures"):
@@ -114,10 +123,12 @@ def _missing(
             f"samples without a time that has a time zone: {first_few(times)}; the images need a column eventDate, and "
             "times without a zone need time_zone, such as UTC or +01:00"
         )
-    for key, value_of in (("volume_imaged_ml", _imaged_ml), ("pixel_per_um", _pixel_per_um)):
-        unknown = [name for name, sample in samples.items() if not value_of(said, sample)]
+    volumes = {name: _imaged_ml(said, sample) for name, sample in samples.items()}
+    for key, values in (("volume_imaged_ml", volumes), ("pixel_per_um", pixels)):
+        unknown = [name for name in samples if not values[name]]
         if unknown:
             yield f"{key} is not known for the samples {first_few(unknown)}"
+    yield from _other_pixels(said, samples, typed)
     if said.volume_sampled_ml is None:
         yield "volume_sampled_ml is missing: the volume of the sample of which volume_imaged_ml was imaged"
 
@@ -126,9 +137,27 @@ def _imaged_ml(said: SeabassMetadata, sample: Sample) -> float | None:
     return said.volume_imaged_ml or (None if sample.volume_l is None else sample.volume_l * sample.fraction * 1000)
 
 
-def _pixel_per_um(said: SeabassMetadata, sample: Sample) -> float | None:
-    size = pixel_size_um(sample.columns)
+def _typed_pixel_size(survey: Survey) -> float:
+    """The size of a pixel in micrometers that a user typed for `pelagia check`; 0 if the input states sizes."""
+    return 0.0 if {*PIXEL_SIZE_COLUMNS} & {*survey.columns().own} else kept_pixel_size(survey)
+
+
+def _pixel_per_um(said: SeabassMetadata, sample: Sample, typed: float = 0.0) -> float | None:
+    size = pixel_size_um(sample.columns) or typed
     return said.pixel_per_um or (1 / size if size else None)
+
+
+def _other_pixels(said: SeabassMetadata, samples: Mapping[str, Sample], typed: float) -> Iterator[str]:
+    """A fault if the metadata have another size of a pixel than that with which the objects were measured."""
+    of_survey = {name: pixel_size_um(sample.columns) or typed for name, sample in samples.items()}
+    others = [
+        name for name, size in of_survey.items() if size and abs(size * (said.pixel_per_um or 1 / size) - 1) > 0.01
+    ]
+    if others:
+        yield (
+            f"pixel_per_um is {said.pixel_per_um:g}, but the survey says {1 / of_survey[others[0]]:.4g} for the "
+            f"samples {first_few(others)}, with which the objects were measured: leave it out, or correct the survey"
+        )
 
 
 def _file_names(said: SeabassMetadata, extents: Mapping[str, Extent]) -> dict[str, str]:
@@ -145,7 +174,9 @@ def _file_names(said: SeabassMetadata, extents: Mapping[str, Extent]) -> dict[st
     return found
 
 
-def _header(work: Exporting, said: SeabassMetadata, sample: Sample, extent: Extent, file_name: str) -> str:
+def _header(
+    work: Exporting, said: SeabassMetadata, sample: Sample, extent: Extent, file_name: str, pixel_per_um: float | None
+) -> str:
     """The block of metadata of a file."""
     headers = {
         "investigators": said.investigators,
@@ -166,6 +197,7 @@ def _header(work: Exporting, said: SeabassMetadata, sample: Sample, extent: Exte
         "water_depth": said.water_depth,
         "measurement_depth": _depth(said, extent),
         **_of_images(work, said, sample),
+        "pixel_per_um": pixel_per_um,
         "missing": MISSING,
         "delimiter": "comma",
     }
@@ -188,7 +220,6 @@ def _of_images(work: Exporting, said: SeabassMetadata, sample: Sample) -> dict[s
     return {
         "volume_sampled_ml": said.volume_sampled_ml,
         "volume_imaged_ml": _imaged_ml(said, sample),
-        "pixel_per_um": _pixel_per_um(said, sample),
         "associatedMedia_source": work.options.media_url,
         "associated_archives": said.associated_archives,
         "associated_archive_types": said.associated_archive_types,
@@ -239,7 +270,8 @@ class _Rows:
         automated = self._label(named.accepted)
         score = f"{named.probability:.6f}" if named.accepted == named.likeliest else MISSING
         manual = self._label(named.confirmed.class_name if named.confirmed else "")
-        media = quote(named.row.path) if not self._work.options.media_url else self._work.media(named.row.path)
+        path = named.row.path
+        media = quote(self._work.media(path), safe=_OF_ADDRESS) if self._work.options.media_url else quote(path)
         return ",".join([media, *automated, score, *manual, *self._measures(named, self._pixels[sample] or 1)])
 
     def _label(self, name: str) -> list[str]:

@@ -123,10 +123,12 @@ class Gathered:
         positions: position, rounded -> number of images.
         choices: class -> images for the gallery.
         digits: decimals of the positions; fewer if there are many positions.
+        excluded: the images that are left out of the counts because of their flags.
     """
 
     grouping: Grouping
     confirmed: Mapping[str, Confirmed]
+    excluded: frozenset[str] = frozenset()
     samples: dict[str, SampleRows] = field(default_factory=lambda: defaultdict(SampleRows))
     failed: list[Prediction] = field(default_factory=list)
     scores: dict[str, NDArray[np.int64]] = field(default_factory=dict)
@@ -159,8 +161,8 @@ def gather(survey: Survey, counting: CountOptions, each: int, progress: Progress
         InputError: the survey lacks a named column.
         SurveyError: the journal cannot be read.
     """
-    data = Gathered(counting.grouping(survey), confirmed_of(survey))
     excluded = excluded_images(survey, counting.exclude_flags)
+    data = Gathered(counting.grouping(survey), confirmed_of(survey), excluded)
     total = len(survey)
     for done, row in enumerate(survey):
         if progress and done % _EVERY == 0:

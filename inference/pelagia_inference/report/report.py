@@ -96,7 +96,7 @@ def _page(
         **_checks(survey, data),
         **_composition(data, counts, bands),
         **_places(data),
-        sizes=size_charts(survey, counts.samples),
+        sizes=size_charts(survey, counts.samples, data.excluded),
         **_scores(survey, data, card),
         **_gallery(gallery),
         **_failures(survey, data),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,15 +22,22 @@ _OCTAVES = range(-10, 60)
 """Powers of two of the volume in cubic micrometers."""
 
 
-def size_charts(survey: Survey, samples: Sequence[Sample]) -> list[Chart]:
+def size_charts(survey: Survey, samples: Sequence[Sample], excluded: Container[str] = ()) -> list[Chart]:
     """The distribution of diameters, and the normalized biovolume size spectrum; empty if nothing was measured.
 
     The spectrum is that of Platt and Denman (1977): the biovolume in an octave of volume, divided by the width of the
-    octave, and by the volume of water if it is known for every sample.
+    octave, and by the volume of water if it is known for every sample and all of it was imaged.
+
+    Args:
+        survey: the open survey.
+        samples: its samples, as they are counted.
+        excluded: the paths of images that are not counted.
     """
     diameters = np.zeros((_HIGH - _LOW) * _PER_DECADE, np.int64)
     volumes = np.zeros(len(_OCTAVES))
     for one in measures_of(survey):
+        if one.path in excluded:
+            continue
         if 0 < (esd := one.values.get("esd_um", 0.0)) < math.inf:
             at = int((np.log10(esd) - _LOW) * _PER_DECADE)
             diameters[min(max(at, 0), len(diameters) - 1)] += 1
@@ -65,9 +72,15 @@ def _diameters(counts: NDArray[np.int64]) -> Chart:
     )
 
 
+_NO_WATER = "The volume of water is not known for every sample."
+_PARTS = "Of some samples only a part was imaged, so it is that of the images, not of the water."
+
+
 def _spectrum(volumes: NDArray[np.float64], samples: Sequence[Sample]) -> Chart:
-    liters = [sample.volume_l for sample in samples if sample.images]
-    known = all(liters)
+    counted = [sample for sample in samples if sample.images]
+    liters = [sample.volume_l for sample in counted]
+    part = any(abs(sample.fraction - 1) > 1e-6 for sample in counted)
+    known = all(liters) and not part
     water = sum(one for one in liters if one) if known else 1.0
     widths = 2.0 ** np.array(_OCTAVES)
     found = np.flatnonzero(volumes)
@@ -78,5 +91,5 @@ def _spectrum(volumes: NDArray[np.float64], samples: Sequence[Sample]) -> Chart:
         f"Normalized biovolume size spectrum: from {number_text(float(y[0]))} in the smallest octave to "
         f"{number_text(float(y[-1]))} in the largest",
         "Normalized biovolume size spectrum (Platt and Denman 1977): biovolume in an octave, divided by the octave's "
-        + ("width and the volume of water." if known else "width. The volume of water is not known for every sample."),
+        + ("width and the volume of water." if known else f"width. {_PARTS if part else _NO_WATER}"),
     )

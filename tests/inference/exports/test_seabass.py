@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pelagia.errors import ConfigError
+from pelagia.survey.additions import keep_pixel_size
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.samples import Sample
 from pelagia_inference.exports.export import ExportOptions, export_survey
@@ -108,6 +109,35 @@ def test_the_imaged_volume_is_the_imaged_part_of_the_water():
     assert _imaged_ml(SeabassMetadata(), sample) == 2000
     assert _imaged_ml(SeabassMetadata(volume_imaged_ml=4.5), sample) == 4.5
     assert _pixel_per_um(SeabassMetadata(), sample) == 0.5
+
+
+def typed_by_a_user(folder, size):
+    """The survey of the fixture, whose input states no size of a pixel, checked with ``--pixel-size``."""
+    with write_survey(folder, NAMES) as survey:
+        survey.add([replace(row, columns={**row.columns, "pixel_size_um": ""}) for row in survey])
+        survey.write(["UPDATE images SET columns = json_remove(columns, '$.pixel_size_um')"])
+        keep_pixel_size(survey, size)
+    return Survey.open(folder)
+
+
+def test_the_size_of_a_pixel_that_a_user_typed_for_the_check_is_used(tmp_path, options):
+    with typed_by_a_user(tmp_path / "typed", 2.5) as survey:
+        export_survey(survey, tmp_path / "out", "seabass", options)
+    headers, rows = check(tmp_path / "out" / "SEA-sea01_St_0.sb")
+    assert headers["pixel_per_um"] == "0.4"
+    assert rows[0]["area_cross_section"] == "250"  # 40 pixels of 2.5 x 2.5 micrometers
+
+
+def test_another_size_of_a_pixel_than_that_of_the_measures_is_refused(sea, tmp_path, options):
+    options.metadata.write_text(f"{METADATA}  pixel_per_um: 0.4\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"pixel_per_um is 0\.4, but the survey says 0\.5"):
+        export_survey(sea, tmp_path / "out", "seabass", options)
+
+
+def test_an_address_with_letters_and_commas_keeps_the_rules(sea, tmp_path, options):
+    export_survey(sea, tmp_path / "out", "seabass", replace(options, media_url="https://möwe.example/a,b?f="))
+    _, rows = check(tmp_path / "out" / "SEA-sea01_St_0.sb")
+    assert rows[0]["associatedMedia"].startswith("https://m%C3%B6we.example/a%2Cb?f=")
 
 
 def test_a_label_of_people_is_in_the_manual_fields_beside_that_of_the_machine(sea, tmp_path, options):
