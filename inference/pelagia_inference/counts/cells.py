@@ -30,6 +30,7 @@ CELLS = "cells"
 PEOPLE, COLUMN = "people", "column"
 """Where the cells of an image come from."""
 _Z = 1.6448536269514722  # 90% of a normal distribution are within this many standard deviations
+_MOST = 1_000_000_000
 CARBON = {"diatom": True, "protist": False}
 """Value of the column ``carbon`` -> whether the formula for diatoms is used. ``none``: no carbon."""
 LARGE_DIATOM_UM3 = 3000.0
@@ -141,7 +142,7 @@ class CellTable:
         if found is not None:
             return found, PEOPLE
         value = number(columns.get(CELLS, ""))
-        return (value, COLUMN) if value is not None and value >= 0 else (None, "")
+        return (value, COLUMN) if value is not None and 0 <= value <= _MOST else (None, "")
 
 
 def read_cells(path: Path) -> CellTable:
@@ -193,8 +194,8 @@ def _number(row: Mapping[str, str], name: str, where: str) -> float | None:
     if is_missing(text):
         return None
     value = number(text)
-    if value is None or value < 0:
-        raise InputError(f"{where}: {name} '{text}' is not a number of 0 or more")
+    if value is None or not 0 <= value <= _MOST:
+        raise InputError(f"{where}: {name} '{text}' is not a number from 0 to {_MOST:,}")
     return value
 
 

@@ -154,7 +154,7 @@ def _about_images(found: Tally, samples: Sequence[Sample], choices: Choices) -> 
             "them with --cells (1 for single cells)"
         )
     if found.no_cells:
-        yield f"{found.no_cells} images have a value in the column {CELLS} that is not a number of 0 or more"
+        yield f"{found.no_cells} images have a value in the column {CELLS} that is not a number from 0 to 1,000,000,000"
 
 
 def _about_names(found: Tally, names: Names, choices: Choices, card: ModelCard | None) -> Iterator[str]:

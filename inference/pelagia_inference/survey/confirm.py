@@ -178,7 +178,7 @@ def read_labels(source: Path, people: str = "") -> Labels:
         else:
             counted = labels.cells_of(cells["cells"], f"line {line}")
             named = Label(cells["class"], cells["people"] or people, cells["made_at"], counted)
-            labels.add(cells["sha256"], cells["path"], named)
+            labels.add("" if is_missing(cells["sha256"]) else cells["sha256"], cells["path"], named)
     return labels
 
 

@@ -115,7 +115,8 @@ def test_counts_without_cells_say_nothing_of_them(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("class,number\nx,1\n", "has the columns class, cells"),
-        ("class,cells\nx,many\n", "line 2: cells 'many' is not a number of 0 or more"),
+        ("class,cells\nx,many\n", "line 2: cells 'many' is not a number from 0 to 1,000,000,000"),
+        ("class,cells\nx,1e308\n", "line 2: cells '1e308' is not a number from 0 to 1,000,000,000"),
         ("class,cells\nx,1\nx,2\n", "line 3: the class 'x' is in the table twice"),
         ("path,cells\na.png,2\na.png,3\n", "line 3: 3 cells for 'a.png', but 2 in a row above"),
         ("path,cells\n,2\n", "line 2: a number of cells, but no path"),

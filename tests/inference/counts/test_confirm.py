@@ -50,6 +50,12 @@ def test_other_bytes_with_the_same_name_are_another_image(folder: Path, tmp_path
     ]
 
 
+def test_a_missing_sha256_is_no_sha256(folder: Path, tmp_path: Path) -> None:
+    text = "path,sha256,class\na_calanus_0.png,NA,acartia\na_calanus_1.png,,acartia\na_calanus_2.png, nan,acartia\n"
+    _, found = confirmed(folder, tmp_path / "labels.csv", text)
+    assert list(found) == ["a_calanus_0.png", "a_calanus_1.png", "a_calanus_2.png"]
+
+
 def test_labels_that_contradict_each_other_are_not_used(folder: Path, tmp_path: Path) -> None:
     text = "path,class\na_calanus_0.png,acartia\na_calanus_0.png,calanus\na_calanus_1.png,\n"
     result, found = confirmed(folder, tmp_path / "labels.csv", text)
