@@ -171,7 +171,7 @@ def counts_table(counts: Mapping[str, int], heading: tuple[str, str]) -> None:
 
 def _is_number(cell: object) -> bool:
     try:
-        float(str(cell))
+        float(str(cell).replace(",", ""))  # 1,234
     except ValueError:
         return False
     return True

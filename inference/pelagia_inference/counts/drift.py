@@ -121,9 +121,9 @@ def unsure_bias(counting: Counting, shares: Real) -> str:
     if change[worst] < _LEAST_CHANGE:
         return ""
     return (
-        f"do not count only the images that got a name: '{counting.classes[worst]}' would be {left[worst]:.1%} of the "
-        f"organisms instead of {shares[worst]:.1%}, because the model leaves {counting.unsure_loss[worst]:.0%} of its "
-        "images without a name"
+        f"if you counted only the images that the model named, '{counting.classes[worst]}' would be {left[worst]:.1%} "
+        f"of the organisms instead of {shares[worst]:.1%}, because the model leaves {counting.unsure_loss[worst]:.0%} "
+        "of its images without a name: count all images, as here"
     )
 
 

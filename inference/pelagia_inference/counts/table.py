@@ -194,7 +194,7 @@ def as_json(counts: Counts) -> dict[str, Any]:
     }
 
 
-SUMMARY = ("class", "machine", "confirmed", "corrected", "90% interval", "samples", "per liter", "cells per liter")
+SUMMARY = ("class", "machine", "people", "corrected", "interval", "samples", "per liter", "cells per liter")
 
 
 def summary(counts: Counts) -> tuple[list[str], list[list[object]]]:
@@ -217,28 +217,45 @@ def _summary_of(name: str, group: Sequence[Count]) -> list[object]:
     raw, confirmed = sum(one.raw for one in group), sum(one.confirmed for one in group)
     corrected = interval = ""
     if all(one.corrected is not None for one in group):
-        corrected = f"{sum(one.corrected or 0 for one in group):.1f}"
-        interval = f"{sum(one.low or 0 for one in group):.1f} to {sum(one.high or 0 for one in group):.1f}"
+        corrected, low, high = (
+            _images_text(sum(getattr(one, name) or 0 for one in group)) for name in ("corrected", "low", "high")
+        )
+        interval = f"{low} to {high}"
     samples = sum(1 for one in group if one.raw + one.confirmed)
     water = [_in_water(group, name) for name in ("per_liter", "cells_per_liter")]
     return [name, raw, confirmed, corrected, interval, samples, *water]
 
 
+def _images_text(images: float) -> str:
+    return f"{images:.1f}" if images < 9.95 else f"{images:,.0f}"
+
+
+def amount(value: float) -> str:
+    """A concentration as people write it: whole from 100 on, else three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def _in_water(group: Sequence[Count], field: str) -> str:
-    """A concentration of one sample with its interval, or the lowest and the highest of several; empty: not known."""
-    found = [value for one in group if (value := getattr(one, field)) is not None]
+    """A concentration of one sample with its interval, or the lowest and the highest of several; empty: not known.
+
+    It is 0 where the corrected number of images is shown as 0.0: an estimate is never exactly 0.
+    """
+    known = [one for one in group if getattr(one, field) is not None]
+    found = [0.0 if one.corrected is not None and one.corrected < 0.05 else getattr(one, field) for one in known]
     if len(group) == 1 and found:
-        return f"{found[0]:.4g} ({getattr(group[0], f'{field}_low'):.4g} to {getattr(group[0], f'{field}_high'):.4g})"
-    if found:
-        lowest = min(found) if min(found) > max(found) * 1e-6 else 0.0  # an estimate is never exactly 0
-        return f"{lowest:.4g} to {max(found):.4g}"
-    return ""
+        ends = [amount(getattr(group[0], f"{field}_{end}")) for end in ("low", "high")]
+        return f"{amount(found[0])} ({ends[0]} to {ends[1]})"
+    if not found:
+        return ""
+    return f"{amount(min(found))} to {amount(max(found))}" if max(found) else "0"
 
 
 def about(counts: Counts) -> Iterator[str]:
     """What the short table shows, one sentence each."""
     images, by = sum(sample.images for sample in counts.samples), ", ".join(counts.by) or "no column"
-    yield f"{images} images in {len(counts.samples)} samples (by {by}); the table adds up all samples"
+    samples = len(counts.samples)
+    found = f"{images} images in {samples} sample{'' if samples == 1 else 's'} (by {by})"
+    yield "; ".join([found, *_how_to_read(counts)])
     if len(counts.samples) > 1 and any(count.corrected is not None for count in counts.counts):
         yield (
             "the ends of the 90% intervals are added up as well, as if the model erred in the same way in all samples: "
@@ -255,6 +272,14 @@ def about(counts: Counts) -> Iterator[str]:
         yield text
     if counts.method:
         yield f"correction: {counts.method}"
+
+
+def _how_to_read(counts: Counts) -> list[str]:
+    """What the numbers of the short table are."""
+    if len(counts.samples) == 1:
+        return ["intervals are 90% intervals"]
+    water = any(one.per_liter is not None or one.cells_per_liter is not None for one in counts.counts)
+    return ["the table adds up all samples", *(["per liter: the lowest and the highest sample"] if water else [])]
 
 
 def about_cells(counts: Counts) -> str:

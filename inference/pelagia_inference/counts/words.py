@@ -13,8 +13,8 @@ from pelagia_inference.counts.samples import DEPTH, NO_VALUE, Sample
 from pelagia_inference.counts.tally import LIKELIEST, Choices, Tally
 from pelagia_inference.counts.taxa import Names
 
-_NUMBER = re.compile(r"[0-9.]+")
 _VALUE = re.compile(r"'[^']*'|[0-9.]+(e[+-]?[0-9]+)?")
+"""A name or a number in a warning: warnings of one kind differ only in them."""
 
 
 def warnings(
@@ -33,7 +33,7 @@ def warnings(
         drift: names of samples, and why their correction may be wrong.
     """
     yield from _about_correction(found, choices, card, method)
-    yield from _about_drift(samples, drift)
+    yield from about_drift(samples, drift)
     yield from _about_samples(found, samples, choices)
     yield from _about_alike_names(samples)
     yield from _about_water(samples)
@@ -64,13 +64,14 @@ def _about_correction(found: Tally, choices: Choices, card: ModelCard | None, me
         )
 
 
-def _about_drift(samples: Sequence[Sample], drift: Sequence[tuple[str, str]]) -> Iterator[str]:
-    """One warning for each kind: warnings of one kind differ only in their numbers."""
+def about_drift(samples: Sequence[Sample], drift: Sequence[tuple[str, str]]) -> Iterator[str]:
+    """One warning for each kind, with the numbers of its first sample."""
     kinds: dict[str, dict[str, str]] = defaultdict(dict)
     for name, text in drift:
-        kinds[_NUMBER.sub("", text)].setdefault(name, text)
+        kinds[_VALUE.sub("", text)].setdefault(name, text)
     for texts in kinds.values():
-        yield f"{len(texts)} of {len(samples)} samples ({first_few(texts, 3)}): {next(iter(texts.values()))}"
+        first = "in the first, " if len(texts) > 1 else ""
+        yield f"{len(texts)} of {len(samples)} samples ({first_few(texts)}): {first}{next(iter(texts.values()))}"
 
 
 def _about_samples(found: Tally, samples: Sequence[Sample], choices: Choices) -> Iterator[str]:
@@ -95,8 +96,12 @@ def _about_samples(found: Tally, samples: Sequence[Sample], choices: Choices) ->
             f"{len(found.empty_no_volume)} samples have no image and no known volume: if they are put together with "
             f"others, the concentrations are too high: {first_few(found.empty_no_volume)}"
         )
-    if flagged := [f"{sample.name} ({sample.flags.replace('|', ', ')})" for sample in samples if sample.flags]:
-        yield f"samples with flags of `pelagia check`: {first_few(flagged)}"
+    flagged: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        for flag in filter(None, sample.flags.split("|")):
+            flagged[flag].append(sample.name)
+    for flag, names in flagged.items():
+        yield f"{len(names)} of {len(samples)} samples have the flag {flag} of `pelagia check`: {first_few(names)}"
 
 
 def _about_alike_names(samples: Sequence[Sample]) -> Iterator[str]:
@@ -129,7 +134,7 @@ def _first_of(texts: Mapping[str, str]) -> str:
     """The first of the texts of samples, with the names of the samples."""
     text = next(iter(texts.values()))
     others = ", and others like it" if len({*texts.values()}) > 1 else ""
-    return f"{text}{others}: {first_few(texts, 3)}"
+    return f"{text}{others}: {first_few(texts)}"
 
 
 def _about_images(found: Tally, samples: Sequence[Sample], choices: Choices) -> Iterator[str]:

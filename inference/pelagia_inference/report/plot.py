@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from html import escape
 
 from pelagia.system.files import printable
+from pelagia_inference.counts.table import amount
 
 COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee8866", "#44bb99", "#ffaabb", "#997700")
 """Colors that people with color blindness can tell apart, mostly after Paul Tol's schemes."""
@@ -33,7 +34,7 @@ def number_text(value: float) -> str:
         digits, _, power = f"{value:.1e}".partition("e")
         ten = "10" + str(int(power)).translate(_RAISED)
         return ten if digits == "1.0" else f"{digits}·{ten}"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return amount(value)
 
 
 def short(text: str, most: int) -> str:

@@ -6,6 +6,8 @@ import pytest
 from pelagia.model.counting import Drift
 from pelagia_inference.counts.correction import correct
 from pelagia_inference.counts.drift import drift_warnings, many_unknown, unsure_bias
+from pelagia_inference.counts.samples import Sample
+from pelagia_inference.counts.words import about_drift
 from predictions.scores import counting, scores, survey_of
 
 DRIFT = Drift(limit=0.05, false_warnings=0.04, groups=50)
@@ -60,3 +62,18 @@ def test_chance_is_not_added_to_a_limit_that_holds_it() -> None:
     few = counting(scores(), unknown_limit=0.08, unknown_usual=0.05)
     assert many_unknown(few, 20, 0.1) == "", "two of twenty images may be chance"
     assert many_unknown(few, 400, 0.1) != ""
+
+
+def test_one_warning_names_all_samples_with_the_same_fault() -> None:
+    document = counting(scores(), unsure_loss=(0.05, 0.05, 0.8, 0.05))
+    texts = [unsure_bias(document, shares) for shares in (EVEN, np.array([0.1, 0.1, 0.7, 0.1]))]
+    others = counting(scores(), unsure_loss=(0.9, 0.05, 0.05, 0.05))
+    samples = [Sample(name, (name,), {}) for name in ("A", "B", "C", "D")]
+    drift = [("A", texts[0]), ("B", texts[1]), ("C", unsure_bias(others, EVEN))]
+    (text,) = about_drift(samples, drift)
+    assert text.startswith(
+        "3 of 4 samples (A, B, C): in the first, if you counted only the images that the model named"
+    )
+    assert "6.6% of the organisms instead of 25.0%" in text
+    (alone,) = about_drift(samples, drift[:1])
+    assert alone.startswith("1 of 4 samples (A): if you counted only")

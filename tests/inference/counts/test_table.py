@@ -13,8 +13,8 @@ from counting import CLASSES, LITER, images, write_survey
 from disk_fixtures import Mounts, fill
 from pelagia.model.metadata import ModelFile
 from pelagia.survey.journal import Prediction, Survey
-from pelagia_inference.counts.counts import count_survey
-from pelagia_inference.counts.table import header
+from pelagia_inference.counts.counts import Count, Counts, count_survey
+from pelagia_inference.counts.table import amount, header, summary
 from pelagia_inference.counts.table import rows as rows_of_table
 
 ST = {**LITER, "sample": "A", "station": "=ST1", "minimumDepthInMeters": "0", "maximumDepthInMeters": "5"}
@@ -29,7 +29,9 @@ def folder(tmp_path: Path) -> Path:
 def test_a_row_is_a_sample_and_a_class_or_taxon(folder: Path, tmp_path: Path, pelagia: Pelagia) -> None:
     ended = pelagia("counts", folder, "--out", tmp_path / "counts.csv")
     assert ended.returncode == 0, ended.stderr
-    assert "9 images in 2 samples (by sample)" in ended.stdout
+    assert (
+        "9 images in 2 samples (by sample); the table adds up all samples; per liter: the lowest and the highest sample"
+    ) in ended.stdout
     assert "warning: the counts are not corrected" in ended.stderr
     with (tmp_path / "counts.csv").open(encoding="utf-8-sig", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -79,7 +81,7 @@ def test_a_survey_of_failed_images_has_an_empty_table(tmp_path: Path, pelagia: P
     write_survey(tmp_path / "s", [Prediction("a.png", "/a.png", reason="damaged", columns=ST)])
     ended = pelagia("counts", tmp_path / "s", "--out", tmp_path / "counts.parquet")
     assert ended.returncode == 0, ended.stderr
-    assert "0 images in 1 samples" in ended.stdout
+    assert "0 images in 1 sample (by sample)" in ended.stdout
     assert "1 images could not be classified" in ended.stderr
     assert parquet.read_table(tmp_path / "counts.parquet").num_rows == 0
 
@@ -105,3 +107,20 @@ def test_a_full_disk_is_one_line_and_leaves_no_workbook(mounts: Mounts, disk: Pa
     assert ended.stderr.splitlines()[-1].startswith("error: the disk is full: free some space")
     assert "Traceback" not in ended.stderr
     assert mounts.must("ls", "-A", disk) == "filler\n"
+
+
+def test_the_terminal_shows_numbers_as_people_write_them() -> None:
+    found = {"corrected": 1234.4, "low": 9.76, "high": 2500.0, "per_liter": 22744.2}
+    water = {"per_liter_low": 10130.0, "per_liter_high": 1.2e6}
+    columns, [row] = summary(Counts(("sample",), (), (Count("A", "diatom", raw=1200, confirmed=3, **found, **water),)))
+    assert dict(zip(columns, row, strict=True)) == {
+        "class": "diatom", "machine": 1200, "people": 3, "corrected": "1,234", "interval": "9.8 to 2,500",
+        "samples": 1, "per liter": "22,744 (10,130 to 1,200,000)",
+    }  # fmt: skip
+    assert [amount(value) for value in (0.0, 0.00125, 12.34, 99.99)] == ["0", "0.00125", "12.3", "100"]
+
+
+def test_a_corrected_number_that_is_shown_as_0_has_no_concentration() -> None:
+    one = Count("A", "diatom", raw=2, corrected=1e-18, low=0.0, high=1.3, per_liter=6.2e-19)
+    other = Count("B", "diatom", raw=1, corrected=1.0, low=0.5, high=1.5, per_liter=901.7)
+    assert summary(Counts(("sample",), (), (one, other)))[1][0][-1] == "0 to 902"
