@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pelagia.errors import InputError
+from pelagia.errors import InputError, first_few
 from pelagia.survey.additions import Flag, keep_pixel_size, kept_pixel_size, set_flags
 from pelagia.survey.journal import Prediction, Survey
 from pelagia.survey.model_card import card_of_survey
@@ -145,10 +145,10 @@ def _sample_flags(
 
 
 def _lineages(survey: Survey) -> dict[str, tuple[str, ...]]:
-    """Class -> the names of its taxa from the root down; empty for a survey that lacks the card of its model."""
+    """Class -> the names of its taxa from the root down; without taxa if the survey lacks the card of its model."""
     card = card_of_survey(survey)
     if card is None:
-        return {}
+        return dict.fromkeys(survey.classes, ())
     taxonomy = card.taxonomy
     return {name: tuple(taxon.name for taxon in taxonomy.lineage(name)) for name in taxonomy.names}
 
@@ -247,15 +247,15 @@ def _about_expected(
             f"{without} of {len(samples)} samples have no position or date (decimalLatitude, decimalLongitude, "
             "eventDate), so their classes were not compared with the list of expected taxa"
         )
-    if not lineages:
+    if not any(lineages.values()):
         yield (
-            "the survey does not hold the taxonomy of its model, as it was made by an older Pelagia: the list of "
-            "expected taxa was compared with the names of classes only"
+            "the taxa of the classes are not known, because the model has none or the survey was made by an older "
+            "Pelagia: the list of expected taxa was compared with the names of classes only"
         )
     classes = {name for sample in samples for name in sample.classes}
     known = {name for name in classes if {name, *lineages.get(name, ())} & expected.keys()}
     if classes - known:
         yield (
             f"{len(classes - known)} of {len(classes)} classes are not in the list of expected taxa, so they were not "
-            f"judged: {', '.join(sorted(classes - known)[:5])}"
+            f"judged: {first_few(sorted(classes - known))}"
         )

@@ -114,7 +114,7 @@ def unexpected(
         for name, images in sample.classes.most_common():
             taxon = next((one for one in (name, *reversed(lineages.get(name, ()))) if one in expected), None)
             if taxon and not any(region.holds(*where) for region in expected[taxon]):
-                found.append(f"{name} ({images} images)")
+                found.append(f"{name} ({images} image{'' if images == 1 else 's'})")
         if found:
             place = f"at {where[0]:.2f}, {where[1]:.2f} in month {where[2]}"
             yield Flag(sample.name, "unexpected_class", f"{', '.join(found)} {place}")

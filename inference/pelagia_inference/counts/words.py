@@ -35,6 +35,7 @@ def warnings(
     yield from _about_correction(found, choices, card, method)
     yield from about_drift(samples, drift)
     yield from _about_samples(found, samples, choices)
+    yield from _about_flags(samples)
     yield from _about_alike_names(samples)
     yield from _about_water(samples)
     yield from _about_images(found, samples, choices)
@@ -96,6 +97,9 @@ def _about_samples(found: Tally, samples: Sequence[Sample], choices: Choices) ->
             f"{len(found.empty_no_volume)} samples have no image and no known volume: if they are put together with "
             f"others, the concentrations are too high: {first_few(found.empty_no_volume)}"
         )
+
+
+def _about_flags(samples: Sequence[Sample]) -> Iterator[str]:
     flagged: dict[str, list[str]] = defaultdict(list)
     for sample in samples:
         for flag in filter(None, sample.flags.split("|")):

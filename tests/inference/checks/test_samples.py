@@ -175,7 +175,7 @@ def test_classes_that_do_not_live_there_are_flagged(tmp_path):
     lineages = {"acartia": ("Animalia", "Copepoda"), "calanus": ("Animalia", "Copepoda")}
     (flag,) = unexpected([sample, state("t", classes={"krill": 1})], expected, lineages)
     assert flag.on == "s"
-    assert flag.detail == "acartia (12 images), krill (1 images) at 54.20, 3.10 in month 1"
+    assert flag.detail == "acartia (12 images), krill (1 image) at 54.20, 3.10 in month 1"
     south = {"decimalLatitude": "-60", "decimalLongitude": "-175", "eventDate": "2024-12-01"}
     assert list(unexpected([state("u", classes={"krill": 5}, **south)], expected, {})) == []
 
