@@ -82,7 +82,7 @@ def flag_tables(survey: Survey, images: int) -> tuple[Table, int, Table]:
         names[flag.flag.replace("_", " "), flag.detail].append(flag.on)
     samples = [
         [Cell(flag), Cell(f"{len(on)}"), Cell(first_few(on)), Cell(detail)]
-        for (flag, detail), on in sorted(names.items(), key=lambda one: (-len(one[1]), one[0]))
+        for (flag, detail), on in sorted(names.items(), key=lambda one: (-len(one[1]), one[0][0], one[1]))
     ]
     counts = Counter(flag.flag for flag in image_flags(survey))
     rows = [

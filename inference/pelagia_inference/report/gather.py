@@ -117,6 +117,7 @@ class Gathered:
         samples: name -> its images.
         failed: the first failed images.
         scores: decision -> int64, classes x `BINS`: images by the probability of their likeliest class.
+        unlabeled: (decision, index of the likeliest class) -> images without a label of people.
         unknown: float32, out-of-distribution scores of all images, the finite ones; empty if the model has none.
         depths: depth, rounded to whole meters -> images that are counted.
         no_depth: images that are counted and have no depth.
@@ -132,6 +133,7 @@ class Gathered:
     samples: dict[str, SampleRows] = field(default_factory=lambda: defaultdict(SampleRows))
     failed: list[Prediction] = field(default_factory=list)
     scores: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    unlabeled: Counter[tuple[str, int]] = field(default_factory=Counter)
     unknown: array[float] = field(default_factory=lambda: array("f"))
     depths: Counter[int] = field(default_factory=Counter)
     no_depth: int = 0
@@ -198,6 +200,7 @@ def _count(data: Gathered, row: Prediction, sample: SampleRows, best: int, class
         table = data.scores[decision] = np.zeros((len(classes), BINS), np.int64)
     assert row.probabilities is not None  # noqa: S101 - the caller saw it
     table[best, min(int(row.probabilities[best] * BINS), BINS - 1)] += 1
+    data.unlabeled[decision, best] += row.path not in data.confirmed
     if row.unknown is not None and math.isfinite(row.unknown):
         data.unknown.append(row.unknown)
     if when := row.columns.get("eventDate", "").strip():

@@ -85,15 +85,15 @@ def _unknown(scores: NDArray[np.float64], threshold: float | None) -> Chart:
 
 
 def doubtful_classes(data: Gathered, classes: Sequence[str]) -> Table | None:
-    """Images without a name by their likeliest class, the most first; None if every image has a name."""
-    none = np.zeros((len(classes), BINS), np.int64)
-    abstained, unknown = (data.scores.get(name, none).sum(axis=1) for name in (ABSTAINED, UNKNOWN))
-    every = np.sum([none, *data.scores.values()], axis=(0, 2))
-    order = [int(at) for at in np.argsort(-(abstained + unknown), kind="stable") if abstained[at] + unknown[at]]
-    rows = [
-        [Cell(classes[at]), *(count_cell(int(numbers[at])) for numbers in (every, abstained, unknown))] for at in order
-    ]
-    return Table(("Likeliest class", "Images", "Abstained", "Unknown"), rows) if rows else None
+    """Images without a name and without a label of people, by their likeliest class, the most first; None: no image."""
+    rows = []
+    for at, name in enumerate(classes):
+        abstained, unknown = (data.unlabeled[decision, at] for decision in (ABSTAINED, UNKNOWN))
+        every = sum(images for (_, best), images in data.unlabeled.items() if best == at)
+        if abstained + unknown:
+            rows.append((abstained + unknown, [Cell(name), *map(count_cell, (every, abstained, unknown))]))
+    rows.sort(key=lambda row: -row[0])
+    return Table(("Likeliest class", "Images", "Abstained", "Unknown"), [row for _, row in rows]) if rows else None
 
 
 def doubtful_samples(data: Gathered, most: int) -> Table | None:

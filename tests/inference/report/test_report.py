@@ -99,6 +99,13 @@ def test_the_page_has_the_numbers_of_the_survey(written: Path) -> None:
     assert "Samples by date" in text
     assert "not corrected for the errors of the model" in text
     assert "no volume" in text
+    assert "copepod 11 5 0" in text  # to label next: of 12 images and 6 abstained, one has a label of people already
+
+
+def test_a_command_in_a_warning_is_code_and_names_are_escaped(written: Path) -> None:
+    text = written.read_text(encoding="utf-8")
+    assert "1 of 4 samples have the flag no_volume of <code>pelagia check</code>: S10</p>" in text
+    assert "`" not in re.sub(r"<script>.*</script>", "", text, flags=re.DOTALL)
 
 
 def test_the_transect_is_in_the_order_of_the_dates(written: Path) -> None:
