@@ -41,12 +41,14 @@ class Corrected:
     method: str
 
 
-def correct(counting: Counting, probabilities: NDArray[np.float32]) -> Corrected:
+def correct(counting: Counting, probabilities: NDArray[np.float32], groups: int = 1) -> Corrected:
     """The corrected counts of one sample, with intervals.
 
     Args:
         counting: the model's document.
         probabilities: float32, N x K, of the images of the sample; rows sum to 1; K in the order of the model.
+        groups: number of groups (such as stations) that the images come from. The interval of one is wider than that of
+            several with as many images.
 
     Raises:
         ValueError: the probabilities have another number of classes than the document.
@@ -59,7 +61,7 @@ def correct(counting: Counting, probabilities: NDArray[np.float32]) -> Corrected
         return Corrected(nothing, nothing, nothing, describe(counting.recipe))
     known = known_of(counting.recipe, counting.calibration, weights_of(counting))
     shares = estimate(known, probabilities)
-    low, high = interval(counting, known, shares, images)
+    low, high = interval(counting, known, shares, images, groups)
     return Corrected(shares * images, low * images, high * images, describe(counting.recipe))
 
 

@@ -34,8 +34,8 @@ from pelagia_inference.counts.taxa import Names, lineage_of
 from pelagia_inference.counts.volumes import UNIT, VALUE, Effort, effort_of
 
 Values = NDArray[np.float64]
-Corrector = Callable[[NDArray[np.float32], float | None], tuple[Corrected, Sequence[str]]]
-"""From the probabilities of a sample, and its share of unknown images, to its corrected counts and warnings on them."""
+Corrector = Callable[[NDArray[np.float32], int, float | None], tuple[Corrected, Sequence[str]]]
+"""From a sample's probabilities, number of places and share of unknown images to corrected counts, and warnings."""
 CLASS, TAXON, APART = "class", "taxon", "not_named"
 _LEAST = 0.5  # a class with fewer images does not make the sum of its taxon unknown
 
@@ -46,9 +46,9 @@ def corrector_of(card: ModelCard | None) -> Corrector | None:
         return None
     counting = card.counting
 
-    def corrector(probabilities: NDArray[np.float32], unknown_share: float | None) -> tuple[Corrected, Sequence[str]]:
-        found = correct(counting, probabilities)
-        return found, drift_warnings(counting, probabilities, found, unknown_share)
+    def corrector(images: NDArray[np.float32], places: int, unknown: float | None) -> tuple[Corrected, Sequence[str]]:
+        found = correct(counting, images, places)
+        return found, drift_warnings(counting, images, found, unknown)
 
     return corrector
 
@@ -130,7 +130,7 @@ def numbers_of(part: Part, rows: Rows, corrector: Corrector | None, probabilitie
         unknown = np.full(len(raw), np.nan)
         return Numbers(raw, confirmed, raw + confirmed, unknown, unknown)
     unknown_share = part.verdicts[UNKNOWN] / part.machine if any(part.verdicts) else None  # it may have no verdicts
-    found, said = corrector(probabilities.read(part.rows), unknown_share)
+    found, said = corrector(probabilities.read(part.rows), max(len(part.places), 1), unknown_share)
     others = np.zeros(len(rows.names.classes) - len(found.estimate))
     value, low, high = (
         rows.of_classes(np.concatenate([np.asarray(one, np.float64), others]))

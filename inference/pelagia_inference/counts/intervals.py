@@ -2,9 +2,10 @@
 
 Each simulated survey has about the estimated composition. Its images are drawn from some groups (such as stations) of
 the calibration, so its errors vary as those of real surveys do: by the choice of the images, and by the stations that
-they come from. The simulated surveys are corrected as the real one was, and their errors give the interval, as in a
-basic bootstrap. A factor for each class, `Counting.spread`, was found at export: with it, the nominal share of the
-intervals of left-out groups covered the truth.
+they come from. If the sample is of one station, the images of a class are drawn from one group. The simulated surveys
+are corrected as the real one was, and their errors give the interval, as in a basic bootstrap. A factor for each class,
+`Counting.spread`, was found at export: with it, the nominal share of the intervals of left-out groups covered the
+truth.
 
 Invariant: the same sample has the same interval, on every machine with the same NumPy.
 """
@@ -24,7 +25,7 @@ NOMINAL = 0.9
 SURVEYS = 120
 """Simulated surveys of one interval."""
 SHARE_OF_GROUPS = 0.25
-"""The share of the groups of a class from which a simulated survey draws the images of the class."""
+"""The largest share of the groups of a class from which a simulated survey draws the images of the class."""
 _MOST_IMAGES = 500
 """Largest number of images of a simulated survey. The interval of a larger sample is a little too wide."""
 _ROUGH = 3e-5
@@ -74,10 +75,18 @@ class Scores:
 
 
 class Pool:
-    """Images by class and group, to draw surveys from."""
+    """Images by class and group, to draw surveys from.
+
+    Attributes:
+        classes: number of classes.
+        groups: number of groups.
+        rows: for each class, and each group that has it, the rows of its images: int64.
+        present: bool, K: the classes that have images.
+    """
 
     def __init__(self, calibration: Calibration, classes: int) -> None:
         self.classes = classes
+        self.groups = len(np.unique(calibration.groups))
         self.rows: list[list[NDArray[np.int64]]] = []
         for number in range(classes):
             mine = np.flatnonzero(calibration.labels == number)
@@ -93,44 +102,62 @@ class Pool:
         Args:
             composition: float64, K: the expected composition; classes without images are left out.
             images: number of images.
-            share: share of the groups of each class that images are drawn from, at least one; images may repeat.
+            share: share of the groups of each class that images are drawn from, at least one; images may repeat. One
+                group of several is chosen with a probability proportional to its images of the class.
         """
         expected = np.where(self.present, composition, 0)
         counts = random.multinomial(images, expected / expected.sum())
         rows = []
         for number in np.flatnonzero(counts):
-            groups = self.rows[number]
-            chosen = random.permutation(len(groups))[: max(1, round(share * len(groups)))]
-            candidates = np.concatenate([groups[index] for index in chosen])
+            candidates = _some(self.rows[number], share, random)
             rows.append(candidates[random.integers(len(candidates), size=counts[number])])
         return np.concatenate(rows), counts / images
 
 
-def interval(counting: Counting, known: Known, shares: Real, images: int) -> tuple[Real, Real]:
+def _some(groups: list[NDArray[np.int64]], share: float, random: np.random.Generator) -> NDArray[np.int64]:
+    """The rows of a share of the groups, at least one."""
+    count = max(1, round(share * len(groups)))
+    if count == 1 < len(groups):
+        sizes = np.array([len(group) for group in groups])
+        return groups[random.choice(len(groups), p=sizes / sizes.sum())]
+    return np.concatenate([groups[index] for index in random.permutation(len(groups))[:count]])
+
+
+def interval(counting: Counting, known: Known, shares: Real, images: int, groups: int = 1) -> tuple[Real, Real]:
     """The ends of the interval of each class's share: float64, K, 0..1.
 
     Args:
         known: what the recipe knows.
         shares: float64, K: the estimated composition.
         images: number of images of the sample.
+        groups: number of groups (such as stations) that they come from.
     """
     scores = Scores.of(known, counting.calibration.probabilities)
     pool = Pool(counting.calibration, len(shares))
     spread = np.asarray(counting.spread) if counting.spread else np.ones(len(shares))
-    return spread_interval(*simulated_interval(scores, pool, shares, images), shares, spread)
+    return spread_interval(*simulated_interval(scores, pool, shares, images, groups), shares, spread)
 
 
-def simulated_interval(scores: Scores, pool: Pool, shares: Real, images: int) -> tuple[Real, Real]:
+def simulated_interval(scores: Scores, pool: Pool, shares: Real, images: int, groups: int = 1) -> tuple[Real, Real]:
     """The distances of the interval's ends from the estimate, below and above it: float64, K, of a share.
 
-    A class without labeled images has distances of 0.
+    A sample of one group has images of each class from one group. A sample of several groups has a class from as large
+    a share of the groups of this class as it has of all groups, at most from `SHARE_OF_GROUPS`. A class without labeled
+    images has distances of 0.
+
+    Args:
+        scores: what the recipe computed of the images of ``pool``.
+        pool: the images that simulated surveys are drawn from.
+        shares: float64, K: the estimated composition.
+        images: number of images of the sample.
+        groups: number of groups that they come from, at least 1.
     """
     random = np.random.default_rng(0)
-    size = min(images, _MOST_IMAGES)
+    size, share = min(images, _MOST_IMAGES), min(groups / pool.groups, SHARE_OF_GROUPS)
     errors = np.empty((SURVEYS, len(shares)))
     for number in range(SURVEYS):
         composition = random.dirichlet(size * shares + 0.5)
-        rows, truth = pool.draw(composition, size, SHARE_OF_GROUPS, random)
+        rows, truth = pool.draw(composition, size, share, random)
         errors[number] = scores.estimate(rows, shares) - truth
     tail = (1 - NOMINAL) / 2
     below, above = np.quantile(errors, (1 - tail, tail), axis=0)

@@ -32,7 +32,7 @@ from pelagia.survey.additions import (
 )
 from pelagia.survey.journal import Prediction, Survey
 from pelagia_inference.counts.cells import CELLS, PEOPLE, CellTable, Moments, carbon_of, joined
-from pelagia_inference.counts.samples import DEPTHS, WHERE, Grouping, are_unlike, where_of
+from pelagia_inference.counts.samples import DEPTHS, PLACES, WHERE, Grouping, are_unlike, where_of
 from pelagia_inference.counts.volumes import EFFORT_COLUMNS, effort_of
 
 LIKELIEST, ACCEPTED_ONLY = "likeliest", "accepted"
@@ -80,6 +80,7 @@ class Part:
         rows: numbers of its unconfirmed images in the file of probabilities.
         where: column of `WHERE` -> its values in the images, two at most: enough to know that they differ.
         is_empty: whether it is a sample that was taken and has no image: its water counts.
+        places: the places of its unconfirmed images, or their samples if no column names places; `merged` sets them.
     """
 
     key: tuple[str, ...]
@@ -98,6 +99,7 @@ class Part:
     rows: array[int] = field(default_factory=lambda: array("q"))
     where: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in WHERE})
     is_empty: bool = False
+    places: set[str] = field(default_factory=set)
 
     @property
     def machine(self) -> int:
@@ -122,6 +124,8 @@ def merged(parts: Sequence[Part]) -> Part:
             for key, moments in getattr(part, name).items():
                 getattr(found, name)[key] = joined([getattr(found, name)[key], moments])
         found.rows.extend(part.rows)
+        if part.machine:
+            found.places.update(next((part.where[name] for name in PLACES if part.where[name]), [part.own]))
     return found
 
 

@@ -15,7 +15,7 @@ from pelagia_inference.counts.cells import CellTable
 from pelagia_inference.counts.estimate import Estimate, Matter, Numbers, Rows, numbers_of, waters_of
 from pelagia_inference.counts.poisson import interval
 from pelagia_inference.counts.samples import Grouping
-from pelagia_inference.counts.tally import Part, Probabilities
+from pelagia_inference.counts.tally import Part, Probabilities, merged
 from pelagia_inference.counts.taxa import names_of
 
 LITERS = {"sampleSizeValue": "2", "sampleSizeUnit": "litre"}
@@ -23,8 +23,11 @@ ROWS = Rows(names_of(CLASSES, ["new"], TAXONOMY), TAXONOMY, ())
 NAMES = [name for _, name, _ in ROWS.labels]
 
 
-def corrector(probabilities: NDArray[np.float32], unknown_share: float | None) -> tuple[Any, Sequence[str]]:
+def corrector(
+    probabilities: NDArray[np.float32], places: int, unknown_share: float | None
+) -> tuple[Any, Sequence[str]]:
     """10 images: 7 calanus (5 to 9), 2 acartia (1 to 6), 1 chaetoceros (0 to 2)."""
+    assert places == 1
     assert probabilities.shape == (10, len(CLASSES))
     assert unknown_share == 0.2
     estimate, low, high = [7.0, 2.0, 1.0, 0.0], [5.0, 1.0, 0.0, 0.0], [9.0, 6.0, 2.0, 0.5]
@@ -86,3 +89,19 @@ def test_probabilities_are_read_back_in_any_order() -> None:
         assert [probabilities.add(row) for row in rows] == list(range(50))
         for wanted in ([], [3], [0, 1, 2, 7, 8, 49], list(range(50))):
             assert np.array_equal(probabilities.read(wanted), rows[wanted].reshape(-1, 4))
+
+
+def seen(sample: str, *stations: str, people: bool = False) -> Part:
+    """A sub-sample of two images at these stations; ``people``: both were confirmed."""
+    counts = {"confirmed": Counter(calanus=2)} if people else {"verdicts": Counter(accepted=2)}
+    found = Part((), sample, {}, **counts)
+    found.where["station"].extend(stations)
+    return found
+
+
+def test_the_images_of_a_sample_come_from_as_many_places_as_its_columns_say() -> None:
+    assert merged([seen("A", "S1"), seen("B", "S1")]).places == {"S1"}, "two samples of one station"
+    assert merged([seen("A", "S1"), seen("B", "S2")]).places == {"S1", "S2"}
+    assert merged([seen("A", "S1", "S2")]).places == {"S1", "S2"}, "no column tells the samples apart"
+    assert merged([seen("A"), seen("B")]).places == {"A", "B"}, "no column names a place"
+    assert merged([seen("A", "S1"), seen("B", "S2", people=True)]).places == {"S1"}, "people make no errors of a model"
