@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from predictions.scores import scores
+from predictions.scores import counting, scores
 
 pytest.importorskip("torch")
 
 from pelagia.model.card import card_of
 from pelagia.model.counting import Recipe
 from pelagia.model.metadata import ModelFile
+from pelagia_inference.counts.correction import correct
 from pelagia_training.counts.choose import best_recipe, choose, factors
 from pelagia_training.counts.document import drift_of, unknown_shares
 from pelagia_training.counts.simulate import trials
@@ -24,6 +25,19 @@ def test_no_group_is_in_the_survey_and_in_the_calibration() -> None:
     assert seen == set(range(40)), "four trials leave out every group once"
 
 
+def test_a_survey_of_one_group_has_the_images_of_a_class_from_one_group() -> None:
+    calibration = scores(shift=3.0)
+    for trial in trials(calibration, 4, 2):
+        assert {survey.groups for survey in trial.surveys} == {10}
+        assert [survey.kind for survey in trial.of_one] == ["even"] * 2 + ["skewed"] * 2 + ["as it is"] * 4
+        assert {survey.groups for survey in trial.of_one} == {1}
+        for survey in trial.of_one:
+            at = {row.tobytes(): number for number, row in enumerate(calibration.probabilities)}
+            rows = np.array([at[row.tobytes()] for row in survey.probabilities])
+            for number in range(4):
+                assert len(np.unique(calibration.groups[rows[calibration.labels[rows] == number]])) <= 1
+
+
 def test_a_correction_that_helps_is_chosen_and_its_error_is_stated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pelagia_training.counts.choose.TRIALS", 4)
     monkeypatch.setattr("pelagia_training.counts.choose.SURVEYS", 3)
@@ -33,6 +47,24 @@ def test_a_correction_that_helps_is_chosen_and_its_error_is_stated(monkeypatch: 
     assert simulated[1].corrected_error < 0.7 * simulated[1].raw_error
     assert all(0.8 <= one.coverage <= 1 for one in simulated)
     assert (spread > 0.3).all()
+
+
+def test_the_intervals_of_single_stations_cover_about_nine_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pelagia_training.counts.choose.TRIALS", 4)
+    monkeypatch.setattr("pelagia_training.counts.choose.SURVEYS", 2)
+    monkeypatch.setattr("pelagia_training.counts.choose.RECIPES", (Recipe(), Recipe(method="em")))
+    calibration, others = scores(groups=30, shift=0.8, seed=2), scores(groups=30, shift=0.8, seed=3)
+    recipe, spread, _ = choose(calibration)
+    document = counting(calibration, recipe, spread=tuple(spread))
+    covered: dict[int, list[bool]] = {1: [], 30: []}
+    for number in range(30):
+        station = others.part(others.groups == number)
+        truth = np.bincount(station.labels, minlength=4)
+        for places, found in covered.items():
+            interval = correct(document, station.probabilities, places)
+            found.extend((interval.low <= truth) & (truth <= interval.high))
+    assert 0.85 <= np.mean(covered[1]) <= 0.98
+    assert np.mean(covered[30]) < np.mean(covered[1]) - 0.05, "they are taken for a survey of 30 stations"
 
 
 def test_nothing_is_corrected_where_no_correction_helps() -> None:
@@ -45,6 +77,13 @@ def test_the_factor_of_a_class_with_few_groups_is_near_the_common_one() -> None:
     found = factors(residuals, np.array([2, 500, 2, 500]))
     assert found[1] == pytest.approx(1, abs=0.1)
     assert found[0] > 3
+
+
+def test_the_factor_of_a_class_with_few_groups_allows_for_groups_that_were_not_seen() -> None:
+    residuals = np.repeat(np.linspace(0, 1, 101)[:, None], 3, axis=1)
+    found = factors(residuals, np.array([9, 18, 10_000]))
+    assert found[2] == pytest.approx(0.9, abs=0.01)
+    assert found[2] < found[1] < found[0] <= 1
 
 
 def test_left_out_groups_are_rarely_called_different() -> None:

@@ -19,7 +19,7 @@ from pelagia_training.counts.simulate import COMPOSITIONS, IMAGES, Drawn, Trial,
 
 TRIALS, SURVEYS = 12, 4
 _LEAST = 0.1
-_POOLED_GROUPS = 10
+_POOLED_GROUPS = 5
 """A class's own factor of the interval has the weight of its groups; the factor of all classes, of this many groups."""
 
 RECIPES: tuple[Recipe, ...] = (
@@ -88,8 +88,9 @@ def choose(calibration: Calibration, seed: int = 0, progress: Callable[[str], No
     recipe = best_recipe(recipe_errors(drawn))
     progress("counts: simulating intervals")
     checked = list(trials(calibration, TRIALS, SURVEYS, seed=seed + 1))
-    residuals, measured = _measured(recipe, checked)
-    spread = factors(residuals, groups_of(calibration))
+    residuals, measured = _measured(recipe, [(trial, trial.surveys) for trial in checked])
+    of_one, _ = _measured(recipe, [(trial, trial.of_one) for trial in checked])
+    spread = factors(np.concatenate((residuals, of_one)), groups_of(calibration))
     return recipe, spread, _simulated(measured, residuals, spread)
 
 
@@ -99,22 +100,24 @@ def groups_of(calibration: Calibration) -> NDArray[np.int64]:
     return np.bincount(pairs[0], minlength=calibration.probabilities.shape[1])
 
 
-def _measured(recipe: Recipe, drawn: Sequence[Trial]) -> tuple[Real, list[tuple[str, float, float]]]:
-    """For each survey, how far the truth is from the estimate, and the errors.
+def _measured(
+    recipe: Recipe, drawn: Sequence[tuple[Trial, Sequence[Drawn]]]
+) -> tuple[Real, list[tuple[str, float, float]]]:
+    """For each survey of each trial, how far the truth is from the estimate, and the errors.
 
     Returns:
-        float64, surveys x K: the distance in units of the interval's end on that side; NaN: the left-out groups do not
-        have the class, or it is neither in the survey nor in the estimate.
+        float64, surveys x K: the distance in units of the interval's end on that side; NaN: the class is not in the
+        survey.
         Kind, raw error, corrected error.
     """
     residuals, errors = [], []
-    for trial in drawn:
+    for trial, surveys in drawn:
         known = known_of(recipe, trial.calibration)
         scores = Scores.of(known, trial.calibration.probabilities)
         pool = Pool(trial.calibration, len(known.prior))
-        for survey in trial.surveys:
+        for survey in surveys:
             shares = estimate(known, survey.probabilities)
-            below, above = simulated_interval(scores, pool, shares, len(survey.probabilities))
+            below, above = simulated_interval(scores, pool, shares, len(survey.probabilities), survey.groups)
             residuals.append(residual(shares, survey, below, above))
             raw = raw_shares(survey.probabilities)
             raw_error, corrected_error = (float(np.abs(found - survey.truth).mean()) for found in (raw, shares))
@@ -132,14 +135,21 @@ def residual(shares: Real, survey: Drawn, below: Real, above: Real) -> Real:
 def factors(residuals: Real, groups: NDArray[np.int64]) -> Real:
     """For each class, the factor with which the nominal share of its intervals covers the truth: float64, K.
 
-    The factor of a class with few groups is drawn towards the factor of all classes.
+    The residuals of n groups are those of groups that were seen. For another group, the quantile (1 + 1/n) times the
+    nominal share is taken, at most the largest residual, as in split conformal prediction. The factor of a class with
+    few groups is drawn towards the factor of all classes.
+
+    Args:
+        residuals: float64, surveys x K, as `residual` gives them.
+        groups: int64, K: number of groups that have images of the class.
     """
     everything = residuals[~np.isnan(residuals)]
     common = float(np.quantile(everything, NOMINAL)) if len(everything) else 1.0
+    levels = np.minimum(NOMINAL * (1 + 1 / np.maximum(groups, 1)), 1)
     own = np.full(residuals.shape[1], common)
     for number, column in enumerate(residuals.T):
         if (~np.isnan(column)).any():
-            own[number] = np.quantile(column[~np.isnan(column)], NOMINAL)
+            own[number] = np.quantile(column[~np.isnan(column)], levels[number])
     logs = (groups * np.log(np.maximum(own, _LEAST)) + _POOLED_GROUPS * np.log(max(common, _LEAST))) / (
         groups + _POOLED_GROUPS
     )

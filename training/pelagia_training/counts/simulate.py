@@ -19,6 +19,10 @@ COMPOSITIONS = {"even": 1.0, "skewed": 0.2}
 """Kinds of simulated surveys, and the parameter of the Dirichlet distribution of their compositions."""
 IMAGES = 500
 """Images of a simulated survey."""
+IMAGES_OF_ONE = 100
+"""Images of a simulated survey of one group, such as a station."""
+LEAST_OF_ONE = 20
+"""Images of a left-out group that is a survey as it is."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,17 @@ class Trial:
         number: of the trial, from 0.
         calibration: the images of the other groups.
         left_out: the images of the left-out groups.
-        surveys: see `Drawn`.
+        surveys: see `Drawn`; of all left-out groups.
+        of_one: surveys of one left-out group: half of them with drawn compositions, where the images of each class are
+            of one group; half of them groups as they are. They have a random generator of their own, so that the other
+            surveys do not depend on them.
     """
 
     number: int
     calibration: Calibration
     left_out: Calibration
     surveys: tuple[Drawn, ...]
+    of_one: tuple[Drawn, ...]
 
 
 @dataclass(frozen=True)
@@ -43,16 +51,18 @@ class Drawn:
     """A simulated survey.
 
     Attributes:
-        kind: a key of `COMPOSITIONS`.
+        kind: a key of `COMPOSITIONS`, or "as it is".
         probabilities: float32, N x K.
         truth: float64, K: the share of each class among the images.
         present: bool, K: the classes that the left-out groups have.
+        groups: number of groups that the images come from.
     """
 
     kind: str
     probabilities: NDArray[np.float32]
     truth: Real
     present: NDArray[np.bool_]
+    groups: int
 
 
 def trials(calibration: Calibration, count: int, surveys: int, images: int = IMAGES, seed: int = 0) -> Iterator[Trial]:
@@ -61,34 +71,34 @@ def trials(calibration: Calibration, count: int, surveys: int, images: int = IMA
     Args:
         calibration: all images.
         count: number of trials.
-        surveys: surveys of each kind in each trial.
+        surveys: surveys of each kind in each trial; of one group, up to twice as many.
         images: images of a survey.
         seed: of the random choices.
     """
     random = np.random.default_rng(seed)
     classes = calibration.probabilities.shape[1]
     for number, left_out in enumerate(_parts(calibration.groups, count, random)):
-        pool = Pool(calibration.part(left_out), classes)
-        inside = calibration.part(left_out).probabilities
-        drawn = [
-            _draw(kind, parameter, pool, inside, images, random)
-            for kind, parameter in COMPOSITIONS.items()
-            for _ in range(surveys)
-        ]
-        yield Trial(number, calibration.part(~left_out), calibration.part(left_out), tuple(drawn))
+        outside = calibration.part(left_out)
+        pool, apart = Pool(outside, classes), np.random.default_rng((seed, number))
+        kinds = [kind for kind in COMPOSITIONS for _ in range(surveys)]
+        drawn = tuple(_draw(kind, pool, outside, images, pool.groups, random) for kind in kinds)
+        of_one = [_draw(kind, pool, outside, IMAGES_OF_ONE, 1, apart) for kind in kinds]
+        of_one += _as_they_are(outside, pool, len(kinds), apart)
+        yield Trial(number, calibration.part(~left_out), outside, drawn, tuple(of_one))
 
 
-def _draw(
-    kind: str,
-    parameter: float,
-    pool: Pool,
-    probabilities: NDArray[np.float32],
-    images: int,
-    random: np.random.Generator,
-) -> Drawn:
-    composition = random.dirichlet(np.full(pool.classes, parameter)) + 1e-12
-    rows, truth = pool.draw(composition, images, 1.0, random)
-    return Drawn(kind, probabilities[rows], truth, pool.present)
+def _draw(kind: str, pool: Pool, outside: Calibration, images: int, groups: int, random: np.random.Generator) -> Drawn:
+    composition = random.dirichlet(np.full(pool.classes, COMPOSITIONS[kind])) + 1e-12
+    rows, truth = pool.draw(composition, images, groups / pool.groups, random)
+    return Drawn(kind, outside.probabilities[rows], truth, pool.present, groups)
+
+
+def _as_they_are(outside: Calibration, pool: Pool, most: int, random: np.random.Generator) -> Iterator[Drawn]:
+    names, images = np.unique(outside.groups, return_counts=True)
+    for name in random.permutation(names[images >= LEAST_OF_ONE])[:most]:
+        survey = outside.part(outside.groups == name)
+        truth = np.bincount(survey.labels, minlength=pool.classes) / len(survey.labels)
+        yield Drawn("as it is", survey.probabilities, truth, pool.present, 1)
 
 
 def _parts(groups: NDArray[np.int64], count: int, random: np.random.Generator) -> Iterator[NDArray[np.bool_]]:
