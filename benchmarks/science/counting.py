@@ -271,22 +271,27 @@ def _measure_split(
                 found["BayesianCC"] = bayesian_count(split.calibration, probabilities, survey)
             for name, shares in found.items():
                 results.errors[kind].setdefault(name, []).append(float(np.abs(shares - truth).mean()))
-            results.coverage[kind].append(_coverage(scores, pool, found["chosen"], truth, IMAGES, spread))
+            results.coverage[kind].append(
+                _coverage(scores, pool, found["chosen"], truth, (IMAGES, outside.groups), spread)
+            )
     for station in np.unique(split.left_out.groups):
         inside = split.left_out.part(split.left_out.groups == station)
         if len(inside.labels) >= options.least:
             truth = np.bincount(inside.labels, minlength=classes) / len(inside.labels)
             shares = estimate(known["chosen"], inside.probabilities)
-            images = len(inside.labels)
-            results.coverage["station"].append(_coverage(scores, pool, shares, truth, images, spread))
+            size = (len(inside.labels), 1)
+            results.coverage["station"].append(_coverage(scores, pool, shares, truth, size, spread))
             for name in ("raw", "chosen"):
                 error = float(np.abs(estimate(known[name], inside.probabilities) - truth).mean())
                 results.errors.setdefault("station", {}).setdefault(name, []).append(error)
 
 
-def _coverage(scores: Scores, pool: Pool, shares: Real, truth: Real, images: int, spread: Real) -> Real:
-    """For each class, whether the interval covers: 1 yes, 0 no; if the class is not in the survey, 2 yes, 3 no."""
-    below, above = simulated_interval(scores, pool, shares, images)
+def _coverage(scores: Scores, pool: Pool, shares: Real, truth: Real, size: tuple[int, int], spread: Real) -> Real:
+    """For each class, whether the interval covers: 1 yes, 0 no; if the class is not in the survey, 2 yes, 3 no.
+
+    ``size``: number of images, and of groups, of the survey.
+    """
+    below, above = simulated_interval(scores, pool, shares, *size)
     inside = covered(shares, truth, below, above, spread)
     return np.where(truth > 0, inside, np.where(inside, 2.0, 3.0))
 
