@@ -19,8 +19,12 @@ from pelagia_training.counts.simulate import COMPOSITIONS, IMAGES, Drawn, Trial,
 
 TRIALS, SURVEYS = 12, 4
 _LEAST = 0.1
-_POOLED_GROUPS = 5
+_POOLED_GROUPS = 10
 """A class's own factor of the interval has the weight of its groups; the factor of all classes, of this many groups."""
+_MOST_LEVEL = 0.97
+"""Largest quantile of a class's residuals. A larger one is that of one or two surveys, and may be 100 times larger."""
+_WIDER = 0.93
+"""The 95% point of Student's t with n - 1 degrees of freedom is about 1 + 0.93 / (n - 1) times that of a normal one."""
 
 RECIPES: tuple[Recipe, ...] = (
     Recipe(),
@@ -135,9 +139,9 @@ def residual(shares: Real, survey: Drawn, below: Real, above: Real) -> Real:
 def factors(residuals: Real, groups: NDArray[np.int64]) -> Real:
     """For each class, the factor with which the nominal share of its intervals covers the truth: float64, K.
 
-    The residuals of n groups are those of groups that were seen. For another group, the quantile (1 + 1/n) times the
-    nominal share is taken, at most the largest residual, as in split conformal prediction. The factor of a class with
-    few groups is drawn towards the factor of all classes.
+    Few groups show too little of how groups differ. So the quantile (1 + 1/n) times the nominal share is taken of the
+    residuals of a class in n groups, as in split conformal prediction. The factor is drawn towards that of all classes,
+    the more the fewer the groups, and widened as Student's t is wider than the normal distribution.
 
     Args:
         residuals: float64, surveys x K, as `residual` gives them.
@@ -145,7 +149,7 @@ def factors(residuals: Real, groups: NDArray[np.int64]) -> Real:
     """
     everything = residuals[~np.isnan(residuals)]
     common = float(np.quantile(everything, NOMINAL)) if len(everything) else 1.0
-    levels = np.minimum(NOMINAL * (1 + 1 / np.maximum(groups, 1)), 1)
+    levels = np.minimum(NOMINAL * (1 + 1 / np.maximum(groups, 1)), _MOST_LEVEL)
     own = np.full(residuals.shape[1], common)
     for number, column in enumerate(residuals.T):
         if (~np.isnan(column)).any():
@@ -153,7 +157,7 @@ def factors(residuals: Real, groups: NDArray[np.int64]) -> Real:
     logs = (groups * np.log(np.maximum(own, _LEAST)) + _POOLED_GROUPS * np.log(max(common, _LEAST))) / (
         groups + _POOLED_GROUPS
     )
-    return np.asarray(np.exp(logs))
+    return np.asarray(np.exp(logs) * (1 + _WIDER / np.maximum(groups - 1, 1)))
 
 
 def _simulated(measured: Sequence[tuple[str, float, float]], residuals: Real, spread: Real) -> tuple[Simulated, ...]:
