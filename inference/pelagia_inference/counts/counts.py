@@ -21,11 +21,9 @@ from pelagia.survey.journal import Survey
 from pelagia.survey.model_card import card_of_survey
 from pelagia_inference.counts.cells import CellTable, carbon_kinds
 from pelagia_inference.counts.estimate import (
-    CLASS,
     Estimate,
     Matter,
     Numbers,
-    Rows,
     Water,
     corrector_of,
     numbers_of,
@@ -44,7 +42,7 @@ from pelagia_inference.counts.tally import (
     Tally,
     tally,
 )
-from pelagia_inference.counts.taxa import names_of
+from pelagia_inference.counts.taxa import CLASS, Rows, names_of
 from pelagia_inference.counts.words import warnings
 
 Key = tuple[str, ...]
@@ -76,7 +74,8 @@ class Count:
             the input has, a table by class has, or are taken for the mean of the other images.
         measured: images of the class whose volume was measured.
         biovolume_um3, carbon_pg: of all images of the class: the number of images times the mean of the measured ones.
-        biovolume_mm3_per_m3, carbon_ug_per_liter: the same in the water.
+            ``_low`` and ``_high`` are the interval of the mean in such samples, with the errors of the machine.
+        biovolume_mm3_per_m3, carbon_ug_per_liter, each with ``_low`` and ``_high``: the same in the water.
     """
 
     sample: str
@@ -108,9 +107,17 @@ class Count:
     cells_by_mean: int = 0
     measured: int = 0
     biovolume_um3: float | None = None
+    biovolume_um3_low: float | None = None
+    biovolume_um3_high: float | None = None
     carbon_pg: float | None = None
+    carbon_pg_low: float | None = None
+    carbon_pg_high: float | None = None
     biovolume_mm3_per_m3: float | None = None
+    biovolume_mm3_per_m3_low: float | None = None
+    biovolume_mm3_per_m3_high: float | None = None
     carbon_ug_per_liter: float | None = None
+    carbon_ug_per_liter_low: float | None = None
+    carbon_ug_per_liter_high: float | None = None
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,17 @@ the model has statistics for it) and the chance of which organisms are in the sa
 added in quadrature, because they are independent. All images of a sample that stand for as many organisms (a fraction)
 are counted and corrected together. The errors of the machine are the same in all fractions, so their ends are added;
 the chance is independent, so its half-widths are added in quadrature.
+
+Biovolume and carbon are sums of unequal values. Their intervals are made in the same way, with `poisson.of_sums` for
+the chance, which includes the error of a mean of few measured images. The errors of the machine are images times the
+mean of the class: an image that has the wrong class is taken for one of mean size.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,21 +27,18 @@ from numpy.typing import NDArray
 
 from pelagia.model.card import ModelCard
 from pelagia.model.decision import UNKNOWN
-from pelagia.taxonomy import Taxonomy
 from pelagia_inference.counts import poisson
-from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined, mixed
+from pelagia_inference.counts.cells import CellsPerImage, CellTable, Moments, joined, mixed, usual_spread
 from pelagia_inference.counts.correction import Corrected, correct
 from pelagia_inference.counts.drift import drift_warnings
+from pelagia_inference.counts.poisson import Amount, together
 from pelagia_inference.counts.samples import DEPTH, DEPTHS, PLACES, SAMPLE_COLUMNS, WHERE, Grouping, are_unlike
 from pelagia_inference.counts.tally import Part, Probabilities, merged
-from pelagia_inference.counts.taxa import Names, lineage_of
+from pelagia_inference.counts.taxa import Names, Rows, Values
 from pelagia_inference.counts.volumes import UNIT, VALUE, Effort, effort_of
 
-Values = NDArray[np.float64]
 Corrector = Callable[[NDArray[np.float32], int, float | None], tuple[Corrected, Sequence[str]]]
 """From a sample's probabilities, number of places and share of unknown images to corrected counts, and warnings."""
-CLASS, TAXON, APART = "class", "taxon", "not_named"
-_LEAST = 0.5  # a class with fewer images does not make the sum of its taxon unknown
 
 
 def corrector_of(card: ModelCard | None) -> Corrector | None:
@@ -51,52 +52,6 @@ def corrector_of(card: ModelCard | None) -> Corrector | None:
         return found, drift_warnings(counting, images, found, unknown)
 
     return corrector
-
-
-class Rows:
-    """The rows of a sample's counts.
-
-    Args:
-        names: the classes and taxa.
-        taxonomy: the taxonomy of the model; None: there are no taxa.
-        apart: verdicts that count apart.
-
-    Attributes:
-        labels: kind, name and rank of each row.
-    """
-
-    def __init__(self, names: Names, taxonomy: Taxonomy | None, apart: Sequence[str]) -> None:
-        self.names, self._apart = names, tuple(apart)
-        self.labels = [
-            *((CLASS, name, "") for name in names.classes),
-            *((TAXON, taxon.name, taxon.rank) for taxon in names.taxa),
-            *((APART, name, "") for name in self._apart),
-        ]
-        order = [taxon.name for taxon in names.taxa]
-        above = {name: lineage_of(taxonomy, name) for name in order} if taxonomy else {}
-        self._above = {name: [order.index(one) for one in lineage] for name, lineage in above.items()}
-
-    def of_classes(self, classes: Values) -> Values:
-        """Values of classes, and their sums for the taxa; nothing counts apart."""
-        return np.concatenate([classes, self.names.members @ classes, np.zeros(len(self._apart))])
-
-    def of_counts(self, counts: Mapping[str, int], rolled: Mapping[str, int], apart: Mapping[str, int]) -> Values:
-        """Counts by class, by taxon alone, and by verdict."""
-        found = self.of_classes(np.array([counts.get(name, 0) for name in self.names.classes], np.float64))
-        for name, images in rolled.items():
-            for index in self._above.get(name, ()):
-                found[len(self.names.classes) + index] += images
-        if self._apart:
-            found[-len(self._apart) :] = [apart.get(name, 0) for name in self._apart]
-        return found
-
-    def sums(self, classes: Values, images: Values) -> Values:
-        """Values of classes that may be unknown, and their sums: unknown if one of the classes is and has images."""
-        empty = np.isnan(classes) & (images[: len(classes)] < _LEAST)
-        filled = np.where(empty, 0.0, classes)
-        unknown = self.names.members @ np.isnan(filled) > 0
-        taxa = np.where(unknown, np.nan, self.names.members @ np.nan_to_num(filled))
-        return np.concatenate([classes, taxa, np.full(len(self._apart), np.nan)])
 
 
 @dataclass(frozen=True)
@@ -239,6 +194,10 @@ ORIGINS = ("cells_by_people", "cells_by_column", "cells_by_class", "cells_by_mea
 """
 
 
+_ENOUGH = 30
+"""Measured images that say how much the sizes of a class differ."""
+
+
 def _images(parts: Sequence[Part], name: str) -> int:
     return sum(part.raw[name] + part.confirmed[name] for part in parts)
 
@@ -255,6 +214,7 @@ class Matter:
     def __init__(self, parts: Sequence[Part], names: Names, table: CellTable) -> None:
         self.classes, self._table = names.classes, table
         self._survey = {kind: self._joined(parts, kind) for kind in ("cells", "volumes", "carbon")}
+        self._usual = {kind: usual_spread(found.values()) for kind, found in self._survey.items()}
 
     def _joined(self, parts: Sequence[Part], kind: str) -> dict[str, Moments]:
         found: dict[str, list[Moments]] = defaultdict(list)
@@ -292,11 +252,25 @@ class Matter:
                 found["cells_by_mean"][index] = rest
         return found
 
-    def means(self, parts: Sequence[Part], kind: str) -> Values:
-        """The mean of ``volumes`` or ``carbon`` of an image of each class; not-a-number: not known."""
-        own = self._joined(parts, kind)
-        found = [own.get(name) or self._survey[kind].get(name) for name in self.classes]
-        return np.array([moments.mean if moments else np.nan for moments in found], np.float64)
+    def sizes(self, fraction: Part, sample: Sequence[Part], kind: str) -> tuple[Values, Values]:
+        """The mean of ``volumes`` or ``carbon`` of an image of each class in a fraction, and the error of the mean.
+
+        The mean is that of the images of the fraction, else of the sample, else of the survey. How much the values
+        differ is known from few images only roughly, so the first of the three with `_ENOUGH` images says it, else the
+        survey. If the survey has one image of the class, the mean over the other classes is taken.
+
+        Returns:
+            means: not-a-number: not known.
+            errors: the variance of the mean, in units of the squared mean.
+        """
+        levels = [self._joined([fraction], kind), self._joined(sample, kind), self._survey[kind]]
+        found = np.full((2, len(self.classes)), np.nan)
+        for index, name in enumerate(self.classes):
+            if known := [level[name] for level in levels if name in level]:
+                widest = next((one for one in known if one.count >= _ENOUGH), known[-1])
+                spread = widest.spread if widest.count > 1 else self._usual[kind]
+                found[:, index] = known[0].mean, spread / known[0].count
+        return found[0], found[1]
 
     def measured(self, parts: Sequence[Part]) -> Values:
         """Number of images of each class whose volume was measured."""
@@ -350,17 +324,13 @@ class Estimate:
     @cached_property
     def _organisms(self) -> tuple[Values, Values, Values]:
         """Organisms in the whole sample, and the ends of the interval; not-a-number: not known."""
-        value, machine_low, machine_high, chance_low, chance_high = np.zeros((5, len(self._value)))
-        for (per_image, _), one in zip(self._water.fractions, self._numbers, strict=True):
-            factor = math.nan if per_image is None else per_image
-            low, high = poisson.intervals(one.value)
-            value += factor * one.value
-            chance_low += (factor * (one.value - low)) ** 2
-            chance_high += (factor * (high - one.value)) ** 2
-            machine_low += factor * np.maximum(np.nan_to_num(one.value - one.low), 0)
-            machine_high += factor * np.maximum(np.nan_to_num(one.high - one.value), 0)
-        low = value - np.sqrt(chance_low + machine_low**2)
-        return value, np.maximum(low, 0.0), value + np.sqrt(chance_high + machine_high**2)
+        sums = [Amount(one.value, *poisson.intervals(one.value), *_of_machine(one)) for one in self._numbers]
+        return together(sums, self._per_image)
+
+    @property
+    def _per_image(self) -> list[float]:
+        """Organisms that an image of each fraction stands for; not-a-number: not known."""
+        return [math.nan if per_image is None else per_image for per_image, _ in self._water.fractions]
 
     @cached_property
     def _concentration(self) -> tuple[Values, Values, Values]:
@@ -398,13 +368,33 @@ class Estimate:
         return {name.format(end): self._rows.sums(values, self._value) for end, values in columns.items()}
 
     def _biovolume(self) -> dict[str, Values]:
-        size = len(self._matter.classes)
-        volumes, carbon = (self._matter.means(self._parts, kind) for kind in ("volumes", "carbon"))
-        images, per_liter = self._value[:size], self._concentration[0][:size]
-        found = {
-            "biovolume_um3": images * volumes,
-            "carbon_pg": images * carbon,
-            "biovolume_mm3_per_m3": per_liter * volumes * 1e-6,  # 1 um3 in a liter is 1e-9 mm3 in 1e-3 m3
-            "carbon_ug_per_liter": per_liter * carbon * 1e-6,
-        }
-        return {name: self._rows.sums(values, self._value) for name, values in found.items()}
+        """Biovolume and carbon on the images and in the water."""
+        liters = math.nan if self._water.liters is None else self._water.liters
+        in_water = [factor / liters * 1e-6 for factor in self._per_image]  # 1 um3 in a liter is 1e-6 mm3 in 1 m3
+        found: dict[str, Values] = {}
+        for kind, on_images, of_water in (
+            ("volumes", "biovolume_um3", "biovolume_mm3_per_m3"),
+            ("carbon", "carbon_pg", "carbon_ug_per_liter"),
+        ):
+            sums = [self._sum_of(kind, part, one) for part, one in zip(self._parts, self._numbers, strict=True)]
+            for name, factors in ((on_images, [1.0] * len(sums)), (of_water, in_water)):
+                columns = zip(("", "_low", "_high"), together(sums, factors), strict=True)
+                found |= {f"{name}{end}": values for end, values in columns}
+        return found
+
+    def _sum_of(self, kind: str, part: Part, numbers: Numbers) -> Amount:
+        """The volume or the carbon of all images of a fraction."""
+        means, errors = self._matter.sizes(part, self._parts, kind)
+        images = numbers.value[: len(means)]
+        machine = [one[: len(means)] * means for one in _of_machine(numbers)]
+        total, variance, *machine = (
+            self._rows.sums(one, self._value)
+            for one in (images * means, images * means**2 * (1 + images * errors), *machine)
+        )
+        return Amount(total, *poisson.of_sums(total, variance, self._rows.largest(means)), *machine)
+
+
+def _of_machine(numbers: Numbers) -> tuple[Values, Values]:
+    """How far the errors of the machine reach below and above the number of images; 0 where they are not known."""
+    below, above = numbers.value - numbers.low, numbers.high - numbers.value
+    return np.maximum(np.nan_to_num(below), 0), np.maximum(np.nan_to_num(above), 0)

@@ -55,9 +55,17 @@ _COUNTS: Mapping[str, str] = {
     "cells_by_mean": "cells_by_mean",
     "measured": "measured",
     "biovolume_um3": "biovolume_um3",
+    "biovolume_um3_low": "biovolume_um3_low",
+    "biovolume_um3_high": "biovolume_um3_high",
     "biovolume_mm3_per_m3": "biovolume_mm3_per_m3",
+    "biovolume_mm3_per_m3_low": "biovolume_mm3_per_m3_low",
+    "biovolume_mm3_per_m3_high": "biovolume_mm3_per_m3_high",
     "carbon_pg": "carbon_pg",
+    "carbon_pg_low": "carbon_pg_low",
+    "carbon_pg_high": "carbon_pg_high",
     "carbon_ug_per_liter": "carbon_ug_per_liter",
+    "carbon_ug_per_liter_low": "carbon_ug_per_liter_low",
+    "carbon_ug_per_liter_high": "carbon_ug_per_liter_high",
 }
 """Column -> field of `Count`."""
 _SAMPLES: Mapping[str, str] = {

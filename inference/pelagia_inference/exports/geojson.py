@@ -13,8 +13,8 @@ from typing import Any
 
 from pelagia.system.files import new_file
 from pelagia_inference.counts.counts import Count
-from pelagia_inference.counts.estimate import TAXON
 from pelagia_inference.counts.samples import Sample
+from pelagia_inference.counts.taxa import TAXON
 from pelagia_inference.exports.exporting import Exporting
 from pelagia_inference.exports.extents import within
 from pelagia_inference.exports.tidy import notes_of
@@ -22,7 +22,8 @@ from pelagia_inference.exports.tidy import notes_of
 FILE = "samples.geojson"
 _NUMBERS = (
     *("raw", "confirmed", "corrected", "low", "high", "per_liter", "per_liter_low", "per_liter_high"),
-    *("cells_per_liter", "biovolume_mm3_per_m3", "carbon_ug_per_liter"),
+    *("cells_per_liter", "biovolume_mm3_per_m3", "biovolume_mm3_per_m3_low", "biovolume_mm3_per_m3_high"),
+    *("carbon_ug_per_liter", "carbon_ug_per_liter_low", "carbon_ug_per_liter_high"),
 )
 """Fields of a count that are properties of a sample."""
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pelagia.pages.page import Cell, Chart, Table, count_cell
 from pelagia_inference.counts.counts import Count, Counts
-from pelagia_inference.counts.estimate import CLASS, TAXON
+from pelagia_inference.counts.taxa import CLASS, TAXON
 from pelagia_inference.report.charts import MOST_COLORS, colors_of, intervals, stacked
 from pelagia_inference.report.gather import SampleRows
 from pelagia_inference.report.plot import number_text

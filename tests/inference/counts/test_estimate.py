@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from counting import CLASSES, TAXONOMY
 from pelagia_inference.counts.cells import CellTable
-from pelagia_inference.counts.estimate import Estimate, Matter, Numbers, Rows, numbers_of, waters_of
+from pelagia_inference.counts.estimate import Estimate, Matter, Numbers, numbers_of, waters_of
 from pelagia_inference.counts.poisson import interval
 from pelagia_inference.counts.samples import Grouping
 from pelagia_inference.counts.tally import Part, Probabilities, merged
-from pelagia_inference.counts.taxa import names_of
+from pelagia_inference.counts.taxa import Rows, names_of
 
 LITERS = {"sampleSizeValue": "2", "sampleSizeUnit": "litre"}
 ROWS = Rows(names_of(CLASSES, ["new"], TAXONOMY), TAXONOMY, ())

@@ -7,7 +7,7 @@ adds up all values of a code counts nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from pelagia_inference.counts.counts import Count
 from pelagia_inference.counts.samples import Sample
@@ -106,23 +106,42 @@ def _corrected(counts: tuple[Count, ...], unit: tuple[str, str], method: str) ->
         if total is None:
             continue
         yield _row((f"{kind}, corrected", ""), number(total * factor), measured_in, how)
-        for end, value in zip(("lower", "upper"), numbers[0][1:], strict=True):
-            if value is not None and len(numbers) == 1:
-                name = f"{kind}, corrected: {end} end of the 90% interval"
-                yield _row((name, ""), number(value * factor), measured_in, how)
+        if len(numbers) == 1:
+            ends = [None if value is None else value * factor for value in numbers[0][1:]]
+            yield from _ends(f"{kind}, corrected", ends, measured_in, how)
+
+
+_HOW = "all images of the taxon, confirmed ones included; an estimate from"
+_MATTER = (
+    (BIOVOLUME, BIOVOLUME_UNIT, f"{_HOW} the outlines of the images", "biovolume_mm3_per_m3"),
+    (CELLS, PER_LITER, f"{_HOW} the number of cells on an image", "cells_per_liter"),
+    (CARBON, CARBON_UNIT, f"{_HOW} the biovolume, by Menden-Deuer and Lessard (2000)", "carbon_ug_per_liter"),
+)
+"""Type, unit, method, and field of `Count`."""
 
 
 def _matter(counts: tuple[Count, ...]) -> Iterator[Row]:
-    """Biovolume, cells and carbon of a taxon in the water, if they are known for all its classes."""
-    how = "all images of the taxon, confirmed ones included; an estimate from"
-    for kind, unit, method, values in (
-        (BIOVOLUME, BIOVOLUME_UNIT, f"{how} the outlines of the images", [one.biovolume_mm3_per_m3 for one in counts]),
-        (CELLS, PER_LITER, f"{how} the number of cells on an image", [one.cells_per_liter for one in counts]),
-        (CARBON, CARBON_UNIT, f"{how} the biovolume", [one.carbon_ug_per_liter for one in counts]),
-    ):
-        total = _sum(value for value, one in zip(values, counts, strict=True) if one.raw or one.confirmed)
-        if total is not None:
-            yield _row(kind, number(total), unit, method)
+    """Biovolume, cells and carbon of a taxon in the water, if they are known for all its classes.
+
+    They have an interval if one class of the taxon has images: intervals do not add.
+    """
+    seen = [one for one in counts if one.raw or one.confirmed]
+    for kind, unit, method, field in _MATTER:
+        total = _sum(getattr(one, field) for one in seen)
+        if total is None:
+            continue
+        yield _row(kind, number(total), unit, method)
+        if len(seen) == 1:
+            left_out = "; without the error of the formula" * (kind == CARBON)
+            ends = [getattr(seen[0], f"{field}_{end}") for end in ("low", "high")]
+            yield from _ends(kind[0], ends, unit, method + left_out)
+
+
+def _ends(kind: str, ends: Sequence[float | None], unit: tuple[str, str], method: str) -> Iterator[Row]:
+    """The known ends of an interval."""
+    for end, value in zip(("lower", "upper"), ends, strict=True):
+        if value is not None:
+            yield _row((f"{kind}: {end} end of the 90% interval", ""), number(value), unit, method)
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pelagia.lineages import UNRANKED
 from pelagia.taxonomy import Taxon, Taxonomy
 from pelagia_inference.counts.counts import Count
-from pelagia_inference.counts.estimate import APART, CLASS
+from pelagia_inference.counts.taxa import APART, CLASS
 from pelagia_inference.exports.dwc.events import Row, SampleEvent
 from pelagia_inference.exports.dwc.metadata import DatasetMetadata
 from pelagia_inference.exports.dwc.terms import ABSENT, BASIS, HIGHER_RANKS, HUMAN, MACHINE, PRESENT, lsid

@@ -162,11 +162,15 @@ def test_biovolume_in_the_water_is_a_measurement(tmp_path: Path) -> None:
     folder = make_survey(tmp_path / "survey")
     with Survey.open(folder, to_add=True) as survey:
         add_measures(survey, [Measured(f"A/00{number}.png", {"biovolume_um3": 1000.0}) for number in range(4)])
-    row = measured(publish(tmp_path, survey=folder).target, "A:Calanus:PredictedByMachine")[
-        "Biovolume of biological entity specified elsewhere per unit volume of the water body"
-    ]
-    assert float(row["measurementValue"]) == pytest.approx(4 * 1000e-9 / 5e-6)  # mm3 in m3
-    assert row["measurementUnitID"].endswith("P06/current/CMCM/")
+        count = next(one for one in count_survey(survey).counts if (one.sample, one.name) == ("A", "calanus"))
+    rows = measured(publish(tmp_path, survey=folder).target, "A:Calanus:PredictedByMachine")
+    kind = "Biovolume of biological entity specified elsewhere per unit volume of the water body"
+    assert float(rows[kind]["measurementValue"]) == pytest.approx(4 * 1000e-9 / 5e-6)  # mm3 in m3
+    assert rows[kind]["measurementUnitID"].endswith("P06/current/CMCM/")
+    for end, value in (("lower", count.biovolume_mm3_per_m3_low), ("upper", count.biovolume_mm3_per_m3_high)):
+        row = rows[f"{kind}: {end} end of the 90% interval"]
+        assert float(row["measurementValue"]) == pytest.approx(value, rel=1e-5)
+        assert (row["measurementTypeID"], row["measurementUnit"]) == ("", rows[kind]["measurementUnit"])
 
 
 def corrected(survey: Survey, by: object = (), **options: object) -> Counts:
