@@ -24,7 +24,7 @@ from pelagia_inference.counts.table import about_cells
 from pelagia_inference.report import composition, depths, facts, scores
 from pelagia_inference.report.gallery import Gallery, images_of_each_kind, make_gallery
 from pelagia_inference.report.gather import KINDS, Gathered, gather
-from pelagia_inference.report.sizes import size_charts
+from pelagia_inference.report.sizes import amounts_of, size_charts
 from pelagia_inference.report.worldmap import Position, world_map
 
 REPORT_FILE = "report.html"
@@ -161,6 +161,7 @@ def _composition(data: Gathered, counts: Counts, bands: Counts | None) -> dict[s
         "most_dots": composition.MOST_DOTS,
         "class_charts": composition.class_charts(matrix, liters) if several else [],
         "depth": depths.depth_chart(data, bands, matrix) if bands else None,
+        "amounts": amounts_of(counts, order),
     }
 
 
