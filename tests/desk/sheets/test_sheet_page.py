@@ -268,3 +268,17 @@ def test_another_page_cannot_drive_the_desk(
         process.terminate()
         assert process.stdout is not None
         assert address.rpartition("/")[2] not in process.stdout.read()
+
+
+def test_a_class_with_a_long_name_fits_a_phone(page: Page, make_project: Any, run_desk: Any) -> None:
+    make_project("sheets on a phone", 12)
+    page.set_viewport_size({"width": 390, "height": 800})
+    with run_desk("sheets on a phone") as (address, _):
+        page.goto(address)
+        page.locator(".group a").first.click()
+        ready(page)
+        page.evaluate(
+            "name => { for (const id of ['class-button', 'accept']) document.getElementById(id).textContent = name; }",
+            "Protoperidinium_depressum_with_a_long_name_and_detritus",
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
