@@ -150,6 +150,15 @@ def test_several_runs_below_a_folder(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_run_of_particles_without_an_image_is_an_empty_sample_with_its_volume(tmp_path):
+    written(tmp_path / RUN)
+    written(tmp_path / "202-1", f"1|{RUN}_000001.tif|2|5|0|0", run="202-1")
+    images, listing = listed(tmp_path)
+    assert len(images) == 2
+    [empty] = listing.empty_samples
+    assert (empty["sample"], empty["sampleSizeValue"]) == ("202-1", "0.061")
+
+
 def test_endings_in_capitals(folder):
     written(folder)
     for name in (f"{RUN}.lst", f"{RUN}.ctx", f"{RUN}_000001.tif", f"{RUN}_000001_bin.tif", "cal_image_000001.tif"):
