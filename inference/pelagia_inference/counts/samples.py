@@ -201,7 +201,10 @@ def are_unlike(name: str, one: str, other: str) -> bool:
     first, second = number(one), number(other)
     if first is None or second is None:
         return False
-    return abs(first - second) > (1.0 if name in DEPTHS else 0.05)
+    apart = abs(first - second)
+    if name == POSITIONS[1]:
+        apart = min(apart, abs(360 - apart))  # 179.99 and -179.99 are neighbors
+    return apart > (1.0 if name in DEPTHS else 0.05)
 
 
 def _depths(columns: Mapping[str, str]) -> list[float]:

@@ -117,6 +117,11 @@ def _missing(
     places = [name for name, extent in extents.items() if not extent.latitudes]
     if places:
         yield f"samples without decimalLatitude and decimalLongitude: {first_few(places)}"
+    if across := [name for name, extent in extents.items() if extent.longitudes and _width(extent) > 180]:
+        yield (
+            f"samples with images on both sides of 180 degrees of longitude, whose corners cannot be written: "
+            f"{first_few(across)}; name smaller samples with --by"
+        )
     times = [name for name, extent in extents.items() if extent.first is None]
     if times:
         yield (
@@ -131,6 +136,11 @@ def _missing(
     yield from _other_pixels(said, samples, typed)
     if said.volume_sampled_ml is None:
         yield "volume_sampled_ml is missing: the volume of the sample of which volume_imaged_ml was imaged"
+
+
+def _width(extent: Extent) -> float:
+    west, east = extent.longitudes
+    return east - west
 
 
 def _imaged_ml(said: SeabassMetadata, sample: Sample) -> float | None:

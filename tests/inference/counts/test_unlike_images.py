@@ -95,3 +95,11 @@ def test_names_that_differ_only_in_capitals_or_spaces_are_said(tmp_path: Path) -
     assert len(counts.samples) == 3
     [text] = [text for text in counts.warnings if "capitals" in text]
     assert text.startswith("the names of the samples 'St 1' and 'st  1' differ only in capitals or spaces")
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "unlike"), [("179.99", "-179.99", False), ("179.9", "-179.9", True), ("0.01", "-0.01", False)]
+)
+def test_longitudes_beside_the_date_line_are_neighbors(one: str, other: str, unlike: bool) -> None:
+    assert are_unlike("decimalLongitude", one, other) is unlike
+    assert are_unlike("decimalLongitude", other, one) is unlike

@@ -134,6 +134,15 @@ def test_another_size_of_a_pixel_than_that_of_the_measures_is_refused(sea, tmp_p
         export_survey(sea, tmp_path / "out", "seabass", options)
 
 
+def test_a_sample_across_the_date_line_is_refused(tmp_path, options):
+    with write_survey(tmp_path / "line", NAMES) as survey:
+        rows = list(survey)
+        columns = [{**row.columns, "decimalLongitude": "-179.9" if at else "179.9"} for at, row in enumerate(rows[:2])]
+        survey.add([replace(row, columns=found) for row, found in zip(rows, columns, strict=False)])
+        with pytest.raises(ConfigError, match="on both sides of 180 degrees of longitude.*=St 0"):
+            export_survey(survey, tmp_path / "out", "seabass", options)
+
+
 def test_an_address_with_letters_and_commas_keeps_the_rules(sea, tmp_path, options):
     export_survey(sea, tmp_path / "out", "seabass", replace(options, media_url="https://möwe.example/a,b?f="))
     _, rows = check(tmp_path / "out" / "SEA-sea01_St_0.sb")
