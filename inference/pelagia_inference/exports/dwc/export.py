@@ -189,7 +189,8 @@ def _refuse(missing: Sequence[Missing], folder: Path) -> None:
         raise InputError(
             f"{folder}: nothing was written, because OBIS and GBIF require what is missing:{listed}"
             + (f"\nrecommended, and missing too:{advised}" if advised else "")
-            + "\nAdd what is required, or write the archive as it is with --incomplete."
+            + "\nAdd what is required. Where --metadata names a file that does not exist, a template to fill in is "
+            "written. --incomplete writes the archive as it is."
         )
 
 

@@ -330,6 +330,7 @@ def test_nothing_is_written_if_something_that_is_required_is_missing(tmp_path: P
     assert "decimalLongitude: 1 of 2 samples have none (A: 187 to 187 is outside -180 to 180)" in text
     assert "scientificName: 1 taxa or classes have none (krill)" in text
     assert "--incomplete" in text
+    assert "a template to fill in is written" in text
     assert not (tmp_path / "dwc.zip").exists()
 
 
