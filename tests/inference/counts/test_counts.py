@@ -303,7 +303,7 @@ def test_flagged_images_are_left_out_and_counted(tmp_path: Path) -> None:
     assert one(counts, "calanus").raw == 2
     assert (counts.samples[0].images, counts.samples[0].excluded, counts.samples[0].flags) == (2, 1, "clogged")
     assert any("1 images are left out because of their flags (blurred 1)" in text for text in counts.warnings)
-    assert any("A (clogged)" in text for text in counts.warnings)
+    assert any("have the flag clogged of `pelagia check`: A" in text for text in counts.warnings)
     assert counted(folder, "eventDate").samples[0].flags == "clogged"  # it is that of a sample inside
 
 

@@ -64,7 +64,7 @@ def test_samples_with_one_kind_of_fault_are_one_warning(tmp_path: Path) -> None:
     ]
     [said] = [text for text in counted(write_survey(tmp_path / "s", rows)).warnings if "no concentration" in text]
     assert said.startswith("7 of 7 samples have no concentration: the volume '-0' is not a number above 0")
-    assert said.endswith("and others like it: S0, S1, S2 and 4 more")
+    assert said.endswith("and others like it: S0, S1, S2, S3, S4 and 2 more")
 
 
 def test_many_names_that_differ_only_in_capitals_are_one_warning(tmp_path: Path) -> None:

@@ -42,12 +42,12 @@ def test_features_that_have_collapsed_give_no_score_and_say_why(
     features = np.outer(1 + random.random(50), random.random(width)).astype(np.float32)
     logits = random.random((50, 3)).astype(np.float32)
     monkeypatch.setattr(reliability, "outputs", lambda *given: (logits, features))
-    vim, why = reliability._fit_subspace(network, dataset, dataset.split("train"), PreprocessSpec(size=32))
+    vim, _, why = reliability.fit_subspace(network, dataset, dataset.split("train"), PreprocessSpec(size=32))
     assert vim is None
     assert why.startswith(f"the features of the training images have collapsed into 1 of {width} dimensions (")
     spread = features + random.normal(0, 0.1, features.shape).astype(np.float32)
     monkeypatch.setattr(reliability, "outputs", lambda *given: (logits, spread))
-    vim, why = reliability._fit_subspace(network, dataset, dataset.split("train"), PreprocessSpec(size=32))
+    vim, _, why = reliability.fit_subspace(network, dataset, dataset.split("train"), PreprocessSpec(size=32))
     assert vim is not None
     assert why == ""
 
@@ -55,8 +55,8 @@ def test_features_that_have_collapsed_give_no_score_and_say_why(
 def test_the_tolerance_of_a_score_grows_with_the_spread_of_the_scores() -> None:
     vim = Vim(np.zeros(4, np.float32), np.eye(4, 2, dtype=np.float32), 1.0)
     narrow, wide = np.linspace(0, 0.1, 101, dtype=np.float32), np.linspace(0, 100, 101, dtype=np.float32)
-    assert reliability._unknown(vim, narrow, 0.95).tolerance == 5e-3
-    assert reliability._unknown(vim, wide, 0.95).tolerance == pytest.approx(0.9)
+    assert reliability.unknown_of(vim, narrow, 0.95, 0.0).tolerance == 5e-3
+    assert reliability.unknown_of(vim, wide, 0.95, 0.0).tolerance == pytest.approx(0.9)
 
 
 def test_the_metadata_hold_the_thresholds_and_temperatures_and_their_images(model: ModelFile, dataset: Dataset) -> None:
