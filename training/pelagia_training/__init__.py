@@ -22,6 +22,7 @@ _MODULES = {
     "cross_validate": "pelagia_training.studies.folds",
     "evaluate": "pelagia_training.evaluation.evaluate",
     "export": "pelagia_training.export.export",
+    "export_ensemble": "pelagia_training.ensemble.export",
     "load_config": "pelagia.config",
     "plan_final": "pelagia_training.runs.final",
     "quantize": "pelagia_training.export.quantize",
@@ -34,6 +35,7 @@ __all__ = list(_MODULES)
 if TYPE_CHECKING:
     from pelagia.config import load_config as load_config
     from pelagia_training.config import TrainConfig as TrainConfig
+    from pelagia_training.ensemble.export import export_ensemble as export_ensemble
     from pelagia_training.evaluation.evaluate import evaluate as evaluate
     from pelagia_training.export.export import export as export
     from pelagia_training.export.quantize import quantize as quantize

@@ -6,7 +6,7 @@ Each command reads its options, calls one function of the package, and shows the
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -103,7 +103,10 @@ def suspects(
 
 
 def export(
-    run: Annotated[Path, typer.Argument(help="A run folder that `pelagia train` made.")],
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="A run folder that `pelagia train` made; several become one model."),
+    ],
     out: Annotated[Path, typer.Option(help="New .onnx file; it must not exist yet.")],
     dataset: Annotated[Path | None, typer.Option(help="The run's dataset, if it was moved.")] = None,
     orientations: Annotated[
@@ -125,7 +128,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Export a run as one ONNX file, if it gives the same predictions as the trained network.
+    """Export a run, or the mean of several runs, as one ONNX file, if it gives the predictions of the trained network.
 
     The file holds the weights of the best epoch or, of a run on all images, those of the last.
 
@@ -133,15 +136,24 @@ def export(
     pelagia export runs/first --out first.onnx
     pelagia export runs/first --embedding --out first.onnx    for `pelagia embed` and `classify --embeddings`
     pelagia export runs/first --folds runs/cv --out first.onnx    for better corrected counts
+    pelagia export runs/first runs/second --out both.onnx    one model of two networks, half as fast
+
+    Several runs must be of one dataset, classes, split and preprocessing; networks, recipes and seeds may differ. On
+    images that none of them was trained on, the mean of their probabilities is compared with the mean of their logits,
+    and the better one is exported.
     """
     needs("training", "export")
+    from pelagia_training.ensemble.export import export_ensemble
     from pelagia_training.export.export import export as run_export
-    from pelagia_training.export.shown import show_figures, show_gate
+    from pelagia_training.export.shown import show_figures, show_gate, show_members
 
-    model = run_export(
-        run, out, dataset=dataset, orientations=orientations, embedding=embedding, folds=folds, report=console.note
-    )
+    given: dict[str, Any] = {"dataset": dataset, "orientations": orientations, "embedding": embedding, "folds": folds}
+    if len(runs) == 1:
+        model = run_export(runs[0], out, **given, report=console.note)
+    else:
+        model = export_ensemble(runs, out, **given, report=console.note)
     show_gate(model)
+    show_members(model)
     gives = f", embeddings of {model.embedding.dimensions} numbers" if model.embedding else ""
     console.say(f"{out}: {len(model.data) / 1e6:.1f} MB, {len(model.metadata.classes)} classes{gives}")
     show_figures(model)

@@ -2,7 +2,7 @@
 
 An embedder is one .onnx file for the time before there is a model: a network of timm with its first weights, which
 knows no classes. Its document, `EmbedderMetadata`, is under `EMBEDDER_KEY`; the SHA-256 at the end of the file is that
-of a model (`pelagia.model.metadata`).
+of a model (`pelagia.model.sealed`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from pelagia.config import Strict
 from pelagia.errors import ModelError
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.graph import Graph
-from pelagia.model.metadata import EMBEDDER_KEY, EmbeddingOutput, ModelFile, read_sealed, sealed
+from pelagia.model.metadata import EmbeddingOutput, ModelFile
 from pelagia.model.onnx_file import with_metadata
+from pelagia.model.sealed import EMBEDDER_KEY, read_sealed, sealed
 from pelagia.system.files import new_file, sha256_of
 from pelagia.system.paths import StrPath
 

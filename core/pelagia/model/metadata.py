@@ -11,11 +11,11 @@ A model that was trained with the size of the images has a second input, ``size`
 the image before it was fitted, in pixels, and the length of a pixel's side in micrometers
 (`pelagia.images.pixel_size`). 0 means unknown. The graph takes the logarithms and normalizes them.
 
-Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`. After it, last in the file and under
-`DIGEST_KEY`, is the SHA-256 of all bytes before that entry. A file that was changed or damaged after its export is
-refused, and so is a file whose weights are in a second file. What is known of the output ``embedding`` is a second
-document, `EmbeddingOutput`, under `EMBEDDING_KEY`. Two more are `pelagia.model.policies.Policies`, and what is needed
-to correct counts, `pelagia.model.counting.Counting`. Programs that do not know them read the model as before.
+Metadata: one JSON document, `ModelMetadata`, under the key `METADATA_KEY`; `pelagia.model.sealed` says how the
+file shows any change. What is known of the output ``embedding`` is a second document, `EmbeddingOutput`, under
+`EMBEDDING_KEY`. Three more are `pelagia.model.policies.Policies`, what is needed to correct counts,
+`pelagia.model.counting.Counting`, and the runs that an ensemble was made of, `pelagia.model.ensemble.Ensemble`.
+Programs that do not know them read the model as before.
 """
 
 from __future__ import annotations
@@ -37,19 +37,16 @@ from pelagia.errors import ModelError, newer_schema
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.counting import COUNTING_KEY, Counting
 from pelagia.model.decision import Decider, Decision
+from pelagia.model.ensemble import ENSEMBLE_KEY, Ensemble
 from pelagia.model.graph import Graph
-from pelagia.model.onnx_file import NotOnnxError, has_external_data, read_metadata, with_metadata
+from pelagia.model.onnx_file import with_metadata
 from pelagia.model.policies import POLICIES_KEY, Policies
-from pelagia.shell import command_line
+from pelagia.model.sealed import EMBEDDER_KEY, METADATA_KEY, read_sealed, sealed
 from pelagia.system.files import new_file, refuse_existing_file, sha256_of
 from pelagia.system.paths import StrPath
 from pelagia.taxonomy import Taxonomy
 
-METADATA_KEY = "pelagia"
-DIGEST_KEY = "pelagia_sha256"
 EMBEDDING_KEY = "pelagia_embedding"
-EMBEDDER_KEY = "pelagia_embedder"
-"""The document of a file that computes embeddings but no classes: `pelagia.model.embedder`."""
 TOLERANCE = 1e-4
 """Largest allowed difference of a probability, if the metadata of the model has no tolerance."""
 
@@ -249,6 +246,7 @@ class ModelFile:
         embedding: what is known of the output ``embedding``; None if the model has no such output.
         policies: a stricter rule and the exponent for tracks; None in models of older versions.
         counting: what is needed to correct counts; None if the model is older or was exported without it.
+        ensemble: the runs that the model was made of; None if it was made of one.
     """
 
     path: Path
@@ -258,6 +256,7 @@ class ModelFile:
     embedding: EmbeddingOutput | None = None
     policies: Policies | None = None
     counting: Counting | None = None
+    ensemble: Ensemble | None = None
 
     def __repr__(self) -> str:
         name, classes = self.metadata.name, len(self.metadata.classes)
@@ -283,8 +282,9 @@ class ModelFile:
             embedding = _document(entries, EMBEDDING_KEY, EmbeddingOutput, "its embedding", path)
             policies = _document(entries, POLICIES_KEY, Policies, "its policies", path)
             counting = _document(entries, COUNTING_KEY, Counting, "the correction of counts", path)
+            ensemble = _document(entries, ENSEMBLE_KEY, Ensemble, "its members", path)
             parsed = _parse(entries[METADATA_KEY], path)
-            return cls(path, data, sha256_of(data), parsed, embedding, policies, counting)
+            return cls(path, data, sha256_of(data), parsed, embedding, policies, counting, ensemble)
         if EMBEDDER_KEY in entries:
             raise ModelError(
                 f"{path} computes embeddings but knows no classes, so it is for `pelagia embed`: name a model that "
@@ -294,35 +294,6 @@ class ModelFile:
             f"{path} is not a model of Pelagia: it has no classes and no preprocessing; "
             "export one with `pelagia export`"
         )
-
-
-def read_sealed(path: Path) -> tuple[bytes, dict[str, str]]:
-    """The bytes of an .onnx file, and the entries of its metadata.
-
-    Raises:
-        ModelError: the file is missing, not ONNX, changed or damaged since Pelagia wrote it, or its weights are in
-            another file.
-    """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        make = command_line("pelagia", "export", "RUN", "--out", path)
-        raise ModelError(f"there is no model at {path}: make one with `{make}`") from None
-    except OSError as error:
-        raise ModelError(f"cannot read the model {path}: {error.strerror}") from None
-    try:
-        entries = read_metadata(data)
-        external = has_external_data(data)
-    except NotOnnxError as error:
-        raise ModelError(f"{path} is not an ONNX file, or is damaged ({error}): copy it again") from None
-    if not {METADATA_KEY, EMBEDDER_KEY} & entries.keys():
-        return data, entries
-    if external:
-        raise ModelError(f"{path} keeps weights in a second file: export it again with `pelagia export`")
-    digest = entries.get(DIGEST_KEY, "")
-    if not data.endswith(tail := with_metadata(b"", DIGEST_KEY, digest)) or digest != sha256_of(data[: -len(tail)]):
-        raise ModelError(f"{path} was changed or damaged after it was exported: copy or export it again")
-    return data, entries
 
 
 def _parse(text: str, path: Path) -> ModelMetadata:
@@ -362,6 +333,7 @@ def write_model(
     *,
     policies: Policies | None = None,
     counting: Counting | None = None,
+    ensemble: Ensemble | None = None,
 ) -> None:
     """Writes the .onnx file ``path``. The file is complete or absent.
 
@@ -370,9 +342,11 @@ def write_model(
         embedding: what is known of the output ``embedding``; None if the graph has no such output.
         policies: a stricter rule and the exponent for tracks, if they were chosen.
         counting: what is needed to correct counts.
+        ensemble: the runs that the model was made of, if it is an ensemble.
     """
+    documents = {EMBEDDING_KEY: embedding, POLICIES_KEY: policies, COUNTING_KEY: counting, ENSEMBLE_KEY: ensemble}
     content = with_metadata(graph, METADATA_KEY, metadata.model_dump_json())
-    for key, document in ((EMBEDDING_KEY, embedding), (POLICIES_KEY, policies), (COUNTING_KEY, counting)):
+    for key, document in documents.items():
         if document is not None:
             content = with_metadata(content, key, document.model_dump_json())
     with new_file(path) as file:
@@ -393,8 +367,3 @@ def new_model(path: Path) -> Iterator[Path]:
         os.replace(candidate, path)
     finally:
         candidate.unlink(missing_ok=True)
-
-
-def sealed(content: bytes) -> bytes:
-    """``content`` with its SHA-256 as the last entry, by which `ModelFile.read` notices any change."""
-    return with_metadata(content, DIGEST_KEY, sha256_of(content))

@@ -17,7 +17,7 @@ def model_facts(file: ModelFile) -> list[tuple[str, str]]:
         ("file", f"{len(file.data) / 1e6:.1f} MB, sha256 {file.sha256}"),
         ("made", f"{data.created} by pelagia {data.pelagia_version}"),
         ("licence", data.licence or "not stated"),
-        ("network", data.training["model"]["backbone"]),
+        *_network(file),
         ("input", f"uint8 N x {pixels.size} x {pixels.size} x 3, {pixels.colour}, {pixels.fit}"),
         ("dataset", f"{data.dataset['name']}, fingerprint {data.dataset['fingerprint'][:12]}"),
         ("parity gate", f"{parity.images} images, largest difference {parity.max_probability_difference:.2g}"),
@@ -28,6 +28,21 @@ def model_facts(file: ModelFile) -> list[tuple[str, str]]:
         *_counting(file),
         *_quantization(data),
     ]
+
+
+def _network(file: ModelFile) -> list[tuple[str, str]]:
+    """The network or, of an ensemble, the networks: of which runs they are, and what is averaged."""
+    found = file.ensemble
+    if found is None:
+        return [("network", file.metadata.training["model"]["backbone"])]
+    others = [f"{value:.4f} of {mean}" for mean, value in found.likelihood.items() if mean != found.mean]
+    chosen = f"negative log-likelihood {found.likelihood[found.mean]:.4f}, against {', '.join(others)}"
+    rows = [("network", f"the mean of {found.mean} of {len(found.members)} networks ({chosen})")]
+    for number, one in enumerate(found.members, 1):
+        views = f", {one.orientations} orientations" if one.orientations > 1 else ""
+        alone = f"alone: macro-F1 {one.macro_f1:.4f}, negative log-likelihood {one.likelihood:.4f}"
+        rows.append((f"member {number}", f"{one.backbone}{views}, run {one.run}, epoch {one.epoch}; {alone}"))
+    return rows
 
 
 def _measured_on(data: ModelMetadata) -> list[tuple[str, str]]:

@@ -8,8 +8,9 @@ from pydantic import ValidationError
 
 from pelagia.errors import ModelError
 from pelagia.images.preprocess import PreprocessSpec, decode, fit, load
-from pelagia.model.metadata import METADATA_KEY, ModelFile, ModelMetadata, Parity, ReferenceImage, sealed, write_model
+from pelagia.model.metadata import ModelFile, ModelMetadata, Parity, ReferenceImage, write_model
 from pelagia.model.onnx_file import with_metadata
+from pelagia.model.sealed import METADATA_KEY, sealed
 from pelagia.system.files import sha256_of
 from pelagia.taxonomy import taxonomy_of_names
 

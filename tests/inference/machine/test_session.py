@@ -8,9 +8,10 @@ import pytest
 
 from pelagia.errors import ModelError
 from pelagia.model.counting import COUNTING_KEY
-from pelagia.model.metadata import DIGEST_KEY, METADATA_KEY, ModelFile, write_model
+from pelagia.model.metadata import ModelFile, write_model
 from pelagia.model.onnx_file import with_metadata
 from pelagia.model.policies import POLICIES_KEY
+from pelagia.model.sealed import DIGEST_KEY, METADATA_KEY
 from pelagia_inference.machine.session import Session
 
 

@@ -21,8 +21,9 @@ from pelagia.dataset.schema import Dataset
 from pelagia.embeddings import read_embeddings
 from pelagia.errors import InputError, ModelError, SurveyError
 from pelagia.model.embedder import read_embedding_model
-from pelagia.model.metadata import METADATA_KEY, ModelFile
+from pelagia.model.metadata import ModelFile
 from pelagia.model.onnx_file import read_metadata
+from pelagia.model.sealed import METADATA_KEY
 from pelagia.synthetic.survey import SimulatedSurvey
 from pelagia_inference import classify
 from pelagia_inference.machine import providers

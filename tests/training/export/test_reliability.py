@@ -17,7 +17,6 @@ from pelagia_training.evaluation.evaluate import evaluate
 from pelagia_training.export import reliability
 from pelagia_training.figures.metrics import reliability_diagram
 from pelagia_training.network.backbone import Normalized, build_network, last_layer, shows_features
-from pelagia_training.network.unknown import Vim
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -53,10 +52,9 @@ def test_features_that_have_collapsed_give_no_score_and_say_why(
 
 
 def test_the_tolerance_of_a_score_grows_with_the_spread_of_the_scores() -> None:
-    vim = Vim(np.zeros(4, np.float32), np.eye(4, 2, dtype=np.float32), 1.0)
     narrow, wide = np.linspace(0, 0.1, 101, dtype=np.float32), np.linspace(0, 100, 101, dtype=np.float32)
-    assert reliability.unknown_of(vim, narrow, 0.95, 0.0).tolerance == 5e-3
-    assert reliability.unknown_of(vim, wide, 0.95, 0.0).tolerance == pytest.approx(0.9)
+    assert reliability.unknown_of(2, narrow, 0.95, 0.0).tolerance == 5e-3
+    assert reliability.unknown_of(2, wide, 0.95, 0.0).tolerance == pytest.approx(0.9)
 
 
 def test_the_metadata_hold_the_thresholds_and_temperatures_and_their_images(model: ModelFile, dataset: Dataset) -> None:

@@ -18,6 +18,7 @@ from pelagia.errors import DatasetError, InputError
 from pelagia.images.pixel_size import pixel_size_um
 from pelagia.images.preprocess import Image, load
 from pelagia.model.counting import Counting
+from pelagia.model.ensemble import Ensemble
 from pelagia.model.held_out import OutOfFold
 from pelagia.model.metadata import (
     EmbeddingOutput,
@@ -131,30 +132,76 @@ def export_run(
     """As `export`, and also returns what the model's figures were measured on."""
     refuse_model(out := Path(out))
     config, state = read_run(run := Path(run))
-    config = _with_options(config, orientations, embedding)
-    if state.status != "finished":
-        if state.final:
-            raise InputError(
-                f"the run {run} was interrupted after epoch {state.epoch} of {state.final.epochs}, and the figures of "
-                "its cross-validation are those of a finished run: run its `pelagia train --final` command again"
-            )
-        epochs = f"epoch {state.epoch} of {config.train.epochs}"
-        report(f"warning: the run was interrupted after {epochs}: exporting its best weights so far")
+    config = with_options(config, orientations, embedding)
+    require_exportable(run, config, state, report)
     images = dataset_of(Path(dataset) if dataset else state.dataset, config, state)
     labeled = out_of_fold(Path(folds), images, state.taxonomy) if folds and not state.final else None
     calibrated, held_out = _calibrate(run, config, state, images, Path(folds) if folds else None, report)
+    if config.model.embedding:
+        calibrated = with_embedding(calibrated, config.preprocess.size, config.model.backbone)
+    source = Source(config, state, images, calibrated, held_out, labeled)
+    return write_source(source, out, load_for_training, report)
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a model is made from.
+
+    Attributes:
+        config: the run's config; of an ensemble, that of the first run, with names and licenses of all.
+        state: the run's state; of an ensemble, that of the first run.
+        dataset: the dataset, with the splits of the run.
+        calibrated: the network, and what was fitted.
+        held_out: the images that it was fitted on.
+        labeled: predictions that correct counts; None: those of ``held_out``.
+        ensemble: the members, if there are several.
+    """
+
+    config: TrainConfig
+    state: RunState
+    dataset: Dataset
+    calibrated: CalibratedNetwork
+    held_out: Sequence[Record]
+    labeled: Labeled | None = None
+    ensemble: Ensemble | None = None
+
+
+def write_source(
+    source: Source,
+    out: Path,
+    load_for_training: Callable[[bytes], Image] | None = None,
+    report: Callable[[str], None] = lambda text: None,
+) -> Exported:
+    """Writes the model ``out``, if it passes the parity gate. The other arguments are those of `export`."""
+    config, state, calibrated = source.config, source.state, source.calibrated
+    if calibrated.no_unknown:
+        report(f"warning: the model has no out-of-distribution score, because {calibrated.no_unknown}")
+    labeled = source.labeled
     if state.final:
-        labeled = Labeled(held_out, calibrated.held_out, state.final.folds)
-    counting = _counting(labeled, calibrated, held_out, state, report)
+        labeled = Labeled(source.held_out, calibrated.held_out, state.final.folds)
+    counting = _counting(labeled, calibrated, source.held_out, state, report)
     report("tracing the network")
     graph = to_onnx(calibrated.network, config.preprocess.size)
-    records = spread(_known(images, "train" if state.final else "val", state), 2 * GATE_IMAGES)
-    gate = _GateImages(records, _read(images, records))
+    records = spread(known_of(source.dataset, "train" if state.final else "val", state), 2 * GATE_IMAGES)
+    gate = _GateImages(records, _read(source.dataset, records))
     report(f"parity gate over {len(records)} {'training' if state.final else 'validation'} images")
     expected = _trainer_answers(calibrated, config, gate, load_for_training)
-    metadata = _metadata(config, state, calibrated, _references(gate, expected), held_out)
-    write = partial(write_model, policies=calibrated.policies, counting=counting)
-    return Exported(_write_checked(out, graph, metadata, write, gate, expected), calibrated, held_out)
+    metadata = _metadata(source, _references(gate, expected))
+    write = partial(write_model, policies=calibrated.policies, counting=counting, ensemble=source.ensemble)
+    return Exported(_write_checked(out, graph, metadata, write, gate, expected), calibrated, source.held_out)
+
+
+def require_exportable(run: Path, config: TrainConfig, state: RunState, report: Callable[[str], None]) -> None:
+    """Warns of an interrupted run. Raises InputError if it is a run on all images."""
+    if state.status == "finished":
+        return
+    if state.final:
+        raise InputError(
+            f"the run {run} was interrupted after epoch {state.epoch} of {state.final.epochs}, and the figures of "
+            "its cross-validation are those of a finished run: run its `pelagia train --final` command again"
+        )
+    epochs = f"epoch {state.epoch} of {config.train.epochs}"
+    report(f"warning: the run was interrupted after {epochs}: exporting its best weights so far")
 
 
 def _calibrate(
@@ -171,13 +218,9 @@ def _calibrate(
             calibrated, held_out = _calibrate_final(run, network, config, state, dataset, folds, report)
         else:
             report("fitting temperatures, thresholds and the out-of-distribution score")
-            train, held_out = _known(dataset, "train", state), _known(dataset, "val", state)
+            train, held_out = known_of(dataset, "train", state), known_of(dataset, "val", state)
             known = train, held_out
             calibrated = calibrate_network(network, dataset, known, state.taxonomy, config.preprocess, config.decision)
-    if config.model.embedding:
-        calibrated = with_embedding(calibrated, config.preprocess.size, config.model.backbone)
-    if calibrated.no_unknown:
-        report(f"warning: the model has no out-of-distribution score, because {calibrated.no_unknown}")
     return calibrated, held_out
 
 
@@ -258,7 +301,7 @@ def _without_folders(config: TrainConfig) -> dict[str, Any]:
     return dict(shortened(config.model_dump()))
 
 
-def _with_options(config: TrainConfig, orientations: int | None, embedding: bool | None) -> TrainConfig:
+def with_options(config: TrainConfig, orientations: int | None, embedding: bool | None) -> TrainConfig:
     """The config with the values that are given, as `model.orientations` and `model.embedding`.
 
     Raises:
@@ -270,7 +313,7 @@ def _with_options(config: TrainConfig, orientations: int | None, embedding: bool
     return validate(document, TrainConfig, "--orientations")
 
 
-def _known(dataset: Dataset, split: str, state: RunState) -> list[Record]:
+def known_of(dataset: Dataset, split: str, state: RunState) -> list[Record]:
     """The images of a split whose class is one of the run's classes."""
     return [record for record in dataset.split(split) if record.class_name in state.taxonomy.names]
 
@@ -301,19 +344,14 @@ def _references(gate: _GateImages, expected: Answers) -> list[ReferenceImage]:
     ]
 
 
-def _metadata(
-    config: TrainConfig,
-    state: RunState,
-    calibrated: CalibratedNetwork,
-    references: Sequence[ReferenceImage],
-    held_out: Sequence[Record],
-) -> ModelMetadata:
+def _metadata(source: Source, references: Sequence[ReferenceImage]) -> ModelMetadata:
+    config, state, calibrated = source.config, source.state, source.calibrated
     dataset = {"name": state.dataset_name, "fingerprint": state.fingerprint, "counts": state.counts}
-    measured_on, best = "val", {"best_epoch": state.best_epoch}
+    measured_on, best = "val", {} if source.ensemble else {"best_epoch": state.best_epoch}
     if state.final:
-        groups = len({record.group for record in held_out})
+        groups = len({record.group for record in source.held_out})
         share = calibrated.known_accepted
-        measured = OutOfFold(folds=state.final.folds, images=len(held_out), groups=groups, known_accepted=share)
+        measured = OutOfFold(folds=state.final.folds, images=len(source.held_out), groups=groups, known_accepted=share)
         dataset["out_of_fold"] = measured.model_dump()
         measured_on, best = "out_of_fold", {}
     return ModelMetadata(

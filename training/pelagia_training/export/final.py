@@ -9,7 +9,8 @@ final network itself is measured on no image.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,7 @@ from pelagia_training.export.reliability import CalibratedNetwork, fit_subspace,
 from pelagia_training.figures.calibrate import calibrate
 from pelagia_training.figures.metrics import confusion_matrix
 from pelagia_training.network.backbone import Deployed, Normalized
+from pelagia_training.network.ensemble import Exportable
 from pelagia_training.network.threshold import accepted_shares, mean_distance, threshold_at
 from pelagia_training.network.unknown import Vim, VirtualLogit
 
@@ -46,38 +48,76 @@ def calibrate_final(
         config: the run's config.
         report: called with a line of text for people.
     """
+    vim: Vim | None = None
+    trained: NDArray[np.float32] = np.empty(0, np.float32)
+    why = held_out.no_scores
+    if held_out.scores is not None:
+        known = [record for record in dataset.records if record.class_name in taxonomy.names]
+        vim, trained, why = fit_subspace(classifier, dataset, known, config.preprocess)
+    virtual = None if vim is None else VirtualLogit(vim)
+    final = FinalScores(trained, 0 if vim is None else vim.dimensions, why)
+    return fitted_final(
+        held_out, final, dataset, taxonomy, config, lambda divisors: Deployed(classifier, divisors, virtual), report
+    )
+
+
+@dataclass(frozen=True)
+class FinalScores:
+    """The out-of-distribution scores of a network, or an ensemble, that was trained on all images.
+
+    Attributes:
+        trained: float32, the scores of images that it was trained on.
+        dimensions: the number of dimensions of the principal subspace; 0 if there is no score.
+        no_scores: why there is no score; empty if there is one, or if the config turns it off.
+    """
+
+    trained: NDArray[np.float32]
+    dimensions: int
+    no_scores: str
+
+
+def fitted_final(
+    held_out: HeldOut,
+    final: FinalScores,
+    dataset: Dataset,
+    taxonomy: Taxonomy,
+    config: TrainConfig,
+    network: Callable[[Sequence[float]], Exportable],
+    report: Callable[[str], None],
+) -> CalibratedNetwork:
+    """Fits temperatures, thresholds and the limit of the score to out-of-fold predictions.
+
+    The arguments are those of `calibrate_final`; ``network`` makes the graph from the temperatures.
+    """
     records, settings = held_out.records, config.decision
     targets = targets_of(records, taxonomy.names)
     calibration, probabilities = calibrate(held_out.logits, targets, [record.group for record in records])
     rules = rules_of(dataset, records, probabilities.astype(np.float32), targets, taxonomy, settings.target_precision)
-    virtual, unknown, above, accepted, why = None, None, None, None, held_out.no_scores
-    if held_out.scores is not None:
-        known = [record for record in dataset.records if record.class_name in taxonomy.names]
-        vim, trained, why = fit_subspace(classifier, dataset, known, config.preprocess)
-        if vim is not None:
-            virtual = VirtualLogit(vim)
-            unknown, above, accepted = _unknown(held_out, vim, trained, settings.known_share, report)
-    network = Deployed(classifier, calibration.temperatures, virtual).eval()
+    unknown, above, accepted = None, None, None
+    if final.dimensions:
+        unknown, above, accepted = _unknown(held_out, final, settings.known_share, report)
+    graph = network(calibration.temperatures).eval()
     confusion = confusion_matrix(targets, probabilities.argmax(axis=1), len(taxonomy.names))
-    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion, probabilities, above, accepted)
+    return CalibratedNetwork(
+        graph, calibration, *rules, unknown, final.no_scores, confusion, probabilities, above, accepted
+    )
 
 
 def _unknown(
-    held_out: HeldOut, vim: Vim, trained: NDArray[np.float32], share: float, report: Callable[[str], None]
+    held_out: HeldOut, final: FinalScores, share: float, report: Callable[[str], None]
 ) -> tuple[Unknown, NDArray[np.bool_], float]:
     """The metadata of the score, whether its fold's network calls each image unknown, and the share of known images
     that the threshold of the other folds accepts.
 
     Args:
         held_out: the predictions of the folds, with scores.
-        vim: the subspace of the final network.
-        trained: float32, the scores of images that the final network was trained on.
+        final: the scores of images that the final network was trained on.
         share: the share of images of known classes that are not called unknown.
         report: called with a line of text for people.
     """
     folds = held_out.scores_by_fold()
     distance = mean_distance(folds, share)
-    unknown = unknown_of(vim, trained, share, threshold_at(trained, distance))
+    unknown = unknown_of(final.dimensions, final.trained, share, threshold_at(final.trained, distance))
     shares = accepted_shares(folds, share)
     accepted = float(np.average(shares, weights=[len(fold.held_out) for fold in folds]))
     report(

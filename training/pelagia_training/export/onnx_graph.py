@@ -26,13 +26,14 @@ from torch import Tensor
 from pelagia.errors import ModelError, first_line
 from pelagia.model.graph import INPUT_NAME, SIZE_NAME
 from pelagia.model.onnx_file import has_external_data
-from pelagia_training.network.backbone import Deployed, Embedder, example_inputs
+from pelagia_training.network.backbone import Embedder, example_inputs
+from pelagia_training.network.ensemble import Exportable
 
 _LARGEST_MODEL = 2_000_000_000  # bytes; protobuf's limit for one message
 _OPSET = 18
 
 
-def to_onnx(network: Deployed | Embedder, size: int) -> bytes:
+def to_onnx(network: Exportable | Embedder, size: int) -> bytes:
     """``network`` as a serialized ONNX ModelProto with a free batch axis.
 
     Args:
@@ -89,7 +90,7 @@ def _clean_nodes(nodes: Any) -> None:
                 _clean_graph(graph)
 
 
-def _by_dynamo(network: Deployed | Embedder, example: tuple[Tensor, ...], outputs: list[str]) -> Any:
+def _by_dynamo(network: Exportable | Embedder, example: tuple[Tensor, ...], outputs: list[str]) -> Any:
     batch = {0: torch.export.Dim("N", min=1, max=4096)}
     program = torch.onnx.export(
         network,
@@ -104,7 +105,7 @@ def _by_dynamo(network: Deployed | Embedder, example: tuple[Tensor, ...], output
     return program.model_proto  # type: ignore[union-attr]
 
 
-def _by_tracing(network: Deployed | Embedder, example: tuple[Tensor, ...], outputs: list[str]) -> Any:
+def _by_tracing(network: Exportable | Embedder, example: tuple[Tensor, ...], outputs: list[str]) -> Any:
     file, names = io.BytesIO(), _inputs(example)
     with _stderr_hidden():
         torch.onnx.export(

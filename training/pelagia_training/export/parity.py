@@ -21,7 +21,7 @@ from pelagia.images.preprocess import Image, load_sized
 from pelagia.model.graph import EMBEDDING_NAME, OUTPUT_NAME, UNKNOWN_NAME
 from pelagia.model.metadata import TOLERANCE, ModelFile, Parity
 from pelagia_inference.machine.session import Answers, Session, stacked
-from pelagia_training.network.backbone import Deployed
+from pelagia_training.network.ensemble import Exportable
 
 GATE_IMAGES = 256
 """Least number of images that the gate uses; if the validation split has fewer images, the gate uses all of them."""
@@ -29,7 +29,7 @@ BATCH_SIZES = (1, 8)
 
 
 def trained_answers(
-    network: Deployed,
+    network: Exportable,
     encoded: Sequence[bytes],
     load_for_training: Callable[[bytes], Image],
     sizes: NDArray[np.float32] | None = None,
@@ -52,7 +52,7 @@ def trained_answers(
         return answers_of(network, tuple(torch.cat(part) for part in zip(*outputs, strict=True)))
 
 
-def answers_of(network: Deployed, given: Tensor | tuple[Tensor, ...]) -> Answers:
+def answers_of(network: Exportable, given: Tensor | tuple[Tensor, ...]) -> Answers:
     """What ``network`` gave, under the names of its outputs."""
     parts = given if isinstance(given, tuple) else (given,)
     named = dict(zip(network.outputs, (part.numpy() for part in parts), strict=True))

@@ -123,7 +123,7 @@ def quantize(
     graph = _convert(model, dataset, calibration, kind, report)
     with new_model(out) as candidate:
         embedding = _embedding(model)
-        write = partial(write_model, policies=model.policies, counting=model.counting)
+        write = partial(write_model, policies=model.policies, counting=model.counting, ensemble=model.ensemble)
         write(candidate, graph, model.metadata, embedding)
         report(f"{kind} gate over {len(checked)} {'training' if learned else 'validation'} images")
         changes = _checked_metadata(model, ModelFile.read(candidate), dataset, checked, kind, len(calibration))

@@ -7,7 +7,7 @@ network that was trained on all images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -35,6 +35,7 @@ from pelagia_training.network.backbone import (
     require_features,
     shows_features,
 )
+from pelagia_training.network.ensemble import Exportable
 from pelagia_training.network.unknown import (
     PRINCIPAL_SHARE,
     WEIGHT,
@@ -79,7 +80,7 @@ class CalibratedNetwork:
         known_accepted: of a network that was trained on all images: as in `pelagia.model.held_out.OutOfFold`.
     """
 
-    network: Deployed
+    network: Exportable
     calibration: Calibration
     decision: Decision
     policies: Policies
@@ -112,25 +113,84 @@ def calibrate_network(
     Raises:
         DatasetError: an image cannot be read.
     """
+    found = predictions_of(classifier, dataset, known, spec, scored=config.unknown)
+    return fitted(
+        found, dataset, known[1], taxonomy, config, lambda divisors: Deployed(classifier, divisors, found.virtual)
+    )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network, or an ensemble, says of images that it was not trained on.
+
+    Attributes:
+        logits: float32, N x classes.
+        scores: float32, N: out-of-distribution scores; None if there is no such score.
+        virtual: computes the score; None if there is none, or several in an ensemble.
+        dimensions: the number of dimensions of the principal subspace; 0 without a score.
+        no_scores: why there is no score; empty if there is one, or if the config turns it off.
+    """
+
+    logits: NDArray[np.float32]
+    scores: NDArray[np.float32] | None = None
+    virtual: VirtualLogit | None = None
+    dimensions: int = 0
+    no_scores: str = ""
+
+
+def predictions_of(
+    classifier: Normalized,
+    dataset: Dataset,
+    known: tuple[Sequence[Record], Sequence[Record]],
+    spec: PreprocessSpec,
+    *,
+    scored: bool,
+) -> Predictions:
+    """The predictions of a network for the second part of ``known``; its score is fitted on the first part.
+
+    The arguments are those of `calibrate_network`; ``scored``: whether the model will have the score.
+    """
     train, val = known
     logits, features = outputs(classifier, dataset, val, spec)
-    targets = targets_of(val, taxonomy.names)
-    calibration, held_out = calibrate(logits, targets, [record.group for record in val])
-    rules = rules_of(dataset, val, held_out.astype(np.float32), targets, taxonomy, config.target_precision)
-    vim, why, virtual, unknown, above = None, "", None, None, None
-    if config.unknown and features is None:
-        why = NO_FEATURES
-    elif config.unknown:
-        vim, _, why = fit_subspace(classifier, dataset, train, spec)
-    if vim is not None and features is not None:
-        virtual = VirtualLogit(vim)
-        scores = vim_score(vim, features, logits)
-        unknown = unknown_of(vim, scores, config.known_share, threshold_for(scores, config.known_share))
-        above = scores > unknown.threshold
-    network = Deployed(classifier, calibration.temperatures, virtual).eval()
-    predicted = calibrated(logits, calibration.temperatures).argmax(axis=1)
+    if not scored:
+        return Predictions(logits)
+    if features is None:
+        return Predictions(logits, no_scores=NO_FEATURES)
+    vim, _, why = fit_subspace(classifier, dataset, train, spec)
+    if vim is None:
+        return Predictions(logits, no_scores=why)
+    return Predictions(logits, vim_score(vim, features, logits), VirtualLogit(vim), vim.dimensions)
+
+
+def fitted(
+    found: Predictions,
+    dataset: Dataset,
+    held_out: Sequence[Record],
+    taxonomy: Taxonomy,
+    config: DecisionConfig,
+    network: Callable[[Sequence[float]], Exportable],
+) -> CalibratedNetwork:
+    """Fits temperatures, thresholds and the limit of the score to predictions.
+
+    Args:
+        found: the predictions.
+        dataset: the dataset that holds the images.
+        held_out: the N images of the predictions.
+        taxonomy: the model's taxonomy.
+        config: the target precision, and the share of known images to accept.
+        network: makes the graph from the temperatures.
+    """
+    targets = targets_of(held_out, taxonomy.names)
+    calibration, probabilities = calibrate(found.logits, targets, [record.group for record in held_out])
+    rules = rules_of(dataset, held_out, probabilities.astype(np.float32), targets, taxonomy, config.target_precision)
+    unknown, above, share = None, None, config.known_share
+    if found.scores is not None:
+        unknown = unknown_of(found.dimensions, found.scores, share, threshold_for(found.scores, share))
+        above = found.scores > unknown.threshold
+    predicted = calibrated(found.logits, calibration.temperatures).argmax(axis=1)
     confusion = confusion_matrix(targets, predicted, len(taxonomy.names))
-    return CalibratedNetwork(network, calibration, *rules, unknown, why, confusion, held_out, above)
+    graph = network(calibration.temperatures).eval()
+    return CalibratedNetwork(graph, calibration, *rules, unknown, found.no_scores, confusion, probabilities, above)
 
 
 def rules_of(
@@ -164,6 +224,7 @@ def with_embedding(calibrated: CalibratedNetwork, size: int, backbone: str) -> C
         ConfigError: the network does not end in one linear layer, so it shows no features.
     """
     network = calibrated.network
+    assert isinstance(network, Deployed)  # noqa: S101 - an ensemble has no embedding
     require_features(network.classifier, size, backbone)
     divisors = network.divisors.tolist()
     return replace(calibrated, network=Deployed(network.classifier, divisors, network.unknown, embedding=True).eval())
@@ -194,11 +255,18 @@ def fit_subspace(
     return None, np.empty(0, np.float32), reason
 
 
-def unknown_of(vim: Vim, scores: NDArray[np.float32], known_share: float, threshold: float) -> Unknown:
-    """The metadata of the out-of-distribution score; ``scores``: float32, N, of images of the model's classes."""
+def unknown_of(dimensions: int, scores: NDArray[np.float32], known_share: float, threshold: float) -> Unknown:
+    """The metadata of the out-of-distribution score.
+
+    Args:
+        dimensions: of the principal subspace; in an ensemble, of all members together.
+        scores: float32, N, of images of the model's classes.
+        known_share: the share of images of known classes that are not called unknown.
+        threshold: the limit.
+    """
     low, high = np.percentile(scores.astype(np.float64), (5, 95))
     return Unknown(
-        dimensions=vim.dimensions,
+        dimensions=dimensions,
         principal_share=PRINCIPAL_SHARE,
         weight=WEIGHT,
         known_share=known_share,

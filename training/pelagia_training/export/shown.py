@@ -36,3 +36,25 @@ def show_figures(model: ModelFile) -> None:
         )
     if model.counting is not None:
         console.say(summary(model.counting))
+
+
+def show_members(model: ModelFile) -> None:
+    """Prints how good each member of an ensemble is alone, and what their mean gives; of other models, nothing."""
+    found = model.ensemble
+    if found is None:
+        return
+    data, images = model.metadata, images_are_called(model.metadata.dataset)
+    console.say(f"{len(found.members)} runs in one model, on {found.images} {images} images that none was trained on:")
+    measured_on = "out_of_fold" if out_of_fold_of(data.dataset) else "val"
+    macro_f1, accuracy = (data.metrics[f"{measured_on}_{name}"] for name in ("macro_f1", "accuracy"))
+    rows = [[one.run, one.backbone, one.likelihood, one.macro_f1, one.accuracy] for one in found.members]
+    rows += [[f"mean of {mean}", "", value, "", ""] for mean, value in found.likelihood.items() if mean != found.mean]
+    rows.append([f"mean of {found.mean}, exported", "", found.likelihood[found.mean], macro_f1, accuracy])
+    columns = ("run", "network", "negative log-likelihood", "macro-F1", "accuracy")
+    console.table(columns, [[f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row] for row in rows])
+    best = max(found.members, key=lambda one: one.macro_f1)
+    if best.macro_f1 >= macro_f1:
+        console.note(
+            f"warning: {best.run} alone has a macro-F1 of {best.macro_f1:.4f} on these images, the ensemble "
+            f"{macro_f1:.4f}: the run alone is faster and may be as good"
+        )

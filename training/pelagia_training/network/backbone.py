@@ -316,19 +316,26 @@ class Deployed(nn.Module):
         self.register_buffer("divisors", torch.tensor(temperatures, dtype=torch.float32))
 
     def forward(self, image: Tensor, size: Tensor | None = None) -> Tensor | tuple[Tensor, ...]:
+        logits, *others = self.parts(image, size)
+        given = [softened(logits, self.divisors), *others]
+        return tuple(given) if others else given[0]
+
+    def parts(self, image: Tensor, size: Tensor | None = None) -> list[Tensor]:
+        """The outputs, with the logits, float32 N x classes, in the place of the probabilities."""
         if self.unknown is None and not self.embedding:
-            return self._probabilities(self.classifier(image, size))
+            return [self.classifier(image, size)]
         features = features_of(self.classifier, image)
-        logits = logits_of(self.classifier, features, size)
-        given = [self._probabilities(logits)]
+        given = [logits_of(self.classifier, features, size)]
         if self.unknown is not None:
-            given.append(self.unknown(features, logits))
+            given.append(self.unknown(features, given[0]))
         if self.embedding:
             given.append(features)
-        return tuple(given)
+        return given
 
-    def _probabilities(self, logits: Tensor) -> Tensor:
-        return torch.softmax((logits - logits.mean(1, keepdim=True)) / self.divisors, dim=1)
+
+def softened(logits: Tensor, divisors: Tensor) -> Tensor:
+    """The probabilities, float32 N x classes; ``divisors`` are the temperatures."""
+    return torch.softmax((logits - logits.mean(1, keepdim=True)) / divisors, dim=1)
 
 
 class Embedder(nn.Module):
