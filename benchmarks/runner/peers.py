@@ -45,8 +45,8 @@ from benchmarks.untrained import write_untrained
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.graph import INPUT_NAME, OUTPUT_NAME
 from pelagia.system.cores import usable_cores
-from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.network.backbone import Deployed, Normalized, build_network, normalization
+from pelagia_training.network.onnx_graph import to_onnx
 
 SIZE = 224
 CLASSES = 15

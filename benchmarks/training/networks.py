@@ -180,8 +180,8 @@ def _reference(size: int, classes: int) -> Any:
     from pelagia.images.preprocess import PreprocessSpec
     from pelagia.model.graph import Graph
     from pelagia_inference.machine.session import Session
-    from pelagia_training.export.onnx_graph import to_onnx
     from pelagia_training.network.backbone import Deployed, Normalized, build_network
+    from pelagia_training.network.onnx_graph import to_onnx
 
     key = (size, classes)
     if key not in _REFERENCES:

@@ -58,6 +58,7 @@ LONG_FUNCTIONS = {
     "training/pelagia_training/commands.py:export": "it names each of its options twice",
     "training/pelagia_training/measure_commands.py:evaluate": _DOCUMENTED,
     "training/pelagia_training/data/crop_cache.py:open_cache": _DOCUMENTED,
+    "training/pelagia_training/ensemble/export.py:export_ensemble": _DOCUMENTED,
     "training/pelagia_training/evaluation/evaluate.py:evaluate": _DOCUMENTED,
     "training/pelagia_training/evaluation/evaluate.py:evaluation_of": "it fills the 18 fields of one object",
     "training/pelagia_training/export/embedder.py:make_embedder": _DOCUMENTED,

@@ -148,10 +148,9 @@ def export(
     from pelagia_training.export.shown import show_figures, show_gate, show_members
 
     given: dict[str, Any] = {"dataset": dataset, "orientations": orientations, "embedding": embedding, "folds": folds}
-    if len(runs) == 1:
-        model = run_export(runs[0], out, **given, report=console.note)
-    else:
-        model = export_ensemble(runs, out, **given, report=console.note)
+    with console.progress_bar("images through the network") as update:
+        given |= {"report": console.note, "progress": update}
+        model = run_export(runs[0], out, **given) if len(runs) == 1 else export_ensemble(runs, out, **given)
     show_gate(model)
     show_members(model)
     gives = f", embeddings of {model.embedding.dimensions} numbers" if model.embedding else ""

@@ -143,7 +143,8 @@ def _deliver(run: Path, state: RunState, export: bool) -> None:
             console.note(f"warning: {run / MODEL_FILE} is of an earlier training: export the run again")
         console.say_next("pelagia", "export", run, "--out", f"{run.name}.onnx")
         return
-    model = deliver(run, console.note)
+    with console.progress_bar("images through the network") as update:
+        model = deliver(run, console.note, update)
     of_model, of_run = model.metadata.metrics["val_macro_f1"], state.metrics["macro_f1"]
     if abs(of_model - of_run) > _NOTICEABLE:
         console.say(
@@ -165,7 +166,8 @@ def _deliver_final(run: Path, export: bool) -> None:
             console.note(f"warning: {run / MODEL_FILE} is of an earlier training: export the run again")
         console.say_next("pelagia", "export", run, "--out", f"{run.name}.onnx")
         return
-    model = deliver(run, console.note)
+    with console.progress_bar("images through the network") as update:
+        model = deliver(run, console.note, update)
     show_figures(model)
     console.say(f"report of the out-of-fold predictions: {run}/report.html; the model: {model.path}")
     console.say_next("pelagia", "classify", model.path, "IMAGES", "--out", "SURVEY")

@@ -30,6 +30,7 @@ from pelagia_training.network.ensemble import pooled
 from pelagia_training.network.predict import predict
 from pelagia_training.runs.folder import read_run
 from pelagia_training.runs.load import load_trained
+from pelagia_training.studies.champion import config_of_challenger
 from pelagia_training.train import train
 
 
@@ -242,3 +243,8 @@ def test_the_command_compares_the_mean_with_each_run(
     assert "mean of logits" in said.stdout
     assert "mean of probabilities" in said.stdout
     assert ", exported" in said.stdout
+
+
+def test_a_challenger_of_an_ensemble_needs_a_config(both: ModelFile, dataset: Dataset) -> None:
+    with pytest.raises(InputError, match="is an ensemble of 2 runs, and a challenger is one network: give its recipe"):
+        config_of_challenger(both, None, dataset)

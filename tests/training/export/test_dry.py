@@ -12,10 +12,10 @@ from pelagia.dataset.schema import Dataset
 from pelagia.errors import ConfigError, ModelError
 from pelagia.images.preprocess import PreprocessSpec
 from pelagia_training.config import TrainConfig
-from pelagia_training.export import onnx_graph
 from pelagia_training.export.dry import IMAGES, require_export
-from pelagia_training.export.onnx_graph import to_onnx
+from pelagia_training.network import onnx_graph
 from pelagia_training.network.backbone import Deployed, Normalized, SizeHead, build_network
+from pelagia_training.network.onnx_graph import to_onnx
 from pelagia_training.train import train
 
 REPOSITORY = Path(__file__).resolve().parents[3]

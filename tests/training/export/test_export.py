@@ -19,8 +19,8 @@ from pelagia.model.metadata import ModelFile
 from pelagia.model.onnx_file import has_external_data
 from pelagia.system.files import sha256_of_file
 from pelagia_training.config import TrainConfig
-from pelagia_training.export import onnx_graph
 from pelagia_training.export.export import export
+from pelagia_training.network import onnx_graph
 from pelagia_training.network.backbone import Deployed, Normalized, build_network, example_inputs
 from pelagia_training.train import train
 

@@ -8,9 +8,9 @@ import onnx
 import pytest
 
 from pelagia_training.export import precision
-from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.export.precision import to_int8
 from pelagia_training.network.backbone import Deployed, Normalized, build_network
+from pelagia_training.network.onnx_graph import to_onnx
 
 SIZE = 32
 BATCH = (np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8), np.zeros((4, 3), np.float32))

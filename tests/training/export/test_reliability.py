@@ -8,7 +8,6 @@ import torch
 
 from cli_fixtures import Pelagia
 from pelagia.dataset.schema import Dataset
-from pelagia.images.preprocess import PreprocessSpec
 from pelagia.model.metadata import ModelFile
 from pelagia_inference.machine.session import Session
 from pelagia_training.data.batches import load_fitted, targets_of
@@ -31,22 +30,18 @@ def test_a_network_of_one_head_shows_its_features(backbone: str, size: int, show
     assert shows_features(network, images) == shown
 
 
-def test_features_that_have_collapsed_give_no_score_and_say_why(
-    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_features_that_have_collapsed_give_no_score_and_say_why() -> None:
     network = Normalized(build_network("test_resnet", 3, pretrained=False, drop_rate=0.0, options={}), HALF, HALF)
     torch.nn.init.zeros_(last_layer(network).bias)
     random = np.random.default_rng(0)
     width = last_layer(network).in_features
     features = np.outer(1 + random.random(50), random.random(width)).astype(np.float32)
     logits = random.random((50, 3)).astype(np.float32)
-    monkeypatch.setattr(reliability, "outputs", lambda *given: (logits, features))
-    vim, _, why = reliability.fit_subspace(network, dataset, dataset.split("train"), PreprocessSpec(size=32))
+    vim, _, why = reliability.fit_subspace(network, logits, features)
     assert vim is None
     assert why.startswith(f"the features of the training images have collapsed into 1 of {width} dimensions (")
     spread = features + random.normal(0, 0.1, features.shape).astype(np.float32)
-    monkeypatch.setattr(reliability, "outputs", lambda *given: (logits, spread))
-    vim, _, why = reliability.fit_subspace(network, dataset, dataset.split("train"), PreprocessSpec(size=32))
+    vim, _, why = reliability.fit_subspace(network, logits, spread)
     assert vim is not None
     assert why == ""
 

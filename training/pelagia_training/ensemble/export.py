@@ -15,6 +15,7 @@ from pelagia_training.devices import memory_kept
 from pelagia_training.ensemble.measure import measure
 from pelagia_training.ensemble.members import MemberRun, read_members
 from pelagia_training.export.export import Source, write_source
+from pelagia_training.network.outputs import Progress, no_progress
 
 
 def export_ensemble(
@@ -27,6 +28,7 @@ def export_ensemble(
     folds: StrPath | None = None,
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
+    progress: Progress = no_progress,
 ) -> ModelFile:
     """Writes the mean of several runs as the model ``out``, if it passes the parity gate.
 
@@ -42,6 +44,7 @@ def export_ensemble(
         folds: must be None: a cross-validation predicts with single networks, not with their mean.
         load_for_training: the trainer's preprocessing; only tests of the gate replace it.
         report: called with a line of text for people.
+        progress: called with (images done, total images) while images go through a network.
 
     Raises:
         InputError: ``out`` exists, or ``folds`` is given, or a run does not fit the others, or has no usable weights.
@@ -64,7 +67,7 @@ def export_ensemble(
     if embedding is None and any(member.config.model.embedding for member in members):
         report("warning: an ensemble gives no embedding, although the config asks for it: export one run for that")
     with memory_kept():
-        found = measure(members, images, report)
+        found = measure(members, images, report, progress)
     source = Source(
         _common_config(members),
         members[0].state,
@@ -73,7 +76,7 @@ def export_ensemble(
         found.held_out,
         ensemble=found.document,
     )
-    return write_source(source, out, load_for_training, report).model
+    return write_source(source, out, load_for_training, report, progress).model
 
 
 def _common_config(members: Sequence[MemberRun]) -> TrainConfig:

@@ -31,11 +31,13 @@ from pelagia_training.export.reliability import (
     fit_subspace,
     fitted,
     predictions_of,
+    subspace_images,
 )
 from pelagia_training.figures.calibrate import calibrate, calibrated
 from pelagia_training.figures.metrics import confusion_matrix, metrics_of
 from pelagia_training.network.backbone import Deployed, Normalized
 from pelagia_training.network.ensemble import DeployedEnsemble, pooled_arrays
+from pelagia_training.network.outputs import Progress, no_progress, outputs
 from pelagia_training.network.unknown import VirtualLogit
 from pelagia_training.runs.folder import BEST_FILE
 from pelagia_training.runs.load import load_trained
@@ -53,7 +55,9 @@ class Measured:
     document: Ensemble
 
 
-def measure(members: Sequence[MemberRun], dataset: Dataset, report: Report) -> Measured:
+def measure(
+    members: Sequence[MemberRun], dataset: Dataset, report: Report, progress: Progress = no_progress
+) -> Measured:
     """Fits the ensemble on the val split of its members, or on the out-of-fold predictions of runs on all images.
 
     Raises:
@@ -62,19 +66,24 @@ def measure(members: Sequence[MemberRun], dataset: Dataset, report: Report) -> M
     """
     networks = [load_trained(one.folder, one.config, one.state) for one in members]
     if members[0].state.final:
-        return _measure_final(members, networks, dataset, report)
-    return _measure(members, networks, dataset, report)
+        return _measure_final(members, networks, dataset, report, progress)
+    return _measure(members, networks, dataset, report, progress)
 
 
 def _measure(
-    members: Sequence[MemberRun], networks: Sequence[Normalized], dataset: Dataset, report: Report
+    members: Sequence[MemberRun],
+    networks: Sequence[Normalized],
+    dataset: Dataset,
+    report: Report,
+    progress: Progress,
 ) -> Measured:
     config, state = members[0].config, members[0].state
     known = known_of(dataset, "train", state), known_of(dataset, "val", state)
     found = []
     for number, (member, network) in enumerate(zip(members, networks, strict=True), 1):
         report(f"network {number} of {len(members)}: {member.config.model.backbone} of {member.folder}")
-        found.append(predictions_of(network, dataset, known, config.preprocess, scored=config.decision.unknown))
+        spec, scored = config.preprocess, config.decision.unknown
+        found.append(predictions_of(network, dataset, known, spec, scored=scored, progress=progress))
     document = _document(members, [one.logits for one in found], known[1])
     together = Predictions(
         pooled_arrays([one.logits for one in found], document.mean),
@@ -89,11 +98,15 @@ def _measure(
 
 
 def _measure_final(
-    members: Sequence[MemberRun], networks: Sequence[Normalized], dataset: Dataset, report: Report
+    members: Sequence[MemberRun],
+    networks: Sequence[Normalized],
+    dataset: Dataset,
+    report: Report,
+    progress: Progress,
 ) -> Measured:
     """The same for runs on all images, from the out-of-fold predictions of their cross-validations."""
     config, state = members[0].config, members[0].state
-    found = [_out_of_fold(member, dataset, report) for member in members]
+    found = [_out_of_fold(member, dataset, report, progress) for member in members]
     _require_same_folds(members, found)
     document = _document(members, [one.logits for one in found], found[0].records)
     scores = _mean_of([one.scores for one in found])
@@ -102,8 +115,9 @@ def _measure_final(
     virtual: list[VirtualLogit | None] = [None] * len(members)
     dimensions = 0
     if scores is not None:
-        known = known_of(dataset, "train", state)
-        fits = [fit_subspace(network, dataset, known, config.preprocess) for network in networks]
+        shown = subspace_images(known_of(dataset, "train", state))
+        given = [outputs(network, dataset, shown, config.preprocess, progress) for network in networks]
+        fits = [fit_subspace(network, *values) for network, values in zip(networks, given, strict=True)]
         trained = [of_trained for _, of_trained, _ in fits]
         virtual = [None if vim is None else VirtualLogit(vim) for vim, _, _ in fits]
         no_scores = _first_reason(members, [reason for _, _, reason in fits])
@@ -123,9 +137,10 @@ def _measure_final(
     return Measured(made, found[0].records, document)
 
 
-def _out_of_fold(member: MemberRun, dataset: Dataset, report: Report) -> HeldOut:
+def _out_of_fold(member: MemberRun, dataset: Dataset, report: Report, progress: Progress) -> HeldOut:
     assert member.state.final is not None  # noqa: S101 - all members are runs on all images
-    return held_out_predictions(member.folder, member.state.final, dataset, member.config, None, report)
+    final = member.state.final
+    return held_out_predictions(member.folder, final, dataset, member.config, None, report, progress)
 
 
 def _require_same_folds(members: Sequence[MemberRun], found: Sequence[HeldOut]) -> None:

@@ -26,9 +26,9 @@ from pelagia.model.graph import Graph
 from pelagia_inference.machine.session import Answers, Session
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.batches import load_fitted, sizes_of, spread
-from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.export.parity import answers_of, compare
 from pelagia_training.network.backbone import Deployed, Normalized, features_of, require_features, shows_features
+from pelagia_training.network.onnx_graph import to_onnx
 from pelagia_training.network.unknown import Vim, VirtualLogit
 
 IMAGES = 9

@@ -24,7 +24,6 @@ from pelagia.shell import command_line
 from pelagia.system.files import sha256_of_file
 from pelagia.system.paths import StrPath
 from pelagia_inference.machine.session import Session
-from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.export.parity import BATCH_SIZES
 from pelagia_training.network.backbone import (
     Embedder,
@@ -34,6 +33,7 @@ from pelagia_training.network.backbone import (
     require_features,
     require_fit,
 )
+from pelagia_training.network.onnx_graph import to_onnx
 from pelagia_training.network.weights import load_weights
 
 _ANY_CLASSES = 2

@@ -39,11 +39,12 @@ from pelagia_training.data.batches import sizes_of, spread
 from pelagia_training.devices import memory_kept
 from pelagia_training.export.final import calibrate_final
 from pelagia_training.export.held_out import held_out_predictions
-from pelagia_training.export.onnx_graph import to_onnx
 from pelagia_training.export.parity import BATCH_SIZES, GATE_IMAGES, check_parity, trained_answers
 from pelagia_training.export.reliability import CalibratedNetwork, calibrate_network, with_embedding
 from pelagia_training.figures.metrics import metrics_of
 from pelagia_training.network.backbone import Normalized
+from pelagia_training.network.onnx_graph import to_onnx
+from pelagia_training.network.outputs import Progress, no_progress
 from pelagia_training.runs.folder import RunState, read_run
 from pelagia_training.runs.load import dataset_of, load_trained
 
@@ -84,6 +85,7 @@ def export(
     folds: StrPath | None = None,
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
+    progress: Progress = no_progress,
 ) -> ModelFile:
     """Writes the best weights of ``run`` as the model ``out``, if it passes the parity gate.
 
@@ -98,6 +100,7 @@ def export(
             images: the folder of its cross-validation, if it was moved.
         load_for_training: the trainer's preprocessing, by default `load`; only tests of the gate replace it.
         report: called with a line of text for people.
+        progress: called with (images done, total images) while images go through the network.
 
     Raises:
         InputError: ``out`` exists, or ``run`` is not a run, or its weights are missing or damaged, or ``folds`` is not
@@ -115,6 +118,7 @@ def export(
         folds=folds,
         load_for_training=load_for_training,
         report=report,
+        progress=progress,
     ).model
 
 
@@ -128,6 +132,7 @@ def export_run(
     folds: StrPath | None = None,
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
+    progress: Progress = no_progress,
 ) -> Exported:
     """As `export`, and also returns what the model's figures were measured on."""
     refuse_model(out := Path(out))
@@ -136,11 +141,11 @@ def export_run(
     require_exportable(run, config, state, report)
     images = dataset_of(Path(dataset) if dataset else state.dataset, config, state)
     labeled = out_of_fold(Path(folds), images, state.taxonomy) if folds and not state.final else None
-    calibrated, held_out = _calibrate(run, config, state, images, Path(folds) if folds else None, report)
+    calibrated, held_out = _calibrate(run, config, state, images, Path(folds) if folds else None, report, progress)
     if config.model.embedding:
         calibrated = with_embedding(calibrated, config.preprocess.size, config.model.backbone)
     source = Source(config, state, images, calibrated, held_out, labeled)
-    return write_source(source, out, load_for_training, report)
+    return write_source(source, out, load_for_training, report, progress)
 
 
 @dataclass(frozen=True)
@@ -171,6 +176,7 @@ def write_source(
     out: Path,
     load_for_training: Callable[[bytes], Image] | None = None,
     report: Callable[[str], None] = lambda text: None,
+    progress: Progress = no_progress,
 ) -> Exported:
     """Writes the model ``out``, if it passes the parity gate. The other arguments are those of `export`."""
     config, state, calibrated = source.config, source.state, source.calibrated
@@ -185,7 +191,7 @@ def write_source(
     records = spread(known_of(source.dataset, "train" if state.final else "val", state), 2 * GATE_IMAGES)
     gate = _GateImages(records, _read(source.dataset, records))
     report(f"parity gate over {len(records)} {'training' if state.final else 'validation'} images")
-    expected = _trainer_answers(calibrated, config, gate, load_for_training)
+    expected = _trainer_answers(calibrated, config, gate, load_for_training, progress)
     metadata = _metadata(source, _references(gate, expected))
     write = partial(write_model, policies=calibrated.policies, counting=counting, ensemble=source.ensemble)
     return Exported(_write_checked(out, graph, metadata, write, gate, expected), calibrated, source.held_out)
@@ -205,7 +211,13 @@ def require_exportable(run: Path, config: TrainConfig, state: RunState, report: 
 
 
 def _calibrate(
-    run: Path, config: TrainConfig, state: RunState, dataset: Dataset, folds: Path | None, report: Callable[[str], None]
+    run: Path,
+    config: TrainConfig,
+    state: RunState,
+    dataset: Dataset,
+    folds: Path | None,
+    report: Callable[[str], None],
+    progress: Progress,
 ) -> tuple[CalibratedNetwork, Sequence[Record]]:
     """The trained network with temperatures, thresholds and, if possible, an out-of-distribution score.
 
@@ -215,12 +227,13 @@ def _calibrate(
     network = load_trained(run, config, state)
     with memory_kept():
         if state.final:
-            calibrated, held_out = _calibrate_final(run, network, config, state, dataset, folds, report)
+            calibrated, held_out = _calibrate_final(run, network, config, state, dataset, folds, report, progress)
         else:
             report("fitting temperatures, thresholds and the out-of-distribution score")
             train, held_out = known_of(dataset, "train", state), known_of(dataset, "val", state)
             known = train, held_out
-            calibrated = calibrate_network(network, dataset, known, state.taxonomy, config.preprocess, config.decision)
+            spec, decision = config.preprocess, config.decision
+            calibrated = calibrate_network(network, dataset, known, state.taxonomy, spec, decision, progress)
     return calibrated, held_out
 
 
@@ -232,12 +245,13 @@ def _calibrate_final(
     dataset: Dataset,
     folds: Path | None,
     report: Callable[[str], None],
+    progress: Progress,
 ) -> tuple[CalibratedNetwork, list[Record]]:
     """The same for a run on all images: from the out-of-fold predictions of its cross-validation."""
     assert state.final is not None  # noqa: S101 - the caller has checked it
-    predictions = held_out_predictions(run, state.final, dataset, config, folds, report)
+    predictions = held_out_predictions(run, state.final, dataset, config, folds, report, progress)
     report("fitting temperatures, thresholds and the out-of-distribution score to the out-of-fold predictions")
-    calibrated = calibrate_final(network, dataset, predictions, state.taxonomy, config, report)
+    calibrated = calibrate_final(network, dataset, predictions, state.taxonomy, config, report, progress)
     return calibrated, list(predictions.records)
 
 
@@ -261,12 +275,13 @@ def _trainer_answers(
     config: TrainConfig,
     gate: _GateImages,
     load_for_training: Callable[[bytes], Image] | None,
+    progress: Progress,
 ) -> Answers:
     """The network's outputs in PyTorch for the gate's images, with the trainer's preprocessing."""
     load_image = load_for_training or (lambda data: load(data, config.preprocess))
     with memory_kept():
         sizes = sizes_of(gate.records) if config.model.size else None
-        return trained_answers(calibrated.network, gate.encoded, load_image, sizes)
+        return trained_answers(calibrated.network, gate.encoded, load_image, sizes, progress)
 
 
 def _write_checked(

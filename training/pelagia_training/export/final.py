@@ -21,11 +21,12 @@ from pelagia.taxonomy import Taxonomy
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.batches import targets_of
 from pelagia_training.export.held_out import HeldOut
-from pelagia_training.export.reliability import CalibratedNetwork, fit_subspace, rules_of, unknown_of
+from pelagia_training.export.reliability import CalibratedNetwork, fit_subspace, rules_of, subspace_images, unknown_of
 from pelagia_training.figures.calibrate import calibrate
 from pelagia_training.figures.metrics import confusion_matrix
 from pelagia_training.network.backbone import Deployed, Normalized
 from pelagia_training.network.ensemble import Exportable
+from pelagia_training.network.outputs import Progress, no_progress, outputs
 from pelagia_training.network.threshold import accepted_shares, mean_distance, threshold_at
 from pelagia_training.network.unknown import Vim, VirtualLogit
 
@@ -37,6 +38,7 @@ def calibrate_final(
     taxonomy: Taxonomy,
     config: TrainConfig,
     report: Callable[[str], None],
+    progress: Progress = no_progress,
 ) -> CalibratedNetwork:
     """Fits temperatures, thresholds and the out-of-distribution score of a network that was trained on all images.
 
@@ -47,13 +49,16 @@ def calibrate_final(
         taxonomy: the model's taxonomy.
         config: the run's config.
         report: called with a line of text for people.
+        progress: called with (images done, total images).
     """
     vim: Vim | None = None
     trained: NDArray[np.float32] = np.empty(0, np.float32)
     why = held_out.no_scores
     if held_out.scores is not None:
         known = [record for record in dataset.records if record.class_name in taxonomy.names]
-        vim, trained, why = fit_subspace(classifier, dataset, known, config.preprocess)
+        vim, trained, why = fit_subspace(
+            classifier, *outputs(classifier, dataset, subspace_images(known), config.preprocess, progress)
+        )
     virtual = None if vim is None else VirtualLogit(vim)
     final = FinalScores(trained, 0 if vim is None else vim.dimensions, why)
     return fitted_final(

@@ -16,12 +16,15 @@ from pelagia_training.evaluation.evaluate_torch import evaluate_run
 from pelagia_training.evaluation.report import REPORT_FILE, write_report
 from pelagia_training.export.export import export_run
 from pelagia_training.export.final_report import report_final
+from pelagia_training.network.outputs import Progress, no_progress
 from pelagia_training.runs.folder import MODEL_FILE, read_run
 from pelagia_training.runs.load import dataset_of
 from pelagia_training.runs.logs import read_curves
 
 
-def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> ModelFile:
+def deliver(
+    run: Path, report: Callable[[str], None] = lambda text: None, progress: Progress = no_progress
+) -> ModelFile:
     """Exports a run's best weights into the run folder, and writes the report of the exported model.
 
     The report of a run on all images is that of the out-of-fold predictions.
@@ -29,6 +32,7 @@ def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> Mod
     Args:
         run: the run folder; an older model in it is replaced.
         report: called with a line of text for people.
+        progress: called with (images done, total images) while images go through the network.
 
     Raises:
         PelagiaError: the export failed; the report is then made from the PyTorch network, if it has a val split.
@@ -36,7 +40,7 @@ def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> Mod
     config, state = read_run(run)
     (run / MODEL_FILE).unlink(missing_ok=True)
     try:
-        exported = export_run(run, run / MODEL_FILE, report=report)
+        exported = export_run(run, run / MODEL_FILE, report=report, progress=progress)
     except PelagiaError:
         if not state.final:
             report_without_model(run)
@@ -45,7 +49,7 @@ def deliver(run: Path, report: Callable[[str], None] = lambda text: None) -> Mod
     if state.final:
         report_final(run, exported, dataset, state.final)
         return model
-    write_report(run / REPORT_FILE, evaluate(model, dataset, "val"), dataset, read_curves(run))
+    write_report(run / REPORT_FILE, evaluate(model, dataset, "val", progress), dataset, read_curves(run))
     return model
 
 

@@ -27,7 +27,8 @@ from pelagia.errors import InputError
 from pelagia.system.files import new_file
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.resplit import resplit
-from pelagia_training.export.reliability import fit_subspace, outputs
+from pelagia_training.export.reliability import fit_subspace, subspace_images
+from pelagia_training.network.outputs import Progress, no_progress, outputs
 from pelagia_training.network.threshold import FoldScores
 from pelagia_training.network.unknown import vim_score
 from pelagia_training.runs.final import Folds, read_folds
@@ -68,7 +69,13 @@ class HeldOut:
 
 
 def held_out_predictions(
-    run: Path, final: FinalFit, dataset: Dataset, config: TrainConfig, folder: Path | None, report: Report
+    run: Path,
+    final: FinalFit,
+    dataset: Dataset,
+    config: TrainConfig,
+    folder: Path | None,
+    report: Report,
+    progress: Progress = no_progress,
 ) -> HeldOut:
     """The predictions of the folds for the images that they held out: those kept in ``run``, or new ones.
 
@@ -78,6 +85,8 @@ def held_out_predictions(
         dataset: the run's dataset.
         config: the run's config, with the orientations of the model to export.
         folder: the folder of the cross-validation, if it was moved.
+        report: called with a line of text for people.
+        progress: called with (images done, total images) for each network.
 
     Raises:
         InputError: the cross-validation is missing, or is another one.
@@ -87,7 +96,8 @@ def held_out_predictions(
     if (found := _read(kept, key, dataset)) is not None:
         return found
     folds = _folds_of(final, folder or final.cross_validation)
-    parts = [_of_fold(folds, number, dataset, config, final, report) for number in range(1, final.folds + 1)]
+    numbers = range(1, final.folds + 1)
+    parts = [_of_fold(folds, number, dataset, config, final, report, progress) for number in numbers]
     result = _joined(parts)
     with suppress(OSError):  # a folder without room or rights: the predictions are made again the next time
         _write(kept, key, result)
@@ -110,7 +120,13 @@ def _folds_of(final: FinalFit, folder: Path) -> Folds:
 
 
 def _of_fold(
-    folds: Folds, number: int, dataset: Dataset, config: TrainConfig, final: FinalFit, report: Report
+    folds: Folds,
+    number: int,
+    dataset: Dataset,
+    config: TrainConfig,
+    final: FinalFit,
+    report: Report,
+    progress: Progress,
 ) -> HeldOut:
     """The predictions of one fold's network."""
     fold_config, state = folds.configs[number - 1], folds.states[number - 1]
@@ -120,14 +136,17 @@ def _of_fold(
     report(f"out-of-fold predictions: network {number} of {final.folds}, {len(test)} images")
     with_views = fold_config.model_copy(update={"model": config.model})
     network = load_trained(folds.runs[number - 1], with_views, state, last=final.last_weights)
-    logits, features = outputs(network, dataset, test, config.preprocess)
+    subspace = subspace_images(train) if config.decision.unknown else []
+    every, features = outputs(network, dataset, [*test, *subspace], config.preprocess, progress)
+    count, logits = len(test), every[: len(test)]
     scores: NDArray[np.float32] | None = None
     trained: tuple[NDArray[np.float32], ...] = ()
     reason = ""
     if config.decision.unknown:
-        vim, of_trained, reason = fit_subspace(network, dataset, train, config.preprocess)
+        of_subspace = None if features is None else features[count:]
+        vim, of_trained, reason = fit_subspace(network, every[count:], of_subspace)
         if vim is not None and features is not None:
-            scores, trained = vim_score(vim, features, logits), (of_trained,)
+            scores, trained = vim_score(vim, features[:count], logits), (of_trained,)
     reason = reason and f"in fold {number}, {reason}"
     return HeldOut(tuple(test), np.full(len(test), number), logits, scores, trained, reason)
 

@@ -20,8 +20,10 @@ from pelagia.errors import ParityError
 from pelagia.images.preprocess import Image, load_sized
 from pelagia.model.graph import EMBEDDING_NAME, OUTPUT_NAME, UNKNOWN_NAME
 from pelagia.model.metadata import TOLERANCE, ModelFile, Parity
+from pelagia.system.cores import thread_pool
 from pelagia_inference.machine.session import Answers, Session, stacked
 from pelagia_training.network.ensemble import Exportable
+from pelagia_training.network.outputs import Progress, no_progress
 
 GATE_IMAGES = 256
 """Least number of images that the gate uses; if the validation split has fewer images, the gate uses all of them."""
@@ -33,6 +35,7 @@ def trained_answers(
     encoded: Sequence[bytes],
     load_for_training: Callable[[bytes], Image],
     sizes: NDArray[np.float32] | None = None,
+    progress: Progress = no_progress,
 ) -> Answers:
     """The trainer's outputs, computed one image at a time, so that the batch size has no effect on them.
 
@@ -41,6 +44,7 @@ def trained_answers(
         encoded: the bytes of N image files.
         load_for_training: the trainer's preprocessing.
         sizes: float32, N x 3, the image sizes from the manifest, as in training; None if the network takes no sizes.
+        progress: called with (images done, total images).
     """
     network.eval()
     outputs = []
@@ -49,6 +53,7 @@ def trained_answers(
             size = () if sizes is None else (torch.from_numpy(sizes[index : index + 1]),)
             given = network(torch.from_numpy(load_for_training(data)[None]), *size)
             outputs.append(given if isinstance(given, tuple) else (given,))
+            progress(index + 1, len(encoded))
         return answers_of(network, tuple(torch.cat(part) for part in zip(*outputs, strict=True)))
 
 
@@ -142,7 +147,8 @@ def compare(session: Session, pixels: NDArray[np.uint8], sizes: NDArray[np.float
     top1, probability, score, embedding = 0, 0.0, 0.0, 0.0
     for batch_size in BATCH_SIZES:
         slices = [slice(start, start + batch_size) for start in range(0, len(pixels), batch_size)]
-        answers = [session.answers(pixels[part], sizes[part]) for part in slices]
+        with thread_pool() as pool:  # the session computes in the thread that calls it
+            answers = list(pool.map(lambda part: session.answers(pixels[part], sizes[part]), slices))
         probabilities = np.concatenate([answer.probabilities for answer in answers])
         top1 += int((probabilities.argmax(1) != expected.probabilities.argmax(1)).sum())
         probability = max(probability, float(np.abs(probabilities - expected.probabilities).max()))

@@ -36,7 +36,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from pelagia.errors import ModelError, first_line
 from pelagia.model.graph import EMBEDDING_NAME, INPUT_NAME, OUTPUT_NAME, SIZE_NAME, UNKNOWN_NAME
-from pelagia_training.export.onnx_graph import without_traces
+from pelagia_training.network.onnx_graph import without_traces
 
 _OUTPUTS = {OUTPUT_NAME, UNKNOWN_NAME, EMBEDDING_NAME}
 _WITH_WEIGHTS = ("Conv", "Gemm", "MatMul")

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pelagia.dataset.schema import Dataset, Record
@@ -22,20 +21,18 @@ from pelagia.model.policies import Policies, conservative_target
 from pelagia.model.tracks import fit_evidence
 from pelagia.taxonomy import Taxonomy
 from pelagia_training.config import DecisionConfig
-from pelagia_training.data.batches import load_fitted, sizes_of, spread, targets_of
+from pelagia_training.data.batches import spread, targets_of
 from pelagia_training.figures.calibrate import calibrate, calibrated
 from pelagia_training.figures.metrics import Matrix, confusion_matrix
 from pelagia_training.figures.thresholds import choose_thresholds
 from pelagia_training.network.backbone import (
     Deployed,
     Normalized,
-    features_of,
     last_layer,
-    logits_of,
     require_features,
-    shows_features,
 )
 from pelagia_training.network.ensemble import Exportable
+from pelagia_training.network.outputs import Progress, no_progress, outputs
 from pelagia_training.network.unknown import (
     PRINCIPAL_SHARE,
     WEIGHT,
@@ -57,8 +54,6 @@ NO_FEATURES = "the network does not end in one linear layer"
 _COLLAPSED = 1e-4
 """If the features outside the subspace are smaller than this share of all features, they are mostly rounding errors of
 float32: the features have collapsed into fewer dimensions."""
-_IMAGES_IN_MEMORY = 512
-_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -99,6 +94,7 @@ def calibrate_network(
     taxonomy: Taxonomy,
     spec: PreprocessSpec,
     config: DecisionConfig,
+    progress: Progress = no_progress,
 ) -> CalibratedNetwork:
     """Fits temperatures, thresholds and, if the network exposes its features, the out-of-distribution score.
 
@@ -109,11 +105,12 @@ def calibrate_network(
         taxonomy: the model's taxonomy.
         spec: the model's preprocessing.
         config: the target precision, and the share of known images to accept.
+        progress: called with (images done, total images).
 
     Raises:
         DatasetError: an image cannot be read.
     """
-    found = predictions_of(classifier, dataset, known, spec, scored=config.unknown)
+    found = predictions_of(classifier, dataset, known, spec, scored=config.unknown, progress=progress)
     return fitted(
         found, dataset, known[1], taxonomy, config, lambda divisors: Deployed(classifier, divisors, found.virtual)
     )
@@ -145,21 +142,24 @@ def predictions_of(
     spec: PreprocessSpec,
     *,
     scored: bool,
+    progress: Progress = no_progress,
 ) -> Predictions:
     """The predictions of a network for the second part of ``known``; its score is fitted on the first part.
 
-    The arguments are those of `calibrate_network`; ``scored``: whether the model will have the score.
+    All images go through the network once. The arguments are those of `calibrate_network`; ``scored``: whether the
+    model will have the score.
     """
     train, val = known
-    logits, features = outputs(classifier, dataset, val, spec)
+    subspace = subspace_images(train) if scored else []
+    logits, features = outputs(classifier, dataset, [*val, *subspace], spec, progress)
     if not scored:
         return Predictions(logits)
-    if features is None:
-        return Predictions(logits, no_scores=NO_FEATURES)
-    vim, _, why = fit_subspace(classifier, dataset, train, spec)
-    if vim is None:
-        return Predictions(logits, no_scores=why)
-    return Predictions(logits, vim_score(vim, features, logits), VirtualLogit(vim), vim.dimensions)
+    count = len(val)
+    vim, _, why = fit_subspace(classifier, logits[count:], None if features is None else features[count:])
+    if vim is None or features is None:
+        return Predictions(logits[:count], no_scores=why)
+    scores = vim_score(vim, features[:count], logits[:count])
+    return Predictions(logits[:count], scores, VirtualLogit(vim), vim.dimensions)
 
 
 def fitted(
@@ -230,16 +230,25 @@ def with_embedding(calibrated: CalibratedNetwork, size: int, backbone: str) -> C
     return replace(calibrated, network=Deployed(network.classifier, divisors, network.unknown, embedding=True).eval())
 
 
+def subspace_images(train: Sequence[Record]) -> list[Record]:
+    """The training images that the principal subspace is fitted on: at most `SUBSPACE_IMAGES`."""
+    return spread(train, SUBSPACE_IMAGES)
+
+
 def fit_subspace(
-    classifier: Normalized, dataset: Dataset, train: Sequence[Record], spec: PreprocessSpec
+    classifier: Normalized, logits: NDArray[np.float32], features: NDArray[np.float32] | None
 ) -> tuple[Vim | None, NDArray[np.float32], str]:
     """Fits the principal subspace of the training images' features.
 
+    Args:
+        classifier: the network.
+        logits: float32, N x C, of the `subspace_images`.
+        features: float32, N x D, of the same images; None if the network shows none.
+
     Returns:
-        The subspace, and the scores of the training images that it was fitted on (float32, N); the reason is empty. If
-        the network shows no features, or they have collapsed: None, no scores, and the reason.
+        The subspace, and the scores of these images (float32, N); the reason is empty. If the network shows no
+        features, or they have collapsed: None, no scores, and the reason.
     """
-    logits, features = outputs(classifier, dataset, spread(train, SUBSPACE_IMAGES), spec)
     if features is None:
         return None, np.empty(0, np.float32), NO_FEATURES
     layer = last_layer(classifier)
@@ -273,30 +282,3 @@ def unknown_of(dimensions: int, scores: NDArray[np.float32], known_share: float,
         threshold=threshold,
         tolerance=max(UNKNOWN_TOLERANCE, UNKNOWN_TOLERANCE_SHARE * float(high - low)),
     )
-
-
-@torch.no_grad()
-def outputs(
-    classifier: Normalized, dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec
-) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-    """The logits (float32, N x C) and the features (float32, N x D) of a dataset's images.
-
-    The features are None if the network does not expose them. `_IMAGES_IN_MEMORY` images are decoded at a time.
-    """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    classifier.eval().to(device).to(memory_format=torch.channels_last)
-    batch = max(1, _BATCH // classifier.orientations)
-    logits, features = [], []
-    for start in range(0, len(records), _IMAGES_IN_MEMORY):
-        chunk = records[start : start + _IMAGES_IN_MEMORY]
-        fitted, sizes = torch.from_numpy(load_fitted(dataset, chunk, spec)), torch.from_numpy(sizes_of(chunk))
-        if start == 0:
-            shown = shows_features(classifier, fitted[:2].to(device))
-        for images, size in zip(torch.split(fitted, batch), torch.split(sizes, batch), strict=True):
-            pooled = features_of(classifier, images.to(device)) if shown else None
-            size = size.to(device)
-            values = classifier(images.to(device), size) if pooled is None else logits_of(classifier, pooled, size)
-            logits.append(values.float().cpu().numpy())
-            features += [] if pooled is None else [pooled.float().cpu().numpy()]
-    classifier.cpu().to(memory_format=torch.contiguous_format)
-    return np.concatenate(logits), np.concatenate(features) if features else None

@@ -159,6 +159,16 @@ def _is_fine_tuned(weights: Path | None) -> bool:
     return weights is not None and (not weights.is_file() or (weights.parent / STATE_FILE).is_file())
 
 
+def _require_one_network(champion: ModelFile) -> None:
+    """Raises InputError if the champion is an ensemble, which has no recipe of its own."""
+    if champion.ensemble is not None:
+        runs = len(champion.ensemble.members)
+        raise InputError(
+            f"{champion.path} is an ensemble of {runs} runs, and a challenger is one network: give its recipe with "
+            "--config"
+        )
+
+
 def config_of_challenger(champion: ModelFile, run: Path | None, new: Dataset) -> TrainConfig:
     """The champion's config for the new dataset. If its run is known, the challenger starts from its weights.
 
@@ -170,8 +180,9 @@ def config_of_challenger(champion: ModelFile, run: Path | None, new: Dataset) ->
     retrainings would learn nothing.
 
     Raises:
-        InputError: the champion started from a file of weights, which the model does not hold.
+        InputError: the champion started from a file of weights, which the model does not hold, or it is an ensemble.
     """
+    _require_one_network(champion)
     if run is not None:
         config, state = read_run(run)
         document = config.model_dump()

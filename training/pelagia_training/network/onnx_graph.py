@@ -44,6 +44,8 @@ def to_onnx(network: Exportable | Embedder, size: int) -> bytes:
         ModelError: the network is too large for one file, or neither of torch's exporters converts it.
     """
     example = example_inputs(network.classifier, size)
+    if isinstance(network, Embedder):
+        example = example[:1]  # features do not depend on the size of the image
     outputs = list(network.outputs)
     weights = sum(value.numel() * value.element_size() for value in network.state_dict().values())
     if weights > _LARGEST_MODEL:
