@@ -47,7 +47,7 @@ COMMANDS = {
     ),
     "export": (
         "pelagia_training.commands:export",
-        "Export a run as one ONNX file, if it gives the same predictions as the trained network.",
+        "Export a run or several as one ONNX file, if it gives the same predictions as the trained network.",
     ),
     "evaluate": ("pelagia_training.measure_commands:evaluate", "Measure a model on a split of a dataset."),
     "quantize": (

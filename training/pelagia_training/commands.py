@@ -128,7 +128,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Export a run, or the mean of several runs, as one ONNX file, if it gives the predictions of the trained network.
+    """Export a run or several as one ONNX file, if it gives the same predictions as the trained network.
 
     The file holds the weights of the best epoch or, of a run on all images, those of the last.
 
