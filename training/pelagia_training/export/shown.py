@@ -48,9 +48,11 @@ def show_members(model: ModelFile) -> None:
     measured_on = "out_of_fold" if out_of_fold_of(data.dataset) else "val"
     macro_f1, accuracy = (data.metrics[f"{measured_on}_{name}"] for name in ("macro_f1", "accuracy"))
     rows = [[one.run, one.backbone, one.likelihood, one.macro_f1, one.accuracy] for one in found.members]
-    rows += [[f"mean of {mean}", "", value, "", ""] for mean, value in found.likelihood.items() if mean != found.mean]
-    rows.append([f"mean of {found.mean}, exported", "", found.likelihood[found.mean], macro_f1, accuracy])
-    columns = ("run", "network", "negative log-likelihood", "macro-F1", "accuracy")
+    for mean, value in found.likelihood.items():
+        exported = mean == found.mean
+        figures = [macro_f1, accuracy] if exported else ["", ""]
+        rows.append([f"mean of {mean}", "exported" if exported else "not exported", value, *figures])
+    columns = ("run", "network", "log-loss", "macro-F1", "accuracy")
     console.table(columns, [[f"{cell:.4f}" if isinstance(cell, float) else cell for cell in row] for row in rows])
     best = max(found.members, key=lambda one: one.macro_f1)
     if best.macro_f1 >= macro_f1:
