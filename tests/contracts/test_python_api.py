@@ -20,7 +20,8 @@ PACKAGES = {
     "pelagia_inference": "ModelFile Prediction Session Setting SourceImage Survey SurveyProgress SurveyResult classify "
     "list_images load load_sized predict stacked verify write_results",
     "pelagia_labeling": "connect import_dataset pull push start_studio stop_studio",
-    "pelagia_training": "TrainConfig cross_validate evaluate export export_ensemble load_config plan_final quantize train",
+    "pelagia_training": "TrainConfig cross_validate evaluate export export_ensemble load_config plan_final quantize "
+    "train",
 }
 HEAVY = ("torch", "timm", "onnxruntime", "label_studio_sdk", "cv2", "numpy", "pydantic")
 
