@@ -22,6 +22,7 @@ PixelSize = Annotated[
     float,
     typer.Option(
         min=0.0,
+        max=100_000.0,
         metavar="UM",
         help="Micrometers per pixel, for images whose input does not say it. The survey keeps it.",
     ),

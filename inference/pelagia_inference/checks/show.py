@@ -31,7 +31,9 @@ def show(checked: Checked) -> None:
         console.say()
         console.table(("flag", "images", "share", "what it means"), rows)
     _show_samples(checked)
-    if not rows and not any(sample.flags for sample in checked.samples):
+    if not checked.images:
+        console.say("nothing was checked, because no image of the survey was classified")
+    elif not rows and not any(sample.flags for sample in checked.samples):
         console.say("nothing to flag")
     console.say()
     console.say("no image was removed; the flags are in the survey, and in:")

@@ -7,7 +7,7 @@ the model accepted, a class or a higher taxon, is ``predicted``; an image withou
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import IO
@@ -31,7 +31,9 @@ from pelagia.sources.image import is_image_name
 from pelagia.sources.seen import Seen
 from pelagia.survey.additions import Confirmed
 from pelagia.system.names import safe_name
+from pelagia.tables.values import is_missing
 from pelagia_inference.exports.exporting import Exporting, Named, nothing_to_export
+from pelagia_inference.exports.extents import within
 
 HEADER = (
     *("object_id", "img_file_name", "img_rank", "object_annotation_category", "object_annotation_status"),
@@ -60,14 +62,7 @@ def write(work: Exporting) -> list[str]:
         zips.close()
     if not zips.parts:
         raise nothing_to_export(work)
-    if zips.unnamed:
-        notes.append(f"{zips.unnamed} {NO_NAME}")
-    if zips.zoneless:
-        notes.append(f"{zips.zoneless} images have a time without a zone: EcoTaxa takes it as UTC")
-    if zips.converted:
-        notes.append(f"{zips.converted} images were written as PNG, because EcoTaxa does not show their format")
-    if zips.confirmed and not work.options.people:
-        notes.append("the names of the people who confirmed labels are left out; --people exports them")
+    notes += zips.notes()
     return [f"zips for EcoTaxa: {zips.parts}, of at most {zips.most_bytes // 1_000_000} MB", *notes]
 
 
@@ -78,6 +73,7 @@ class _Zips:
         self._work, self._columns = work, columns
         self.most_bytes = work.options.part_bytes or MOST_BYTES
         self.parts = self.unnamed = self.converted = self.confirmed = self.zoneless = 0
+        self.no_position = self.no_time = 0
         self._names = Seen()
         self._size = 0
         self._zip: zipfile.ZipFile | None = None
@@ -100,6 +96,24 @@ class _Zips:
         self.unnamed += not named.name
         self.zoneless += not has_zone(named.row.columns.get("eventDate", ""))
         self.confirmed += named.confirmed is not None and bool(named.confirmed.people)
+
+    def notes(self) -> Iterator[str]:
+        """What was changed or left out, one sentence each."""
+        if self.unnamed:
+            yield f"{self.unnamed} {NO_NAME}"
+        if self.zoneless:
+            yield f"{self.zoneless} images have a time without a zone: EcoTaxa takes it as UTC"
+        if self.no_position:
+            yield f"the positions of {self.no_position} images are left out, because they are not on Earth"
+        if self.no_time:
+            yield (
+                f"the times of {self.no_time} images are left out, because they are not as in 2024-05-31 or "
+                "2024-05-31T10:30:00Z: correct the column eventDate of the input, and classify into a new folder"
+            )
+        if self.converted:
+            yield f"{self.converted} images were written as PNG, because EcoTaxa does not show their format"
+        if self.confirmed and not self._work.options.people:
+            yield "the names of the people who confirmed labels are left out; --people exports them"
 
     def _begin(self) -> None:
         self.parts += 1
@@ -144,9 +158,19 @@ class _Zips:
             "sample_id": sample,
             "acq_id": sample,
             "process_id": sample,
-            **places_and_times(columns),
+            **self._where_and_when(columns),
             **{key: columns.get(column, "") for key, (_, column) in self._columns.items()},
         }
+
+    def _where_and_when(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """`places_and_times`, without a position that is not on Earth. What is left out is counted."""
+        row = places_and_times(columns)
+        position = {"object_lat": 90.0, "object_lon": 180.0}
+        if any(row.get(name) and within(row[name], limit) is None for name, limit in position.items()):
+            row |= dict.fromkeys(position, "")
+            self.no_position += 1
+        self.no_time += not is_missing(columns.get("eventDate", "")) and "object_date" not in row
+        return row
 
 
 def annotation_of(named: Named, people: str) -> dict[str, str]:

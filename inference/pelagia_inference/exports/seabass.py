@@ -38,6 +38,7 @@ MEASURES = {
 }
 """Field -> its unit, and the measure of the survey. Measures in pixels are converted with the size of a pixel."""
 
+_ROUNDING = 0.02  # 5.055 mL of "5 mL" is the same volume, rounded
 _LABELS = ("data_provider_category_{}", "scientificName_{}", "scientificNameID_{}")
 FIELDS = (
     "associatedMedia",
@@ -136,6 +137,13 @@ def _missing(
     yield from _other_pixels(said, samples, typed)
     if said.volume_sampled_ml is None:
         yield "volume_sampled_ml is missing: the volume of the sample of which volume_imaged_ml was imaged"
+        return
+    most = said.volume_sampled_ml * (1 + _ROUNDING)
+    if more := [name for name, volume in volumes.items() if volume is not None and volume > most]:
+        yield (
+            f"volume_sampled_ml is {said.volume_sampled_ml:g}, and the samples {first_few(more)} have a larger "
+            f"volume_imaged_ml, such as {volumes[more[0]]:g}: correct one of them"
+        )
 
 
 def _width(extent: Extent) -> float:

@@ -115,6 +115,21 @@ def test_an_image_that_is_gone_is_counted_and_a_format_that_ecotaxa_lacks_become
     assert "1 images were written as PNG, because EcoTaxa does not show their format" in done.notes
 
 
+def test_positions_and_times_that_cannot_be_are_left_out_and_said(tmp_path):
+    path = tmp_path / "one.png"
+    path.write_bytes(cv2.imencode(".png", np.zeros((8, 8), np.uint8))[1].tobytes())
+    with write_survey(tmp_path / "survey", ["one.png"], [path]) as survey:
+        row = next(row for row in survey if row.ok)
+        wrong = {"decimalLatitude": "95", "decimalLongitude": "2.5", "eventDate": "31/05/2024"}
+        survey.add([replace(row, columns=wrong)])
+        done = export_survey(survey, tmp_path / "out", "ecotaxa")
+    with zipfile.ZipFile(tmp_path / "out" / "out_part1.zip") as archive:
+        [row] = Judge(archive).rows
+    assert (row["object_lat"], row["object_lon"], row.get("object_date", "")) == ("", "", "")
+    assert any(note.startswith("the positions of 1 images are left out") for note in done.notes)
+    assert any(note.startswith("the times of 1 images are left out") for note in done.notes)
+
+
 @pytest.mark.parametrize(
     ("given", "date", "time", "zone"),
     [

@@ -134,6 +134,12 @@ def test_another_size_of_a_pixel_than_that_of_the_measures_is_refused(sea, tmp_p
         export_survey(sea, tmp_path / "out", "seabass", options)
 
 
+def test_more_water_imaged_than_sampled_is_refused(sea, tmp_path, options):
+    options.metadata.write_text(METADATA.replace("volume_imaged_ml: 4.5", "volume_imaged_ml: 6"), encoding="utf-8")
+    with pytest.raises(ConfigError, match="volume_sampled_ml is 5, and the samples .* have a larger volume_imaged_ml"):
+        export_survey(sea, tmp_path / "out", "seabass", options)
+
+
 def test_a_sample_across_the_date_line_is_refused(tmp_path, options):
     with write_survey(tmp_path / "line", NAMES) as survey:
         rows = list(survey)
