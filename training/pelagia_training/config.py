@@ -99,7 +99,8 @@ class DataConfig(Strict):
         default=None, ge=0, description="number of processes that augment images; null: 0 for a CPU, 8 for a GPU"
     )
     cache: Path | None = Field(
-        default=None, description="folder of decoded and fitted images; null: a folder in the user's cache folder"
+        default=None,
+        description="folder of decoded and fitted images, and of features; null: a folder in the user's cache folder",
     )
     stream: bool = Field(
         default=False, description="decode the originals in each epoch, if the disk has no room for a cache"
@@ -203,6 +204,11 @@ class OptimizerConfig(Strict):
     layer_decay: float = Field(
         default=1.0, gt=0, le=1, description="ratio of a layer's learning rate to that of the next layer"
     )
+    head_only: bool = Field(
+        default=False,
+        description="fit only the last layer, to the features of the first weights, in seconds: for few labels. Of the "
+        "keys of train, only long_tail and soft_labels then have an effect",
+    )
     freeze_epochs: int = Field(default=0, ge=0, description="number of first epochs in which only the head is trained")
     soup: int = Field(
         default=0,
@@ -269,6 +275,23 @@ class TrainConfig(Strict):
     augment: AugmentConfig = AugmentConfig()
     train: OptimizerConfig = OptimizerConfig()
     decision: DecisionConfig = DecisionConfig()
+
+    @model_validator(mode="after")
+    def _head_alone(self) -> TrainConfig:
+        if not self.train.head_only:
+            return self
+        faults = {
+            "the network keeps its first weights, and there are none: set model.weights to a file or a run folder, or "
+            "model.pretrained=true": not self.model.pretrained and self.model.weights is None,
+            "model.size is learned with the network: leave it out": self.model.size,
+            "train.distil.teachers are learned from with the network: leave them out": self.train.distil.teachers,
+            f"train.long_tail is {self.train.long_tail}, which draws images, and no images are drawn: set it to none, "
+            "logit_adjustment, effective_number or focal": self.train.long_tail.endswith("_sampling"),
+            "it runs in one process: set devices=1 and nodes=1": self.devices * self.nodes > 1,
+        }
+        if found := [fault for fault, there in faults.items() if there]:
+            raise ValueError("with train.head_only (--head-only), " + "; ".join(found))
+        return self
 
     @model_validator(mode="after")
     def _seen_in_training(self) -> TrainConfig:

@@ -60,6 +60,7 @@ from pelagia_training.fit.saving import average_last_epochs, best_weights, save_
 from pelagia_training.fit.schedule import Rate, build_schedule, restarted
 from pelagia_training.fit.targets import TargetBuilder, load_teachers
 from pelagia_training.fit.validation import Validation, validate
+from pelagia_training.head.fit import fit_head
 from pelagia_training.network.backbone import Normalized
 from pelagia_training.network.losses import build_loss
 from pelagia_training.network.optim import build_optimizer, require_optimizer
@@ -104,6 +105,8 @@ def train(
     """
     out = Path(out)
     _require_usable(config, final, out)
+    if config.train.head_only:
+        return fit_head(config, out, report, resume=resume, final=final)
     fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
     with ExitStack() as stack:
         stack.enter_context(open_run(out, config, resume) if is_first() else nullcontext())

@@ -39,6 +39,10 @@ def train(
             "at the end; --no-export skips both."
         ),
     ] = True,
+    head_only: Annotated[
+        bool,
+        typer.Option("--head-only", help="Fit only the last layer, in seconds (train.head_only): for few labels."),
+    ] = False,
     test_groups: Annotated[
         list[str] | None,
         typer.Option(metavar="GROUP", help="A group, such as a station or camera, to hold out as test split; repeat."),
@@ -53,6 +57,7 @@ def train(
     \b
     pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --out runs/first
     pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --set train.epochs=30 --out runs/long
+    pelagia train configs/training/baseline.yaml --set dataset=datasets/crops --head-only --out runs/head
 
     The second command with --out runs/first trains that run longer, to 30 epochs.
 
@@ -64,7 +69,8 @@ def train(
     from pelagia_training.runs.check import require_trainable
 
     _refuse_contradiction(final, folds, test_groups)
-    settings, fit = _settings(config, set_ or [], test_groups or [], final)
+    changes = [*(set_ or []), *["train.head_only=true"] * head_only]
+    settings, fit = _settings(config, changes, test_groups or [], final)
     if show_augmentations is not None:
         _show_augmentations(settings, show_augmentations)
         return
@@ -122,8 +128,9 @@ def _train_one(settings: TrainConfig, out: Path, resume: bool, export: bool, fin
         raise
     end_other_processes()
     if state.final is None:
-        best = f"macro-F1 {state.metrics['macro_f1']:.4f} (epoch {state.best_epoch})"
-        console.say(f"best validation {best}, {state.seconds:.0f} s")
+        macro_f1, epoch = state.metrics["macro_f1"], f" (epoch {state.best_epoch})"
+        best = "validation" if state.head else "best validation"
+        console.say(f"{best} macro-F1 {macro_f1:.4f}{'' if state.head else epoch}, {state.seconds:.0f} s")
         _deliver(out, state, export)
     else:
         console.say(f"trained on all labeled images, {state.epoch} epochs, {state.seconds:.0f} s")

@@ -26,7 +26,7 @@ def test_a_run_leaves_its_model_and_a_report_of_it_on_the_val_split(copy: Path, 
     verify(ModelFile.read(model.path))
     page = (copy / "report.html").read_text(encoding="utf-8")
     assert "split val" in page
-    assert "The best epoch was chosen by these images" in page
+    assert "The best epoch, the temperatures and the thresholds were chosen by these images" in page
     assert "Learning curves" in page
     assert "by thresholds" in page
     assert f"{evaluate(model, dataset, 'val').metrics.macro_f1:.3f}" in page

@@ -192,8 +192,8 @@ def _notes(evaluation: Evaluation, dataset: Dataset) -> list[str]:
         notes.append(f"{evaluation.warning[0].upper()}{evaluation.warning[1:]}.")
     if evaluation.split == "val":
         notes.append(
-            "The best epoch was chosen by these images, so the metrics are slightly optimistic. Report those of the "
-            "test split."
+            "The best epoch, the temperatures and the thresholds were chosen by these images, so the metrics are "
+            "slightly optimistic. Report those of the test split."
         )
     if evaluation.groups < FEW_GROUPS:
         notes.append(f"There are only {evaluation.groups} groups, so the intervals are too narrow.")

@@ -17,7 +17,7 @@ from pelagia_training.evaluation.report import REPORT_FILE, write_report
 from pelagia_training.export.export import export_run
 from pelagia_training.export.final_report import report_final
 from pelagia_training.network.outputs import Progress, no_progress
-from pelagia_training.runs.folder import MODEL_FILE, read_run
+from pelagia_training.runs.folder import MODEL_FILE, RunState, read_run
 from pelagia_training.runs.load import dataset_of
 from pelagia_training.runs.logs import read_curves
 
@@ -49,7 +49,7 @@ def deliver(
     if state.final:
         report_final(run, exported, dataset, state.final)
         return model
-    write_report(run / REPORT_FILE, evaluate(model, dataset, "val", progress), dataset, read_curves(run))
+    write_report(run / REPORT_FILE, evaluate(model, dataset, "val", progress), dataset, _curves(run, state))
     return model
 
 
@@ -57,4 +57,9 @@ def report_without_model(run: Path) -> None:
     """Writes the report of the PyTorch network; it has no thresholds and no out-of-distribution score."""
     config, state = read_run(run)
     dataset = dataset_of(state.dataset, config, state)
-    write_report(run / REPORT_FILE, evaluate_run(run, "val"), dataset, read_curves(run))
+    write_report(run / REPORT_FILE, evaluate_run(run, "val"), dataset, _curves(run, state))
+
+
+def _curves(run: Path, state: RunState) -> dict[str, list[float]] | None:
+    """The learning curves of a run; None if only its last layer was fitted, which has none."""
+    return None if state.head else read_curves(run)

@@ -24,9 +24,8 @@ def show_training() -> Iterator[Callable[[str | Step], None]]:
                 console.note(event)
                 return
             total = event.epochs * event.batches
-            update(
-                (event.epoch - 1) * event.batches + event.batch, total, f"epoch {event.epoch}, loss {event.loss:.3f}"
-            )
+            text = event.what or f"epoch {event.epoch}, loss {event.loss:.3f}"
+            update((event.epoch - 1) * event.batches + event.batch, total, text)
             if event.ended and event.validation is None:
                 console.note(f"epoch {event.epoch:3}/{event.epochs}  loss {event.loss:.4f}  {NOT_VALIDATED}")
             elif event.validation is not None:

@@ -39,6 +39,8 @@ class Step:
     best: bool = False
     ended: bool = False
     """Whether the epoch has ended."""
+    what: str = ""
+    """What is counted, if it is not the batches of an epoch."""
 
 
 Report = Callable[[str | Step], None]

@@ -33,15 +33,20 @@ def require_even_batches(batch_size: int, processes: int) -> None:
         raise ConfigError("train.batch_size", [fault])
 
 
-def warn_of_settings(
-    splits: Splits, batch_size: int, warmup: float, epochs: int, report: Callable[[str], None]
-) -> None:
-    """Reports classes that cannot be validated, and a batch or a warm-up that is too large for the training."""
+def warn_of_classes(splits: Splits, report: Callable[[str], None]) -> None:
+    """Reports classes that cannot be validated."""
     if missing := splits.classes_without_validation:
         report(
             f"warning: the val split has no image of {first_few(missing)}, so these classes cannot be validated: "
             "label more, or set data.exclude"
         )
+
+
+def warn_of_settings(
+    splits: Splits, batch_size: int, warmup: float, epochs: int, report: Callable[[str], None]
+) -> None:
+    """Reports classes that cannot be validated, and a batch or a warm-up that is too large for the training."""
+    warn_of_classes(splits, report)
     if (count := len(splits.train)) < batch_size:
         report(
             f"warning: there are only {count} training images, fewer than train.batch_size: one batch per epoch; "

@@ -230,6 +230,8 @@ def _final(folds: Folds, config: TrainConfig) -> FinalFit:
 def epochs_of(config: TrainConfig, states: Sequence[RunState]) -> tuple[int, str, bool]:
     """The number of epochs, why so many, and whether the folds predict with the weights of their last epoch."""
     settings = config.train
+    if settings.head_only:
+        return 1, "only the last layer is fitted", True
     whole = all(state.epoch == settings.epochs for state in states)
     if whole and settings.scheduler in ENDS_LOW:
         reason = f"the learning rate of the schedule '{settings.scheduler}' ends low, and no fold stopped early"

@@ -76,6 +76,15 @@ class FinalFit(Strict):
         )
 
 
+class HeadFit(Strict):
+    """How the last layer of a run with `train.head_only` was fitted."""
+
+    strength: float = Field(description="of the penalty of the weights, as `pelagia_training.head.logistic` uses it")
+    folds: int = Field(description="parts of the training split that were left out in turn to choose it")
+    grouped: bool = Field(description="whether a group was left out as a whole; False if there is only one")
+    macro_f1: float = Field(description="of the images that were left out, with this strength, 0..1")
+
+
 class RunState(Strict):
     """The content of `run.json`.
 
@@ -100,6 +109,7 @@ class RunState(Strict):
     prolonged_after: int = 0
     """The number of epochs after which the finished run was prolonged the last time; 0: never."""
     final: FinalFit | None = None
+    head: HeadFit | None = None
 
 
 def write_config(folder: Path, config: TrainConfig) -> None:
@@ -219,7 +229,12 @@ def require_open(folder: Path, config: TrainConfig, resume: bool = True) -> bool
 
 
 def prolongs(folder: Path, config: TrainConfig, state: RunState) -> bool:
-    """Whether ``config`` trains the finished run ``folder`` longer: by more epochs, or more patience."""
+    """Whether ``config`` trains the finished run ``folder`` longer: by more epochs, or more patience.
+
+    A head alone is fitted until it is best, so it is never trained longer.
+    """
+    if config.train.head_only:
+        return False
     was = _read_config(folder / CONFIG_FILE).train
     raised = any(getattr(config.train, name) > getattr(was, name) for name in ("epochs", "patience"))
     return state.status == "finished" and raised and config.train.epochs > state.epoch
@@ -250,9 +265,10 @@ def _require_unfinished(folder: Path, config: TrainConfig, resume: bool) -> None
         model = folder / MODEL_FILE
         export = command_line("pelagia", "export", folder, "--out", "MODEL.onnx")
         use = f"its model is {model}" if model.exists() else f"export it with `{export}`"
+        ends = state.final or config.train.head_only
         longer = f"to train it longer, add --set train.epochs={max(2 * state.epoch, config.train.epochs + 1)}; "
         raise InputError(
-            f"the run {folder} is finished ({state.epoch} epochs): {use}; {'' if state.final else longer}to train "
+            f"the run {folder} is finished ({state.epoch} epochs): {use}; {'' if ends else longer}to train "
             "again, choose another --out or remove the folder"
         )
     if not resume:

@@ -21,13 +21,14 @@ from pelagia_training.runs.folder import LOG_FILE, METRICS_FILE
 class EpochMetrics:
     """One row of `metrics.csv`: the metrics of one epoch.
 
-    The validation metrics are None if all images are trained on. ``val_loss`` is also None for the first epochs of a
+    The validation metrics are None if all images are trained on. A run with `train.head_only` has no training loss and
+    no learning rate. ``val_loss`` is also None for the first epochs of a
     run that an older Pelagia started, which did not compute it.
     """
 
     epoch: int
-    train_loss: float
-    lr: float
+    train_loss: float | None = None
+    lr: float | None = None
     val_accuracy: float | None = None
     val_macro_f1: float | None = None
     val_balanced_accuracy: float | None = None

@@ -176,7 +176,7 @@ def _settings(plan: Sweep, space: Space, trial: Trial) -> TrainConfig:
 def _score(running: _RunningTrial, settings: TrainConfig) -> float:
     """The macro-F1 of the best weights on the val split. A finished run is not trained again. May raise Pruned."""
     run, number, store = run_of(running.out, running.trial), running.trial.number, running.store
-    epochs = settings.train.epochs
+    epochs = 1 if settings.train.head_only else settings.train.epochs
 
     def record_and_prune() -> None:
         scores = read_curves(run).get("val_macro_f1", [])
