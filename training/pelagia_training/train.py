@@ -100,11 +100,9 @@ def train(
 
     Raises:
         ConfigError, InputError, DatasetError: the config, the weights, the dataset or the run folder is unusable.
-        TrainingError: the loss is not finite or diverges, or the memory or the disk is too small.
-        Interrupted: a SIGTERM arrived, and a checkpoint was written.
+        TrainingError, Interrupted: the loss diverges, or the memory or the disk is too small; a SIGTERM arrived.
     """
-    out = Path(out)
-    _require_usable(config, final, out)
+    _require_usable(config, final, out := Path(out))
     if config.train.head_only:
         return fit_head(config, out, report, resume=resume, final=final)
     fabric = make_fabric(config.device, config.precision, config.devices, config.nodes)
