@@ -160,6 +160,12 @@ class OptimizerConfig(Strict):
     """
 
     epochs: int = Field(default=10, ge=1, description="passes over the training images")
+    first_size: int | None = Field(
+        default=None,
+        ge=16,
+        description="side in pixels of the training images in the first epoch, for a faster training. It grows in "
+        "steps of 16 and is preprocess.size in the last quarter of the epochs; null: preprocess.size in all epochs",
+    )
     batch_size: int = Field(default=64, ge=2, description="images per optimizer step, over all devices")
     micro_batch: int | None = Field(
         default=None,
@@ -291,6 +297,16 @@ class TrainConfig(Strict):
         }
         if found := [fault for fault, there in faults.items() if there]:
             raise ValueError("with train.head_only (--head-only), " + "; ".join(found))
+        return self
+
+    @model_validator(mode="after")
+    def _grows(self) -> TrainConfig:
+        first, size = self.train.first_size, self.preprocess.size
+        if first is not None and first > size:
+            raise ValueError(
+                f"train.first_size is {first}, but the images have {size} pixels (preprocess.size): set "
+                "train.first_size to a smaller number, or leave it out"
+            )
         return self
 
     @model_validator(mode="after")

@@ -38,8 +38,9 @@ from pelagia_training.data.batches import (
 )
 from pelagia_training.data.crops import open_crops
 from pelagia_training.data.sampling import build_order
-from pelagia_training.data.soft import report_soft_labels, training_labels
-from pelagia_training.data.splits import Splits, read_splits
+from pelagia_training.data.sides import growing
+from pelagia_training.data.soft import training_labels
+from pelagia_training.data.splits import Splits
 from pelagia_training.devices import (
     deterministic,
     is_first,
@@ -55,7 +56,12 @@ from pelagia_training.fit.begin import begin_history, prolonged_after
 from pelagia_training.fit.console import logged
 from pelagia_training.fit.context import Report, RunContext
 from pelagia_training.fit.learner import Learner, build_learner, seed_everything
-from pelagia_training.fit.prepare import first_network, require_even_batches, training_batches, warn_of_settings
+from pelagia_training.fit.prepare import (
+    first_network,
+    read_data,
+    require_sides,
+    training_batches,
+)
 from pelagia_training.fit.saving import average_last_epochs, best_weights, save_epoch, save_run_checkpoint
 from pelagia_training.fit.schedule import Rate, build_schedule, restarted
 from pelagia_training.fit.targets import TargetBuilder, load_teachers
@@ -263,7 +269,7 @@ def _prepare(
 ) -> RunContext:
     """Builds data, network and learner, and loads the run's checkpoint if there is one."""
     require_dataset_there(out, config)
-    splits = _read_data(config, fabric.world_size, report)
+    splits = read_data(config, fabric.world_size, report)
     begin = resumes(out, config, splits.dataset)
     seed_everything((config.seed,))
     network = _first_network(config, splits, begin, dry, report)
@@ -299,18 +305,10 @@ def _first_network(config: TrainConfig, splits: Splits, begin: Begin, dry_export
     """The network with its first weights; with ``dry_export``, that of a new run is exported and compared."""
     side, split = config.preprocess.size, config.data.resplit
     network = first_network(config.model, splits, side, split, report, with_weights=begin == "no")
+    require_sides(network, config)
     if dry_export and begin == "no" and is_first():
         check_export(config, splits.dataset, splits.val or splits.train, network, report)
     return network
-
-
-def _read_data(config: TrainConfig, processes: int, report: Report) -> Splits:
-    """Reads the rows for training and validation, and reports warnings about them."""
-    require_even_batches(config.train.batch_size, processes)
-    splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
-    report_soft_labels(splits.train, config.train.soft_labels, report)
-    warn_of_settings(splits, config.train.batch_size, config.train.warmup_epochs, config.train.epochs, report)
-    return splits
 
 
 def _open_crops(config: TrainConfig, splits: Splits, report: Report) -> Sequence[Sequence[Image]]:
@@ -323,7 +321,8 @@ def _load_batches(config: TrainConfig, splits: Splits, crops: Sequence[Image], f
     targets = targets_of(splits.train, splits.classes)
     sizes = sizes_of(splits.train) if config.model.size else None
     labels = training_labels(splits.train, splits.classes, soft=config.train.soft_labels)
-    images = TrainingImages(crops, labels, build_augment(config.augment), config.seed, sizes)
+    side = growing(config.train.epochs, config.train.first_size, config.preprocess.size)
+    images = TrainingImages(crops, labels, build_augment(config.augment), config.seed, sizes, side)
     order = build_order(config.train.long_tail, targets, config.seed)
     return training_batches(images, order, config.train.batch_size, fabric, config.data.workers)
 

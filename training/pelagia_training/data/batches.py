@@ -22,6 +22,7 @@ from pelagia.images.preprocess import Image, PreprocessSpec
 from pelagia.system.cores import thread_pool
 from pelagia_training.data.augment import Augment, sample_seed
 from pelagia_training.data.crops import StreamedCrops
+from pelagia_training.data.sides import shrunk
 
 
 def load_fitted(dataset: Dataset, records: Sequence[Record], spec: PreprocessSpec) -> NDArray[np.uint8]:
@@ -88,6 +89,7 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
         augment: the random change of each image.
         seed: the seed of the run; with the epoch and the index, it determines the augmentation.
         sizes: float32, N x 3 (width, height, pixel size in micrometers); if given, each item is (image, size, target).
+        side: a function: epoch -> the side of its images in pixels; None: that of ``images``.
     """
 
     def __init__(
@@ -97,12 +99,14 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
         augment: Augment,
         seed: int,
         sizes: NDArray[np.float32] | None = None,
+        side: Callable[[int], int] | None = None,
     ) -> None:
         self._images = images
         self._targets = targets
         self._augment = augment
         self._seed = seed
         self._sizes = sizes
+        self._side = side
 
     def __len__(self) -> int:
         return len(self._images)
@@ -110,6 +114,8 @@ class TrainingImages(TorchDataset[tuple[Tensor, ...]]):
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, ...]:
         epoch, index = key
         image = self._augment(self._images[index], sample_seed(self._seed, epoch, index))
+        if self._side is not None:
+            image = shrunk(image, self._side(epoch))
         sizes = () if self._sizes is None else (torch.from_numpy(self._sizes[index]),)
         pixels = torch.from_numpy(np.require(image, requirements=("C", "W")))
         return pixels, *sizes, torch.tensor(self._targets[index])

@@ -11,9 +11,11 @@ from lightning_fabric import Fabric
 from torch.utils.data import DataLoader
 
 from pelagia.errors import ConfigError, first_few
-from pelagia_training.config import NetworkConfig, Resplit
+from pelagia_training.config import NetworkConfig, Resplit, TrainConfig
 from pelagia_training.data.batches import Batches, Order, TrainingImages, sizes_of
-from pelagia_training.data.splits import Splits
+from pelagia_training.data.sides import growing
+from pelagia_training.data.soft import report_soft_labels
+from pelagia_training.data.splits import Splits, read_splits
 from pelagia_training.network.backbone import (
     Normalized,
     SizeHead,
@@ -21,6 +23,7 @@ from pelagia_training.network.backbone import (
     normalization,
     require_fit,
 )
+from pelagia_training.network.sizes import takes_size
 from pelagia_training.network.weights import load_weights
 from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, RunState, read_run, split_conflict
 
@@ -57,6 +60,15 @@ def warn_of_settings(
             f"warning: the warm-up of {warmup:g} epochs is at least as long as the training of {epochs}: the learning "
             "rate never reaches train.lr; lower train.warmup_epochs"
         )
+
+
+def read_data(config: TrainConfig, processes: int, report: Callable[[str], None]) -> Splits:
+    """Reads the rows for training and validation, and reports warnings about them."""
+    require_even_batches(config.train.batch_size, processes)
+    splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
+    report_soft_labels(splits.train, config.train.soft_labels, report)
+    warn_of_settings(splits, config.train.batch_size, config.train.warmup_epochs, config.train.epochs, report)
+    return splits
 
 
 def first_network(
@@ -121,6 +133,15 @@ def _require_same_network(run: Path, model: NetworkConfig, split: Resplit | None
     if faults:
         raise ConfigError("model.weights", faults)
     return state
+
+
+def require_sides(network: Normalized, config: TrainConfig) -> None:
+    """Raises ConfigError if the network does not take the smaller images of the first epochs."""
+    side = growing(config.train.epochs, config.train.first_size, config.preprocess.size)
+    for one in sorted({side(epoch) for epoch in range(1, config.train.epochs + 1)} - {config.preprocess.size}):
+        if not takes_size(network.network, one):
+            fault = f"{config.model.backbone} does not take images of {one} x {one} pixels"
+            raise ConfigError("train.first_size", [f"{fault}, to which they grow: leave train.first_size out"])
 
 
 def training_batches(
