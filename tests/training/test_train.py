@@ -130,6 +130,11 @@ def test_a_class_with_one_image_is_refused_with_the_setting_that_leaves_it_out(
         ("data.workers=-1", f"{CONFIG}: data.workers: input should be greater than or equal to 0 (found -1)"),
         ("seed=5000000000", f"{CONFIG}: seed: input should be less than 4294967296 (found 5000000000)"),
         ("model.std=[0,1,1]", f"{CONFIG}: model.std.0: input should be greater than 0 (found 0)"),
+        (
+            "train.first_size=128",
+            f"{CONFIG}: train.first_size is 128, but the images have 64 pixels (preprocess.size): set "
+            "train.first_size to a smaller number, or leave it out",
+        ),
     ],
 )
 def test_a_wrong_config_is_refused_with_the_place(override: str, message: str) -> None:
@@ -157,6 +162,10 @@ def test_two_sources_of_weights_are_refused() -> None:
         ),
         ("model={backbone: test_resnet, options: {act_layer: no}}", "model: timm cannot build test_resnet with "),
         ("model={backbone: resnet18.foo}", "resnet18.foo"),
+        (
+            "model={backbone: vit_tiny_patch16_224};train.first_size=16",
+            "train.first_size: vit_tiny_patch16_224 does not take images of 16 x 16 pixels, which those of the",
+        ),
     ],
 )
 def test_what_torch_or_timm_cannot_do_is_one_line_and_leaves_no_run(
@@ -165,7 +174,7 @@ def test_what_torch_or_timm_cannot_do_is_one_line_and_leaves_no_run(
     if override == "device=cuda" and torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
     with pytest.raises(ConfigError) as caught:
-        train(config(dataset.root, override), tmp_path / "run")
+        train(config(dataset.root, *override.split(";")), tmp_path / "run")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()

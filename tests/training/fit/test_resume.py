@@ -27,7 +27,10 @@ from pelagia_training.train import train
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 CONFIG = REPOSITORY / "configs/training/tiny_cpu.yaml"
-TINY = ("preprocess.size=32", "train.epochs=3", "train.batch_size=16", "model={backbone: test_resnet, drop_rate: 0.2}")
+TINY = (
+    *("preprocess.size=48", "train.first_size=32", "train.epochs=3", "train.batch_size=16"),
+    "model={backbone: test_resnet, drop_rate: 0.2}",
+)
 SAME = ("metrics.csv", "best.safetensors", "last.safetensors", "config.yaml")
 
 

@@ -141,7 +141,7 @@ def require_sides(network: Normalized, config: TrainConfig) -> None:
     for one in sorted({side(epoch) for epoch in range(1, config.train.epochs + 1)} - {config.preprocess.size}):
         if not takes_size(network.network, one):
             fault = f"{config.model.backbone} does not take images of {one} x {one} pixels"
-            raise ConfigError("train.first_size", [f"{fault}, to which they grow: leave train.first_size out"])
+            raise ConfigError("train.first_size", [f"{fault}, which those of the first epochs are: leave it out"])
 
 
 def training_batches(
