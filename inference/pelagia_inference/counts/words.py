@@ -13,6 +13,8 @@ from pelagia_inference.counts.samples import DEPTH, NO_VALUE, Sample
 from pelagia_inference.counts.tally import LIKELIEST, Choices, Tally
 from pelagia_inference.counts.taxa import Names
 
+_FEW = 10
+"""So many samples of a single image are not warned of."""
 _VALUE = re.compile(r"'[^']*'|[0-9.]+(e[+-]?[0-9]+)?")
 """A name or a number in a warning: warnings of one kind differ only in them."""
 
@@ -87,6 +89,12 @@ def _about_samples(found: Tally, samples: Sequence[Sample], choices: Choices) ->
         yield (
             "the survey has no column that names samples (sample, eventID, station, locationID): all its images are "
             "one sample; name columns with --by"
+        )
+    single = [sample.name for sample in samples if sample.images + sample.failed == 1]
+    if columns and len(single) > max(_FEW, len(samples) / 2):
+        yield (
+            f"{len(single)} of {len(samples)} samples are a single image ({first_few(single)}): the columns of --by, "
+            f"{', '.join(columns)}, may name images; count by columns that all images of a sample share"
         )
     if pooled := [sample.name for sample in samples if sample.pooled > 1]:
         yield f"several samples are put together, and their volumes added up, in {first_few(pooled)}"

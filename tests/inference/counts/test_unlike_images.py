@@ -69,6 +69,20 @@ def test_samples_that_are_put_together_have_their_own_volumes(tmp_path: Path) ->
     assert counts.samples[0].no_volume == ""
 
 
+def test_a_column_that_names_images_is_warned_of(tmp_path: Path) -> None:
+    times = [{**LITER, "station": "S1", "eventDate": f"2024-01-05T10:00:{second:02}Z"} for second in range(12)]
+    rows = [row for number, at in enumerate(times) for row in images(f"a{number}", {"calanus": 1}, at)]
+    folder = write_survey(tmp_path / "s", rows)
+    said = "12 of 12 samples are a single image (S1/2024-01-05T10:00:00Z, "
+    assert any(text.startswith(said) for text in counted(folder, "station", "eventDate").warnings)
+    assert not any("a single image" in text for text in counted(folder).warnings)
+
+
+def test_a_few_samples_of_one_image_are_not_warned_of(tmp_path: Path) -> None:
+    rows = [row for number in range(10) for row in images(f"a{number}", {"calanus": 1}, {"station": f"S{number}"})]
+    assert not any("a single image" in text for text in counted(write_survey(tmp_path / "s", rows)).warnings)
+
+
 @pytest.mark.parametrize(
     ("name", "one", "other", "unlike"),
     [
