@@ -37,6 +37,10 @@ COMMANDS = {
         "pelagia_training.commands:sweep",
         "Search keys of a config for the best macro-F1 on the val split.",
     ),
+    "frontier": (
+        "pelagia_training.frontier_command:frontier",
+        "Compare cost with accuracy: train several networks and sizes for the same time, and measure their speed.",
+    ),
     "leak": (
         "pelagia_training.commands:leak",
         "Measure how optimistic a random split is.",

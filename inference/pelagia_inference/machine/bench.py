@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from pelagia.errors import InputError, PelagiaError
 from pelagia.images.preprocess import Fitted, ImageError, load, load_sized
+from pelagia.model.graph import Graph
 from pelagia.model.metadata import ModelFile
 from pelagia.sources import SourceImage, list_images
 from pelagia.system.cores import usable_cores
@@ -77,7 +78,7 @@ class Bench:
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """Something to measure: each of ``workers`` processes runs through an iterator that ``make`` returns.
 
     An item of the iterator is the number of images that were done.
@@ -109,14 +110,14 @@ def bench(
     """
     sample = list(islice(list_images(inputs), _SAMPLE))
     fitted = _fitted(sample, model)
-    steps = [_Step(usable_cores(), partial(_decoding, sample, model))]
-    steps += [_Step(setting.workers, partial(_computing, model, fitted, setting)) for setting in settings()]
+    steps = [Step(usable_cores(), partial(_decoding, sample, model))]
+    steps += [Step(setting.workers, partial(computing, model, fitted, setting)) for setting in settings()]
     rates: list[list[float]] = []
     whole: list[float] = []
     images = 0
     for number in range(1, rounds + 1):
         report(f"round {number} of {rounds}: only decoding, only the network")
-        rates.append(_measure(steps, seconds))
+        rates.append(rates_of(steps, seconds))
         decode, *network = map(median, zip(*rates, strict=True))
         best = max(zip(network, settings(), strict=True), key=lambda pair: pair[0])[1]
         report(f"round {number} of {rounds}: the complete command, with {best}")
@@ -150,7 +151,8 @@ def _decoding(sample: Sequence[SourceImage], model: ModelFile) -> Iterator[int]:
         yield 1
 
 
-def _computing(model: ModelFile, fitted: Sequence[Fitted], setting: Setting) -> Iterator[int]:
+def computing(model: ModelFile | Graph, fitted: Sequence[Fitted], setting: Setting) -> Iterator[int]:
+    """Only the network, in one session: the number of images of each batch, again and again; the first item is 0."""
     session = Session(model, threads=setting.threads)
     pixels, sizes = stacked(fitted)
     session.probabilities(pixels[: setting.batch], sizes[: setting.batch])
@@ -160,7 +162,7 @@ def _computing(model: ModelFile, fitted: Sequence[Fitted], setting: Setting) -> 
         yield setting.batch
 
 
-def _measure(steps: Sequence[_Step], seconds: float) -> list[float]:
+def rates_of(steps: Sequence[Step], seconds: float) -> list[float]:
     """Images/s of each step, in processes like those of `classify`, so that threads do not wait for each other."""
     context = multiprocessing.get_context("spawn")
     workers = max(step.workers for step in steps)
@@ -194,8 +196,8 @@ def _result(results: Queue[list[float]], processes: Sequence[SpawnProcess], time
     )
 
 
-def _work(number: int, steps: Sequence[_Step], seconds: float, barrier: Barrier, results: Queue[list[float]]) -> None:
-    """One process of `_measure`: puts its images/s in each step. The first item of an iterator is not timed."""
+def _work(number: int, steps: Sequence[Step], seconds: float, barrier: Barrier, results: Queue[list[float]]) -> None:
+    """One process of `rates_of`: puts its images/s in each step. The first item of an iterator is not timed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and kills this process
     rates = []
     for step in steps:

@@ -57,13 +57,13 @@ def read_members(
         members.append(MemberRun(run, with_options(config, orientations, None), state))
         require_exportable(run, config, state, report)
     for other in members[1:]:
-        if reason := _difference(members[0], other):
+        if reason := misfit(members[0], other):
             raise InputError(f"{members[0].folder} and {other.folder} cannot be one model: {reason}")
     first = members[0]
     return members, dataset_of(dataset or first.state.dataset, first.config, first.state)
 
 
-def _difference(first: MemberRun, other: MemberRun) -> str:
+def misfit(first: MemberRun, other: MemberRun) -> str:
     """Why two runs do not fit together, and what to do; empty if they do."""
     a, b = first.state, other.state
     if a.fingerprint != b.fingerprint:

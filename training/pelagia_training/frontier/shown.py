@@ -1,0 +1,110 @@
+"""What `pelagia frontier` prints, and its table for other programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pelagia.system import console
+from pelagia.system.tables import Cell, write_table
+from pelagia_training.figures.bootstrap import Interval
+from pelagia_training.frontier.folder import TABLE_FILE
+from pelagia_training.frontier.frontier import Frontier
+from pelagia_training.frontier.plan import Plan
+from pelagia_training.frontier.points import Figures, Point
+from pelagia_training.frontier.recommend import commands_for, sentence
+
+_FIGURES = ("macro_f1", "macro_f1_low", "macro_f1_high", "accuracy")
+HEADER = (
+    *("point", "networks", "size", "orientations", "epochs", "training_minutes"),
+    *("images_per_s", "network_images_per_s", "speed"),
+    *(f"{split}_{name}" for split in ("val", "test") for name in _FIGURES),
+    "on_frontier",
+)
+
+
+def show_plan(plan: Plan) -> None:
+    """Prints which runs are trained, and for how long, before the training begins."""
+    rows = [
+        (run.name, run.size, f"{run.epoch_seconds:.1f}", run.epochs, f"{run.minutes:.1f}")
+        for run in plan.runs
+        if run.name not in plan.failed
+    ]
+    console.table(("run", "size", "seconds per epoch", "epochs", "minutes"), rows)
+    total = sum(run.minutes for run in plan.runs)
+    console.say(
+        f"{len(plan.runs)} runs of about {plan.minutes:g} minutes, at most {plan.most_epochs} epochs each: about "
+        f"{_duration(total)}; measured on {plan.machine}"
+    )
+
+
+def _duration(minutes: float) -> str:
+    return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
+
+
+def write_csv(found: Frontier, out: Path) -> None:
+    """Writes every point, the fastest first."""
+    best = {id(point) for point in found.best}
+    ranked = sorted(found.points, key=lambda point: -point.rate)
+    write_table(out / TABLE_FILE, HEADER, (_row(point, id(point) in best) for point in ranked))
+
+
+def _row(point: Point, on_frontier: bool) -> Iterator[Cell]:
+    choice = point.choice
+    yield choice.name
+    yield " + ".join(one.backbone for one in choice.members)
+    yield from (choice.size, choice.views, " + ".join(map(str, point.epochs)), round(point.minutes, 2))
+    yield from (round(point.rate, 1), round(point.network_rate, 1), "measured" if point.timed else "sum of networks")
+    for figures in (point.val, point.test):
+        yield from _cells(figures)
+    yield "yes" if on_frontier else "no"
+
+
+def _cells(figures: Figures | None) -> Iterator[Cell]:
+    if figures is None:
+        yield from (None,) * len(_FIGURES)
+        return
+    interval = figures.interval
+    yield round(figures.macro_f1, 4)
+    yield from (None, None) if interval is None else (round(interval.low, 4), round(interval.high, 4))
+    yield round(figures.accuracy, 4)
+
+
+def between(interval: Interval | None) -> str:
+    """An interval as text; empty if there is none."""
+    return "" if interval is None else f"{interval.low:.3f} to {interval.high:.3f}"
+
+
+def show_frontier(found: Frontier, out: Path) -> None:
+    """Prints the points of the frontier, and what to use for each rate."""
+    has_test = found.best[0].test is not None
+    columns = ("point", "images/s", "minutes", "macro-F1 val", "95%", *(("macro-F1 test", "95%") if has_test else ()))
+    rows = [_shown_row(point) for point in found.best]
+    console.table(columns, rows)
+    console.say(
+        f"{len(found.best)} of {len(found.points)} points are on the frontier: no other point is as fast and better on "
+        "the validation split"
+    )
+    console.say(measured_on(found))
+    for one in found.recommendations:
+        console.say()
+        console.say(sentence(one))
+        for what, line in commands_for(one.point) if one.point else ():
+            console.say(f"  {line}    # {what}")
+    console.say()
+    console.say(f"written: {out}/{TABLE_FILE}")
+
+
+def measured_on(found: Frontier) -> str:
+    """How the figures were chosen and measured, in a sentence."""
+    val, *test = found.splits
+    chosen = f"points are chosen by {len(val.records)} validation images of {len(set(val.groups))} groups"
+    if not test:
+        return f"{chosen}; the dataset has no test split, so nothing else measures them, and the best is optimistic"
+    return f"{chosen}, and measured by {len(test[0].records)} test images of {len(set(test[0].groups))} groups"
+
+
+def _shown_row(point: Point) -> tuple[str, ...]:
+    test = () if point.test is None else (f"{point.test.macro_f1:.4f}", between(point.test.interval))
+    val = f"{point.val.macro_f1:.4f}", between(point.val.interval)
+    return point.choice.name, f"{point.rate:.0f}", f"{point.minutes:.1f}", *val, *test

@@ -1,0 +1,119 @@
+"""The command `pelagia frontier`. It imports torch only after the options, the config and the dataset are checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from pelagia.errors import InputError
+from pelagia.options import needs
+from pelagia.system import console
+from pelagia_training.commands import SetKeys
+
+Number = TypeVar("Number", int, float)
+_ORIENTATIONS = (1, 2, 4, 8)
+_LARGEST_SIZE = 4096
+
+
+def frontier(
+    config: Annotated[Path, typer.Argument(help="A YAML file such as configs/training/baseline.yaml.")],
+    out: Annotated[Path, typer.Option(help="New folder, or that of an interrupted frontier to resume.")],
+    minutes: Annotated[float, typer.Option(help="Training time of each network on this machine.")],
+    set_: SetKeys = None,
+    networks: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME|FILE.yaml",
+            help="A backbone of timm, or a YAML list of networks; repeat. Default: the network of the config.",
+        ),
+    ] = None,
+    sizes: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Sides of the images in pixels; default: that of the config.")
+    ] = None,
+    orientations: Annotated[
+        str, typer.Option(metavar="A,B,C", help="Numbers of mirrored and rotated views to average: 1, 2, 4 or 8.")
+    ] = "1",
+    most_epochs: Annotated[
+        int | None, typer.Option(min=2, help="Most epochs of a run; default: train.epochs of the config.")
+    ] = None,
+    include: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN", help="A finished run of the same dataset and split, to compare as well; repeat."),
+    ] = None,
+    ensembles: Annotated[int, typer.Option(min=1, help="Most networks in an ensemble; 1: compare no ensembles.")] = 2,
+    rates: Annotated[
+        str, typer.Option(metavar="A,B,C", help="Images/s for which a model is recommended.")
+    ] = "500,200,50",
+) -> None:
+    """Compare cost with accuracy: train several networks and sizes for the same time, and measure their speed.
+
+    \b
+    pelagia frontier configs/training/baseline.yaml --set dataset=datasets/crops \\
+        --networks resnet10t --networks tf_efficientnet_lite0 --sizes 96,128 --minutes 10 --out frontier
+    pelagia frontier configs/training/baseline.yaml --set dataset=datasets/crops --networks networks.yaml \\
+        --sizes 96,128,160 --orientations 1,2,8 --minutes 30 --include runs/first --out frontier
+
+    A YAML list gives a network its first weights and options:
+
+    \b
+    - backbone: mobilenetv2_100
+      weights: weights/mobilenetv2_100.safetensors
+      options: {pad_type: same}
+    - backbone: resnet10t
+      name: small
+
+    The speed of training is measured first, and the number of epochs follows from --minutes. The plan is printed
+    before anything is trained. The same command resumes; networks and sizes may be added.
+
+    Each network with each number of orientations, and each ensemble of two networks, is a point. Points are chosen on
+    the val split, and measured on the test split. OUT/frontier.csv lists them.
+    """
+    needs("training", "frontier")
+    from pelagia.config import load_config
+    from pelagia_training.config import TrainConfig
+    from pelagia_training.frontier.networks import read_networks
+    from pelagia_training.runs.check import require_trainable
+
+    if not 0 < minutes < float("inf"):
+        raise InputError(f"--minutes is {minutes:g}: give the training time of each network, such as --minutes 10")
+    settings = load_config(config, TrainConfig, set_ or [])
+    named = read_networks(networks or [], settings.model)
+    sides = _numbers("--sizes", sizes, int, "96,128,160") if sizes else (settings.preprocess.size,)
+    views = _numbers("--orientations", orientations, int, "1,2,8")
+    wanted = _numbers("--rates", rates, float, "500,200,50")
+    if any(side > _LARGEST_SIZE for side in sides):
+        raise InputError(f"--sizes: {max(sides)} pixels are too many: name at most {_LARGEST_SIZE}")
+    if other := [number for number in views if number not in _ORIENTATIONS]:
+        raise InputError(f"--orientations: a network averages 1, 2, 4 or 8 orientations, not {other[0]}")
+    require_trainable(settings)  # a mistake is reported before torch is imported
+    from pelagia_training.fit.console import show_training
+    from pelagia_training.frontier.frontier import Order, Shown, build
+    from pelagia_training.frontier.shown import show_frontier, show_plan, write_csv
+
+    order = Order(
+        settings,
+        named,
+        sides,
+        views,
+        minutes,
+        most_epochs or max(2, settings.train.epochs),
+        tuple(include or ()),
+        ensembles,
+        wanted,
+    )
+    found = build(order, out, Shown(console.note, console.progress_bar, show_training), show_plan=show_plan)
+    write_csv(found, out)
+    show_frontier(found, out)
+
+
+def _numbers(option: str, text: str, kind: type[Number], example: str) -> tuple[Number, ...]:
+    """Positive numbers with commas between them, in ascending order, each once."""
+    try:
+        found = {kind(part) for part in text.split(",")}
+    except ValueError:
+        found = set()
+    if not found or not all(0 < number < float("inf") for number in found):
+        raise InputError(f"{option} needs numbers with commas between them, such as {example}, not '{text}'")
+    return tuple(sorted(found))
