@@ -230,7 +230,7 @@ def test_no_pin_names_an_address() -> None:
 
 
 HOW_TO = ["recipes", "evaluate", "faster-training", "search", "cross-validate", "quantize", "dataset-versions"]
-HOW_TO += ["choose-what-to-label", "ensemble"]
+HOW_TO += ["choose-what-to-label", "ensemble", "frontier"]
 """How-to pages that start in the folder in which the tutorial of training ends."""
 
 ON_A_LAPTOP = ["gpu", "exports", "inputs", "publish-darwin-core"]

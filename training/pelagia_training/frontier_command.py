@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,9 +13,37 @@ from pelagia.options import needs
 from pelagia.system import console
 from pelagia_training.commands import SetKeys
 
+if TYPE_CHECKING:
+    from pelagia_training.frontier.frontier import Order
+
 Number = TypeVar("Number", int, float)
 _ORIENTATIONS = (1, 2, 4, 8)
 _LARGEST_SIZE = 4096
+_LONGEST = 60 * 24 * 365
+
+Networks = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME|FILE.yaml",
+        help="A backbone of timm, or a YAML list of networks; repeat. Default: the network of the config.",
+    ),
+]
+Sizes = Annotated[
+    list[str] | None,
+    typer.Option(metavar="A,B,C", help="Sides of the images in pixels. Default: that of the config."),
+]
+Orientations = Annotated[
+    list[str] | None,
+    typer.Option(metavar="A,B,C", help="Numbers of mirrored and rotated views to average: 1, 2, 4, 8. Default: 1."),
+]
+Rates = Annotated[
+    list[str] | None,
+    typer.Option(metavar="A,B,C", help="Images/s for which a model is recommended. Default: 500,200,50."),
+]
+Include = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="RUN", help="A finished run of the same dataset and split, to compare as well; repeat."),
+]
 
 
 def frontier(
@@ -22,30 +51,15 @@ def frontier(
     out: Annotated[Path, typer.Option(help="New folder, or that of an interrupted frontier to resume.")],
     minutes: Annotated[float, typer.Option(help="Training time of each network on this machine.")],
     set_: SetKeys = None,
-    networks: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME|FILE.yaml",
-            help="A backbone of timm, or a YAML list of networks; repeat. Default: the network of the config.",
-        ),
-    ] = None,
-    sizes: Annotated[
-        str | None, typer.Option(metavar="A,B,C", help="Sides of the images in pixels; default: that of the config.")
-    ] = None,
-    orientations: Annotated[
-        str, typer.Option(metavar="A,B,C", help="Numbers of mirrored and rotated views to average: 1, 2, 4 or 8.")
-    ] = "1",
+    networks: Networks = None,
+    sizes: Sizes = None,
+    orientations: Orientations = None,
     most_epochs: Annotated[
-        int | None, typer.Option(min=2, help="Most epochs of a run; default: train.epochs of the config.")
+        int | None, typer.Option(min=2, help="Most epochs of a run. Default: train.epochs of the config.")
     ] = None,
-    include: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="RUN", help="A finished run of the same dataset and split, to compare as well; repeat."),
-    ] = None,
-    ensembles: Annotated[int, typer.Option(min=1, help="Most networks in an ensemble; 1: compare no ensembles.")] = 2,
-    rates: Annotated[
-        str, typer.Option(metavar="A,B,C", help="Images/s for which a model is recommended.")
-    ] = "500,200,50",
+    include: Include = None,
+    ensembles: Annotated[int, typer.Option(min=1, help="Most networks in an ensemble; 1: no ensembles.")] = 2,
+    rates: Rates = None,
 ) -> None:
     """Compare cost with accuracy: train several networks and sizes for the same time, and measure their speed.
 
@@ -65,10 +79,10 @@ def frontier(
       name: small
 
     The speed of training is measured first, and the number of epochs follows from --minutes. The plan is printed
-    before anything is trained. The same command resumes; networks and sizes may be added.
+    before anything is trained. The same command resumes; networks, sizes and orientations may be added.
 
-    Each network with each number of orientations, and each ensemble of two networks, is a point. Points are chosen on
-    the val split, and measured on the test split. OUT/frontier.csv lists them.
+    Each network with each number of orientations is a point, and so is each ensemble of two networks. Points are
+    chosen on the val split, and measured on the test split. OUT/frontier.html shows them, and what to type next.
     """
     needs("training", "frontier")
     from pelagia.config import load_config
@@ -76,40 +90,55 @@ def frontier(
     from pelagia_training.frontier.networks import read_networks
     from pelagia_training.runs.check import require_trainable
 
-    if not 0 < minutes < float("inf"):
-        raise InputError(f"--minutes is {minutes:g}: give the training time of each network, such as --minutes 10")
+    _require_minutes(minutes)
     settings = load_config(config, TrainConfig, set_ or [])
     named = read_networks(networks or [], settings.model)
-    sides = _numbers("--sizes", sizes, int, "96,128,160") if sizes else (settings.preprocess.size,)
-    views = _numbers("--orientations", orientations, int, "1,2,8")
-    wanted = _numbers("--rates", rates, float, "500,200,50")
-    if any(side > _LARGEST_SIZE for side in sides):
-        raise InputError(f"--sizes: {max(sides)} pixels are too many: name at most {_LARGEST_SIZE}")
-    if other := [number for number in views if number not in _ORIENTATIONS]:
-        raise InputError(f"--orientations: a network averages 1, 2, 4 or 8 orientations, not {other[0]}")
+    sides, views, wanted = _sizes(sizes, settings.preprocess.size), _orientations(orientations), _rates(rates)
     require_trainable(settings)  # a mistake is reported before torch is imported
+    from pelagia_training.frontier.frontier import Order
+
+    most = most_epochs or max(2, settings.train.epochs)
+    _build(Order(settings, named, sides, views, minutes, most, tuple(include or ()), ensembles, wanted), out)
+
+
+def _build(order: Order, out: Path) -> None:
     from pelagia_training.fit.console import show_training
-    from pelagia_training.frontier.frontier import Order, Shown, build
+    from pelagia_training.frontier.frontier import Shown, build
+    from pelagia_training.frontier.page import write_page
     from pelagia_training.frontier.shown import show_frontier, show_plan, write_csv
 
-    order = Order(
-        settings,
-        named,
-        sides,
-        views,
-        minutes,
-        most_epochs or max(2, settings.train.epochs),
-        tuple(include or ()),
-        ensembles,
-        wanted,
-    )
     found = build(order, out, Shown(console.note, console.progress_bar, show_training), show_plan=show_plan)
     write_csv(found, out)
+    write_page(found, out)
     show_frontier(found, out)
 
 
-def _numbers(option: str, text: str, kind: type[Number], example: str) -> tuple[Number, ...]:
+def _require_minutes(minutes: float) -> None:
+    if not 0 < minutes <= _LONGEST:
+        raise InputError(f"--minutes is {minutes:g}: give the training time of each network, such as --minutes 10")
+
+
+def _sizes(given: Sequence[str] | None, of_config: int) -> tuple[int, ...]:
+    found = _numbers("--sizes", given or [str(of_config)], int, "96,128,160")
+    if found[-1] > _LARGEST_SIZE:
+        raise InputError(f"--sizes: {found[-1]} pixels are too many: name at most {_LARGEST_SIZE}")
+    return found
+
+
+def _orientations(given: Sequence[str] | None) -> tuple[int, ...]:
+    found = _numbers("--orientations", given or ["1"], int, "1,2,8")
+    if other := [number for number in found if number not in _ORIENTATIONS]:
+        raise InputError(f"--orientations: a network averages 1, 2, 4 or 8 orientations, not {other[0]}")
+    return found
+
+
+def _rates(given: Sequence[str] | None) -> tuple[float, ...]:
+    return _numbers("--rates", given or ["500,200,50"], float, "500,200,50")
+
+
+def _numbers(option: str, given: Sequence[str], kind: type[Number], example: str) -> tuple[Number, ...]:
     """Positive numbers with commas between them, in ascending order, each once."""
+    text = ",".join(given)
     try:
         found = {kind(part) for part in text.split(",")}
     except ValueError:

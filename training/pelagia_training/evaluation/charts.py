@@ -96,6 +96,44 @@ def levels_chart(
     return _svg(name, draw)
 
 
+def speed_chart(
+    name: str,
+    others: Mapping[str, Sequence[tuple[float, float]]],
+    best: Sequence[tuple[float, float]],
+    wanted: Sequence[float],
+    ylabel: str,
+) -> str:
+    """A chart of an accuracy against images/s, with a numbered line through the best points.
+
+    Args:
+        name: prefix of the SVG's identifiers, letters only.
+        others: label of a kind of points -> (images/s, accuracy) of each of the other points.
+        best: the points of the line, which are numbered from 1.
+        wanted: images/s to mark with a dashed line.
+        ylabel: label of the vertical axis.
+    """
+
+    def draw(axes: Axes) -> None:
+        for label, marker, color in zip(others, "osD", ("#808080", *_COLORS[1:]), strict=False):
+            rates, values = zip(*others[label], strict=True)
+            axes.plot(rates, values, marker, markersize=3.5, color=color, alpha=0.6, label=label)
+        rates, values = zip(*best, strict=True)
+        axes.plot(rates, values, marker="o", markersize=5, color=_COLORS[0], label="frontier")
+        for number, point in enumerate(best, 1):
+            axes.annotate(str(number), point, (0, 5), textcoords="offset points", ha="center")
+        axes.set(xscale="log", xlabel="images/s", ylabel=ylabel)
+        axes.margins(0.08, 0.12)
+        limits = axes.get_xlim()
+        for rate in wanted:
+            if limits[0] <= rate <= limits[1]:
+                axes.axvline(rate, color=_INK, linewidth=0.8, linestyle="--", zorder=0)
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
+        axes.legend(loc="lower left")
+
+    return _svg(name, draw)
+
+
 def sizes_chart(sides: Sequence[int]) -> str:
     """A histogram of the images' longer sides, in pixels."""
 

@@ -48,8 +48,11 @@ class Choice:
 
     @property
     def name(self) -> str:
-        """The name of the point in tables, such as ``a-128 + b-128 x 8``."""
-        return " + ".join(one.name for one in self.members) + (f" x {self.views}" if self.views > 1 else "")
+        """The name of the point in tables, such as ``(a-128 + b-128) x 8``."""
+        names = " + ".join(one.name for one in self.members)
+        if self.views == 1:
+            return names
+        return f"({names}) x {self.views}" if len(self.members) > 1 else f"{names} x {self.views}"
 
     @property
     def size(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 from pelagia.system import console
 from pelagia.system.tables import Cell, write_table
 from pelagia_training.figures.bootstrap import Interval
-from pelagia_training.frontier.folder import TABLE_FILE
+from pelagia_training.frontier.folder import PAGE_FILE, TABLE_FILE
 from pelagia_training.frontier.frontier import Frontier
 from pelagia_training.frontier.plan import Plan
 from pelagia_training.frontier.points import Figures, Point
@@ -92,7 +92,7 @@ def show_frontier(found: Frontier, out: Path) -> None:
         for what, line in commands_for(one.point) if one.point else ():
             console.say(f"  {line}    # {what}")
     console.say()
-    console.say(f"written: {out}/{TABLE_FILE}")
+    console.say(f"written: {out}/{PAGE_FILE}, {TABLE_FILE}")
 
 
 def measured_on(found: Frontier) -> str:
