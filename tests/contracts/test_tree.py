@@ -64,6 +64,7 @@ LONG_FUNCTIONS = {
     "training/pelagia_training/export/embedder.py:make_embedder": _DOCUMENTED,
     "training/pelagia_training/export/export.py:export": _DOCUMENTED,
     "training/pelagia_training/export/quantize.py:quantize": _DOCUMENTED,
+    "training/pelagia_training/frontier_command.py:frontier": _DOCUMENTED,
     "training/pelagia_training/fit/targets.py:load_teachers": _DOCUMENTED,
     "training/pelagia_training/retrain_commands.py:retrain": _DOCUMENTED,
     "training/pelagia_training/train_command.py:train": _DOCUMENTED,

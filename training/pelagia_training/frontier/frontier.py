@@ -16,7 +16,7 @@ from pelagia.errors import InputError
 from pelagia_training.config import TrainConfig
 from pelagia_training.data.batches import spread
 from pelagia_training.data.splits import Splits, read_splits
-from pelagia_training.devices import make_fabric, memory_kept
+from pelagia_training.devices import make_fabric, memory_kept, name_of
 from pelagia_training.fit.context import Report
 from pelagia_training.frontier.candidates import (
     Candidate,
@@ -122,10 +122,10 @@ def build(order: Order, out: Path, shown: Shown | None = None, *, show_plan: Cal
         ConfigError, InputError, DatasetError, TrainingError: as `train`; also if ``out`` was made with other options.
     """
     shown = shown or Shown()
-    splits = _checked(order)
+    splits, device = _checked(order)
     plan = Plan(
         fingerprint=splits.dataset.meta.fingerprint,
-        machine=machine(),
+        machine=f"{machine()}, {device}",
         minutes=order.minutes,
         most_epochs=order.most_epochs,
         config=order.config,
@@ -146,17 +146,17 @@ def build(order: Order, out: Path, shown: Shown | None = None, *, show_plan: Cal
         return _compared(_Measuring(order, out, splits, held_out_of(splits), candidates, shown), plan)
 
 
-def _checked(order: Order) -> Splits:
-    """The images. Raises an error if the config has a fault that every run would have."""
+def _checked(order: Order) -> tuple[Splits, str]:
+    """The images, and the device in words. Raises an error if the config has a fault that every run would have."""
     require_plannable(order.config)
     require_one_process(order.config)
     require_loggers(order.config.loggers)
-    make_fabric(order.config.device, order.config.precision, order.config.devices, order.config.nodes)
+    fabric = make_fabric(order.config.device, order.config.precision, order.config.devices, order.config.nodes)
     resplit = order.config.data.resplit
     splits = read_splits(order.config.dataset, order.config.data.exclude, resplit)
     if not splits.val:
         raise InputError("the config holds no validation image out (data.resplit.everything), so nothing is chosen")
-    return splits
+    return splits, name_of(fabric)
 
 
 # ---- what the trained networks are worth

@@ -61,14 +61,13 @@ def best_at(points: Sequence[Point], rate: float) -> Point | None:
     return max(fast, key=lambda point: (point.val.macro_f1, point.rate), default=None)
 
 
-def sentence(one: Recommendation) -> str:
-    """The recommendation in words."""
-    wanted = f"for {one.rate:g} images/s"
+def in_words(one: Recommendation) -> str:
+    """The recommendation in words, without the rate that is wanted."""
     if one.point is None:
-        return f"{wanted}: no point is fast enough; add smaller networks with --networks or smaller --sizes"
+        return "no point is fast enough; add smaller networks with --networks or smaller --sizes"
     point, val, test = one.point, one.point.val, one.point.test
     measured = f", test {test.macro_f1:.4f}" if test else ""
-    text = f"{wanted}: {point.choice.name}, {point.rate:.0f} images/s, macro-F1 validation {val.macro_f1:.4f}{measured}"
+    text = f"{point.choice.name}, {point.rate:.0f} images/s, macro-F1 validation {val.macro_f1:.4f}{measured}"
     if one.faster is None or one.difference is None:
         return text
     interval, faster = one.difference.interval, one.faster

@@ -12,7 +12,7 @@ from pelagia_training.frontier.folder import PAGE_FILE, TABLE_FILE
 from pelagia_training.frontier.frontier import Frontier
 from pelagia_training.frontier.plan import Plan
 from pelagia_training.frontier.points import Figures, Point
-from pelagia_training.frontier.recommend import commands_for, sentence
+from pelagia_training.frontier.recommend import commands_for, in_words
 
 _FIGURES = ("macro_f1", "macro_f1_low", "macro_f1_high", "accuracy")
 HEADER = (
@@ -88,7 +88,7 @@ def show_frontier(found: Frontier, out: Path) -> None:
     console.say(measured_on(found))
     for one in found.recommendations:
         console.say()
-        console.say(sentence(one))
+        console.say(f"for {one.rate:g} images/s: {in_words(one)}")
         for what, line in commands_for(one.point) if one.point else ():
             console.say(f"  {line}    # {what}")
     console.say()
