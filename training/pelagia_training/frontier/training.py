@@ -117,6 +117,7 @@ def epoch_seconds(config: TrainConfig, splits: Splits, folder: Path, *, dry_expo
     endless = {
         "train.epochs": 10**6,
         "train.patience": 10**6,
+        "train.first_size": None,  # the epochs of full size are the longest
         "train.freeze_epochs": 0,
         "train.soup": 0,
         "train.checkpoint_minutes": 10**6,
