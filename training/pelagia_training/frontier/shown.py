@@ -86,13 +86,23 @@ def show_frontier(found: Frontier, out: Path) -> None:
         "the validation split"
     )
     console.say(measured_on(found))
+    _show_recommendations(found)
+    console.say(f"written: {out}/{PAGE_FILE}, {TABLE_FILE}")
+
+
+def _show_recommendations(found: Frontier) -> None:
+    """Prints what to use for each rate, and what to type for it; the same point only once."""
+    shown: list[Point] = []
     for one in found.recommendations:
         console.say()
+        if any(one.point is point for point in shown):
+            console.say(f"for {one.rate:g} images/s: the same")
+            continue
         console.say(f"for {one.rate:g} images/s: {in_words(one)}")
         for what, line in commands_for(one.point) if one.point else ():
             console.say(f"  {line}    # {what}")
+        shown += [one.point] if one.point else []
     console.say()
-    console.say(f"written: {out}/{PAGE_FILE}, {TABLE_FILE}")
 
 
 def measured_on(found: Frontier) -> str:
