@@ -238,6 +238,23 @@ def test_more_images_a_batch_than_there_are_is_said(dataset: Dataset, tmp_path: 
     assert any(str(event).startswith(warning) for event in said)
 
 
+def test_a_run_that_may_stop_while_its_images_are_small_is_told(dataset: Dataset, tmp_path: Path) -> None:
+    said: list[object] = []
+
+    def stop(event: object) -> None:
+        said.append(event)
+        if isinstance(event, Step):
+            raise KeyboardInterrupt
+
+    small = ("preprocess.size=48", "train.first_size=32", "train.epochs=20", "train.patience=5")
+    with pytest.raises(KeyboardInterrupt):
+        train(config(dataset.root, *small), tmp_path / "run", stop)
+    assert (
+        "warning: the training images have 48 pixels from epoch 9 on, and train.patience is 5: the run may stop "
+        "before; set train.patience=20"
+    ) in said
+
+
 def test_weights_that_do_not_fit_are_told_before_anything_is_decoded(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "bad.pth").write_bytes(b"no weights")
     bad = config(dataset.root, f"model.weights={tmp_path / 'bad.pth'}", f"data.cache={tmp_path / 'cache'}")

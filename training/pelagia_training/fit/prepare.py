@@ -68,7 +68,20 @@ def read_data(config: TrainConfig, processes: int, report: Callable[[str], None]
     splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
     report_soft_labels(splits.train, config.train.soft_labels, report)
     warn_of_settings(splits, config.train.batch_size, config.train.warmup_epochs, config.train.epochs, report)
+    _warn_of_small_images(config, report)
     return splits
+
+
+def _warn_of_small_images(config: TrainConfig, report: Callable[[str], None]) -> None:
+    """Reports if the run may stop early while the training images are still small."""
+    settings, size = config.train, config.preprocess.size
+    side = growing(settings.epochs, settings.first_size, size)
+    grown = next((epoch for epoch in range(1, settings.epochs + 1) if side(epoch) == size), settings.epochs)
+    if settings.patience < grown - 1:
+        report(
+            f"warning: the training images have {size} pixels from epoch {grown} on, and train.patience is "
+            f"{settings.patience}: the run may stop before; set train.patience={settings.epochs}"
+        )
 
 
 def first_network(
