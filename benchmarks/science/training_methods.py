@@ -3,19 +3,23 @@
 .venv/bin/python -m benchmarks.science.training_methods --dataset DATASET --weights FILE --out F.jsonl [--seeds 0 1]
 
 The baseline is configs/training/flowcam_northsea.yaml with tf_efficientnet_lite0, 96 px and six epochs. FILE holds its
-ImageNet weights for an input of -1..1. Each method changes one thing:
+ImageNet weights for an input of -1..1. `longer` continues the baseline of the same seed for two epochs at a third of
+the learning rate. The methods below do the same and change one thing, and are compared with `longer`. So both start
+from the same weights, and the seed changes their difference little.
 
-- sharpness: sharpness-aware minimization (Foret et al. 2021, arXiv 2010.01412), rho 0.05, the same number of steps.
-  Each step computes two gradients, so it takes twice the time.
+- pseudo: it also learns images of the val and test stations with the class that the baseline gives them, without
+  their labels: of each class that it gives, the half with the highest probabilities.
 - tree_smoothing: the share of the label smoothing goes to the other classes by their distance in the taxonomy (as the
   soft labels of Bertinetto et al. 2020, arXiv 1912.09393) instead of evenly.
 - tree_ranks: the mean of the cross-entropies of the class and of each rank, whose probabilities are sums of those of
   the classes.
+- sharpness: sharpness-aware minimization (Foret et al. 2021, arXiv 2010.01412), rho 0.05, the same number of steps.
+  Each step computes two gradients, so it takes twice the time.
+
+These are trained from the first weights for six epochs, and are compared with the baseline:
+
 - never_enlarge: a crop smaller than the input is pasted in the middle of it at its own size.
-- pseudo: two more epochs at a third of the learning rate, from the baseline of the same seed, on the training images
-  and on images of the val and test stations with the class that the baseline gives them, without their labels: of each
-  class that it gives, the half with the highest probabilities. The two epochs are compared on val as always.
-- longer: the same two epochs without these images. `pseudo` is compared with it.
+- whole_tree_smoothing, whole_tree_ranks, whole_sharpness: as above. They are not among the methods by default.
 
 The benchmark replaces functions of `pelagia_training.train` and `pelagia.images.preprocess` while a method runs: the
 product has no setting for any of these methods. A finished run is a line of the file and is not trained again; an
@@ -44,6 +48,7 @@ from torch.nn import functional
 
 from benchmarks.harness import REPOSITORY
 from benchmarks.paired import add, finished, table
+from benchmarks.science.survey_methods import surest
 from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.images import preprocess
@@ -68,7 +73,7 @@ training: Any = importlib.import_module("pelagia_training.train")
 RHO = 0.05
 SMOOTHING = 0.1
 SUREST = 0.5
-_FURTHER = ("train.epochs=2", "train.lr=3e-4", "train.warmup_epochs=0.2")
+_TWO_EPOCHS = ("train.epochs=2", "train.lr=3e-4", "train.warmup_epochs=0.2")
 
 
 @dataclass(frozen=True)
@@ -208,16 +213,6 @@ def fit_without_enlarging(image: Image, spec: PreprocessSpec) -> Image:
 _fit = preprocess.fit
 
 
-def surest(probabilities: NDArray[np.float32], share: float) -> NDArray[np.int64]:
-    """The images with the highest probabilities: a share of those of each predicted class. Indices, ascending."""
-    predicted, confidence = probabilities.argmax(1), probabilities.max(1)
-    kept: list[int] = []
-    for number in np.unique(predicted):
-        of_class = np.flatnonzero(predicted == number)
-        kept += of_class[np.argsort(-confidence[of_class], kind="stable")[: round(share * len(of_class))]].tolist()
-    return np.array(sorted(kept), np.int64)
-
-
 def with_more_images(more: Sequence[Record]) -> AbstractContextManager[Any]:
     """The training reads these images as well as those of the train split."""
     plain = training.read_splits
@@ -229,15 +224,30 @@ def with_more_images(more: Sequence[Record]) -> AbstractContextManager[Any]:
     return patch.object(training, "read_splits", read)
 
 
-METHODS = {
-    "baseline": Method(),
-    "longer": Method(changes=_FURTHER, further=True),
-    "pseudo": Method(changes=_FURTHER, against="longer", further=True, labelled=True),
+_SMOOTHED = "train.label_smoothing=0"
+_WHOLE = {
     "never_enlarge": Method(lambda _: patch.object(preprocess, "fit", fit_without_enlarging), own_cache=True),
-    "tree_smoothing": Method(tree_smoothing, ("train.label_smoothing=0",)),
+    "whole_tree_smoothing": Method(tree_smoothing, (_SMOOTHED,)),
+    "whole_tree_ranks": Method(tree_ranks),
+    "whole_sharpness": Method(lambda _: sharpness_aware(RHO)),
+}
+_FURTHER = {
+    "longer": Method(),
+    "pseudo": Method(labelled=True),
+    "tree_smoothing": Method(tree_smoothing, (_SMOOTHED,)),
     "tree_ranks": Method(tree_ranks),
     "sharpness": Method(lambda _: sharpness_aware(RHO)),
 }
+METHODS = {
+    "baseline": Method(),
+    **{
+        name: replace(one, changes=(*_TWO_EPOCHS, *one.changes), against="longer", further=True)
+        for name, one in _FURTHER.items()
+    },
+    **_WHOLE,
+}
+METHODS["longer"] = replace(METHODS["longer"], against="baseline")
+DEFAULT = ("baseline", *_FURTHER, "never_enlarge")
 
 
 # ---- one run
@@ -317,7 +327,7 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, required=True, help="FlowCam crops, split by station")
     parser.add_argument("--weights", type=Path, required=True, help="ImageNet weights of tf_efficientnet_lite0")
     parser.add_argument("--out", type=Path, required=True, help="a .jsonl file; each finished run adds a line")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--methods", nargs="+", default=DEFAULT, choices=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options = parser.parse_args()
     folder = options.out.with_suffix(".runs").absolute()
