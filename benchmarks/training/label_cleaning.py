@@ -58,7 +58,8 @@ class Data:
     strength: float
 
 
-def read_data(dataset: Dataset, weights: Path, cache: Path) -> Data:
+def read_data(dataset: Dataset, weights: Path, cache: Path, strength: float | None) -> Data:
+    """The features of the dataset. The strength is chosen out of fold, with folds by station, unless it is given."""
     network = build_network(BACKBONE, 1000, pretrained=False, drop_rate=0.0, options={})
     load_weights(network, weights)
     classifier, spec = Normalized(network, _HALF, _HALF).eval(), PreprocessSpec(size=128)
@@ -72,10 +73,10 @@ def read_data(dataset: Dataset, weights: Path, cache: Path) -> Data:
     labels = {split: targets_of(rows, dataset.class_names) for split, rows in records.items()}
     stations = [record.group for record in records["train"]]
     classes = len(dataset.class_names)
-    targets = one_hot(labels["train"], classes)
-    loss = build_loss("none", np.bincount(labels["train"]))
-    choice = choose_strength(features["train"], targets, labels["train"], stations, loss)
-    return Data(features, labels, stations, classes, choice.strength)
+    if strength is None:
+        targets, loss = one_hot(labels["train"], classes), build_loss("none", np.bincount(labels["train"]))
+        strength = choose_strength(features["train"], targets, labels["train"], stations, loss).strength
+    return Data(features, labels, stations, classes, strength)
 
 
 def one_hot(labels: Labels, classes: int) -> Floats:
@@ -141,8 +142,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a .jsonl file; each finished fit adds a line")
     parser.add_argument("--shares", type=float, nargs="+", default=[0.05, 0.1], help="shares of wrong labels")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--strength", type=float, help="of the penalty; chosen if it is not given, in a minute")
     options = parser.parse_args()
-    data = read_data(Dataset.read(options.dataset), options.weights, options.out.with_suffix(".features"))
+    cache = options.out.with_suffix(".features")
+    data = read_data(Dataset.read(options.dataset), options.weights, cache, options.strength)
     print(f"strength of the penalty {data.strength:g}", flush=True)
     likely = out_of_fold(data, data.labels["train"])
     for share in options.shares:
