@@ -314,8 +314,8 @@ METHODS: dict[str, tuple[Compute, list[dict[str, Any]]]] = {
     "last layer": (last_layer_again, _grid(share=(0.3, 0.5, 0.8), weight=(0.3, 1), strength=(0.1, 0.01))),
     "propagation": (propagation, _grid(among=("survey", "all"), alpha=(0.2, 0.5, 0.8))),
     "neighbors": (neighbors, _grid(k=(5, 10, 20, 50), weight=(0.2, 0.35, 0.5, 0.75, 1))),
-    "batch norm by station": (batch_norm, _grid(**_STATION)),
-    "batch norm of the survey": (batch_norm, _grid(**_SURVEY)),
+    "batch norm by station": (batch_norm, _grid(by=("station",), prior=(32, 256))),
+    "batch norm of the survey": (batch_norm, _grid(by=("survey",), prior=(0, 800))),
 }
 _AGAINST = dict.fromkeys(METHODS, "network alone") | {"last layer": "last layer alone"}
 
@@ -340,18 +340,19 @@ def seen(network: Normalized, dataset: Dataset, split: str, run: Path, cache: Pa
     return Seen(found["features"], found["logits"], targets, groups, images.astype(np.uint8))
 
 
-def measure(run: Path, dataset: Dataset, out: Path) -> None:
+def measure(run: Path, dataset: Dataset, out: Path, methods: Sequence[str]) -> None:
     """Adds the lines of a run that are not in the file yet."""
     config, state = read_run(run)
     done = {(line["name"], str(line["setting"])) for line in finished(out) if line["seed"] == config.seed}
-    if all((name, str(setting)) in done for name, (_, settings) in METHODS.items() for setting in settings):
+    if all((name, str(setting)) in done for name in methods for setting in METHODS[name][1]):
         return
     cache = out.with_suffix(".outputs")
     cache.mkdir(parents=True, exist_ok=True)
-    network = load_trained(run, config, state).eval()
+    network = load_trained(run, config, state).eval().to(memory_format=torch.channels_last)
     trained = Trained(network, seen(network, dataset, "train", run, cache))
     surveys = {split: seen(network, dataset, split, run, cache) for split in ("val", "test")}
-    for name, (compute, settings) in METHODS.items():
+    for name in methods:
+        compute, settings = METHODS[name]
         for setting in settings:
             if (name, str(setting)) in done:
                 continue
@@ -408,10 +409,11 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, required=True, help="the dataset of the runs, split by station")
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="finished runs, each with another seed")
     parser.add_argument("--out", type=Path, required=True, help="a .jsonl file; each measured setting adds a line")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     options = parser.parse_args()
     dataset = Dataset.read(options.dataset)
     for run in options.runs:
-        measure(run, dataset, options.out)
+        measure(run, dataset, options.out, options.methods)
     lines = chosen(finished(options.out))
     print(*table(lines, ("val", "test"), _AGAINST), sep="\n")
     print("\n| method | setting | difference on test, stations drawn again |\n| --- | --- | --- |")
