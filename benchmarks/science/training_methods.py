@@ -267,7 +267,7 @@ def run(name: str, seed: int, options: argparse.Namespace, folder: Path) -> dict
     out = folder / f"{name}-{seed}"
     began = time.monotonic()
     with method.patches(dataset.meta.taxonomy), with_more_images(more):
-        if not out.is_dir() or read_run(out)[1].status != "finished":
+        if not (out / BEST_FILE).is_file() or read_run(out)[1].status != "finished":
             training.train(config, out, _progress(name, seed))
         seconds = time.monotonic() - began
         found = scores(out, dataset)
