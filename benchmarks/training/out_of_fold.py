@@ -1,6 +1,6 @@
 """What the folds of a recipe say of a model that is trained on all images: accuracy, calibration, decisions, unknowns.
 
-.venv/bin/python -m benchmarks.training.out_of_fold CROSS_VALIDATION [--orientations 1 8] [--unknown DATASET ...]
+.venv/bin/python -m benchmarks.training.out_of_fold CROSS_VALIDATION [--orientations 1 8] [--unknown DATASET ...] [--keep FOLDER]
 
 Each image is predicted by the network that held out its group. Intervals resample the groups. The temperatures of an
 image are fitted without its group. The thresholds of a fold are chosen on the other folds, for the target precision of
@@ -48,6 +48,8 @@ def show_accuracy(found: HeldOut, probabilities: NDArray[np.float64], classes: t
     whole = metrics_of(confusion_matrix(targets, chosen, len(classes)))
     groups = [record.group for record in found.records]
     within = intervals_of(probabilities, targets, groups)
+    raw = metrics_of(confusion_matrix(targets, found.logits.argmax(1), len(classes)))
+    print(f"before temperatures: macro_f1 {raw.macro_f1:.4f}, accuracy {raw.accuracy:.4f}")
     for name, value in (("macro_f1", whole.macro_f1), ("accuracy", whole.accuracy)):
         interval = within.headline[name]
         print(f"{name} {value:.4f}" + ("" if interval is None else f" [{interval.low:.4f}, {interval.high:.4f}]"))
@@ -102,15 +104,14 @@ def unknown_scores(
     return found
 
 
-def show_recipe(folder: Path, orientations: int, moved: Path | None, unknown: list[Path]) -> None:
-    """Prints all figures of a model with so many orientations."""
+def show_recipe(folder: Path, orientations: int, moved: Path | None, unknown: list[Path], kept: Path) -> None:
+    """Prints all figures of a model with so many orientations; the predictions are kept in the folder ``kept``."""
     changes = [f"model.orientations={orientations}", *([f"dataset={moved}"] if moved else [])]
     config, final = plan_final(folder, changes)
     assert config.dataset is not None
     dataset, run = Dataset.read(config.dataset), folder / "fold-1"
     classes = read_run(run)[1].taxonomy.names
-    with tempfile.TemporaryDirectory() as kept:
-        found = held_out_predictions(Path(kept), final, dataset, config, None, lambda line: None)
+    found = held_out_predictions(kept, final, dataset, config, None, lambda line: None)
     targets, groups = targets_of(found.records, classes), [record.group for record in found.records]
     probabilities = calibrate(found.logits, targets, groups)[1]
     epoch = "last" if final.last_weights else "best"
@@ -133,9 +134,13 @@ def main() -> None:
     parser.add_argument("--dataset", type=Path, default=None, help="the dataset, if it was moved")
     parser.add_argument("--orientations", type=int, nargs="+", default=[1], help="orientations of the model")
     parser.add_argument("--unknown", type=Path, nargs="+", default=[], help="datasets of images of no class")
+    parser.add_argument("--keep", type=Path, default=None, help="a folder for the predictions, for the next time")
     options = parser.parse_args()
-    for count in options.orientations:
-        show_recipe(options.cross_validation, count, options.dataset, options.unknown)
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = options.keep or Path(scratch)
+        kept.mkdir(parents=True, exist_ok=True)
+        for count in options.orientations:
+            show_recipe(options.cross_validation, count, options.dataset, options.unknown, kept)
 
 
 if __name__ == "__main__":
