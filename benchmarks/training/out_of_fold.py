@@ -1,6 +1,6 @@
 """What the folds of a recipe say of a model that is trained on all images: accuracy, calibration, decisions, unknowns.
 
-.venv/bin/python -m benchmarks.training.out_of_fold CROSS_VALIDATION [--orientations 1 8] [--unknown DATASET ...] [--keep FOLDER]
+.venv/bin/python -m benchmarks.training.out_of_fold CROSS_VALIDATION [--orientations 1 8] [--unknown DATASET ...]
 
 Each image is predicted by the network that held out its group. Intervals resample the groups. The temperatures of an
 image are fitted without its group. The thresholds of a fold are chosen on the other folds, for the target precision of
