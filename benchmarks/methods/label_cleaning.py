@@ -1,6 +1,6 @@
 """What it is worth to check the most suspect labels: wrong labels are planted, and an oracle corrects some of them.
 
-.venv/bin/python -m benchmarks.training.label_cleaning --dataset DATASET --weights FILE --out F.jsonl
+.venv/bin/python -m benchmarks.methods.label_cleaning --dataset DATASET --weights FILE --out F.jsonl
 
 A share of the labels of the train split is changed. The wrong class is drawn by how probable a model without the image
 and its station finds it, so wrong labels are of classes that are easily confused. Then the images are ranked as
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.paired import add, finished, table
+from benchmarks.methods.paired import add, finished, table
 from pelagia.dataset.schema import Dataset
 from pelagia.dataset.splits import assign_parts
 from pelagia.images.preprocess import PreprocessSpec

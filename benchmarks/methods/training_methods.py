@@ -1,6 +1,6 @@
 """Training methods that Pelagia does not have, each compared with the baseline of the same seed on unseen stations.
 
-.venv/bin/python -m benchmarks.science.training_methods --dataset DATASET --weights FILE --out F.jsonl [--seeds 0 1]
+.venv/bin/python -m benchmarks.methods.training_methods --dataset DATASET --weights FILE --out F.jsonl [--seeds 0 1]
 
 The baseline is configs/training/flowcam_northsea.yaml with tf_efficientnet_lite0, 96 px and six epochs. FILE holds its
 ImageNet weights for an input of -1..1. `longer` continues the baseline of the same seed for one epoch at a third of
@@ -47,8 +47,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.harness import REPOSITORY
-from benchmarks.paired import add, finished, table
-from benchmarks.science.survey_methods import surest
+from benchmarks.methods.paired import add, finished, table
+from benchmarks.methods.unlabeled import surest
 from pelagia.config import load_config
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.images import preprocess
@@ -215,13 +215,13 @@ _fit = preprocess.fit
 
 def with_more_images(more: Sequence[Record]) -> AbstractContextManager[Any]:
     """The training reads these images as well as those of the train split."""
-    plain = training.read_splits
+    plain = training.read_data
 
     def read(*arguments: Any) -> Splits:
         splits = plain(*arguments)
         return replace(splits, train=[*splits.train, *more])
 
-    return patch.object(training, "read_splits", read)
+    return patch.object(training, "read_data", read)
 
 
 _SMOOTHED = "train.label_smoothing=0"
