@@ -241,17 +241,10 @@ class Survey:
         if not rows:
             return
         vectors = [(row[0], one.embedding) for row, one in zip(rows, predictions, strict=True)]
-        try:
-            self._db.execute("BEGIN")
+        with self._transaction():
             self._db.executemany(f"INSERT OR REPLACE INTO images VALUES ({','.join('?' * len(rows[0]))})", rows)
             if self.keeps_embeddings:
                 add_vectors(self._db, [(path, vector) for path, vector in vectors if vector is not None])
-            self._db.execute("COMMIT")
-        except sqlite3.DatabaseError as error:
-            raise explain(error, self.folder / JOURNAL_FILE) from None
-        finally:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
 
     def _without_lost(self, predictions: Sequence[Prediction]) -> list[Prediction]:
         """The predictions without failed images whose row is classified."""
@@ -368,22 +361,28 @@ class Survey:
         Raises:
             SurveyError: the disk is full or failing; nothing is changed.
         """
-        with self._explained():
-            try:
-                self._db.execute("BEGIN")
-                for statement in first:
-                    self._db.execute(statement)
-                for statement, rows in inserts:
-                    self._db.executemany(statement, rows)
-                self._db.execute("COMMIT")
-            finally:
-                if self._db.in_transaction:
-                    self._db.execute("ROLLBACK")
+        with self._transaction():
+            for statement in first:
+                self._db.execute(statement)
+            for statement, rows in inserts:
+                self._db.executemany(statement, rows)
 
     def read(self, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
         """The rows that a query finds. Raises SurveyError if the journal is damaged."""
         with self._explained():
             yield from self._db.execute(query, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Keeps all changes of the block, or none if it fails; an error of SQLite becomes a SurveyError."""
+        with self._explained():
+            try:
+                self._db.execute("BEGIN")
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
