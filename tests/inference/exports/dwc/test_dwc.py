@@ -346,13 +346,6 @@ def test_positions_and_times_that_differ_in_a_sample_become_their_middle_and_spa
     assert "54.5 to 54.6" in sample["eventRemarks"]
 
 
-def test_a_sample_on_both_sides_of_the_date_line_has_no_middle(tmp_path: Path) -> None:
-    folder = make_survey(tmp_path / "wide", {"A": {**SAMPLES["A"], "decimalLongitude": "179.9"}}, {"A": IMAGES["A"]})
-    make_survey(folder, {"A": {**SAMPLES["A"], "decimalLongitude": "-179.9"}}, {"A": IMAGES["A"][:1]})
-    with pytest.raises(InputError, match=r"decimalLongitude: .*lie between -179\.9 and 179\.9"):
-        publish(tmp_path, survey=folder)
-
-
 def test_a_file_of_metadata_that_is_not_there_is_written_as_a_template(tmp_path: Path) -> None:
     folder = make_survey(tmp_path / "survey", confirmed=CONFIRMED)
     file = tmp_path / "new.yaml"
