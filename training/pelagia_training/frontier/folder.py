@@ -12,20 +12,17 @@ measures and trains only what is missing.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from pelagia.config import made_by_newer
-from pelagia.errors import InputError, first_line
+from pelagia.errors import InputError
 from pelagia.system.files import write_text
 from pelagia.system.locking import exclusive_lock
 from pelagia_training.frontier.plan import Plan, changed_options
 from pelagia_training.runs.folder import LOCK_FILE
+from pelagia_training.runs.study import is_among, read_document, remove_unused
 
 PLAN_FILE, TABLE_FILE, PAGE_FILE, SPEED_FILE = "plan.json", "frontier.csv", "frontier.html", "speed.json"
 RUNS_FOLDER, OUTPUTS_FOLDER = "runs", "outputs"
@@ -54,7 +51,7 @@ def open_frontier(out: Path, plan: Plan) -> Iterator[Plan]:
         finally:
             shutil.rmtree(out / TRIAL_FOLDER, ignore_errors=True)
             if not (out / PLAN_FILE).is_file():
-                _remove_empty(out)
+                remove_unused(out, _BEFORE_THE_PLAN)
 
 
 def write_plan(out: Path, plan: Plan) -> None:
@@ -63,15 +60,11 @@ def write_plan(out: Path, plan: Plan) -> None:
 
 
 def _require_frontier(out: Path) -> None:
-    if out.is_dir() and not (out / PLAN_FILE).is_file() and not all(map(_is_ours, out.iterdir())):
+    planned = (out / PLAN_FILE).is_file() or not out.is_dir()
+    if not planned and not all(is_among(file, _BEFORE_THE_PLAN) for file in out.iterdir()):
         raise InputError(f"{out} is no frontier, because it has no {PLAN_FILE}: choose another --out, or remove it")
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a new folder with --out")
-
-
-def _is_ours(file: Path) -> bool:
-    """Whether a frontier makes this file, complete or partial, before its plan."""
-    return file.name.startswith(_BEFORE_THE_PLAN) or (file.name.startswith(".") and ".partial-" in file.name)
 
 
 def _resumed(out: Path, plan: Plan) -> Plan:
@@ -90,21 +83,4 @@ def _resumed(out: Path, plan: Plan) -> Plan:
 
 def read_plan(out: Path) -> Plan:
     """Reads `plan.json`. Raises InputError if it is damaged."""
-    path = out / PLAN_FILE
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if fault := made_by_newer(document, Plan):
-            raise InputError(f"the frontier {out} {fault}")
-        return Plan.model_validate(document)
-    except (ValueError, ValidationError) as error:
-        raise InputError(
-            f"{path} is damaged ({first_line(error)}): choose another --out, or remove the frontier"
-        ) from None
-
-
-def _remove_empty(out: Path) -> None:
-    with suppress(OSError):
-        for file in [*out.iterdir()]:
-            if _is_ours(file) and file.is_file():
-                file.unlink(missing_ok=True)
-        out.rmdir()
+    return read_document(out / PLAN_FILE, Plan, "frontier")

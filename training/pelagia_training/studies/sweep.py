@@ -12,17 +12,14 @@ the test split is never used.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
-
-from pelagia.config import Strict, altered, dump_yaml, made_by_newer
-from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError, first_line
+from pelagia.config import Strict, altered, dump_yaml
+from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError
 from pelagia.shell import command_line
 from pelagia.system.files import refuse_existing, write_text
 from pelagia.system.locking import exclusive_lock
@@ -36,6 +33,7 @@ from pelagia_training.runs.folder import CHECKPOINT_FILE, LAST_FILE, LOCK_FILE, 
 from pelagia_training.runs.loggers import require_loggers
 from pelagia_training.runs.logs import read_curves
 from pelagia_training.runs.soup import Soup
+from pelagia_training.runs.study import is_among, read_document, remove_unused
 from pelagia_training.studies.folds import require_one_process
 from pelagia_training.studies.space import Space
 from pelagia_training.studies.trials import Trial, TrialStore, open_trial_store
@@ -214,7 +212,7 @@ def _open_folder(out: Path, plan: Sweep) -> Iterator[None]:
     Raises:
         InputError: ``out`` is not a sweep, was made with other values, or is in use.
     """
-    if not (out / SWEEP_FILE).is_file() and not (out.is_dir() and all(map(_is_ours, out.iterdir()))):
+    if not (out / SWEEP_FILE).is_file() and not (out.is_dir() and all(is_among(file, _OURS) for file in out.iterdir())):
         refuse_existing(out, "sweep")
     out.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(
@@ -226,33 +224,11 @@ def _open_folder(out: Path, plan: Sweep) -> Iterator[None]:
             yield
         finally:
             if not any(out.glob("trial-*")) and not ((out / SWEEP_FILE).is_file() and _read(out).trials):
-                _remove(out)
-
-
-def _is_ours(file: Path) -> bool:
-    """Whether this is a file, complete or partial, that a sweep writes before its first trial."""
-    return file.name.startswith(_OURS) or (file.name.startswith(".") and ".partial-" in file.name)
-
-
-def _remove(out: Path) -> None:
-    with suppress(OSError):
-        for file in [*out.iterdir()]:
-            if _is_ours(file):
-                file.unlink(missing_ok=True)
-        out.rmdir()
+                remove_unused(out, _OURS)
 
 
 def _read(out: Path) -> Sweep:
-    """Reads `sweep.json`. Raises InputError if the file is damaged."""
-    try:
-        document = json.loads((out / SWEEP_FILE).read_text(encoding="utf-8"))
-        if fault := made_by_newer(document, Sweep):
-            raise InputError(f"the sweep {out} {fault}")
-        return Sweep.model_validate(document)
-    except (ValueError, ValidationError) as error:
-        raise InputError(
-            f"{out / SWEEP_FILE} is damaged ({first_line(error)}): choose another --out, or remove the sweep"
-        ) from None
+    return read_document(out / SWEEP_FILE, Sweep, "sweep")
 
 
 def _require_same(out: Path, plan: Sweep) -> None:
