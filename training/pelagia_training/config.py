@@ -12,6 +12,10 @@ from pelagia.images.preprocess import PreprocessSpec
 
 Rgb = tuple[float, float, float]
 Positive = Annotated[float, Field(gt=0)]
+Orientations = Literal[1, 2, 4, 8]
+"""The numbers of mirrored and rotated views that a model can average."""
+MOST_ORIENTATIONS = {"all": 8, "horizontal": 2, "none": 1}
+"""`augment.flips` -> the number of views that the training shows the network."""
 
 FREE_KEYS = (
     *("dataset", "data.workers", "data.cache", "data.stream"),
@@ -41,7 +45,7 @@ class NetworkConfig(Strict):
     size: bool = Field(
         default=False, description="also give the network the size of the original crop, which resizing removes"
     )
-    orientations: Literal[1, 2, 4, 8] = Field(
+    orientations: Orientations = Field(
         default=1,
         description="number of mirrored and rotated views that an exported model averages; it is slower by this factor",
     )
@@ -311,7 +315,7 @@ class TrainConfig(Strict):
 
     @model_validator(mode="after")
     def _seen_in_training(self) -> TrainConfig:
-        most = {"all": 8, "horizontal": 2, "none": 1}[self.augment.flips]
+        most = MOST_ORIENTATIONS[self.augment.flips]
         if self.model.orientations > most:
             raise ValueError(
                 f"model.orientations is {self.model.orientations}, but augment.flips={self.augment.flips} shows the "

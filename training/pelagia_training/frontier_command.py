@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
 
 import typer
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pelagia_training.frontier.frontier import Order
 
 Number = TypeVar("Number", int, float)
-_ORIENTATIONS = (1, 2, 4, 8)
 _LARGEST_SIZE = 4096
 _LONGEST = 60 * 24 * 365
 
@@ -126,8 +125,10 @@ def _sizes(given: Sequence[str] | None, of_config: int) -> tuple[int, ...]:
 
 
 def _orientations(given: Sequence[str] | None) -> tuple[int, ...]:
+    from pelagia_training.config import Orientations as Possible
+
     found = _numbers("--orientations", given or ["1"], int, "1,2,8")
-    if other := [number for number in found if number not in _ORIENTATIONS]:
+    if other := [number for number in found if number not in get_args(Possible)]:
         raise InputError(f"--orientations: a network averages 1, 2, 4 or 8 orientations, not {other[0]}")
     return found
 

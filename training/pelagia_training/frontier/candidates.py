@@ -16,16 +16,13 @@ from numpy.typing import NDArray
 from pelagia.dataset.schema import Dataset, Record
 from pelagia.errors import InputError, TrainingError, first_few
 from pelagia.system.files import sha256_of_file
-from pelagia_training.config import TrainConfig
+from pelagia_training.config import MOST_ORIENTATIONS, TrainConfig
 from pelagia_training.data.batches import targets_of
 from pelagia_training.data.splits import Splits
 from pelagia_training.ensemble.members import MemberRun
 from pelagia_training.frontier.folder import RUNS_FOLDER
 from pelagia_training.frontier.plan import Plan
 from pelagia_training.runs.folder import BEST_FILE, RunState, read_run
-
-VIEWS = {"all": (1, 2, 4, 8), "horizontal": (1, 2), "none": (1,)}
-"""The numbers of orientations that a network has seen in its training, by `augment.flips`."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +52,7 @@ class Candidate:
 
     def views(self, wanted: Sequence[int]) -> list[int]:
         """Those numbers of orientations that its training allows."""
-        return [views for views in wanted if views in VIEWS[self.member.config.augment.flips]]
+        return [views for views in wanted if views <= MOST_ORIENTATIONS[self.member.config.augment.flips]]
 
 
 @dataclass(frozen=True)
