@@ -68,7 +68,8 @@ def read_data(config: TrainConfig, processes: int, report: Callable[[str], None]
     splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
     report_soft_labels(splits.train, config.train.soft_labels, report)
     warn_of_settings(splits, config.train.batch_size, config.train.warmup_epochs, config.train.epochs, report)
-    _warn_of_small_images(config, report)
+    if splits.val:  # without a val split, no run stops early
+        _warn_of_small_images(config, report)
     return splits
 
 
