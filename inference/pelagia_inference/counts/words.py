@@ -93,8 +93,9 @@ def _about_samples(found: Tally, samples: Sequence[Sample], choices: Choices) ->
     single = [sample.name for sample in samples if sample.images + sample.failed == 1]
     if columns and len(single) > max(_FEW, len(samples) / 2):
         yield (
-            f"{len(single)} of {len(samples)} samples are a single image ({first_few(single)}): the columns of --by, "
-            f"{', '.join(columns)}, may name images; count by columns that all images of a sample share"
+            f"{len(single)} of {len(samples)} samples are a single image ({first_few(single)}), so "
+            f"{' and '.join(columns)} may name images and not samples: name columns that all images of a sample share "
+            "with --by"
         )
     if pooled := [sample.name for sample in samples if sample.pooled > 1]:
         yield f"several samples are put together, and their volumes added up, in {first_few(pooled)}"
