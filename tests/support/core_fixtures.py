@@ -68,14 +68,15 @@ def class_folders(tmp_path: Path, put: Callable[..., Path]) -> Path:
 def as_nobody(tmp_path: Path) -> Iterator[Callable[[Callable[[], Any]], Any]]:
     """Calls a function in a process whose permissions are checked (root's are not), inside ``tmp_path``.
 
-    The result is the value of the function, or the error that it raised.
+    The result is the value of the function, or the error that it raised. The folders above ``tmp_path`` stay open to
+    passing through: other tests that run at the same time share them and may be in the middle of their call.
     """
     if os.name != "posix":
         pytest.skip("needs POSIX permissions")
     tmp_path.chmod(0o777)
-    closed = [folder for folder in tmp_path.parents if not folder.stat().st_mode & 0o001]
-    for folder in closed:
-        folder.chmod(0o711)
+    for folder in tmp_path.parents:
+        if not folder.stat().st_mode & 0o001:
+            folder.chmod(0o711)
 
     def call(function: Callable[[], Any]) -> Any:
         reading, writing = os.pipe()
@@ -100,8 +101,6 @@ def as_nobody(tmp_path: Path) -> Iterator[Callable[[Callable[[], Any]], Any]]:
         return value
 
     yield call
-    for folder in closed:
-        folder.chmod(0o700)
     for path in [tmp_path, *(path for path in tmp_path.rglob("*") if path.is_dir())]:
         path.chmod(0o777)
 
