@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from model_fixtures import REPOSITORY, TINY
-from pelagia.config import load_config
+from pelagia.config import altered, load_config
 from pelagia.errors import ConfigError
 from pelagia_training.config import TrainConfig
 from pelagia_training.fit.context import Step
@@ -51,6 +51,12 @@ def test_warm_up_and_frozen_epochs_are_shortened_with_the_training() -> None:
     assert (made.train.warmup_epochs, made.train.freeze_epochs) == (0.3, 0)
     whole = config_of(plan(), plan().networks[1], 48, 20)
     assert (whole.train.warmup_epochs, whole.train.freeze_epochs) == (3, 5)
+
+
+@pytest.mark.parametrize(("size", "first"), [(48, 32), (32, 21), (17, 16), (16, 16)])
+def test_growing_images_begin_at_the_same_share_of_each_size(size: int, first: int) -> None:
+    config = altered(CONFIG, {"preprocess.size": 48, "train.first_size": 32}, "test")
+    assert config_of(plan(config=config), plan().networks[1], size, 2).train.first_size == first
 
 
 def test_networks_and_sizes_may_be_added() -> None:

@@ -92,17 +92,22 @@ def epochs_for(minutes: float, epoch_seconds: float, most: int) -> int:
 
 
 def config_of(plan: Plan, network: Network, size: int, epochs: int) -> TrainConfig:
-    """The config of a run. A warm-up and frozen epochs are shortened with the training.
+    """The config of a run.
+
+    A warm-up and frozen epochs are shortened with the training, and `train.first_size` is the same share of ``size`` as
+    in the config of the plan.
 
     Raises:
         ConfigError: the values cannot be combined.
     """
     given = plan.config.train
     share = min(1.0, epochs / given.epochs)
+    first = given.first_size and min(size, max(16, round(given.first_size * size / plan.config.preprocess.size)))
     changes = {
         "preprocess.size": size,
         "model": network.model.model_dump(mode="json"),
         "train.epochs": epochs,
+        "train.first_size": first,
         "train.warmup_epochs": round(given.warmup_epochs * share, 3),
         "train.freeze_epochs": min(int(given.freeze_epochs * share), epochs - 1),
     }
