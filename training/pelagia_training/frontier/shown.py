@@ -78,9 +78,8 @@ def between(interval: Interval | None) -> str:
 def show_frontier(found: Frontier, out: Path) -> None:
     """Prints the points of the frontier, and what to use for each rate."""
     has_test = found.best[0].test is not None
-    columns = ("point", "images/s", "minutes", "macro-F1 val", "95%", *(("macro-F1 test", "95%") if has_test else ()))
-    rows = [_shown_row(point) for point in found.best]
-    console.table(columns, rows)
+    columns = ("point", "images/s", "macro-F1 val", *(("macro-F1 test",) if has_test else ()))
+    console.table(columns, [_shown_row(point) for point in found.best])
     console.say(
         f"{len(found.best)} of {len(found.points)} points are on the frontier: no other point is as fast and better on "
         "the validation split"
@@ -115,6 +114,13 @@ def measured_on(found: Frontier) -> str:
 
 
 def _shown_row(point: Point) -> tuple[str, ...]:
-    test = () if point.test is None else (f"{point.test.macro_f1:.4f}", between(point.test.interval))
-    val = f"{point.val.macro_f1:.4f}", between(point.val.interval)
-    return point.choice.name, f"{point.rate:.0f}", f"{point.minutes:.1f}", *val, *test
+    """A line of at most 80 characters for usual names; the page also has the interval of the validation split."""
+    start = point.choice.name, f"{point.rate:.0f}"
+    if point.test is None:
+        return *start, _with_interval(point.val)
+    return *start, f"{point.val.macro_f1:.3f}", _with_interval(point.test)
+
+
+def _with_interval(figures: Figures) -> str:
+    interval = between(figures.interval)
+    return f"{figures.macro_f1:.3f}" + (f" ({interval})" if interval else "")
