@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar, get_args
 
 import typer
 
-from pelagia.errors import InputError
+from pelagia.errors import InputError, Interrupted
 from pelagia.options import needs
 from pelagia.system import console
 from pelagia_training.commands import SetKeys
@@ -102,11 +102,18 @@ def frontier(
 
 def _build(order: Order, out: Path) -> None:
     from pelagia_training.fit.console import show_training
+    from pelagia_training.frontier.folder import PLAN_FILE
     from pelagia_training.frontier.frontier import Shown, build
     from pelagia_training.frontier.page import write_page
     from pelagia_training.frontier.shown import show_frontier, show_plan, write_csv
 
-    found = build(order, out, Shown(console.note, console.progress_bar, show_training), show_plan=show_plan)
+    shown = Shown(console.note, console.progress_bar, show_training)
+    try:
+        found = build(order, out, shown, show_plan=show_plan)
+    except (KeyboardInterrupt, SystemExit, Interrupted):
+        if (out / PLAN_FILE).is_file():
+            console.note(f"the frontier {out} is not finished: run the same command again to resume it")
+        raise
     write_csv(found, out)
     write_page(found, out)
     show_frontier(found, out)
@@ -145,5 +152,7 @@ def _numbers(option: str, given: Sequence[str], kind: type[Number], example: str
     except ValueError:
         found = set()
     if not found or not all(0 < number < float("inf") for number in found):
-        raise InputError(f"{option} needs numbers with commas between them, such as {example}, not '{text}'")
+        raise InputError(
+            f"{option} needs numbers with commas between them, such as {example}, each above 0, not '{text}'"
+        )
     return tuple(sorted(found))

@@ -302,19 +302,25 @@ def words(dataset: Dataset, out: Path, *more: object) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_killed_frontier_resumes(dataset: Dataset, tmp_path: Path, pelagia: Pelagia) -> None:
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGTERM])
+def test_a_frontier_that_was_ended_resumes(
+    dataset: Dataset, tmp_path: Path, pelagia: Pelagia, kind: signal.Signals
+) -> None:
     out = tmp_path / "out"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-m", "pelagia.cli", *words(dataset, out)]
     process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=-1, stderr=-1)
     while process.poll() is None and not (out / "runs/test_resnet-32/checkpoint.safetensors").exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    process.send_signal(kind)
+    _, told = process.communicate()
+    resumes = f"the frontier {out} is not finished: run the same command again to resume it"
+    assert (resumes in told.decode()) == (kind is signal.SIGTERM)
     plan = read_plan(out)
     done = pelagia(*words(dataset, out, "--rates", 1))
     assert done.returncode == 0, done.stderr
     assert read_plan(out) == plan
+    assert "longer than --minutes, because 2 epochs are the least: test_resnet-32; give more minutes" in done.stdout
     assert read_run(out / "runs/test_resnet-32")[1].status == "finished"
     assert f"pelagia export {out}/runs/test_resnet-32 --out test_resnet-32.onnx" in done.stdout
     assert json.loads((out / "speed.json").read_text())["rates"]
@@ -323,8 +329,11 @@ def test_a_killed_frontier_resumes(dataset: Dataset, tmp_path: Path, pelagia: Pe
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--sizes", "32,x"], "--sizes needs numbers with commas between them, such as 96,128,160, not '32,x'"),
-        (["--sizes", "0"], "--sizes needs numbers with commas between them, such as 96,128,160, not '0'"),
+        (
+            ["--sizes", "32,x"],
+            "--sizes needs numbers with commas between them, such as 96,128,160, each above 0, not '32,x'",
+        ),
+        (["--sizes", "0"], "--sizes needs numbers with commas between them, such as 96,128,160, each above 0, not '0'"),
         (["--sizes", "32,9999"], "--sizes: 9999 pixels are too many: name at most 4096"),
         (["--orientations", "1,3"], "--orientations: a network averages 1, 2, 4 or 8 orientations, not 3"),
         (["--minutes", "0"], "--minutes is 0: give the training time of each network, such as --minutes 10"),

@@ -47,7 +47,7 @@ def test_the_name_of_a_backbone_of_another_hub_becomes_the_name_of_a_folder() ->
     ("text", "message"),
     [
         ("[]", "it lists no network: write one for each line, such as `- backbone: resnet10t`"),
-        ("", "it is no list of networks: begin each network with a dash, such as `- backbone: resnet10t`"),
+        ("", "the file is empty: write one network for each line, such as `- backbone: resnet10t`"),
         ("a: b", "it is no list of networks: begin each network with a dash, such as `- backbone: resnet10t`"),
         ("- [1", "line 1, column 5: expected ',' or ']', but got '<stream end>'"),
         ("- {weights: a}", "network 1: the key 'backbone' is missing: name a network of timm, such as `- backbone: "),
@@ -56,7 +56,15 @@ def test_the_name_of_a_backbone_of_another_hub_becomes_the_name_of_a_folder() ->
             "- 3",
             "network 1: expected the name of a backbone, or keys and values, such as `- backbone: resnet10t`; found",
         ),
-        ("- {backbone: a, name: ../b}", "network 1: '../b' cannot be the name of a folder: use letters, digits, and"),
+        ("- {backbone: a, name: ../b}", "network 1: '../b' cannot be the name of a folder on every computer: use"),
+        (
+            "- {backbone: a, name: CON}",
+            "network 1: 'CON' cannot be the name of a folder on every computer: use letters",
+        ),
+        (
+            "- ",
+            "network 1: expected the name of a backbone, or keys and values, such as `- backbone: resnet10t`; found n",
+        ),
         ("- {backbone: a, orientations: 8}", "network 1: leave out `orientations`: the option --orientations gives"),
     ],
 )

@@ -136,6 +136,8 @@ def build(order: Order, out: Path, shown: Shown | None = None, *, show_plan: Cal
     own_names = [name for name, _, _ in plan.wanted]
     included = included_candidates(order.include, order.config, splits, own_names)
     with open_frontier(out, plan) as plan:
+        if plan.missing:
+            shown.note(f"measuring how fast {len(plan.missing)} networks train")
         with shown.bar("training speed") as update:
             plan = complete_plan(out, plan, splits, shown.note, update)
         write_plan(out, plan)

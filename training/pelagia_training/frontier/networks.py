@@ -22,6 +22,7 @@ from typing import Any
 
 from pelagia.config import Strict, read_text, validate
 from pelagia.errors import ConfigError, InputError
+from pelagia.system.names import safe_name
 from pelagia.system.yaml_text import parse_yaml
 from pelagia_training.config import NetworkConfig
 
@@ -66,6 +67,8 @@ def read_networks(given: Sequence[str], base: NetworkConfig) -> tuple[Network, .
 
 def _of_file(path: Path, base: NetworkConfig) -> list[Network]:
     document = parse_yaml(read_text(path, "list of networks"), str(path))
+    if document is None:
+        raise ConfigError(str(path), [f"the file is empty: write one network for each line, {_EXAMPLE}"])
     if not isinstance(document, list):
         raise ConfigError(str(path), [f"it is no list of networks: begin each network with a dash, {_EXAMPLE}"])
     if not document:
@@ -85,7 +88,8 @@ def _network(entry: Any, base: NetworkConfig, where: str) -> Network:
     """A network of an entry: a name of a backbone, or keys of the `model` section, and optionally ``name``."""
     keys = {"backbone": entry} if isinstance(entry, str) else entry
     if not isinstance(keys, dict):
-        raise ConfigError(where, [f"expected the name of a backbone, or keys and values, {_EXAMPLE}; found {entry}"])
+        found = "nothing" if entry is None else entry
+        raise ConfigError(where, [f"expected the name of a backbone, or keys and values, {_EXAMPLE}; found {found}"])
     keys = dict(keys)
     name = keys.pop("name", None)
     if "orientations" in keys:
@@ -105,7 +109,7 @@ def _checked_name(name: str, is_backbone: bool, where: str) -> str:
     """``name``, which becomes the name of a folder. A backbone of another hub has signs that a folder may not have."""
     if is_backbone:
         name = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)
-    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
-        fault = f"'{name}' cannot be the name of a folder: use letters, digits, and the signs . _ -"
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII) or safe_name(name) != name:
+        fault = f"'{name}' cannot be the name of a folder on every computer: use letters, digits, and the signs . _ -"
         raise ConfigError(where, [fault])
     return name

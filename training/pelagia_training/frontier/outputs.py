@@ -69,7 +69,8 @@ def _read(path: Path, candidate: Candidate, splits: Sequence[HeldOut]) -> Logits
         with np.load(path) as kept:
             found = {split.name: kept[split.name] for split in splits}
             same = str(kept["weights"]) == candidate.weights
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile):
         return None
-    whole = all(len(found[split.name]) == len(split.records) for split in splits)
+    classes = len(candidate.member.state.taxonomy.names)
+    whole = all(found[split.name].shape == (len(split.records), classes) for split in splits)
     return found if same and whole else None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from pelagia.errors import first_few
 from pelagia.system import console
 from pelagia.system.tables import Cell, write_table
 from pelagia_training.figures.bootstrap import Interval
 from pelagia_training.frontier.folder import PAGE_FILE, TABLE_FILE
 from pelagia_training.frontier.frontier import Frontier
-from pelagia_training.frontier.plan import Plan
+from pelagia_training.frontier.plan import LEAST_EPOCHS, Plan
 from pelagia_training.frontier.points import Figures, Point
 from pelagia_training.frontier.recommend import commands_for, in_words
 
@@ -33,12 +34,20 @@ def show_plan(plan: Plan) -> None:
     console.table(("run", "size", "seconds per epoch", "epochs", "minutes"), rows)
     total = sum(run.minutes for run in plan.runs)
     console.say(
-        f"{len(plan.runs)} runs of about {plan.minutes:g} minutes, at most {plan.most_epochs} epochs each: about "
-        f"{_duration(total)}; measured on {plan.machine}"
+        f"number of runs: {len(plan.runs)}, about {_duration(total)} in all; --minutes {plan.minutes:g} for each, "
+        f"{LEAST_EPOCHS} to {plan.most_epochs} epochs; measured on {plan.machine}"
     )
+    longer = [run.name for run in plan.runs if run.epochs == LEAST_EPOCHS and run.minutes > 1.5 * plan.minutes]
+    if longer:
+        console.say(
+            f"longer than --minutes, because {LEAST_EPOCHS} epochs are the least: {first_few(longer)}; give more "
+            "minutes for a fair comparison"
+        )
 
 
 def _duration(minutes: float) -> str:
+    if minutes < 2:
+        return f"{60 * minutes:.0f} seconds"
     return f"{minutes:.0f} minutes" if minutes < 120 else f"{minutes / 60:.1f} hours"
 
 
