@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pelagia_training.frontier.frontier import Order
 
 Number = TypeVar("Number", int, float)
-_LARGEST_SIZE = 4096
+_SMALLEST_SIZE, _LARGEST_SIZE = 16, 4096
 _LONGEST = 60 * 24 * 365
 
 Networks = Annotated[
@@ -126,6 +126,8 @@ def _require_minutes(minutes: float) -> None:
 
 def _sizes(given: Sequence[str] | None, of_config: int) -> tuple[int, ...]:
     found = _numbers("--sizes", given or [str(of_config)], int, "96,128,160")
+    if found[0] < _SMALLEST_SIZE:
+        raise InputError(f"--sizes: {found[0]} pixels are too few: name at least {_SMALLEST_SIZE}")
     if found[-1] > _LARGEST_SIZE:
         raise InputError(f"--sizes: {found[-1]} pixels are too many: name at most {_LARGEST_SIZE}")
     return found

@@ -263,6 +263,38 @@ def test_a_run_that_cannot_be_compared_is_not_included(
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_is_no_run_a_copy_and_damaged_weights_are_not_included(
+    dataset: Dataset, run: Path, tmp_path: Path
+) -> None:
+    damaged = shutil.copytree(run, tmp_path / "damaged")
+    (damaged / "best.safetensors").write_bytes(b"short")
+    copy = shutil.copytree(run, tmp_path / "copy")
+    for include, message in [
+        ((tmp_path,), f"--include {tmp_path}: this is no training run: name a folder that `pelagia train` wrote"),
+        ((damaged,), f"--include {damaged}: {damaged}/best.safetensors is missing or damaged"),
+        ((run, copy), f"--include {copy}: it has the same weights as {run}: name each network once"),
+    ]:
+        with pytest.raises(InputError, match=re.escape(message)):
+            made(ordered(dataset, include=include), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_of_the_frontier_itself_is_not_included(found: tuple[Frontier, Path], order: Order) -> None:
+    own = found[1] / "runs" / "test_resnet-32"
+    with pytest.raises(InputError, match=re.escape(f"--include {own}: it is a run of this frontier already")):
+        made(replace(order, include=(own,)), found[1])
+
+
+def test_first_weights_of_another_network_are_refused_before_anything_is_measured(
+    dataset: Dataset, run: Path, tmp_path: Path
+) -> None:
+    order = ordered(dataset)
+    model = order.networks[0].model.model_copy(update={"weights": run, "backbone": "resnet18"})
+    with pytest.raises(ConfigError, match="--networks, --sizes: w-32: model.weights: backbone is test_resnet in the"):
+        made(replace(order, networks=(*order.networks, Network(name="w", model=model))), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_run_with_other_classes_is_not_included(dataset: Dataset, run: Path, tmp_path: Path) -> None:
     order = ordered(dataset, f"data.exclude=[{dataset.class_names[0]}]", include=(run,))
     with pytest.raises(InputError, match=f"it knows other classes .the difference: {dataset.class_names[0]}"):
@@ -271,8 +303,12 @@ def test_a_run_with_other_classes_is_not_included(dataset: Dataset, run: Path, t
 
 def test_orientations_that_no_network_has_seen_are_refused(dataset: Dataset, run: Path, tmp_path: Path) -> None:
     order = replace(ordered(dataset, "augment.flips=none"), orientations=(2,))
-    with pytest.raises(InputError, match="no network was trained on these --orientations"):
+    with pytest.raises(
+        InputError,
+        match="--orientations 2: with augment.flips=none a network learns at most 1 of them: name numbers up to 1",
+    ):
         made(order, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_runs_whose_loss_diverges_are_named_and_not_trained_again(
@@ -334,6 +370,8 @@ def test_a_frontier_that_was_ended_resumes(
             "--sizes needs numbers with commas between them, such as 96,128,160, each above 0, not '32,x'",
         ),
         (["--sizes", "0"], "--sizes needs numbers with commas between them, such as 96,128,160, each above 0, not '0'"),
+        (["--sizes", "8"], "--sizes: 8 pixels are too few: name at least 16"),
+        (["--networks", "a,b"], "--networks a,b: a name has no comma: repeat --networks for each network"),
         (["--sizes", "32,9999"], "--sizes: 9999 pixels are too many: name at most 4096"),
         (["--orientations", "1,3"], "--orientations: a network averages 1, 2, 4 or 8 orientations, not 3"),
         (["--minutes", "0"], "--minutes is 0: give the training time of each network, such as --minutes 10"),

@@ -59,7 +59,7 @@ def test_the_name_of_a_backbone_of_another_hub_becomes_the_name_of_a_folder() ->
         ("- {backbone: a, name: ../b}", "network 1: '../b' cannot be the name of a folder on every computer: use"),
         (
             "- {backbone: a, name: CON}",
-            "network 1: 'CON' cannot be the name of a folder on every computer: use letters",
+            "network 1: 'CON' cannot be the name of a folder on every computer: use up to",
         ),
         (
             "- ",
@@ -80,7 +80,10 @@ def test_all_faults_of_a_list_are_in_one_message(tmp_path: Path) -> None:
 
 
 def test_two_networks_of_one_name_are_refused() -> None:
-    message = "--networks: 2 networks are called 'resnet18': give each entry of the list a `name` of its own"
+    message = (
+        "--networks: 2 networks are called 'resnet18', if capital letters do not count: give each entry of the list a "
+        "`name` of its own"
+    )
     with pytest.raises(InputError) as caught:
         read_networks(["resnet18", "ResNet18"], BASE)
     assert str(caught.value) == message

@@ -73,7 +73,11 @@ def test_each_changed_option_is_named() -> None:
         config=CONFIG.model_copy(update={"seed": 7}),
         networks=read_networks(["test_resnet"], CONFIG.model.model_copy(update={"drop_rate": 0.5})),
     )
-    assert changed_options(plan(), changed) == [
+    planned = [
+        PlannedRun(name=name, network=network.name, size=size, epoch_seconds=1, epochs=2)
+        for name, network, size in plan().wanted
+    ]
+    assert changed_options(plan(runs=planned), changed) == [
         "seed: was 0, is now 7",
         "--minutes: was 10, is now 20",
         "--most-epochs: was 20, is now 30",
@@ -82,6 +86,12 @@ def test_each_changed_option_is_named() -> None:
         "--networks: 'resnet18' was named and is not named now",
         "--networks: drop_rate of 'test_resnet' was 0.0, is now 0.5",
     ]
+
+
+def test_what_was_not_measured_yet_may_be_taken_away() -> None:
+    known = PlannedRun(name="resnet18-48", network="resnet18", size=48, epoch_seconds=1, epochs=2)
+    fewer = plan(networks=read_networks(["resnet18"], CONFIG.model), sizes=(48,))
+    assert changed_options(plan(runs=[known]), fewer) == []
 
 
 def test_a_head_alone_cannot_be_trained_for_a_time() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -58,7 +59,7 @@ def test_a_faster_point_that_may_be_as_good_is_named() -> None:
     assert (found.point, found.faster) == (slow, fast)
     assert in_words(found).startswith(
         "a-32, 100 images/s, macro-F1 validation 1.0000, test 1.0000; a-32 is faster (900 images/s) and may be as good "
-        "on the validation split (difference +0.0"
+        "on the validation split (difference of the macro-F1 +0.0"
     )
 
 
@@ -88,6 +89,19 @@ def test_the_commands_export_the_runs_and_train_on_all_images() -> None:
         "pelagia train --final b-32-folds --out b-32-final",
         "pelagia export a-32-final b-32-final --orientations 8 --out a-32+b-32-x8-final.onnx",
     ]
+
+
+def test_the_export_gives_the_measured_orientations_and_runs_of_one_name_get_folders_of_their_own() -> None:
+    eight = CONFIG.model_copy(update={"model": CONFIG.model.model_copy(update={"orientations": 8})})
+    state = cast("RunState", None)
+    members = tuple(
+        Candidate(name, MemberRun(Path(folder) / "net", eight, state), "0")
+        for name, folder in [("net", "a"), ("b-net", "b")]
+    )
+    first = point(100, 0.9)
+    lines = [line for _, line in commands_for(replace(first, choice=Choice(members, 1)))]
+    assert lines[0] == "pelagia export a/net b/net --orientations 1 --out net+b-net.onnx"
+    assert lines[-1] == "pelagia export net-final b-net-final --orientations 1 --out net+b-net-final.onnx"
 
 
 def test_decoding_and_network_share_the_cores() -> None:

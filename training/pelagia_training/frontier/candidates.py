@@ -22,7 +22,8 @@ from pelagia_training.data.splits import Splits
 from pelagia_training.ensemble.members import MemberRun
 from pelagia_training.frontier.folder import RUNS_FOLDER
 from pelagia_training.frontier.plan import Plan
-from pelagia_training.runs.folder import BEST_FILE, RunState, read_run
+from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, RunState, read_run
+from pelagia_training.runs.load import load_trained
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def trained_candidates(out: Path, plan: Plan) -> list[Candidate]:
 
 
 def included_candidates(
-    runs: Sequence[Path], config: TrainConfig, splits: Splits, taken: Sequence[str]
+    runs: Sequence[Path], config: TrainConfig, splits: Splits, taken: Sequence[str], out: Path
 ) -> list[Candidate]:
     """The runs of ``--include``, checked.
 
@@ -98,20 +99,36 @@ def included_candidates(
         config: that of the frontier.
         splits: the classes and the images of the frontier.
         taken: names that other runs have.
+        out: the folder of the frontier.
 
     Raises:
-        InputError: a run is not finished, is named twice, or was trained on other images or other classes.
+        InputError: a run is not finished, is damaged, is named twice, belongs to this frontier, or was trained on other
+            images or other classes.
     """
     found: list[Candidate] = []
     for run in runs:
-        theirs, state = read_run(run)
-        if reason := _misfit(theirs, state, config, splits):
-            raise InputError(f"--include {run}: {reason}")
-        if run.resolve() in [other.member.folder.resolve() for other in found]:
-            raise InputError(f"--include {run}: the run is named twice: name each run once")
-        names = [*taken, *(other.name for other in found)]
-        found.append(Candidate(_free_name(run, names), MemberRun(run, theirs, state), _weights(run), included=True))
+        try:
+            found.append(_included(run, config, splits, [*taken, *(other.name for other in found)]))
+        except InputError as error:
+            raise InputError(f"--include {run}: {error}") from None
+        same = [str(other.member.folder) for other in found[:-1] if other.weights == found[-1].weights]
+        if (out / RUNS_FOLDER).resolve() in run.resolve().parents:
+            raise InputError(f"--include {run}: it is a run of this frontier already: leave it out")
+        if same:
+            raise InputError(f"--include {run}: it has the same weights as {same[0]}: name each network once")
     return found
+
+
+def _included(run: Path, config: TrainConfig, splits: Splits, taken: Sequence[str]) -> Candidate:
+    if not (run / STATE_FILE).is_file():
+        raise InputError("this is no training run: name a folder that `pelagia train` wrote")
+    theirs, state = read_run(run)
+    if reason := _misfit(theirs, state, config, splits):
+        raise InputError(reason)
+    load_trained(run, theirs, state)  # damaged weights are named before anything is trained
+    return Candidate(
+        _free_name(run, taken), MemberRun(run, theirs, state), sha256_of_file(run / BEST_FILE), included=True
+    )
 
 
 def _misfit(theirs: TrainConfig, state: RunState, config: TrainConfig, splits: Splits) -> str:
@@ -142,7 +159,3 @@ def _free_name(run: Path, taken: Sequence[str]) -> str:
     folder = run.resolve()
     names = (folder.name, f"{folder.parent.name}-{folder.name}", str(folder))
     return next(name for name in names if name not in taken)
-
-
-def _weights(run: Path) -> str:
-    return sha256_of_file(run / BEST_FILE)

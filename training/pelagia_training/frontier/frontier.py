@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from pelagia.errors import InputError
-from pelagia_training.config import TrainConfig
+from pelagia_training.config import MOST_ORIENTATIONS, TrainConfig
 from pelagia_training.data.batches import spread
 from pelagia_training.data.splits import Splits, read_splits
 from pelagia_training.devices import make_fabric, memory_kept, name_of
@@ -134,7 +134,8 @@ def build(order: Order, out: Path, shown: Shown | None = None, *, show_plan: Cal
     )
     require_networks(plan, splits)
     own_names = [name for name, _, _ in plan.wanted]
-    included = included_candidates(order.include, order.config, splits, own_names)
+    included = included_candidates(order.include, order.config, splits, own_names, out)
+    _require_orientations(order, included)
     with open_frontier(out, plan) as plan:
         if plan.missing:
             shown.note(f"measuring how fast {len(plan.missing)} networks train")
@@ -161,6 +162,17 @@ def _checked(order: Order) -> tuple[Splits, str]:
     return splits, name_of(fabric)
 
 
+def _require_orientations(order: Order, included: Sequence[Candidate]) -> None:
+    """Raises InputError if no network can be measured with any of the orientations that are asked for."""
+    flips = order.config.augment.flips
+    most = MOST_ORIENTATIONS[flips]
+    if min(order.orientations) > most and not any(one.views(order.orientations) for one in included):
+        raise InputError(
+            f"--orientations {','.join(map(str, order.orientations))}: with augment.flips={flips} a network learns at "
+            f"most {most} of them: name numbers up to {most}, or set another augment.flips"
+        )
+
+
 # ---- what the trained networks are worth
 
 
@@ -182,20 +194,16 @@ class _Measuring:
 
 def _compared(work: _Measuring, plan: Plan) -> Frontier:
     choices = [*choices_of(work.candidates, work.order.orientations, work.order.ensembles)]
-    if not choices:
-        raise InputError(
-            "no network was trained on these --orientations: augment.flips of the config allows fewer; add 1"
-        )
     logits = _logits(work)
     figures = _figures(work, choices, logits)
     singles = [_timed(choice) for choice in choices if len(choice.members) == 1]
-    speeds = _speeds(work, singles)
+    speeds = _speeds(work, singles, singles)
     points = _points(choices, figures, speeds)
     for _ in range(_PASSES):
         new = [_timed(point.choice) for point in frontier_of(points) if not point.timed]
         if not new:
             break
-        speeds = _speeds(work, new)
+        speeds = _speeds(work, new, singles)
         points = _points(choices, figures, speeds)
     advice = recommend(points, work.order.rates, work.held_out[0], len(work.splits.classes))
     return Frontier(plan, points, frontier_of(points), advice, speeds, work.held_out)
@@ -225,9 +233,9 @@ def _figures(
     return found
 
 
-def _speeds(work: _Measuring, timed: Sequence[Timed]) -> Speeds:
+def _speeds(work: _Measuring, timed: Sequence[Timed], beside: Sequence[Timed]) -> Speeds:
     with work.shown.bar("measuring images/s") as update:
-        return measure_speeds(work.out, timed, work.files, update, seconds=work.order.seconds)
+        return measure_speeds(work.out, timed, work.files, update, beside=beside, seconds=work.order.seconds)
 
 
 def _timed(choice: Choice) -> Timed:

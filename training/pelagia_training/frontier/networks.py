@@ -54,13 +54,15 @@ def read_networks(given: Sequence[str], base: NetworkConfig) -> tuple[Network, .
         path = Path(word)
         if path.suffix.lower() in _YAML:
             found += _of_file(path, base)
+        elif "," in word:
+            raise InputError(f"--networks {word}: a name has no comma: repeat --networks for each network")
         else:
             found.append(_network({"backbone": word}, base, "--networks"))
     twice = [name for name, count in Counter(network.name.lower() for network in found).items() if count > 1]
     if twice:
         raise InputError(
             f"--networks: {Counter(network.name.lower() for network in found)[twice[0]]} networks are called "
-            f"'{twice[0]}': give each entry of the list a `name` of its own"
+            f"'{twice[0]}', if capital letters do not count: give each entry of the list a `name` of its own"
         )
     return tuple(found)
 
@@ -109,7 +111,10 @@ def _checked_name(name: str, is_backbone: bool, where: str) -> str:
     """``name``, which becomes the name of a folder. A backbone of another hub has signs that a folder may not have."""
     if is_backbone:
         name = re.sub(r"[^\w.-]+", "-", name, flags=re.ASCII)
-    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII) or safe_name(name) != name:
-        fault = f"'{name}' cannot be the name of a folder on every computer: use letters, digits, and the signs . _ -"
+    if not re.fullmatch(r"\w[\w.-]{0,99}", name, re.ASCII) or safe_name(name) != name:
+        fault = (
+            f"'{name}' cannot be the name of a folder on every computer: use up to 100 letters, digits, and the signs "
+            ". _ -"
+        )
         raise ConfigError(where, [fault])
     return name

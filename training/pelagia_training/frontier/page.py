@@ -27,7 +27,7 @@ def write_page(found: Frontier, out: Path) -> None:
         intro=measured_on(found).capitalize() + ".",
         notes=_notes(found),
         advice=[
-            (f"{one.rate:g} images/s", in_words(one), commands_for(one.point) if one.point else ())
+            (f"{one.rate:,.10g} images/s", in_words(one), commands_for(one.point) if one.point else ())
             for one in found.recommendations
         ],
         charts=_charts(found),
@@ -78,7 +78,7 @@ def _chart(found: Frontier, split: str, caption: str) -> Chart:
         f"{number} {point.choice.name}: {rate:.0f} images/s, {value:.3f}"
         for number, (point, (rate, value)) in enumerate(zip(found.best, line, strict=True), 1)
     )
-    marked = f" Dashed lines: {', '.join(f'{rate:g}' for rate in wanted)} images/s."
+    marked = f" Dashed lines: {', '.join(f'{rate:g}' for rate in wanted)} images/s, where the chart reaches them."
     return Chart(drawn, f"Macro-F1 against images per second. {'; '.join(texts)}", caption + marked)
 
 

@@ -117,15 +117,18 @@ def config_of(plan: Plan, network: Network, size: int, epochs: int) -> TrainConf
 def changed_options(was: Plan, now: Plan) -> list[str]:
     """What differs between two plans of one folder, one line each; empty if ``now`` resumes or extends ``was``.
 
-    Networks and sizes may be added, because each run has the same training time.
+    Networks and sizes may be added, because each run has the same training time; those that were not measured yet may
+    change.
     """
     found = [line.strip().removeprefix("- ") for line in differences(was.config, now.config)]
     pairs = (("--minutes", was.minutes, now.minutes), ("--most-epochs", was.most_epochs, now.most_epochs))
     found += [f"{option}: was {old:g}, is now {new:g}" for option, old, new in pairs if old != new]
     if was.fingerprint != now.fingerprint:
         found.append(f"the dataset: was {was.fingerprint[:12]}, is now {now.fingerprint[:12]}")
-    found += [f"--sizes: {size} was named and is not named now" for size in was.sizes if size not in now.sizes]
-    return found + _changed_networks(was.networks, now.networks)
+    planned = {run.size for run in was.runs}
+    found += [f"--sizes: {size} was named and is not named now" for size in planned - {*now.sizes}]
+    measured = {run.network for run in was.runs}
+    return found + _changed_networks([one for one in was.networks if one.name in measured], now.networks)
 
 
 def _changed_networks(was: Sequence[Network], now: Sequence[Network]) -> list[str]:

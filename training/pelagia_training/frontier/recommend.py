@@ -74,7 +74,10 @@ def in_words(one: Recommendation) -> str:
     if interval is None:
         why = "all validation images are of one group, so chance cannot be ruled out"
     else:
-        why = f"difference {one.difference.value:+.4f}, {interval.low:+.4f} to {interval.high:+.4f}"
+        why = (
+            f"difference of the macro-F1 {one.difference.value:+.4f}, 95% interval {interval.low:+.4f} to "
+            f"{interval.high:+.4f}"
+        )
     return (
         f"{text}; {faster.choice.name} is faster ({faster.rate:.0f} images/s) and may be as good on the validation "
         f"split ({why})"
@@ -87,14 +90,15 @@ def commands_for(point: Point) -> list[tuple[str, str]]:
     First the export of the runs as they are; then the longer way to a model that is trained on all images.
     """
     members = point.choice.members
-    views = ("--orientations", point.choice.views) if point.choice.views > 1 else ()
+    trained = {one.member.config.model.orientations for one in members}
+    views = () if trained == {point.choice.views} else ("--orientations", point.choice.views)
     name = "+".join(one.name for one in members) if len(members) < 3 else f"{members[0].name}+{len(members) - 1}"
-    file = Path(name.replace("/", "-") + (f"-x{point.choice.views}" if views else ""))
+    file = Path(_file_name(name) + (f"-x{point.choice.views}" if point.choice.views > 1 else ""))
     runs = [one.member.folder for one in members]
     found = [("the model of these runs", command_line("pelagia", "export", *runs, *views, "--out", f"{file}.onnx"))]
     finals = []
     for one in members:
-        config, base = one.member.folder / CONFIG_FILE, one.member.folder.name
+        config, base = one.member.folder / CONFIG_FILE, _file_name(one.name)
         folds, final = f"{base}-folds", f"{base}-final"
         line = command_line("pelagia", "train", config, "--folds", FOLDS, "--out", folds)
         found.append((f"cross-validation of {one.name}", line))
@@ -102,3 +106,8 @@ def commands_for(point: Point) -> list[tuple[str, str]]:
         finals.append(final)
     last = command_line("pelagia", "export", *finals, *views, "--out", f"{file}-final.onnx")
     return [*found, ("the model of all images", last)]
+
+
+def _file_name(name: str) -> str:
+    """The name of a network, which may be a path, as the name of a file."""
+    return name.strip("/").replace("/", "-")

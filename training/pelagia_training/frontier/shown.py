@@ -104,9 +104,9 @@ def _show_recommendations(found: Frontier) -> None:
     for one in found.recommendations:
         console.say()
         if any(one.point is point for point in shown):
-            console.say(f"for {one.rate:g} images/s: the same")
+            console.say(f"for {one.rate:,.10g} images/s: the same")
             continue
-        console.say(f"for {one.rate:g} images/s: {in_words(one)}")
+        console.say(f"for {one.rate:,.10g} images/s: {in_words(one)}")
         for what, line in commands_for(one.point) if one.point else ():
             console.say(f"  {line}    # {what}")
         shown += [one.point] if one.point else []

@@ -1,8 +1,9 @@
 """Images/s of networks on this machine, measured as `pelagia bench` measures: in the runner's own sessions.
 
 A session runs in each core, as in `pelagia classify`, with its default batch. All networks are measured in turn,
-several times, and the medians are used: a laptop that gets warm slows all of them equally. Reading and decoding the
-images is measured in the same way, with every core busy.
+several times, and the medians are used: a laptop that gets warm slows all of them equally. Networks that are added
+later are measured beside one that was measured before, and their speeds are scaled by its two speeds. Reading and
+decoding the images is measured in the same way, with every core busy.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ def measure_speeds(
     files: Sequence[Path],
     progress: Callable[..., None],
     *,
+    beside: Sequence[Timed] = (),
     seconds: float = SECONDS,
     rounds: int = ROUNDS,
 ) -> Speeds:
@@ -92,6 +94,7 @@ def measure_speeds(
 
     Args:
         files: images to decode and to classify.
+        beside: more networks, one of which is measured again if it was measured before.
         seconds: how long each network is measured, in each round.
         rounds: how often each is measured.
 
@@ -99,16 +102,19 @@ def measure_speeds(
         PelagiaError: a process that measures ended or did not answer.
     """
     known = _read(out)
-    missing = [one for one in networks if one.key not in known.rates]
+    missing = [one for one in networks if not {one.key, decode_key(one.spec)} <= known.rates.keys()]
     if not missing:
         return known
-    steps = _steps(out, missing, known.rates, files, progress)
+    again = next((one for one in (*networks, *beside) if one.key in known.rates and one not in missing), None)
+    steps = _steps(out, missing if again is None else [*missing, again], known.rates, files, progress)
     found: list[list[float]] = []
     for number in range(rounds):
         progress(number, rounds, f"{len(steps)} measurements in each round")
         found.append(rates_of([*steps.values()], seconds))
-    rates = {key: round(median(values), 2) for key, values in zip(steps, zip(*found, strict=True), strict=True)}
-    speeds = known.model_copy(update={"rates": known.rates | rates})
+    rates = {key: median(values) for key, values in zip(steps, zip(*found, strict=True), strict=True)}
+    scale = 1.0 if again is None else known.rates[again.key] / rates.pop(again.key)
+    added = {key: round(scale * rate, 2) for key, rate in rates.items()}
+    speeds = known.model_copy(update={"rates": known.rates | added})
     write_text(out / SPEED_FILE, speeds.model_dump_json(indent=2) + "\n")
     shutil.rmtree(out / GRAPHS_FOLDER, ignore_errors=True)
     return speeds

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pelagia.config import altered
-from pelagia.errors import ConfigError, DiskFullError, TrainingError
-from pelagia_training.config import TrainConfig
+from pelagia.errors import ConfigError, DiskFullError, InputError, TrainingError
+from pelagia_training.config import NetworkConfig, TrainConfig
 from pelagia_training.data.splits import Splits
 from pelagia_training.fit.context import Report, Step
+from pelagia_training.fit.prepare import first_network
 from pelagia_training.frontier.folder import RUNS_FOLDER, TRIAL_FOLDER, write_plan
 from pelagia_training.frontier.plan import Plan, PlannedRun, config_of, epochs_for
 from pelagia_training.network.backbone import build_network
@@ -33,7 +34,7 @@ _FORWARD_SHARE = 1 / 3
 
 
 def require_networks(plan: Plan, splits: Splits) -> None:
-    """Raises one ConfigError if a backbone is not known, does not take a size, or its weights file is missing."""
+    """Raises one ConfigError if a backbone is not known, does not take a size, or its first weights cannot be used."""
     faults = []
     for name, network, size in plan.wanted:
         model = network.model
@@ -41,18 +42,28 @@ def require_networks(plan: Plan, splits: Splits) -> None:
             faults.append(f"{network.name}: there is no weights file {model.weights}: correct its path in the list")
             continue
         try:
-            build_network(
-                model.backbone,
-                len(splits.classes),
-                pretrained=False,
-                drop_rate=model.drop_rate,
-                options=model.options,
-                size=size,
-            )
+            _require_buildable(model, size, plan, splits)
         except ConfigError as error:
             faults += [f"{name}: {error.where}: {fault}" for fault in error.faults]
+        except InputError as error:
+            faults.append(f"{network.name}: {error}")
     if faults:
         raise ConfigError("--networks, --sizes", dict.fromkeys(faults))
+
+
+def _require_buildable(model: NetworkConfig, size: int, plan: Plan, splits: Splits) -> None:
+    """Raises ConfigError or InputError if the network or its first weights cannot be used. Nothing is downloaded."""
+    if model.weights is not None:
+        first_network(model, splits, size, plan.config.data.resplit, lambda text: None, with_weights=True)
+        return
+    build_network(
+        model.backbone,
+        len(splits.classes),
+        pretrained=False,
+        drop_rate=model.drop_rate,
+        options=model.options,
+        size=size,
+    )
 
 
 def complete_plan(
