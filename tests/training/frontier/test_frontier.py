@@ -269,9 +269,13 @@ def test_a_folder_that_is_no_run_a_copy_and_damaged_weights_are_not_included(
     damaged = shutil.copytree(run, tmp_path / "damaged")
     (damaged / "best.safetensors").write_bytes(b"short")
     copy = shutil.copytree(run, tmp_path / "copy")
+    folds, nothing = tmp_path / "folds", tmp_path / "nothing"
+    shutil.copytree(run, folds / "fold-1")
+    nothing.mkdir()
     for include, message in [
-        ((tmp_path,), f"--include {tmp_path}: this is no training run: name a folder that `pelagia train` wrote"),
+        ((nothing,), f"--include {nothing}: this is no training run: name a folder that `pelagia train` wrote"),
         ((damaged,), f"--include {damaged}: {damaged}/best.safetensors is missing or damaged"),
+        ((folds,), f"--include {folds}: {folds} is a cross-validation of 1 runs"),
         ((run, copy), f"--include {copy}: it has the same weights as {run}: name each network once"),
     ]:
         with pytest.raises(InputError, match=re.escape(message)):

@@ -108,27 +108,28 @@ def included_candidates(
     found: list[Candidate] = []
     for run in runs:
         try:
-            found.append(_included(run, config, splits, [*taken, *(other.name for other in found)]))
+            if (out / RUNS_FOLDER).resolve() in run.resolve().parents:
+                raise InputError("it is a run of this frontier already: leave it out")
+            found.append(_included(run, config, splits, taken, found))
         except InputError as error:
             raise InputError(f"--include {run}: {error}") from None
-        same = [str(other.member.folder) for other in found[:-1] if other.weights == found[-1].weights]
-        if (out / RUNS_FOLDER).resolve() in run.resolve().parents:
-            raise InputError(f"--include {run}: it is a run of this frontier already: leave it out")
-        if same:
-            raise InputError(f"--include {run}: it has the same weights as {same[0]}: name each network once")
     return found
 
 
-def _included(run: Path, config: TrainConfig, splits: Splits, taken: Sequence[str]) -> Candidate:
-    if not (run / STATE_FILE).is_file():
+def _included(
+    run: Path, config: TrainConfig, splits: Splits, taken: Sequence[str], others: Sequence[Candidate]
+) -> Candidate:
+    if not any(run.glob(STATE_FILE)) and not any(run.glob(f"*/{STATE_FILE}")):
         raise InputError("this is no training run: name a folder that `pelagia train` wrote")
     theirs, state = read_run(run)
     if reason := _misfit(theirs, state, config, splits):
         raise InputError(reason)
+    weights = sha256_of_file(run / BEST_FILE)
+    if same := [str(other.member.folder) for other in others if other.weights == weights]:
+        raise InputError(f"it has the same weights as {same[0]}: name each network once")
     load_trained(run, theirs, state)  # damaged weights are named before anything is trained
-    return Candidate(
-        _free_name(run, taken), MemberRun(run, theirs, state), sha256_of_file(run / BEST_FILE), included=True
-    )
+    name = _free_name(run, [*taken, *(other.name for other in others)])
+    return Candidate(name, MemberRun(run, theirs, state), weights, included=True)
 
 
 def _misfit(theirs: TrainConfig, state: RunState, config: TrainConfig, splits: Splits) -> str:

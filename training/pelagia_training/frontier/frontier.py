@@ -197,7 +197,7 @@ def _compared(work: _Measuring, plan: Plan) -> Frontier:
     logits = _logits(work)
     figures = _figures(work, choices, logits)
     singles = [_timed(choice) for choice in choices if len(choice.members) == 1]
-    speeds = _speeds(work, singles, singles)
+    speeds = _speeds(work, singles)
     points = _points(choices, figures, speeds)
     for _ in range(_PASSES):
         new = [_timed(point.choice) for point in frontier_of(points) if not point.timed]
@@ -233,7 +233,7 @@ def _figures(
     return found
 
 
-def _speeds(work: _Measuring, timed: Sequence[Timed], beside: Sequence[Timed]) -> Speeds:
+def _speeds(work: _Measuring, timed: Sequence[Timed], beside: Sequence[Timed] = ()) -> Speeds:
     with work.shown.bar("measuring images/s") as update:
         return measure_speeds(work.out, timed, work.files, update, beside=beside, seconds=work.order.seconds)
 

@@ -126,7 +126,7 @@ def changed_options(was: Plan, now: Plan) -> list[str]:
     if was.fingerprint != now.fingerprint:
         found.append(f"the dataset: was {was.fingerprint[:12]}, is now {now.fingerprint[:12]}")
     planned = {run.size for run in was.runs}
-    found += [f"--sizes: {size} was named and is not named now" for size in planned - {*now.sizes}]
+    found += [f"--sizes: {size} was named and is not named now" for size in sorted(planned - {*now.sizes})]
     measured = {run.network for run in was.runs}
     return found + _changed_networks([one for one in was.networks if one.name in measured], now.networks)
 
