@@ -129,7 +129,7 @@ def speed_chart(
                 axes.axvline(rate, color=_INK, linewidth=0.8, linestyle="--", zorder=0)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
-        axes.legend(loc="best")
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, columnspacing=1)  # above all points
 
     return _svg(name, draw)
 
