@@ -14,7 +14,7 @@ from pelagia.system import console
 from pelagia_training.commands import SetKeys
 
 if TYPE_CHECKING:
-    from pelagia_training.frontier.frontier import Order
+    from pelagia_training.frontier.plan import Order
 
 Number = TypeVar("Number", int, float)
 _SMALLEST_SIZE, _LARGEST_SIZE = 16, 4096
@@ -86,18 +86,23 @@ def frontier(
     needs("training", "frontier")
     from pelagia.config import load_config
     from pelagia_training.config import TrainConfig
+    from pelagia_training.frontier.folder import resumable
+    from pelagia_training.frontier.included import read_included
     from pelagia_training.frontier.networks import read_networks
+    from pelagia_training.frontier.plan import Order, planned, require_plannable
     from pelagia_training.runs.check import require_trainable
 
     _require_minutes(minutes)
     settings = load_config(config, TrainConfig, set_ or [])
     named = read_networks(networks or [], settings.model)
     sides, views, wanted = _sizes(sizes, settings.preprocess.size), _orientations(orientations), _rates(rates)
-    require_trainable(settings)  # a mistake is reported before torch is imported
-    from pelagia_training.frontier.frontier import Order
-
     most = most_epochs or max(2, settings.train.epochs)
-    _build(Order(settings, named, sides, views, minutes, most, tuple(include or ()), ensembles, wanted), out)
+    order = Order(settings, named, sides, views, minutes, most, tuple(include or ()), ensembles, wanted)
+    splits = require_trainable(settings)  # a mistake is reported before torch is imported
+    require_plannable(settings)
+    resumable(out, planned(order, splits, machine=""))
+    read_included(order.include, settings, splits, out)
+    _build(order, out)
 
 
 def _build(order: Order, out: Path) -> None:

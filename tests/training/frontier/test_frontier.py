@@ -29,10 +29,10 @@ from pelagia_training.evaluation.evaluate_torch import evaluate_run
 from pelagia_training.figures.metrics import confusion_matrix, metrics_of
 from pelagia_training.frontier import training
 from pelagia_training.frontier.folder import PLAN_FILE, read_plan
-from pelagia_training.frontier.frontier import Frontier, Order, build
+from pelagia_training.frontier.frontier import Frontier, build
 from pelagia_training.frontier.networks import Network, read_networks
 from pelagia_training.frontier.page import write_page
-from pelagia_training.frontier.plan import Plan
+from pelagia_training.frontier.plan import Order, Plan
 from pelagia_training.frontier.shown import HEADER, write_csv
 from pelagia_training.runs.folder import read_run
 

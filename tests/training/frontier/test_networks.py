@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from model_fixtures import REPOSITORY
 from pelagia.errors import ConfigError, InputError
 from pelagia_training.config import NetworkConfig
 from pelagia_training.frontier.networks import read_networks
@@ -87,6 +88,11 @@ def test_two_networks_of_one_name_are_refused() -> None:
     with pytest.raises(InputError) as caught:
         read_networks(["resnet18", "ResNet18"], BASE)
     assert str(caught.value) == message
+
+
+def test_a_folder_is_no_network() -> None:
+    with pytest.raises(InputError, match=r"--networks .*training: this is a folder: name a backbone of timm"):
+        read_networks([str(REPOSITORY / "configs/training")], BASE)
 
 
 def test_a_missing_list_is_named(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from pelagia_training.ensemble.members import MemberRun
 from pelagia_training.figures.bootstrap import Interval
 from pelagia_training.frontier.candidates import Candidate, HeldOut
 from pelagia_training.frontier.points import Choice, Figures, Point, frontier_of, with_decoding
-from pelagia_training.frontier.recommend import Recommendation, best_at, commands_for, in_words, recommend
+from pelagia_training.frontier.recommend import Recommendation, answers, best_at, commands_for, in_words, recommend
 from pelagia_training.runs.folder import RunState
 
 CONFIG = load_config(REPOSITORY / "configs/training/tiny_cpu.yaml", TrainConfig, TINY)
@@ -51,6 +51,19 @@ def test_the_best_point_that_reaches_the_rate_is_recommended() -> None:
 def test_of_two_equally_good_points_the_faster_is_recommended() -> None:
     slow, fast = point(300, 0.7), point(400, 0.7)
     assert best_at([slow, fast], 200) == fast
+
+
+def test_what_was_recommended_for_another_rate_is_not_repeated() -> None:
+    fast, slow = point(900, 0.5), point(100, 0.9)
+    rates = answers(recommend([fast, slow], [3000, 2000, 500, 90, 50], VAL, 4))
+    said = [(rate, text.split(", ")[0], len(commands)) for rate, text, commands in rates]
+    assert said == [
+        ("3,000 images/s", "no point is fast enough; add smaller networks with --networks or smaller --sizes", 0),
+        ("2,000 images/s", "the same as for 3,000 images/s", 0),
+        ("500 images/s", "a-32", 4),
+        ("90 images/s", "a-32", 4),
+        ("50 images/s", "the same as for 90 images/s", 0),
+    ]
 
 
 def test_a_faster_point_that_may_be_as_good_is_named() -> None:

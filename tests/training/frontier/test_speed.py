@@ -38,7 +38,7 @@ def slowness(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def measured(out: Path, *networks: Timed, beside: Any = ()) -> dict[str, float]:
-    return measure_speeds(out, networks, [], lambda *done, **text: None, beside=beside, rounds=1).rates
+    return measure_speeds(out, networks, [], lambda *done, **text: None, seconds=1.0, beside=beside, rounds=1).rates
 
 
 def test_networks_that_are_added_on_a_slower_day_are_scaled(tmp_path: Path, slowness: list[float]) -> None:

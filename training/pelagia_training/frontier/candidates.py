@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pelagia.dataset.schema import Dataset, Record
-from pelagia.errors import InputError, TrainingError, first_few
+from pelagia.dataset.schema import Record
+from pelagia.errors import InputError, TrainingError
 from pelagia.system.files import sha256_of_file
-from pelagia_training.config import MOST_ORIENTATIONS, TrainConfig
+from pelagia_training.config import MOST_ORIENTATIONS
 from pelagia_training.data.batches import targets_of
 from pelagia_training.data.splits import Splits
 from pelagia_training.ensemble.members import MemberRun
 from pelagia_training.frontier.folder import RUNS_FOLDER
+from pelagia_training.frontier.included import Included
 from pelagia_training.frontier.plan import Plan
-from pelagia_training.runs.folder import BEST_FILE, STATE_FILE, RunState, read_run
+from pelagia_training.runs.folder import BEST_FILE, read_run
 from pelagia_training.runs.load import load_trained
 
 
@@ -90,70 +91,24 @@ def trained_candidates(out: Path, plan: Plan) -> list[Candidate]:
     return found
 
 
-def included_candidates(
-    runs: Sequence[Path], config: TrainConfig, splits: Splits, taken: Sequence[str], out: Path
-) -> list[Candidate]:
-    """The runs of ``--include``, checked.
+def included_candidates(found: Sequence[Included], taken: Sequence[str]) -> list[Candidate]:
+    """The runs of ``--include`` with names of their own.
 
     Args:
-        config: that of the frontier.
-        splits: the classes and the images of the frontier.
         taken: names that other runs have.
-        out: the folder of the frontier.
 
     Raises:
-        InputError: a run is not finished, is damaged, is named twice, belongs to this frontier, or was trained on other
-            images or other classes.
+        InputError: the weights of a run are damaged.
     """
-    found: list[Candidate] = []
-    for run in runs:
+    candidates: list[Candidate] = []
+    for one in found:
         try:
-            if (out / RUNS_FOLDER).resolve() in run.resolve().parents:
-                raise InputError("it is a run of this frontier already: leave it out")
-            found.append(_included(run, config, splits, taken, found))
+            load_trained(one.folder, one.config, one.state)  # damaged weights are named before anything is trained
         except InputError as error:
-            raise InputError(f"--include {run}: {error}") from None
-    return found
-
-
-def _included(
-    run: Path, config: TrainConfig, splits: Splits, taken: Sequence[str], others: Sequence[Candidate]
-) -> Candidate:
-    if not any(run.glob(STATE_FILE)) and not any(run.glob(f"*/{STATE_FILE}")):
-        raise InputError("this is no training run: name a folder that `pelagia train` wrote")
-    theirs, state = read_run(run)
-    if reason := _misfit(theirs, state, config, splits):
-        raise InputError(reason)
-    weights = sha256_of_file(run / BEST_FILE)
-    if same := [str(other.member.folder) for other in others if other.weights == weights]:
-        raise InputError(f"it has the same weights as {same[0]}: name each network once")
-    load_trained(run, theirs, state)  # damaged weights are named before anything is trained
-    name = _free_name(run, [*taken, *(other.name for other in others)])
-    return Candidate(name, MemberRun(run, theirs, state), weights, included=True)
-
-
-def _misfit(theirs: TrainConfig, state: RunState, config: TrainConfig, splits: Splits) -> str:
-    """Why a run cannot be compared with those of the frontier, and what to do; empty if it can."""
-    dataset: Dataset = splits.dataset
-    if state.final:
-        return f"it cannot be compared, because it was {state.final.not_measured}: name a run of `pelagia train CONFIG`"
-    if state.status != "finished":
-        return f"it was interrupted after epoch {state.epoch}: run its `pelagia train` command again to finish it"
-    if state.fingerprint != dataset.meta.fingerprint:
-        return (
-            f"it was trained on another dataset, '{state.dataset_name}' (fingerprint {state.fingerprint[:12]}), and "
-            f"the frontier uses '{dataset.meta.name}' ({dataset.meta.fingerprint[:12]}), so it may have learned the "
-            "held-out images: name a run of this dataset"
-        )
-    if state.taxonomy.names != splits.classes:
-        differ = first_few(sorted(set(state.taxonomy.names) ^ set(splits.classes)))
-        return f"it knows other classes (the difference: {differ}): name a run with the same data.exclude"
-    if theirs.data.resplit != config.data.resplit:
-        return (
-            "it was trained on another split (data.resplit), so it has learned held-out images: name a run with the "
-            "same split"
-        )
-    return ""
+            raise InputError(f"--include {one.folder}: {error}") from None
+        name = _free_name(one.folder, [*taken, *(other.name for other in candidates)])
+        candidates.append(Candidate(name, MemberRun(one.folder, one.config, one.state), one.weights, included=True))
+    return candidates
 
 
 def _free_name(run: Path, taken: Sequence[str]) -> str:

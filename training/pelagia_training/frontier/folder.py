@@ -40,14 +40,14 @@ def open_frontier(out: Path, plan: Plan) -> Iterator[Plan]:
     Raises:
         InputError: ``out`` is not a frontier, was made with other options, or is in use.
     """
-    _require_frontier(out)
+    resumable(out, plan)
     out.mkdir(parents=True, exist_ok=True)
     refusal = f"another process is using the frontier {out}: wait for it, or choose another --out"
     with exclusive_lock(out / LOCK_FILE, refusal):
         for left in out.glob(".*.partial-*"):
             left.unlink(missing_ok=True)
         try:
-            yield _resumed(out, plan)
+            yield resumable(out, plan)
         finally:
             shutil.rmtree(out / TRIAL_FOLDER, ignore_errors=True)
             if not (out / PLAN_FILE).is_file():
@@ -59,16 +59,17 @@ def write_plan(out: Path, plan: Plan) -> None:
     write_text(out / PLAN_FILE, plan.model_dump_json(indent=2) + "\n")
 
 
-def _require_frontier(out: Path) -> None:
-    planned = (out / PLAN_FILE).is_file() or not out.is_dir()
-    if not planned and not all(is_among(file, _BEFORE_THE_PLAN) for file in out.iterdir()):
-        raise InputError(f"{out} is no frontier, because it has no {PLAN_FILE}: choose another --out, or remove it")
+def resumable(out: Path, plan: Plan) -> Plan:
+    """``plan`` with what is already known of its runs in the folder ``out``. It only reads, and needs no torch.
+
+    Raises:
+        InputError: ``out`` is not a frontier, or was made with other options.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a new folder with --out")
-
-
-def _resumed(out: Path, plan: Plan) -> Plan:
     if not (out / PLAN_FILE).is_file():
+        if out.is_dir() and not all(is_among(file, _BEFORE_THE_PLAN) for file in out.iterdir()):
+            raise InputError(f"{out} is no frontier, because it has no {PLAN_FILE}: choose another --out, or remove it")
         return plan
     before = read_plan(out)
     if found := changed_options(before, plan):

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from pelagia.errors import InputError
-from pelagia_training.config import MOST_ORIENTATIONS, TrainConfig
+from pelagia_training.config import MOST_ORIENTATIONS
 from pelagia_training.data.batches import spread
 from pelagia_training.data.splits import Splits, read_splits
 from pelagia_training.devices import make_fabric, memory_kept, name_of
@@ -26,9 +26,9 @@ from pelagia_training.frontier.candidates import (
     trained_candidates,
 )
 from pelagia_training.frontier.folder import open_frontier, write_plan
-from pelagia_training.frontier.networks import Network
+from pelagia_training.frontier.included import read_included
 from pelagia_training.frontier.outputs import Logits, logits_of, network_of
-from pelagia_training.frontier.plan import Plan, require_plannable
+from pelagia_training.frontier.plan import Order, Plan, planned, require_plannable
 from pelagia_training.frontier.points import (
     Choice,
     Figures,
@@ -39,7 +39,7 @@ from pelagia_training.frontier.points import (
     with_decoding,
 )
 from pelagia_training.frontier.recommend import Recommendation, recommend
-from pelagia_training.frontier.speed import SECONDS, Speeds, Timed, decode_key, machine, measure_speeds
+from pelagia_training.frontier.speed import Speeds, Timed, decode_key, machine, measure_speeds
 from pelagia_training.frontier.training import complete_plan, require_networks, train_runs
 from pelagia_training.network.backbone import Deployed
 from pelagia_training.network.ensemble import DeployedEnsemble
@@ -75,32 +75,6 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is asked for.
-
-    Attributes:
-        config: the config of every run, but for network, size and epochs.
-        minutes: the training time of each network.
-        most_epochs: the largest number of epochs of a run.
-        include: finished runs that were trained elsewhere.
-        ensembles: the largest number of networks in an ensemble; 1: no ensembles.
-        rates: images/s for which a point is recommended.
-        seconds: how long each network is measured, in each round.
-    """
-
-    config: TrainConfig
-    networks: tuple[Network, ...]
-    sizes: tuple[int, ...]
-    orientations: tuple[int, ...]
-    minutes: float
-    most_epochs: int
-    include: tuple[Path, ...] = ()
-    ensembles: int = 2
-    rates: tuple[float, ...] = (500, 200, 50)
-    seconds: float = SECONDS
-
-
-@dataclass(frozen=True)
 class Frontier:
     """The result: all points, those on the frontier (the fastest first), and what to use for each rate."""
 
@@ -123,18 +97,10 @@ def build(order: Order, out: Path, shown: Shown | None = None, *, show_plan: Cal
     """
     shown = shown or Shown()
     splits, device = _checked(order)
-    plan = Plan(
-        fingerprint=splits.dataset.meta.fingerprint,
-        machine=f"{machine()}, {device}",
-        minutes=order.minutes,
-        most_epochs=order.most_epochs,
-        config=order.config,
-        networks=order.networks,
-        sizes=order.sizes,
-    )
+    plan = planned(order, splits, f"{machine()}, {device}")
     require_networks(plan, splits)
-    own_names = [name for name, _, _ in plan.wanted]
-    included = included_candidates(order.include, order.config, splits, own_names, out)
+    theirs = read_included(order.include, order.config, splits, out)
+    included = included_candidates(theirs, [name for name, _, _ in plan.wanted])
     _require_orientations(order, included)
     with open_frontier(out, plan) as plan:
         if plan.missing:

@@ -54,6 +54,8 @@ def read_networks(given: Sequence[str], base: NetworkConfig) -> tuple[Network, .
         path = Path(word)
         if path.suffix.lower() in _YAML:
             found += _of_file(path, base)
+        elif path.is_dir() and path.name != word:  # a folder may be called as a backbone is
+            raise InputError(f"--networks {word}: this is a folder: name a backbone of timm, or a YAML list")
         elif "," in word:
             raise InputError(f"--networks {word}: a name has no comma: repeat --networks for each network")
         else:

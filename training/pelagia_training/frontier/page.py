@@ -12,7 +12,7 @@ from pelagia_training.figures.bootstrap import FEW_GROUPS
 from pelagia_training.frontier.folder import PAGE_FILE
 from pelagia_training.frontier.frontier import Frontier
 from pelagia_training.frontier.points import Figures, Point
-from pelagia_training.frontier.recommend import commands_for, in_words
+from pelagia_training.frontier.recommend import answers
 from pelagia_training.frontier.shown import between, measured_on
 
 _NONE = "\u2013"
@@ -26,10 +26,7 @@ def write_page(found: Frontier, out: Path) -> None:
         title=f"Cost against accuracy: {Path(found.plan.config.dataset or '').name}",
         intro=measured_on(found).capitalize() + ".",
         notes=_notes(found),
-        advice=[
-            (f"{one.rate:,.10g} images/s", in_words(one), commands_for(one.point) if one.point else ())
-            for one in found.recommendations
-        ],
+        advice=list(answers(found.recommendations)),
         charts=_charts(found),
         best=_points_table(found.best, numbered=True),
         every=_points_table(sorted(found.points, key=lambda point: -point.rate)),

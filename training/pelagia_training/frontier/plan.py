@@ -7,15 +7,44 @@ trains the same runs, whatever else the machine does now.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from pelagia.config import Strict, altered
 from pelagia.errors import ConfigError
 from pelagia_training.config import TrainConfig
+from pelagia_training.data.splits import Splits
 from pelagia_training.frontier.networks import Network
 from pelagia_training.runs.folder import differences, flat
 
 LEAST_EPOCHS = 2
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for.
+
+    Attributes:
+        config: the config of every run, but for network, size and epochs.
+        minutes: the training time of each network.
+        most_epochs: the largest number of epochs of a run.
+        include: finished runs that were trained elsewhere.
+        ensembles: the largest number of networks in an ensemble; 1: no ensembles.
+        rates: images/s for which a point is recommended.
+        seconds: how long each network is measured, in each round.
+    """
+
+    config: TrainConfig
+    networks: tuple[Network, ...]
+    sizes: tuple[int, ...]
+    orientations: tuple[int, ...]
+    minutes: float
+    most_epochs: int
+    include: tuple[Path, ...] = ()
+    ensembles: int = 2
+    rates: tuple[float, ...] = (500, 200, 50)
+    seconds: float = 1.0
 
 
 class PlannedRun(Strict):
@@ -75,6 +104,19 @@ class Plan(Strict):
     def network(self, name: str) -> Network:
         """The network with this name."""
         return next(network for network in self.networks if network.name == name)
+
+
+def planned(order: Order, splits: Splits, machine: str) -> Plan:
+    """The plan of an order, before anything is measured."""
+    return Plan(
+        fingerprint=splits.dataset.meta.fingerprint,
+        machine=machine,
+        minutes=order.minutes,
+        most_epochs=order.most_epochs,
+        config=order.config,
+        networks=order.networks,
+        sizes=order.sizes,
+    )
 
 
 def require_plannable(config: TrainConfig) -> None:

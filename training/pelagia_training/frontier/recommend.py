@@ -6,7 +6,7 @@ point of the frontier may be as good, so that the difference may be chance, it i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,22 @@ def in_words(one: Recommendation) -> str:
         f"{text}; {faster.choice.name} is faster ({faster.rate:.0f} images/s) and may be as good on the validation "
         f"split ({why})"
     )
+
+
+def answers(found: Sequence[Recommendation]) -> Iterator[tuple[str, str, list[tuple[str, str]]]]:
+    """For each rate: the rate and the recommendation in words, and the commands to type next.
+
+    What was recommended before is only referred to, without its commands.
+    """
+    seen: list[Recommendation] = []
+    for one in found:
+        rate = f"{one.rate:,.10g} images/s"
+        same = [other for other in seen if other.point is one.point]
+        if same:
+            yield rate, f"the same as for {same[0].rate:,.10g} images/s", []
+        else:
+            yield rate, in_words(one), commands_for(one.point) if one.point else []
+            seen.append(one)
 
 
 def commands_for(point: Point) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from pelagia_training.frontier.folder import PAGE_FILE, TABLE_FILE
 from pelagia_training.frontier.frontier import Frontier
 from pelagia_training.frontier.plan import LEAST_EPOCHS, Plan
 from pelagia_training.frontier.points import Figures, Point
-from pelagia_training.frontier.recommend import commands_for, in_words
+from pelagia_training.frontier.recommend import answers
 
 _FIGURES = ("macro_f1", "macro_f1_low", "macro_f1_high", "accuracy")
 HEADER = (
@@ -89,27 +89,23 @@ def show_frontier(found: Frontier, out: Path) -> None:
     has_test = found.best[0].test is not None
     columns = ("point", "images/s", "macro-F1 val", *(("macro-F1 test",) if has_test else ()))
     console.table(columns, [_shown_row(point) for point in found.best])
-    console.say(
-        f"{len(found.best)} of {len(found.points)} points are on the frontier: no other point is as fast and better on "
-        "the validation split"
-    )
+    if len(found.points) > 1:
+        console.say(
+            f"{len(found.best)} of {len(found.points)} points are on the frontier: no other point is as fast and "
+            "better on the validation split"
+        )
     console.say(measured_on(found))
     _show_recommendations(found)
     console.say(f"written: {out}/{PAGE_FILE}, {TABLE_FILE}")
 
 
 def _show_recommendations(found: Frontier) -> None:
-    """Prints what to use for each rate, and what to type for it; the same point only once."""
-    shown: list[Point] = []
-    for one in found.recommendations:
+    """Prints what to use for each rate, and what to type for it."""
+    for rate, text, commands in answers(found.recommendations):
         console.say()
-        if any(one.point is point for point in shown):
-            console.say(f"for {one.rate:,.10g} images/s: the same")
-            continue
-        console.say(f"for {one.rate:,.10g} images/s: {in_words(one)}")
-        for what, line in commands_for(one.point) if one.point else ():
+        console.say(f"for {rate}: {text}")
+        for what, line in commands:
             console.say(f"  {line}    # {what}")
-        shown += [one.point] if one.point else []
     console.say()
 
 

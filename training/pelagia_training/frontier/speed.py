@@ -30,7 +30,6 @@ from pelagia_inference.machine.bench import ROUNDS, Step, computing, rates_of
 from pelagia_inference.machine.setting import default_setting
 from pelagia_training.frontier.folder import GRAPHS_FOLDER, SPEED_FILE
 
-SECONDS = 1.0
 _SAMPLE = 64
 _DECODE = "decode"
 
@@ -86,8 +85,8 @@ def measure_speeds(
     files: Sequence[Path],
     progress: Callable[..., None],
     *,
+    seconds: float,
     beside: Sequence[Timed] = (),
-    seconds: float = SECONDS,
     rounds: int = ROUNDS,
 ) -> Speeds:
     """The speeds of all networks; only those that `speed.json` does not have are measured.

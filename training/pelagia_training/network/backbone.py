@@ -74,8 +74,8 @@ def _from_hub(backbone: str, wanted: Mapping[str, Any]) -> nn.Module:
     except Exception as error:  # the connection, the hub or the disk fails, or the weights do not fit the options
         raise InputError(
             f"the weights of {backbone} cannot be loaded from timm's hub: {first_line(error)}; "
-            "give a local file: --weights FILE of `pelagia embedder`, or --set model.pretrained=false --set "
-            "model.weights=FILE of `pelagia train`"
+            "with a file of the weights, no internet is needed: --set model.pretrained=false --set model.weights=FILE, "
+            "`weights: FILE` in a list of --networks, or --weights FILE of `pelagia embedder`"
         ) from None
     return network
 

@@ -13,7 +13,7 @@ from pelagia.dataset.schema import META_FILE, Dataset
 from pelagia.errors import ConfigError, DatasetError, InputError
 from pelagia.shell import command_line
 from pelagia_training.config import TrainConfig
-from pelagia_training.data.splits import read_splits
+from pelagia_training.data.splits import Splits, read_splits
 from pelagia_training.runs.folder import (
     BEST_FILE,
     CHECKPOINT_FILE,
@@ -35,8 +35,8 @@ Begin = Literal["no", "resumed", "prolonged"]
 
 def require_trainable(
     config: TrainConfig, out: Path | None = None, resume: bool = True, final: FinalFit | None = None
-) -> None:
-    """Checks what a training needs, without torch.
+) -> Splits:
+    """The images that are trained on; checks what a training needs, without torch.
 
     Args:
         out: the run folder; None if it is not known yet, as for the runs of a cross-validation.
@@ -55,6 +55,7 @@ def require_trainable(
     splits = read_splits(config.dataset, config.data.exclude, config.data.resplit)
     if started and out is not None:
         resumes(out, config, splits.dataset)
+    return splits
 
 
 def require_final(config: TrainConfig, final: FinalFit | None, out: Path) -> None:

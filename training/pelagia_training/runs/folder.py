@@ -126,7 +126,7 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     """Reads config and state of a run that has weights, finished or not.
 
     Raises:
-        InputError: ``folder`` is not a run, its config or its state is damaged, or it has no weights yet.
+        InputError: ``folder`` is not a run, its config or its state is damaged, or it has no weights.
     """
     if not (folder / STATE_FILE).is_file() and (folds := sorted(folder.glob(f"fold-*/{STATE_FILE}"))):
         raise InputError(
@@ -142,6 +142,8 @@ def read_run(folder: Path) -> tuple[TrainConfig, RunState]:
     config = _read_config(folder / CONFIG_FILE)
     state = read_state(folder)
     if not (folder / BEST_FILE).is_file():
+        if state.status == "finished":
+            raise InputError(f"the run {folder} has lost its weights, {BEST_FILE}: put the file back, or train again")
         raise InputError(
             f"the run {folder} has no weights yet: it stopped before the end of its first epoch; run the same "
             "command again to resume it"
