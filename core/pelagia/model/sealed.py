@@ -27,6 +27,8 @@ def read_sealed(path: Path) -> tuple[bytes, dict[str, str]]:
             another file.
     """
     try:
+        if path.is_dir():
+            raise ModelError(f"the model {path} is a folder: {_instead_of_folder(path)}")
         data = path.read_bytes()
     except FileNotFoundError:
         make = command_line("pelagia", "export", "RUN", "--out", path)
@@ -46,6 +48,13 @@ def read_sealed(path: Path) -> tuple[bytes, dict[str, str]]:
     if not data.endswith(tail := with_metadata(b"", DIGEST_KEY, digest)) or digest != sha256_of(data[: -len(tail)]):
         raise ModelError(f"{path} was changed or damaged after it was exported: copy or export it again")
     return data, entries
+
+
+def _instead_of_folder(path: Path) -> str:
+    if files := sorted(path.glob("*.onnx")):
+        return f"name the file, such as {files[0]}"
+    make = command_line("pelagia", "export", path, "--out", "MODEL.onnx")
+    return f"name an .onnx file; if it is a training run, `{make}` makes one of it"
 
 
 def sealed(content: bytes) -> bytes:

@@ -132,9 +132,12 @@ def test_a_missing_model_is_one_line(tmp_path):
 
 
 def test_a_folder_is_no_model(tmp_path):
-    with pytest.raises(ModelError) as caught:
-        ModelFile.read(tmp_path)
-    assert str(caught.value) == f"cannot read the model {tmp_path}: Is a directory"
+    assert refusal(tmp_path).removeprefix(f"the model {tmp_path}") == (
+        " is a folder: name an .onnx file; if it is a training run, `pelagia export "
+        f"{tmp_path} --out MODEL.onnx` makes one of it"
+    )
+    (tmp_path / "m.onnx").write_bytes(graph())
+    assert refusal(tmp_path) == f"the model {tmp_path} is a folder: name the file, such as {tmp_path}/m.onnx"
 
 
 def test_an_onnx_file_of_others_is_refused(tmp_path):
