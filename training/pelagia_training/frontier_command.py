@@ -1,4 +1,8 @@
-"""The command `pelagia frontier`. It imports torch only after the options, the config and the dataset are checked."""
+"""The command `pelagia frontier`.
+
+It imports torch only after the options, the config, the dataset, the folder and the included runs are checked. The
+networks, their first weights and the weights of included runs are checked with torch.
+"""
 
 from __future__ import annotations
 
