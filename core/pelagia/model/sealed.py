@@ -23,8 +23,8 @@ def read_sealed(path: Path) -> tuple[bytes, dict[str, str]]:
     """The bytes of an .onnx file, and the entries of its metadata.
 
     Raises:
-        ModelError: the file is missing, a folder, not ONNX, changed or damaged since Pelagia wrote it, or its weights are
-            in another file.
+        ModelError: the file is missing, a folder, not ONNX, changed or damaged since Pelagia wrote it, or its weights
+            are in another file.
     """
     try:
         if path.is_dir():
